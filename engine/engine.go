@@ -1,0 +1,82 @@
+// Package engine runs model graphs: Compile turns a Graph into a Plan, a Session runs it. The native
+// Runtime is here; engine/ort loads ONNX Runtime behind the same contract.
+package engine
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// Feed holds tensors by value name: the inputs of one run, or its outputs.
+type Feed map[string]*model.Tensor
+
+// Feeds is a restartable sequence of N Feeds: calibration samples, training batches, examples.
+type Feeds struct {
+	N   int                           // number of Feeds, or -1 when it is not known
+	All func() iter.Seq2[Feed, error] // starts again at the first Feed on every call
+}
+
+// Artifact is a model to load: a file, or a graph in memory. A runtime that reads files uses Path, the
+// native one uses Graph where it is given and reads an ONNX Path otherwise.
+type Artifact struct {
+	Path  string
+	Graph *model.Graph
+}
+
+// Options are the settings of one Session. The zero value is usable.
+type Options struct {
+	Threads  int           // worker threads, the caller's included; 0 = all processors
+	Spin     time.Duration // how long an idle worker spins before it parks; 0 = the runtime's default, < 0 = never
+	Provider string        // execution provider of a deployment runtime, such as "cpu" or "cuda"; "" = cpu
+	Profile  bool          // record the time of every node
+	Exact    bool          // use no transformation that changes float results beyond rounding order
+	NoFusion bool          // run the graph as it stands: no optimisation passes (native runtime)
+}
+
+// Runtime loads models for execution on one target.
+type Runtime interface {
+	// Name returns "native" or "ort".
+	Name() string
+	// Load prepares the artifact. Errors name the node or the file that cannot be handled, wrapping
+	// model.ErrUnsupported where an operator, type or version is the reason.
+	Load(ctx context.Context, a Artifact, o Options) (Session, error)
+}
+
+// Session is a loaded model. Run may be called from several goroutines at once.
+type Session interface {
+	// Inputs and Outputs return the declared values of the model.
+	Inputs() []*model.Value
+	Outputs() []*model.Value
+	// Run computes the named outputs, all when none is named. The tensors returned belong to the caller.
+	// A missing or superfluous input, or one of the wrong type or rank, is an error that names it.
+	Run(ctx context.Context, in Feed, outputs ...string) (Feed, error)
+	// Profile returns the time per operator since Load; nil unless Options.Profile was set.
+	Profile() []OpTime
+	// Info describes what runs: the runtime, its version, the instruction set, the operators after optimisation.
+	Info() Info
+	// Close releases the session; calls of Run must have returned.
+	Close() error
+}
+
+// OpTime is the work done by the nodes of one operator and kernel.
+type OpTime struct {
+	Op     string        // operator type after optimisation
+	Kernel string        // the implementation chosen, such as "gemm-avx512"; "" when not known
+	Count  int           // nodes
+	Calls  int           // runs of those nodes
+	Time   time.Duration // summed over Calls
+	MACs   int64         // multiply-accumulates per inference of those nodes, 0 when not known
+	Bytes  int64         // bytes of weights read per inference, 0 when not known
+}
+
+// Info describes a Session.
+type Info struct {
+	Runtime, Version, Provider, ISA string
+	Threads                         int
+	Ops                             map[string]int // histogram of operators after optimisation
+	WeightBytes, ArenaBytes         int64          // packed weights and the planned arena, 0 when not known
+	Warnings                        []string
+}
