@@ -1,0 +1,3 @@
+module github.com/wattshed/wattshed/engine/kernel/_gen
+
+go 1.26.0

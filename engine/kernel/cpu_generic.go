@@ -1,0 +1,17 @@
+//go:build !amd64 || noasm
+
+package kernel
+
+func detectISA() ISA { return Generic }
+
+func cpuFeatures() []string { return nil }
+
+// pause waits for about n short steps.
+func pause(n int) {
+	for range n * 8 {
+		pauseStep()
+	}
+}
+
+//go:noinline
+func pauseStep() {}

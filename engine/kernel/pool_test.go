@@ -1,0 +1,118 @@
+package kernel
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestPoolRunsEveryIndexOnce(t *testing.T) {
+	for _, threads := range []int{1, 2, 3, 8} {
+		for _, spin := range []time.Duration{0, 50 * time.Microsecond} {
+			p := NewPool(threads, spin)
+			if p.Threads() != threads {
+				t.Fatalf("Threads() = %d, want %d", p.Threads(), threads)
+			}
+			for round := range 300 {
+				n := round % 37
+				hits := make([]int32, n) // plain memory is safe to read after Run: the race detector checks that
+				p.Run(n, func(i int) { hits[i]++ })
+				for i, h := range hits {
+					if h != 1 {
+						t.Fatalf("threads %d: index %d of %d ran %d times", threads, i, n, h)
+					}
+				}
+				if round%50 == 0 {
+					time.Sleep(200 * time.Microsecond) // let the workers park
+				}
+			}
+			p.Close()
+			p.Close()
+			ran := 0
+			p.Run(5, func(int) { ran++ })
+			if ran != 5 {
+				t.Fatalf("Run after Close ran %d of 5", ran)
+			}
+		}
+	}
+}
+
+func TestPoolNestedAndConcurrent(t *testing.T) {
+	for _, spin := range []time.Duration{0, 20 * time.Microsecond} {
+		p := NewPool(3, spin)
+		var total atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 200 {
+					p.Run(5, func(int) { p.Run(7, func(int) { total.Add(1) }) })
+				}
+			})
+		}
+		wg.Wait()
+		p.Close()
+		if got := total.Load(); got != 4*200*5*7 {
+			t.Fatalf("%d inner calls, want %d", got, 4*200*5*7)
+		}
+	}
+}
+
+func TestPoolNilIsSerial(t *testing.T) {
+	var p *Pool
+	n := 0
+	p.Run(9, func(i int) {
+		if i != n {
+			t.Fatalf("index %d, want %d", i, n)
+		}
+		n++
+	})
+	if n != 9 || p.Threads() != 1 {
+		t.Fatalf("ran %d, threads %d", n, p.Threads())
+	}
+	p.Close()
+}
+
+func TestPoolSlowWorkerIsWaitedFor(t *testing.T) {
+	p := NewPool(2, 0)
+	defer p.Close()
+	for range 20 {
+		var sum int64
+		var mu sync.Mutex
+		p.Run(2, func(i int) {
+			time.Sleep(time.Duration(1+i) * time.Millisecond) // longer than the owner spins
+			mu.Lock()
+			sum += int64(i) + 1
+			mu.Unlock()
+		})
+		if sum != 3 {
+			t.Fatalf("sum %d, want 3", sum)
+		}
+	}
+}
+
+func TestPoolRunDoesNotAllocate(t *testing.T) {
+	p := NewPool(2, 0)
+	defer p.Close()
+	var x atomic.Int64
+	f := func(int) { x.Add(1) }
+	if a := testing.AllocsPerRun(100, func() { p.Run(8, f) }); a > 0 {
+		t.Fatalf("Run allocates %v times", a)
+	}
+}
+
+func BenchmarkForkJoin(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		spin time.Duration
+	}{{"park", 0}, {"spin", 200 * time.Microsecond}} {
+		b.Run(c.name, func(b *testing.B) {
+			p := NewPool(2, c.spin)
+			defer p.Close()
+			f := func(int) { pause(4) }
+			for b.Loop() {
+				p.Run(2, f)
+			}
+		})
+	}
+}
