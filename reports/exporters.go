@@ -1,0 +1,34 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+)
+
+// Exporter renders a result in one format. It writes nothing when it returns an error that
+// Validate could have found, and the same bytes for the same result.
+type Exporter func(w io.Writer, r *Result) error
+
+// Format is one row of the table of formats.
+type Format struct {
+	Name   string // as in report --format
+	File   string // the file name beside result.json
+	Export Exporter
+}
+
+// Formats is the table of formats. A new format is one file and one line here.
+func Formats() []Format {
+	return []Format{
+		{"json", "result.json", JSON},
+	}
+}
+
+// FormatByName finds a format; a name that is not in the table is refused.
+func FormatByName(name string) (Format, error) {
+	for _, f := range Formats() {
+		if f.Name == name {
+			return f, nil
+		}
+	}
+	return Format{}, fmt.Errorf("reports: format %q: not in this version", name)
+}

@@ -1,0 +1,120 @@
+package reports
+
+// The figures that gates judge and tables show: each gives variant against baseline, false when
+// either side is absent. Ratios are variant / baseline, so below 1 is smaller, faster, less.
+
+func accuracyDrop(v, base *Variant) (figure, bool) {
+	if v.Accuracy == nil {
+		return figure{}, false
+	}
+	if v == base {
+		return figure{exact: true}, true
+	}
+	d := v.Accuracy.Delta
+	if d == nil {
+		return figure{}, false
+	}
+	if v.Accuracy.LowerIsBetter {
+		return figure{value: d.Value, ci: d.CI95}, true
+	}
+	f := figure{value: 0 - d.Value}
+	if d.CI95 != nil {
+		f.ci = &Interval{0 - d.CI95[1], 0 - d.CI95[0]}
+	}
+	return f, true
+}
+
+func accuracyValue(v, _ *Variant) (figure, bool) {
+	if v.Accuracy == nil {
+		return figure{}, false
+	}
+	return figure{value: v.Accuracy.Value, ci: v.Accuracy.CI95}, true
+}
+
+func energyRatio(v, base *Variant) (figure, bool) {
+	if v.Energy == nil {
+		return figure{}, false
+	}
+	if v == base {
+		return figure{value: 1, exact: true, modelled: modelled(v.Energy)}, true
+	}
+	q := v.Energy.Ratio
+	if q == nil {
+		return figure{}, false
+	}
+	return figure{value: q.Value, ci: q.CI95, modelled: q.Basis != BasisCounter}, true
+}
+
+// carbonRatio compares grams per inference. Grid factor and PUE are the same on both sides, so the
+// operational part has the interval of the energy ratio; embodied grams make it a point estimate.
+func carbonRatio(v, base *Variant) (figure, bool) {
+	if v.Carbon == nil || base.Carbon == nil || v.Carbon.Total == nil || base.Carbon.Total == nil || *base.Carbon.Total <= 0 {
+		return figure{}, false
+	}
+	f := figure{value: *v.Carbon.Total / *base.Carbon.Total, exact: v == base}
+	f.modelled = v.Energy == nil || modelled(v.Energy)
+	if q := energyRatioOf(v); q != nil && v.Carbon.Embodied == nil && base.Carbon.Embodied == nil {
+		f.ci = q.CI95
+	}
+	return f, true
+}
+
+func latencyRatio(v, base *Variant) (figure, bool) {
+	if v.Latency == nil {
+		return figure{}, false
+	}
+	if v == base {
+		return figure{value: 1, exact: true}, true
+	}
+	if v.Latency.Ratio == nil {
+		return figure{}, false
+	}
+	return figure{value: v.Latency.Ratio.Value, ci: v.Latency.Ratio.CI95}, true
+}
+
+func latencyP95(v, _ *Variant) (figure, bool) {
+	if v.Latency == nil {
+		return figure{}, false
+	}
+	return figure{value: v.Latency.P95}, true
+}
+
+func energyValue(v, _ *Variant) (figure, bool) {
+	if v.Energy == nil || v.Energy.PerInference == nil {
+		return figure{}, false
+	}
+	return figure{value: *v.Energy.PerInference, ci: v.Energy.CI95, modelled: modelled(v.Energy)}, true
+}
+
+func sizeRatio(v, base *Variant) (figure, bool) {
+	if v.File == nil || base.File == nil || base.File.Bytes <= 0 {
+		return figure{}, false
+	}
+	return figure{value: float64(v.File.Bytes) / float64(base.File.Bytes), exact: true}, true
+}
+
+// memoryRatio compares peak resident bytes. Each is one reading of one process, so a reading has no
+// interval; it is judged as it stands.
+func memoryRatio(v, base *Variant) (figure, bool) {
+	if v.Memory == nil || base.Memory == nil || v.Memory.PeakRSS == nil || base.Memory.PeakRSS == nil || *base.Memory.PeakRSS <= 0 {
+		return figure{}, false
+	}
+	return figure{value: float64(*v.Memory.PeakRSS) / float64(*base.Memory.PeakRSS), exact: true}, true
+}
+
+func breakeven(v, _ *Variant) (figure, bool) {
+	if v.Cost == nil || v.Cost.Breakeven == nil {
+		return figure{}, false
+	}
+	return figure{value: v.Cost.Breakeven.Value, ci: v.Cost.Breakeven.CI95, modelled: v.Energy == nil || modelled(v.Energy)}, true
+}
+
+func energyRatioOf(v *Variant) *EnergyRatio {
+	if v.Energy == nil {
+		return nil
+	}
+	return v.Energy.Ratio
+}
+
+// modelled tells whether any part of an energy figure comes from a model instead of a counter.
+func modelled(e *Energy) bool { return e.Source != SourceMeasured }

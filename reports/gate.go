@@ -1,0 +1,268 @@
+package reports
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Verdict is the outcome of a gate.
+type Verdict string
+
+// The verdicts. Inconclusive means that the data neither show that the gate holds nor that it fails.
+const (
+	Pass         Verdict = "pass"
+	Fail         Verdict = "fail"
+	Inconclusive Verdict = "inconclusive"
+)
+
+// The reasons of an inconclusive verdict.
+const (
+	ReasonNotMeasured = "not_measured" // the figure is absent, or modelled where only measured ones count
+	ReasonSpansLimit  = "spans_limit"  // the 95 % interval holds the limit
+	ReasonNoInterval  = "no_interval"  // a point estimate without an interval
+)
+
+// Gate is one limit on one figure of a variant: Key Op Limit, such as energy_ratio <= 0.6.
+type Gate struct {
+	Key   string
+	Op    string // "<=", "<", ">=" or ">"
+	Limit float64
+}
+
+// String gives the gate as it stands in a recipe: energy_ratio <= 0.6.
+func (g Gate) String() string {
+	return g.Key + " " + g.Op + " " + strconv.FormatFloat(g.Limit, 'g', -1, 64)
+}
+
+// Gates is what a result is judged by. AllowModelled lets modelled energy and carbon decide.
+// With Variants every named variant must pass; without, a run passes when any variant passes all gates.
+type Gates struct {
+	Rules         []Gate
+	AllowModelled bool
+	Variants      []string
+}
+
+// GateResult is the verdict of one gate on one variant. Value and CI95 are those of the gated figure;
+// Reason is one of the Reason constants when inconclusive; Message is a sentence for people.
+type GateResult struct {
+	Gate    string    `json:"gate"`
+	Expr    string    `json:"expr"`
+	Variant string    `json:"variant"`
+	Verdict Verdict   `json:"verdict"`
+	Value   *float64  `json:"value,omitempty"`
+	CI95    *Interval `json:"ci95,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+	Message string    `json:"message"`
+}
+
+// figure is what a gate looks at: a value, its interval (exact: none needed), modelled or not.
+type figure struct {
+	value    float64
+	ci       *Interval
+	exact    bool
+	modelled bool
+}
+
+// gateKeys is the table of gates: the figure of a variant against the baseline, false when absent.
+// A new gate is one line here.
+func gateKeys() map[string]func(v, base *Variant) (figure, bool) {
+	return map[string]func(v, base *Variant) (figure, bool){
+		"accuracy_drop":        accuracyDrop,
+		"accuracy":             accuracyValue,
+		"energy_ratio":         energyRatio,
+		"carbon_ratio":         carbonRatio,
+		"latency_ratio":        latencyRatio,
+		"size_ratio":           sizeRatio,
+		"memory_ratio":         memoryRatio,
+		"latency_p95_s":        latencyP95,
+		"energy_j":             energyValue,
+		"breakeven_inferences": breakeven,
+	}
+}
+
+// GateKeys lists the keys that gates may have, sorted.
+func GateKeys() []string { return slices.Sorted(maps.Keys(gateKeys())) }
+
+// ParseGate reads a limit such as "<= 0.6" or "<= 1%" for a key of GateKeys. A bare number is an
+// error: the direction is part of the gate.
+func ParseGate(key, expr string) (Gate, error) {
+	if _, ok := gateKeys()[key]; !ok {
+		return Gate{}, fmt.Errorf("gates: %q: no such gate; known are %s", key, strings.Join(GateKeys(), ", "))
+	}
+	s := strings.TrimSpace(expr)
+	for _, op := range []string{"<=", ">=", "<", ">"} {
+		rest, ok := strings.CutPrefix(s, op)
+		if !ok {
+			continue
+		}
+		rest = strings.TrimSpace(rest)
+		num, percent := strings.CutSuffix(rest, "%")
+		x, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+		if err != nil || !finite(x) {
+			return Gate{}, fmt.Errorf("gates: %s: %q is not a number", key, rest)
+		}
+		if percent {
+			x /= 100
+		}
+		return Gate{Key: key, Op: op, Limit: x}, nil
+	}
+	return Gate{}, fmt.Errorf("gates: %s: %q does not start with <=, <, >= or >", key, expr)
+}
+
+// ParseGates reads key -> expression, in sorted key order.
+func ParseGates(exprs map[string]string, allowModelled bool) (Gates, error) {
+	g := Gates{AllowModelled: allowModelled}
+	for _, k := range slices.Sorted(maps.Keys(exprs)) {
+		rule, err := ParseGate(k, exprs[k])
+		if err != nil {
+			return Gates{}, err
+		}
+		g.Rules = append(g.Rules, rule)
+	}
+	return g, nil
+}
+
+// Judge applies every gate to every variant but the baseline (or to those named in g.Variants), in
+// the order of the result, then of the rules. A gate passes when the whole 95 % interval keeps the limit, fails
+// when the whole interval breaks it, and is inconclusive otherwise. Exact figures need no interval.
+// A name in g.Variants that the result lacks gives an inconclusive entry.
+func Judge(r *Result, g Gates) []GateResult {
+	var out []GateResult
+	judged := map[string]bool{}
+	for i := range r.Variants {
+		v := &r.Variants[i]
+		if len(g.Variants) == 0 && i == 0 || len(g.Variants) > 0 && !slices.Contains(g.Variants, v.Name) {
+			continue
+		}
+		judged[v.Name] = true
+		for _, rule := range g.Rules {
+			out = append(out, judgeOne(rule, v, &r.Variants[0], g.AllowModelled))
+		}
+	}
+	for _, name := range g.Variants {
+		if judged[name] {
+			continue
+		}
+		for _, rule := range g.Rules {
+			out = append(out, GateResult{Gate: rule.Key, Expr: rule.String(), Variant: name, Verdict: Inconclusive,
+				Reason: ReasonNotMeasured, Message: fmt.Sprintf("the result has no variant %q", name)})
+		}
+	}
+	return out
+}
+
+func judgeOne(g Gate, v, base *Variant, allowModelled bool) GateResult {
+	res := GateResult{Gate: g.Key, Expr: g.String(), Variant: v.Name, Verdict: Inconclusive}
+	get, known := gateKeys()[g.Key]
+	if !known {
+		res.Reason, res.Message = ReasonNotMeasured, "no such gate in this version"
+		return res
+	}
+	f, ok := get(v, base)
+	if !ok || !finite(f.value) {
+		res.Reason, res.Message = ReasonNotMeasured, "not measured"
+		return res
+	}
+	res.Value, res.CI95 = &f.value, f.ci
+	shown := num(f.value)
+	if f.ci != nil {
+		shown += " [" + num(f.ci[0]) + ", " + num(f.ci[1]) + "]"
+	}
+	need := ", need " + g.Op + " " + num(g.Limit)
+	if f.modelled && !allowModelled {
+		res.Reason = ReasonNotMeasured
+		res.Message = shown + need + ": estimated from CPU time, no counter on this host, and the gates do not say allow_modelled"
+		return res
+	}
+	lo, hi := f.value, f.value
+	switch {
+	case f.ci != nil:
+		lo, hi = f.ci[0], f.ci[1]
+	case !f.exact:
+		res.Reason, res.Message = ReasonNoInterval, shown+need+": no interval to judge by"
+		return res
+	}
+	low, high := holds(g, lo), holds(g, hi)
+	switch {
+	case low && high:
+		res.Verdict, res.Message = Pass, shown+need
+	case !low && !high:
+		res.Verdict, res.Message = Fail, shown+need
+	default:
+		res.Reason, res.Message = ReasonSpansLimit, shown+need+": the interval holds the limit, more pairs or examples are needed"
+	}
+	if f.modelled {
+		res.Message += " (modelled)"
+	}
+	return res
+}
+
+func holds(g Gate, x float64) bool {
+	switch g.Op {
+	case "<=":
+		return x <= g.Limit
+	case "<":
+		return x < g.Limit
+	case ">=":
+		return x >= g.Limit
+	case ">":
+		return x > g.Limit
+	}
+	return false
+}
+
+// Overall condenses the verdicts of Judge. With g.Variants all of them must pass; without, one
+// variant that passes every gate is enough. No gates at all is a pass.
+func Overall(g Gates, results []GateResult) Verdict {
+	worst := map[string]Verdict{}
+	var order []string
+	for _, r := range results {
+		w, ok := worst[r.Variant]
+		if !ok {
+			order = append(order, r.Variant)
+			w = Pass
+		}
+		worst[r.Variant] = worse(w, r.Verdict)
+	}
+	if len(order) == 0 {
+		if len(g.Rules) == 0 {
+			return Pass
+		}
+		return Inconclusive
+	}
+	all, best := Pass, Fail
+	for _, name := range order {
+		all = worse(all, worst[name])
+		if worse(best, worst[name]) == best {
+			best = worst[name]
+		}
+	}
+	if len(g.Variants) > 0 {
+		return all
+	}
+	return best
+}
+
+func worse(a, b Verdict) Verdict {
+	if a == Fail || b == Fail {
+		return Fail
+	}
+	if a == Inconclusive || b == Inconclusive {
+		return Inconclusive
+	}
+	return Pass
+}
+
+// ExitCode is the exit status of a command that judged gates: 0 pass, 3 fail, 4 inconclusive.
+func (v Verdict) ExitCode() int {
+	switch v {
+	case Pass:
+		return 0
+	case Fail:
+		return 3
+	}
+	return 4
+}

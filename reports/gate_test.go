@@ -1,0 +1,92 @@
+package reports
+
+import "testing"
+
+func TestJudge(t *testing.T) {
+	iv := func(a, b float64) *Interval { return &Interval{a, b} }
+	res := func(mut func(v *Variant)) *Result {
+		v := Variant{Name: "v"}
+		mut(&v)
+		base := Variant{Name: "baseline", File: &File{Path: "a", Bytes: 1000}, Memory: &Memory{PeakRSS: ptr(int64(100))}}
+		return &Result{Schema: Schema, Variants: []Variant{base, v}}
+	}
+	energy := func(ci *Interval, basis string) func(*Variant) {
+		return func(v *Variant) { v.Energy = &Energy{Ratio: &EnergyRatio{Value: 0.5, CI95: ci, Basis: basis}} }
+	}
+	for name, c := range map[string]struct {
+		key, expr string
+		mut       func(v *Variant)
+		modelled  bool
+		want      Verdict
+		reason    string
+	}{
+		"whole interval below": {"energy_ratio", "<= 0.6", energy(iv(0.45, 0.6), BasisCounter), false, Pass, ""},
+		"interval spans":       {"energy_ratio", "<= 0.6", energy(iv(0.45, 0.61), BasisCounter), false, Inconclusive, ReasonSpansLimit},
+		"strict at the limit":  {"energy_ratio", "< 0.6", energy(iv(0.45, 0.6), BasisCounter), false, Inconclusive, ReasonSpansLimit},
+		"whole interval above": {"energy_ratio", "<= 0.4", energy(iv(0.45, 0.6), BasisCounter), false, Fail, ""},
+		"modelled":             {"energy_ratio", "<= 0.6", energy(iv(0.45, 0.5), BasisCPUTime), false, Inconclusive, ReasonNotMeasured},
+		"modelled, allowed":    {"energy_ratio", "<= 0.6", energy(iv(0.45, 0.5), BasisCPUTime), true, Pass, ""},
+		"no interval":          {"energy_ratio", "<= 0.6", energy(nil, BasisCounter), false, Inconclusive, ReasonNoInterval},
+		"absent":               {"energy_ratio", "<= 0.6", func(*Variant) {}, false, Inconclusive, ReasonNotMeasured},
+		"size is exact":        {"size_ratio", "<= 30%", func(v *Variant) { v.File = &File{Bytes: 300} }, false, Pass, ""},
+		"size too big":         {"size_ratio", "<= 0.3", func(v *Variant) { v.File = &File{Bytes: 301} }, false, Fail, ""},
+		"memory":               {"memory_ratio", "< 1", func(v *Variant) { v.Memory = &Memory{PeakRSS: ptr(int64(100))} }, false, Fail, ""},
+		"drop is minus delta":  {"accuracy_drop", "<= 0.01", func(v *Variant) { v.Accuracy = &Accuracy{Delta: &Delta{Value: -0.02, CI95: iv(-0.03, -0.012)}} }, false, Fail, ""},
+		"a gain is no drop":    {"accuracy_drop", "<= 0.01", func(v *Variant) { v.Accuracy = &Accuracy{Delta: &Delta{Value: 0.02, CI95: iv(0.01, 0.03)}} }, false, Pass, ""},
+		"lower is better": {"accuracy_drop", "<= 0.01", func(v *Variant) {
+			v.Accuracy = &Accuracy{LowerIsBetter: true, Delta: &Delta{Value: 0.02, CI95: iv(0.015, 0.03)}}
+		}, false, Fail, ""},
+		"latency":                  {"latency_ratio", "<= 1", func(v *Variant) { v.Latency = &Latency{Ratio: &Ratio{Value: 0.9, CI95: iv(0.8, 1)}} }, false, Pass, ""},
+		"at least, whole interval": {"accuracy", ">= 0.95", func(v *Variant) { v.Accuracy = &Accuracy{Value: 0.96, CI95: iv(0.951, 0.97)} }, false, Pass, ""},
+	} {
+		g, err := ParseGates(map[string]string{c.key: c.expr}, c.modelled)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got := Judge(res(c.mut), g)
+		if len(got) != 1 || got[0].Verdict != c.want || got[0].Reason != c.reason {
+			t.Errorf("%s: %+v, want %s %s", name, got, c.want, c.reason)
+		}
+	}
+}
+
+func TestOverall(t *testing.T) {
+	gr := func(v string, x Verdict) GateResult { return GateResult{Variant: v, Verdict: x} }
+	rules := []Gate{{Key: "size_ratio", Op: "<=", Limit: 1}}
+	for name, c := range map[string]struct {
+		g    Gates
+		in   []GateResult
+		want Verdict
+		exit int
+	}{
+		"no gates":                   {Gates{}, nil, Pass, 0},
+		"nothing to judge":           {Gates{Rules: rules}, nil, Inconclusive, 4},
+		"one variant passes all":     {Gates{Rules: rules}, []GateResult{gr("a", Fail), gr("b", Pass), gr("b", Pass)}, Pass, 0},
+		"passes are spread":          {Gates{Rules: rules}, []GateResult{gr("a", Fail), gr("a", Pass), gr("b", Pass), gr("b", Fail)}, Fail, 3},
+		"the best is inconclusive":   {Gates{Rules: rules}, []GateResult{gr("a", Fail), gr("b", Inconclusive), gr("b", Pass)}, Inconclusive, 4},
+		"named: all of them":         {Gates{Rules: rules, Variants: []string{"a", "b"}}, []GateResult{gr("a", Fail), gr("b", Pass)}, Fail, 3},
+		"named: all pass":            {Gates{Rules: rules, Variants: []string{"a", "b"}}, []GateResult{gr("a", Pass), gr("b", Pass)}, Pass, 0},
+		"named: one is inconclusive": {Gates{Rules: rules, Variants: []string{"a", "b"}}, []GateResult{gr("a", Pass), gr("b", Inconclusive)}, Inconclusive, 4},
+	} {
+		got := Overall(c.g, c.in)
+		if got != c.want || got.ExitCode() != c.exit {
+			t.Errorf("%s: %s (exit %d), want %s (exit %d)", name, got, got.ExitCode(), c.want, c.exit)
+		}
+	}
+}
+
+func TestJudgeNamedButMissing(t *testing.T) {
+	g := Gates{Rules: []Gate{{Key: "size_ratio", Op: "<=", Limit: 1}}, Variants: []string{"ghost"}}
+	got := Judge(emptyResult(), g)
+	if len(got) != 1 || got[0].Variant != "ghost" || got[0].Verdict != Inconclusive {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestParseGateRefuses(t *testing.T) {
+	for _, c := range [][2]string{{"energy", "<= 1"}, {"energy_ratio", "0.6"}, {"energy_ratio", "<= x"}, {"energy_ratio", "<= NaN"}, {"energy_ratio", "== 1"}, {"energy_ratio", ""}} {
+		if g, err := ParseGate(c[0], c[1]); err == nil {
+			t.Errorf("%v gave %v", c, g)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package reports
+
+import "time"
+
+// Schema is the value of the "schema" key of every result.json that this package writes and reads.
+const Schema = "wattshed.result/1"
+
+// Result is the content of result.json. All figures are SI units, named in the key. A pointer or
+// an empty value means that the figure is absent: it was not measured or does not apply.
+// Variants[0] is the baseline that every ratio and delta refers to.
+type Result struct {
+	Schema       string       `json:"schema"`
+	Tool         Tool         `json:"tool"`
+	Host         *Host        `json:"host,omitempty"`
+	Target       *Target      `json:"target,omitempty"`
+	Model        *Model       `json:"model,omitempty"`
+	Task         *Task        `json:"task,omitempty"`
+	RecipeSHA256 string       `json:"recipe_sha256,omitempty"`
+	Started      time.Time    `json:"started,omitzero"`
+	Finished     time.Time    `json:"finished,omitzero"`
+	Method       *Method      `json:"method,omitempty"`
+	Roofline     *Roofline    `json:"roofline,omitempty"`
+	Impact       *Impact      `json:"impact,omitempty"`
+	Variants     []Variant    `json:"variants"`
+	Gates        []GateResult `json:"gates,omitempty"`
+	Warnings     []string     `json:"warnings,omitempty"`
+}
+
+// Tool names the program that made the result.
+type Tool struct {
+	Name    string `json:"name,omitempty"`
+	Version string `json:"version"`
+	Commit  string `json:"commit,omitempty"`
+	Go      string `json:"go,omitempty"`
+}
+
+// Host describes the machine; Memory is in bytes. ISA lists the instruction sets that the kernels
+// could use ("avx2", "avx512", "vnni"). Virtualized is absent when it could not be found out.
+type Host struct {
+	CPU         string   `json:"cpu,omitempty"`
+	ISA         []string `json:"isa,omitempty"`
+	Cores       int      `json:"cores,omitempty"`
+	Memory      int64    `json:"memory,omitempty"`
+	OS          string   `json:"os,omitempty"`
+	Virtualized *bool    `json:"virtualized,omitempty"`
+}
+
+// Target is what the measurements ran on: runtime "native" or "ort", its provider and version, the
+// instruction set in use, and the shape of one run (Batch examples of Sequence tokens).
+type Target struct {
+	Runtime  string `json:"runtime"`
+	Provider string `json:"provider,omitempty"`
+	Version  string `json:"version,omitempty"`
+	ISA      string `json:"isa,omitempty"`
+	Threads  int    `json:"threads,omitempty"`
+	Batch    int    `json:"batch,omitempty"`
+	Sequence int    `json:"sequence,omitempty"`
+}
+
+// Model is the model that the run started from, as it lay on disk.
+type Model struct {
+	Name   string `json:"name,omitempty"`
+	Path   string `json:"path,omitempty"`
+	Format string `json:"format,omitempty"`
+	Bytes  int64  `json:"bytes,omitempty"`
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// Task is what accuracy means in this result: the kind ("classification", "fidelity"), the metric,
+// the data and the number of scored examples. Baselines are simple methods on the same split,
+// shown so that a reader can tell a good accuracy from an easy task.
+type Task struct {
+	Kind       string         `json:"kind"`
+	Metric     string         `json:"metric,omitempty"`
+	Data       string         `json:"data,omitempty"`
+	DataSHA256 string         `json:"data_sha256,omitempty"`
+	Split      string         `json:"split,omitempty"`
+	N          int            `json:"n,omitempty"`
+	Baselines  []TaskBaseline `json:"baselines,omitempty"`
+}
+
+// TaskBaseline is the score of a simple method ("majority class", "naive Bayes", "logistic
+// regression") on the examples that the variants were scored on.
+type TaskBaseline struct {
+	Name  string    `json:"name"`
+	Value float64   `json:"value"`
+	N     int       `json:"n,omitempty"`
+	CI95  *Interval `json:"ci95,omitempty"`
+}
+
+// Method says how the figures were obtained, in numbers and in sentences (Notes, Assumptions).
+// Assumptions are those of modelled figures: watts per busy core, their source and uncertainty.
+type Method struct {
+	Pairs       int      `json:"pairs,omitempty"`
+	Warmup      int      `json:"warmup,omitempty"`
+	Order       string   `json:"order,omitempty"`
+	IdleSeconds *float64 `json:"idle_seconds,omitempty"`
+	Precision   *float64 `json:"precision,omitempty"`
+	Statistic   string   `json:"statistic,omitempty"`
+	Notes       []string `json:"notes,omitempty"`
+	Assumptions []string `json:"assumptions,omitempty"`
+}
+
+// Roofline holds the measured ceilings of this machine: 1e9 floating point operations per second
+// and 1e9 bytes per second.
+type Roofline struct {
+	GFLOPS  float64 `json:"gflops"`
+	GBytesS float64 `json:"gbytes_per_s"`
+}
+
+// Impact is the summary for one inference of the best variant against the baseline: energy intensity
+// in J/MAC, carbon intensity in gCO2e/kWh and a composite index with its weights and references.
+type Impact struct {
+	Variant         string             `json:"variant,omitempty"`
+	EnergyIntensity *float64           `json:"energy_j_per_mac,omitempty"`
+	CarbonIntensity *float64           `json:"carbon_g_per_kwh,omitempty"`
+	Index           *float64           `json:"index,omitempty"`
+	Weights         map[string]float64 `json:"weights,omitempty"`
+	References      map[string]float64 `json:"references,omitempty"`
+}
+
+// Interval is a 95 % confidence interval, low before high, in the unit of its figure. Both ends are
+// finite: where one is unbounded the interval is left out and the figure says that nothing is shown.
+type Interval [2]float64
+
+// Ratio is variant over baseline from paired measurements. N is the number of pairs.
+type Ratio struct {
+	Value float64   `json:"value"`
+	CI95  *Interval `json:"ci95,omitempty"`
+	N     int       `json:"n,omitempty"`
+}
+
+// Delta is variant minus baseline on the same examples; Test names the paired test and P its p value.
+type Delta struct {
+	Value float64   `json:"value"`
+	CI95  *Interval `json:"ci95,omitempty"`
+	Test  string    `json:"test,omitempty"`
+	P     *float64  `json:"p,omitempty"`
+}

@@ -1,0 +1,148 @@
+package reports
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+func ptr[T any](x T) *T { return &x }
+
+// sampleVariant says how one synthetic variant differs from the baseline.
+type sampleVariant struct {
+	name              string
+	size, speed, acc  float64
+	sparsity, memory  float64
+	stage             string
+	options           map[string]any
+	how               string
+	left, leftWhy     string
+	kernel            string
+	joulesMade, hours float64
+}
+
+func sampleVariants() []sampleVariant {
+	q := func(s string) map[string]any { return map[string]any{"scheme": s, "storage": "weights"} }
+	return []sampleVariant{
+		{name: "baseline", size: 1, speed: 1, acc: 0.9712, memory: 1, kernel: "f32"},
+		{name: "fp16", size: 0.502, speed: 1.004, acc: 0.9712, memory: 0.97, stage: "quantize", options: q("fp16"), how: "fp16, kept behind a Cast", kernel: "f32", joulesMade: 3, hours: 0.0005},
+		{name: "bf16", size: 0.502, speed: 1.012, acc: 0.9705, memory: 0.97, stage: "quantize", options: q("bf16"), how: "bf16, kept behind a Cast", kernel: "f32", joulesMade: 3, hours: 0.0005},
+		{name: "int8", size: 0.262, speed: 0.47, acc: 0.9698, memory: 0.61, stage: "quantize", options: map[string]any{"scheme": "int8", "mode": "dynamic", "granularity": "per-channel"}, how: "int8 dynamic, per-channel, symmetric", left: "fc.bias", leftWhy: "a bias: 8 bits save 24 bytes and cost accuracy", kernel: "u8s8", joulesMade: 8, hours: 0.001},
+		{name: "pruned-50-with-recovery", size: 1, speed: 0.995, acc: 0.9735, sparsity: 0.5, memory: 1.01, stage: "prune", options: map[string]any{"criterion": "magnitude", "sparsity": 0.5}, how: "5.0e-01 of the elements set to zero", kernel: "f32", joulesMade: 1900, hours: 0.016},
+		{name: "sparse-2:4-with-recovery", size: 1, speed: 1.06, acc: 0.9623, sparsity: 0.5, memory: 1.01, stage: "prune", options: map[string]any{"criterion": "magnitude", "pattern": "2:4"}, how: "two of every four set to zero", kernel: "f32", joulesMade: 1900, hours: 0.016},
+		{name: "student", size: 0.18, speed: 0.23, acc: 0.9601, memory: 0.38, stage: "distill", options: map[string]any{"teacher": "baseline", "epochs": 3.0}, how: "trained from scratch against the teacher", kernel: "f32", joulesMade: 4200, hours: 0.035},
+		{name: "student-int8", size: 0.052, speed: 0.17, acc: 0.9565, memory: 0.31, stage: "quantize", options: map[string]any{"scheme": "int8", "mode": "dynamic"}, how: "int8 dynamic, per-channel, symmetric", kernel: "u8s8", joulesMade: 4210, hours: 0.035},
+	}
+}
+
+// demoResult is a synthetic result with eight variants, modelled energy and plausible noise.
+func demoResult() *Result {
+	rng := rand.New(rand.NewPCG(7, 11))
+	r := &Result{
+		Schema:       Schema,
+		Tool:         Tool{Name: "wattshed", Version: "0.1.0", Commit: "0123456789abcdef", Go: "go1.26.0"},
+		Host:         &Host{CPU: "Example CPU 8480 @ 2.0GHz", ISA: []string{"avx2", "avx512", "vnni"}, Cores: 2, Memory: 8 << 30, OS: "linux 6.8", Virtualized: ptr(true)},
+		Target:       &Target{Runtime: "native", Provider: "cpu", Version: "0.1.0", ISA: "avx512+vnni", Threads: 2, Batch: 1, Sequence: 200},
+		Model:        &Model{Name: "spam-lstm", Path: "builtin:spam-lstm", Format: "onnx", Bytes: 3_120_456, SHA256: "6f1c7c2f1f0d4f5ab7b6c1d8f0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3"},
+		Task:         &Task{Kind: "classification", Metric: "accuracy", Data: "builtin:spam", Split: "test", N: 905, Baselines: []TaskBaseline{{Name: "majority class", Value: 0.6873, N: 905}, {Name: "naive Bayes", Value: 0.9381, N: 905}, {Name: "logistic regression", Value: 0.9646, N: 905}}},
+		RecipeSHA256: "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
+		Started:      time.Date(2026, 3, 4, 9, 30, 0, 0, time.UTC), Finished: time.Date(2026, 3, 4, 9, 33, 41, 0, time.UTC),
+		Method: &Method{Pairs: 12, Warmup: 5, Order: "ABBA blocks", IdleSeconds: ptr(2.0), Precision: ptr(0.02), Statistic: "mean of paired log ratios, t interval",
+			Notes:       []string{"Baseline and variant ran in turn in one process, so both see the same heat and the same neighbours."},
+			Assumptions: []string{"CPU power: 2 busy cores x 6.2 W + 9 W package share, uncertainty 35 %.", "Memory power: 0.37 W per GiB in use."}},
+		Roofline: &Roofline{GFLOPS: 142.5, GBytesS: 21.4},
+		Impact:   &Impact{Variant: "student-int8", EnergyIntensity: ptr(4.1e-9), CarbonIntensity: ptr(344.0), Index: ptr(0.21), Weights: map[string]float64{"energy": 0.5, "latency": 0.25, "size": 0.25}},
+		Warnings: []string{"The host is virtual: neighbours may have added noise.", "No energy counter is readable: energy and carbon are modelled from CPU time."},
+	}
+	const bytes, p50, joules = 3_120_456, 1.84e-3, 0.0391
+	params := int64(776_834)
+	for i, s := range sampleVariants() {
+		v := Variant{Name: s.name, File: &File{Path: "models/" + s.name + ".onnx", Format: "onnx", Bytes: int64(bytes * s.size), SHA256: r.Model.SHA256}}
+		if s.stage != "" {
+			v.Stages = []Stage{{Name: s.stage, Options: s.options}}
+			for _, w := range []string{"embedding.weight", "lstm.W", "lstm.R", "fc.weight"} {
+				v.Notes = append(v.Notes, Note{Stage: s.stage, Weight: w, Op: map[string]string{"embedding.weight": "Gather", "fc.weight": "Gemm"}[w], Action: Touched, How: s.how, Elements: 65536, BytesBefore: 262144, BytesAfter: int64(262144 * s.size)})
+			}
+			if s.left != "" {
+				v.Notes = append(v.Notes, Note{Stage: s.stage, Weight: s.left, Op: "Gemm", Action: Left, Why: s.leftWhy, Elements: 8, BytesBefore: 32, BytesAfter: 32})
+			}
+		}
+		p := params
+		if s.stage == "distill" || s.name == "student-int8" {
+			p = params / 5
+		}
+		v.Weights = &Weights{Parameters: p, Nonzero: int64(float64(p) * (1 - s.sparsity)), Sparsity: ptr(s.sparsity), Bytes: v.File.Bytes - 4096, MACs: ptr(int64(19_400_000 * float64(p) / float64(params)))}
+		n := 905
+		half := 1.96 * math.Sqrt(s.acc*(1-s.acc)/float64(n))
+		v.Accuracy = &Accuracy{Metric: "accuracy", Value: s.acc, N: n, CI95: &Interval{s.acc - half, s.acc + half}}
+		mean := 0.0
+		samples := make([]float64, 240)
+		for j := range samples {
+			samples[j] = p50 * s.speed * (1 + 0.03*rng.NormFloat64() + 0.12*math.Abs(rng.NormFloat64()*rng.Float64()))
+			mean += samples[j] / float64(len(samples))
+		}
+		v.Latency = &Latency{P50: quantile(samples, 0.5), P95: quantile(samples, 0.95), P99: quantile(samples, 0.99), Mean: mean, N: len(samples), Samples: samples}
+		v.Latency.CI95 = &Interval{v.Latency.P50 * 0.992, v.Latency.P50 * 1.009}
+		v.Throughput = ptr(1 / mean)
+		v.Memory = &Memory{PeakRSS: ptr(int64(14_200_000 * s.memory)), Weights: ptr(v.File.Bytes), Arena: ptr(int64(1_048_576)), EmptyProcess: ptr(int64(9_100_000))}
+		e := joules * s.speed
+		v.Energy = &Energy{PerInference: ptr(e), CI95: &Interval{e * 0.66, e * 1.35}, N: 12, Source: SourceModelled, IdleW: ptr(9.0), NetPerInference: ptr(e * 0.6), PerCorrect: ptr(e / s.acc),
+			Domains: []Domain{{Domain: "cpu", Source: SourceModelled, Joules: e * 0.93, UAbs: ptr(e * 0.34)}, {Domain: "dram", Source: SourceModelled, Joules: e * 0.07, UAbs: ptr(e * 0.05)}}}
+		g := e / 3.6e6 * 344 * 1.15
+		v.Carbon = &Carbon{Operational: ptr(g), Embodied: ptr(g * 0.11), Total: ptr(g * 1.11), PUE: ptr(1.15), CI95: &Interval{g * 0.6, g * 1.6},
+			Intensity: &Intensity{GPerKWh: 344, Zone: "DEU", Year: 2024, Source: "Ember", Licence: "CC-BY-4.0", Basis: "location-average"}}
+		if i > 0 {
+			v.Latency.Ratio = &Ratio{Value: s.speed, CI95: &Interval{s.speed * 0.985, s.speed * 1.016}, N: 12}
+			v.Energy.Ratio = &EnergyRatio{Value: s.speed * 1.01, CI95: &Interval{s.speed * 0.99, s.speed * 1.03}, N: 12, Basis: BasisCPUTime}
+			d := s.acc - 0.9712
+			v.Accuracy.Delta = &Delta{Value: d, CI95: &Interval{d - 0.006, d + 0.006}, Test: "McNemar, exact", P: ptr(0.31)}
+			v.Cost = &Cost{Seconds: ptr(s.hours * 3600), Joules: ptr(s.joulesMade), GCO2e: ptr(s.joulesMade / 3.6e6 * 344 * 1.15), Source: SourceModelled}
+			if s.speed < 0.97 {
+				b := s.joulesMade / (joules * (1 - s.speed))
+				v.Cost.Breakeven = &Breakeven{Value: b, CI95: &Interval{b * 0.9, b * 1.15}}
+			} else {
+				v.Cost.NoneDemonstrated = true
+			}
+		}
+		t := v.Latency.Mean
+		v.Profile = []OpProfile{
+			{Op: "LSTM", Kernel: "lstm_" + s.kernel, Count: 1, Seconds: t * 0.82, Share: 0.82, MACs: v.Weights.MACs, Bytes: ptr(int64(1_200_000))},
+			{Op: "Gemm", Kernel: "gemm_" + s.kernel, Count: 1, Seconds: t * 0.09, Share: 0.09, MACs: ptr(int64(256)), Bytes: ptr(int64(1024))},
+			{Op: "Gather", Kernel: "gather", Count: 2, Seconds: t * 0.05, Share: 0.05},
+			{Op: "Transpose", Count: 1, Seconds: t * 0.03, Share: 0.03},
+			{Op: "Squeeze", Count: 1, Seconds: t * 0.01, Share: 0.01},
+		}
+		r.Variants = append(r.Variants, v)
+	}
+	g, err := ParseGates(map[string]string{"accuracy_drop": "<= 0.01", "energy_ratio": "<= 0.6", "size_ratio": "<= 0.3"}, false)
+	if err != nil {
+		panic(err)
+	}
+	r.Gates = Judge(r, g)
+	return r
+}
+
+// emptyResult has two variants about which nothing is known but the name.
+func emptyResult() *Result {
+	return &Result{Schema: Schema, Tool: Tool{Version: "0.1.0"}, Variants: []Variant{{Name: "baseline"}, {Name: "variant"}}}
+}
+
+// nastyResult is demoResult with names that break naive escaping and layout, and measured energy.
+func nastyResult() *Result {
+	r := demoResult()
+	r.Model.Name = "<script>alert(1)</script>"
+	r.Task.Data = "a|b`c"
+	for i := range r.Variants {
+		r.Variants[i].Energy.Source = SourceMeasured
+		if q := r.Variants[i].Energy.Ratio; q != nil {
+			q.Basis = BasisCounter
+		}
+	}
+	r.Variants[1].Name = "a<b&\"c|d`\x00\x1b]\u2028"
+	r.Variants[2].Name = "a very long name of a variant that somebody generated from all of its options, sparsity 0.5, seed 17"
+	r.Variants[3].Name = "日本語の名前"
+	r.Variants[4].Name = "=cmd|' /C calc'!A0"
+	r.Variants[1].Notes[0].Weight = "</details><b>x"
+	r.Warnings = append(r.Warnings, "a | b\nc <d>")
+	return r
+}
