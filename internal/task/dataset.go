@@ -1,0 +1,143 @@
+package task
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Caps on data sets from outside.
+const (
+	maxExamples = 10_000_000
+	maxLine     = 16 << 20
+)
+
+// Example is one labelled or unlabelled text.
+type Example struct {
+	ID    string
+	Text  string
+	Label string
+}
+
+// Dataset is a list of examples with the digest of the bytes it was read from.
+type Dataset struct {
+	Name     string
+	SHA256   string
+	Examples []Example
+}
+
+// ReadJSONL reads one JSON object a line and takes its text and label fields (strings; a number or a
+// boolean as label is written out). label may be "". Field "id" is kept where there is one.
+func ReadJSONL(r io.Reader, name, text, label string) (*Dataset, error) {
+	d := &Dataset{Name: name}
+	err := d.lines(r, func(line int, b []byte) error {
+		if len(strings.TrimSpace(string(b))) == 0 {
+			return nil
+		}
+		var row map[string]json.RawMessage
+		if err := json.Unmarshal(b, &row); err != nil {
+			return fmt.Errorf("task: %s: line %d: %w", name, line, err)
+		}
+		ex := Example{}
+		if raw, ok := row[text]; !ok {
+			return fmt.Errorf("task: %s: line %d: no field %q", name, line, text)
+		} else if err := json.Unmarshal(raw, &ex.Text); err != nil {
+			return fmt.Errorf("task: %s: line %d: field %q is no string", name, line, text)
+		}
+		if raw, ok := row[label]; ok {
+			ex.Label = scalar(raw)
+		} else if label != "" {
+			return fmt.Errorf("task: %s: line %d: no field %q", name, line, label)
+		}
+		if raw, ok := row["id"]; ok {
+			ex.ID = scalar(raw)
+		}
+		d.Examples = append(d.Examples, ex)
+		return nil
+	})
+	return d, err
+}
+
+// ReadText reads one text a line, leaving out blank lines.
+func ReadText(r io.Reader, name string) (*Dataset, error) {
+	d := &Dataset{Name: name}
+	err := d.lines(r, func(_ int, b []byte) error {
+		if s := strings.TrimSpace(string(b)); s != "" {
+			d.Examples = append(d.Examples, Example{Text: s})
+		}
+		return nil
+	})
+	return d, err
+}
+
+func scalar(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(raw)
+}
+
+func (d *Dataset) lines(r io.Reader, use func(line int, b []byte) error) error {
+	h := sha256.New()
+	sc := bufio.NewScanner(io.TeeReader(r, h))
+	sc.Buffer(make([]byte, 0, 64<<10), maxLine)
+	for line := 1; sc.Scan(); line++ {
+		if len(d.Examples) >= maxExamples {
+			return fmt.Errorf("task: %s: more than %d examples", d.Name, maxExamples)
+		}
+		if err := use(line, sc.Bytes()); err != nil {
+			return err
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return fmt.Errorf("task: %s: %w", d.Name, err)
+	}
+	if len(d.Examples) == 0 {
+		return fmt.Errorf("task: %s: no examples", d.Name)
+	}
+	d.SHA256 = hex.EncodeToString(h.Sum(nil))
+	return nil
+}
+
+// Labels returns the distinct labels in sorted order.
+func (d *Dataset) Labels() []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, e := range d.Examples {
+		if !seen[e.Label] {
+			seen[e.Label] = true
+			out = append(out, e.Label)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Classes returns for every example the index of its label in labels; a label that is not there is an
+// error that names it.
+func (d *Dataset) Classes(labels []string) ([]int, error) {
+	out := make([]int, len(d.Examples))
+	for i, e := range d.Examples {
+		c := slices.Index(labels, e.Label)
+		if c < 0 {
+			return nil, fmt.Errorf("task: %s: example %d: label %q is none of %q", d.Name, i+1, e.Label, labels)
+		}
+		out[i] = c
+	}
+	return out, nil
+}
+
+// Texts returns the texts in order.
+func (d *Dataset) Texts() []string {
+	out := make([]string, len(d.Examples))
+	for i, e := range d.Examples {
+		out[i] = e.Text
+	}
+	return out
+}

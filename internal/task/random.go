@@ -1,0 +1,182 @@
+package task
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model"
+)
+
+// Random makes inputs from a seed: standard normal floats, integers inside the table that they index,
+// ones for masks. What is scored on them is no accuracy.
+type Random struct {
+	N        int
+	Seed     uint64
+	Batch    int64            // value of a symbolic batch dimension (the first), 0 = not given
+	Sequence int64            // value of a symbolic second dimension, 0 = not given
+	Shapes   map[string][]int // shape by input name, before Batch and Sequence
+
+	inputs []randomInput
+}
+
+type randomInput struct {
+	name  string
+	dtype model.DType
+	shape []int
+	limit int64 // integers are below it
+}
+
+var _ Inputs = (*Random)(nil)
+
+// Bind fixes the shape of every input of g. A symbolic dimension that neither Shapes, Batch nor Sequence
+// fixes is an error naming it.
+func (r *Random) Bind(g *model.Graph) error {
+	for name := range r.Shapes {
+		if !slices.ContainsFunc(g.Inputs, func(v *model.Value) bool { return v.Name == name }) {
+			return fmt.Errorf("task: shape given for %q, the model has no such input", name)
+		}
+	}
+	for _, v := range g.Inputs {
+		if g.Initializer(v.Name) != nil {
+			continue
+		}
+		in := randomInput{name: v.Name, dtype: v.Type.DType, limit: indexLimit(g, v.Name)}
+		shape, err := r.shape(v)
+		if err != nil {
+			return err
+		}
+		in.shape = shape
+		switch {
+		case in.dtype == model.Invalid || in.dtype == model.String || in.dtype.Bits() < 8:
+			return fmt.Errorf("task: input %q: random values of %s: %w", v.Name, v.Type.DType, model.ErrUnsupported)
+		case isMask(v.Name):
+			in.limit = -1
+		}
+		r.inputs = append(r.inputs, in)
+	}
+	return nil
+}
+
+func isMask(name string) bool { return strings.Contains(strings.ToLower(name), "mask") }
+
+func (r *Random) shape(v *model.Value) ([]int, error) {
+	if s, ok := r.Shapes[v.Name]; ok {
+		if v.Type.Shape != nil && len(s) != len(v.Type.Shape) {
+			return nil, fmt.Errorf("task: input %q has %d dimensions, the shape given has %d", v.Name, len(v.Type.Shape), len(s))
+		}
+		return s, nil
+	}
+	if v.Type.Shape == nil {
+		return nil, fmt.Errorf("task: input %q has no declared shape: give one", v.Name)
+	}
+	out := make([]int, len(v.Type.Shape))
+	for i, d := range v.Type.Shape {
+		switch {
+		case d.Known():
+			out[i] = int(d.Size)
+		case i == 0 && r.Batch > 0:
+			out[i] = int(r.Batch)
+		case i == 1 && r.Sequence > 0:
+			out[i] = int(r.Sequence)
+		default:
+			return nil, fmt.Errorf("task: input %q: dimension %d (%s) is not fixed by batch, sequence or shapes", v.Name, i, d)
+		}
+	}
+	if _, err := model.NumElements(out); err != nil {
+		return nil, fmt.Errorf("task: input %q: %w", v.Name, err)
+	}
+	return out, nil
+}
+
+// indexLimit returns the size of the axis that the input indexes through Gather (directly or behind Cast,
+// Reshape and the like), the smallest of several, or 0 when it indexes nothing.
+func indexLimit(g *model.Graph, name string) int64 {
+	same := map[string]bool{name: true}
+	limit := int64(0)
+	for _, n := range g.Nodes {
+		switch n.Op {
+		case "Cast", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Flatten":
+			if same[n.In(0)] {
+				same[n.Out(0)] = true
+			}
+		case "Gather":
+			t := g.Initializer(n.In(0))
+			if t == nil || !same[n.In(1)] {
+				continue
+			}
+			axis := int(n.Int("axis", 0))
+			if axis < 0 {
+				axis += t.Rank()
+			}
+			if axis >= 0 && axis < t.Rank() {
+				if size := int64(t.Shape()[axis]); limit == 0 || size < limit {
+					limit = size
+				}
+			}
+		}
+	}
+	return limit
+}
+
+// Len returns N.
+func (r *Random) Len() int { return r.N }
+
+// Describe says that the inputs are random.
+func (r *Random) Describe() string {
+	return fmt.Sprintf("%d random inputs (seed %d): not an accuracy", r.N, r.Seed)
+}
+
+// Feed returns the inputs of example from; an example is one run whatever its batch, so to must be from+1.
+func (r *Random) Feed(from, to int) (engine.Feed, *model.Tensor, error) {
+	if to != from+1 {
+		return nil, nil, fmt.Errorf("task: random inputs are made one run at a time")
+	}
+	feed := engine.Feed{}
+	for k, in := range r.inputs {
+		rng := rand.New(rand.NewPCG(r.Seed, uint64(from)<<16|uint64(k)))
+		t, err := in.make(rng)
+		if err != nil {
+			return nil, nil, err
+		}
+		feed[in.name] = t
+	}
+	return feed, nil, nil
+}
+
+func (in randomInput) make(rng *rand.Rand) (*model.Tensor, error) {
+	n, err := model.NumElements(in.shape)
+	if err != nil {
+		return nil, err
+	}
+	if in.dtype.IsFloat() {
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(rng.NormFloat64())
+			if in.limit < 0 {
+				x[i] = 1
+			}
+		}
+		return model.FromFloat32(in.dtype, in.shape, x)
+	}
+	draw := func() int64 {
+		switch {
+		case in.limit < 0:
+			return 1
+		case in.limit == 0:
+			return rng.Int64N(2)
+		}
+		return rng.Int64N(in.limit)
+	}
+	x := make([]byte, in.dtype.Size(n))
+	size := in.dtype.Bits() / 8
+	for i := range n {
+		v := draw()
+		for b := range size {
+			x[i*size+b] = byte(v >> (8 * b))
+		}
+	}
+	return model.NewTensor(in.dtype, in.shape, x)
+}
