@@ -1,0 +1,237 @@
+package kernel
+
+import (
+	"math"
+	"sync"
+)
+
+// PanelWidth is the number of columns in one packed panel of a weight matrix.
+const PanelWidth = 32
+
+// PackedF32 is a matrix B[K,N] in the order that GemmF32 reads it: panels of 32 columns, each panel row by row, the last
+// panel filled up with zeros. It is the same on every ISA and is not changed after PackF32.
+type PackedF32 struct {
+	K, N int
+	data []float32 // [ceil(N/32)][K][32]
+}
+
+// Bytes returns the size of the packed copy.
+func (b *PackedF32) Bytes() int64 { return int64(len(b.data)) * 4 }
+
+// PackF32 packs B[k,n], row-major with leading dimension ldb; with trans, b holds the transpose, [n,k].
+func PackF32(k, n int, b []float32, ldb int, trans bool) *PackedF32 {
+	checkB(len(b), k, n, ldb, trans)
+	np := panels(n)
+	out := &PackedF32{K: k, N: n, data: make([]float32, np*k*PanelWidth)}
+	for j := range np {
+		packPanelF32(out.data[j*k*PanelWidth:(j+1)*k*PanelWidth], k, n, j, b, ldb, trans)
+	}
+	return out
+}
+
+// GemmF32 computes C = epilogue(A*B): A[m,K] and C[m,N] are row-major with leading dimensions lda and ldc. C must
+// not overlap A, the epilogue's slices or B. See the package comment for the order of the additions, and Epilogue for
+// what follows them. A nil pool computes in the calling goroutine; a small product does so anyway.
+func GemmF32(p *Pool, m int, a []float32, lda int, b *PackedF32, c []float32, ldc int, ep Epilogue) {
+	checkA(len(a), m, b.K, lda)
+	checkC(len(c), m, b.N, ldc)
+	ep.check(m, b.N)
+	if m == 0 || b.N == 0 {
+		return
+	}
+	g := newGemmJob(m, b.N, b.K, a, lda, c, ldc, &ep)
+	g.b, g.bs, g.ps = b.data, PanelWidth, b.K*PanelWidth
+	g.run(p)
+	g.release()
+}
+
+// MatMulF32 computes C = epilogue(op(A)*op(B)) for operands that are not packed: op(A) is [m,k] and op(B) is [k,n], all
+// row-major. With transA, a holds the transpose, [k,m]; with transB, b holds [n,k]. The result has the same bits as that
+// of GemmF32. Scratch memory is recycled.
+func MatMulF32(p *Pool, m, n, k int, a []float32, lda int, transA bool, b []float32, ldb int, transB bool, c []float32, ldc int, ep Epilogue) {
+	if transA {
+		checkA(len(a), k, m, lda)
+	} else {
+		checkA(len(a), m, k, lda)
+	}
+	checkB(len(b), k, n, ldb, transB)
+	checkC(len(c), m, n, ldc)
+	ep.check(m, n)
+	if m == 0 || n == 0 {
+		return
+	}
+	var at *scratchF32
+	if transA && k > 0 {
+		at = getScratchF32(m * k)
+		transposeF32(p, at.f, k, a, lda, k, m)
+		a, lda = at.f, k
+	}
+	g := newGemmJob(m, n, k, a, lda, c, ldc, &ep)
+	g.b = b
+	if !transB && m <= directRows {
+		g.bs, g.ps = ldb, PanelWidth // read in place
+	} else {
+		g.pack, g.ldb, g.transB = true, ldb, transB
+		g.bs, g.ps = PanelWidth, k*PanelWidth
+	}
+	g.run(p)
+	g.release()
+	if at != nil {
+		scratchPoolF32.Put(at)
+	}
+}
+
+const (
+	// directRows is the number of rows up to which MatMulF32 reads B in place: packing pays only when a panel is used often.
+	directRows = 24
+	// rowsPerTask bounds the rows of A in one task, so that they stay in the L2 cache.
+	rowsPerTask = 192
+	// panelsPerTask bounds the panels of B in one task.
+	panelsPerTask = 8
+	// kBlock bounds the rows of a panel that are used before the next rows of A: 32*kBlock floats stay close.
+	kBlock = 512
+	// forkFlops is the work below which a product is not spread over threads: about 25 us of one core.
+	forkFlops = 2_500_000
+	// forkBytes is the same bound for products with few rows, which wait for the weights.
+	forkBytes = 600_000
+)
+
+// gemmJob is one product on its way through the pool; recycled with its closure, so that a call allocates nothing.
+type gemmJob struct {
+	m, n, k  int
+	a        []float32
+	lda      int
+	b        []float32
+	bs, ps   int // distance between rows of a panel, and between panels
+	ldb      int
+	pack     bool // b is not packed: every task packs its own panels
+	transB   bool
+	c        []float32
+	ldc      int
+	ep       Epilogue
+	isa      ISA
+	rowTasks int
+	rows     int // per task
+	panels   int // per task
+	task     func(int)
+}
+
+var gemmJobs = sync.Pool{New: func() any {
+	g := new(gemmJob)
+	g.task = g.doTask
+	return g
+}}
+
+func newGemmJob(m, n, k int, a []float32, lda int, c []float32, ldc int, ep *Epilogue) *gemmJob {
+	g := gemmJobs.Get().(*gemmJob)
+	*g = gemmJob{m: m, n: n, k: k, a: a, lda: lda, c: c, ldc: ldc, ep: *ep, isa: Active(), task: g.task}
+	return g
+}
+
+func (g *gemmJob) release() {
+	*g = gemmJob{task: g.task} // keep no slice alive
+	gemmJobs.Put(g)
+}
+
+// run cuts the product into tasks of rows x panels and runs them.
+func (g *gemmJob) run(p *Pool) {
+	threads := p.Threads()
+	if threads > 1 && (2*g.m*g.n*g.k < forkFlops && (g.m > 3 || 4*g.n*g.k < forkBytes)) {
+		threads = 1
+	}
+	np := panels(g.n)
+	g.rows, g.panels = min(g.m, rowsPerTask), min(np, panelsPerTask)
+	if threads > 1 {
+		// At least four tasks per thread, cutting columns first: panels are what is not shared.
+		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < 4*threads && g.panels > 1 {
+			g.panels = (g.panels + 1) / 2
+		}
+		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < 4*threads && g.rows > 24 {
+			g.rows = (g.rows + 1) / 2
+		}
+	}
+	g.rowTasks = ceilDiv(g.m, g.rows)
+	g.rows = ceilDiv(g.m, g.rowTasks)
+	n := g.rowTasks * ceilDiv(np, g.panels)
+	if threads == 1 {
+		p = nil
+	}
+	p.Run(n, g.task)
+}
+
+// doTask computes one group of rows of one group of panels.
+func (g *gemmJob) doTask(t int) {
+	i0 := t % g.rowTasks * g.rows
+	i1 := min(g.m, i0+g.rows)
+	j0 := t / g.rowTasks * g.panels
+	j1 := min(panels(g.n), j0+g.panels)
+	b := g.b
+	var s *scratchF32
+	switch {
+	case g.pack:
+		s = getScratchF32((j1 - j0) * g.ps)
+		b = s.f
+		for j := j0; j < j1; j++ {
+			packPanelF32(b[(j-j0)*g.ps:(j-j0+1)*g.ps], g.k, g.n, j, g.b, g.ldb, g.transB)
+		}
+	case j0 > 0:
+		b = b[min(j0*g.ps, len(b)):]
+	}
+	if g.k == 0 {
+		g.zeroTerms(i0, i1, j0, j1)
+	} else {
+		blocks := 1
+		if i1-i0 > 3 {
+			blocks = ceilDiv(g.k, kBlock)
+		}
+		kb := (ceilDiv(g.k, blocks) + 3) &^ 3
+		for k0 := 0; k0 < g.k; k0 += kb {
+			g.block(b, i0, i1, j0, j1, k0, min(kb, g.k-k0), k0 > 0 || g.ep.Accumulate)
+		}
+	}
+	if s != nil {
+		scratchPoolF32.Put(s)
+	}
+	g.epilogue(i0, i1, j0*PanelWidth, min(g.n, j1*PanelWidth))
+}
+
+// zeroTerms is a product with k = 0.
+func (g *gemmJob) zeroTerms(i0, i1, j0, j1 int) {
+	if g.ep.Accumulate {
+		return
+	}
+	for i := i0; i < i1; i++ {
+		clear(g.c[i*g.ldc+j0*PanelWidth : i*g.ldc+min(g.n, j1*PanelWidth)])
+	}
+}
+
+// blockGo is the Go twin of the assembly: rows i0..i1 of panels j0..j1 over k0..k0+kk. b starts at panel j0.
+func (g *gemmJob) blockGo(b []float32, i0, i1, j0, j1, k0, kk int, acc bool) {
+	for j := j0; j < j1; j++ {
+		w := min(PanelWidth, g.n-j*PanelWidth)
+		off := (j-j0)*g.ps + k0*g.bs
+		for i := i0; i < i1; i++ {
+			c := g.c[i*g.ldc+j*PanelWidth:][:w]
+			var s [PanelWidth]float32
+			if acc {
+				copy(s[:], c)
+			}
+			for q, x := range g.a[i*g.lda+k0:][:kk] {
+				x64 := float64(x)
+				for e, y := range b[off+q*g.bs:][:w] {
+					t := x64*float64(y) + float64(s[e]) // Fma32, written out since the compiler does not inline it
+					if u := math.Float64bits(t); u&(1<<29-1) == 1<<28 || u<<1 < 897<<53 {
+						s[e] = fmaOdd(x, y, s[e])
+					} else {
+						s[e] = float32(t)
+					}
+				}
+			}
+			copy(c, s[:])
+		}
+	}
+}
+
+func panels(n int) int { return (n + PanelWidth - 1) / PanelWidth }
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }

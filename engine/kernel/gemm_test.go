@@ -1,0 +1,309 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// gemmCase is one random product; the operands sit at odd offsets in larger slices, and C has a border that must survive.
+type gemmCase struct {
+	m, n, k        int
+	transA, transB bool
+	a, b, c        []float32
+	lda, ldb, ldc  int
+	ep             Epilogue
+}
+
+func (c gemmCase) String() string {
+	return fmt.Sprintf("m=%d n=%d k=%d transA=%v transB=%v lda=%d ldb=%d ldc=%d act=%d acc=%v alpha=%g bias=%v biasM=%v res=%v", c.m, c.n, c.k,
+		c.transA, c.transB, c.lda, c.ldb, c.ldc, c.ep.Act, c.ep.Accumulate, c.ep.Alpha, c.ep.Bias != nil, c.ep.BiasM != nil, c.ep.Residual != nil)
+}
+
+// dim draws a dimension, mostly near the edges of tiles.
+func dim(r *rand.Rand) int {
+	switch r.IntN(10) {
+	case 0:
+		return r.IntN(3)
+	case 1, 2:
+		return []int{1, 6, 12, 16, 32, 64}[r.IntN(6)] + r.IntN(3) - 1
+	case 3:
+		return r.IntN(71)
+	}
+	return 1 + r.IntN(34)
+}
+
+func randSlice(r *rand.Rand, n int) []float32 {
+	off := r.IntN(5)
+	s := make([]float32, n+off)
+	for i := range s {
+		s[i] = float32(r.NormFloat64())
+		if r.IntN(64) == 0 {
+			s[i] = 0
+		}
+	}
+	return s[off:]
+}
+
+func randCase(r *rand.Rand) gemmCase {
+	c := gemmCase{m: dim(r), n: dim(r), k: dim(r), transA: r.IntN(4) == 0, transB: r.IntN(2) == 0}
+	switch r.IntN(400) {
+	case 0:
+		c.k = 500 + r.IntN(1200)
+	case 1:
+		c.m, c.n, c.k = 190+r.IntN(40), 250+r.IntN(100), 60
+	}
+	c.fill(r)
+	return c
+}
+
+func (c *gemmCase) fill(r *rand.Rand) {
+	ar, ac, br, bc := c.m, c.k, c.k, c.n
+	if c.transA {
+		ar, ac = ac, ar
+	}
+	if c.transB {
+		br, bc = bc, br
+	}
+	c.lda, c.ldb, c.ldc = ac+r.IntN(3), bc+r.IntN(3), c.n+r.IntN(3)
+	c.a, c.b, c.c = randSlice(r, ar*c.lda), randSlice(r, br*c.ldb), randSlice(r, c.m*c.ldc)
+	if ar > 0 {
+		c.a = c.a[:(ar-1)*c.lda+ac] // exactly as long as it must be: an over-read would leave the slice
+	}
+	if br > 0 {
+		c.b = c.b[:(br-1)*c.ldb+bc]
+	}
+	if r.IntN(3) == 0 {
+		return
+	}
+	c.ep.Act = []Activation{ActNone, ActRelu, ActClip6}[r.IntN(3)]
+	c.ep.Accumulate = r.IntN(3) == 0
+	c.ep.Alpha = []float32{0, 1, 0.125, 0.3}[r.IntN(4)]
+	if r.IntN(2) == 0 {
+		c.ep.Bias = randSlice(r, c.n)
+	}
+	if r.IntN(3) == 0 {
+		c.ep.BiasM = randSlice(r, c.m)
+	}
+	if r.IntN(3) == 0 {
+		c.ep.LdR = c.n + r.IntN(3)
+		c.ep.Residual = randSlice(r, c.m*c.ep.LdR)
+	}
+}
+
+func (c *gemmCase) at(i, q int) float32 {
+	if c.transA {
+		return c.a[q*c.lda+i]
+	}
+	return c.a[i*c.lda+q]
+}
+
+func (c *gemmCase) bt(q, j int) float32 {
+	if c.transB {
+		return c.b[j*c.ldb+q]
+	}
+	return c.b[q*c.ldb+j]
+}
+
+// want is the contract written down naively: one chain of Fma32 per element, then the epilogue.
+func (c *gemmCase) want() []float32 {
+	out := append([]float32(nil), c.c...)
+	for i := range c.m {
+		for j := range c.n {
+			var s float32
+			if c.ep.Accumulate {
+				s = c.c[i*c.ldc+j]
+			}
+			for q := range c.k {
+				s = Fma32(c.at(i, q), c.bt(q, j), s)
+			}
+			if c.ep.Alpha != 0 {
+				s *= c.ep.Alpha
+			}
+			if c.ep.BiasM != nil {
+				s += c.ep.BiasM[i]
+			}
+			if c.ep.Bias != nil {
+				s += c.ep.Bias[j]
+			}
+			if c.ep.Residual != nil {
+				s += c.ep.Residual[i*c.ep.LdR+j]
+			}
+			switch c.ep.Act {
+			case ActRelu:
+				s = max(s, 0)
+			case ActClip6:
+				s = min(max(s, 0), 6)
+			}
+			out[i*c.ldc+j] = s
+		}
+	}
+	return out
+}
+
+// run computes the case, packed or not, into a copy of C.
+func (c *gemmCase) run(p *Pool, packed bool) []float32 {
+	out := append([]float32(nil), c.c...)
+	if packed && !c.transA {
+		GemmF32(p, c.m, c.a, c.lda, PackF32(c.k, c.n, c.b, c.ldb, c.transB), out, c.ldc, c.ep)
+	} else {
+		MatMulF32(p, c.m, c.n, c.k, c.a, c.lda, c.transA, c.b, c.ldb, c.transB, out, c.ldc, c.ep)
+	}
+	return out
+}
+
+// sameBits reports the first index at which the bits differ, or -1; -0 and 0 differ.
+func sameBits(a, b []float32) int {
+	for i := range a {
+		if math.Float32bits(a[i]) != math.Float32bits(b[i]) && !(a[i] != a[i] && b[i] != b[i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// forEachISA runs f as a subtest at every level that this machine has.
+func forEachISA(t *testing.T, f func(t *testing.T)) {
+	for i := Generic; i <= Detect(); i++ {
+		t.Run(i.String(), func(t *testing.T) {
+			defer Limit(i)()
+			f(t)
+		})
+	}
+}
+
+// TestGemmBits is the determinism contract: the same bits as the naive chain on every ISA, packed or not, threads or not.
+func TestGemmBits(t *testing.T) {
+	n := 24000
+	if testing.Short() || raceEnabled {
+		n = 2000
+	}
+	forEachISA(t, func(t *testing.T) {
+		pool := NewPool(3, 0)
+		defer pool.Close()
+		r := rand.New(rand.NewPCG(7, 11))
+		for i := range n {
+			c := randCase(r)
+			p := pool
+			if i%2 == 0 {
+				p = nil
+			}
+			want, got := c.want(), c.run(p, i%4 < 2)
+			if at := sameBits(got, want); at >= 0 {
+				t.Fatalf("case %d %v: element %d is %g, want %g", i, c, at, got[at], want[at])
+			}
+		}
+	})
+}
+
+// TestGemmThreadsAndBlocks takes shapes that are cut into K blocks, row tasks and panel tasks.
+func TestGemmThreadsAndBlocks(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(3, 5))
+		for _, s := range [][3]int{{1, 1000, 700}, {2, 515, 1300}, {3, 300, 900}, {30, 290, 1100}, {217, 300, 40}, {400, 70, 130}} {
+			for v := range 4 {
+				c := gemmCase{m: s[0], n: s[1], k: s[2], transA: v == 2, transB: v&1 == 1}
+				c.fill(r)
+				want := c.want()
+				for threads := 1; threads <= 4; threads++ {
+					p := NewPool(threads, 0)
+					for _, packed := range []bool{true, false} {
+						got := c.run(p, packed)
+						if at := sameBits(got, want); at >= 0 {
+							t.Fatalf("%v threads=%d packed=%v: element %d is %g, want %g", c, threads, packed, at, got[at], want[at])
+						}
+					}
+					p.Close()
+				}
+			}
+		}
+	})
+}
+
+// TestGemmAgainstFloat64 checks the value itself. Tolerance: k roundings of partial sums, each of relative size 2^-24, of
+// terms bounded by sum |a||b|.
+func TestGemmAgainstFloat64(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	c := gemmCase{m: 37, n: 75, k: 300}
+	c.lda, c.ldb, c.ldc = 300, 75, 75
+	c.a, c.b, c.c = randSlice(r, c.m*c.k), randSlice(r, c.k*c.n), make([]float32, c.m*c.n)
+	got := c.run(nil, true)
+	for i := range c.m {
+		for j := range c.n {
+			var s, abs float64
+			for q := range c.k {
+				x := float64(c.at(i, q)) * float64(c.bt(q, j))
+				s += x
+				abs += math.Abs(x)
+			}
+			if d := math.Abs(float64(got[i*c.n+j]) - s); d > float64(c.k)*0x1p-24*abs {
+				t.Fatalf("C[%d,%d] = %g, want %g", i, j, got[i*c.n+j], s)
+			}
+		}
+	}
+}
+
+// TestGemmSpecialValues: a NaN or infinity stays in its row and column, and padding creates none.
+func TestGemmSpecialValues(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		const m, n, k = 15, 37, 9
+		a, b, c := make([]float32, m*k), make([]float32, k*n), make([]float32, m*n)
+		a[3*k+2] = float32(math.NaN())
+		b[4*n+36] = float32(math.Inf(1))
+		MatMulF32(nil, m, n, k, a, k, false, b, n, false, c, n, Epilogue{})
+		for i := range m {
+			for j := range n {
+				nan := i == 3 || j == 36 // infinity times zero
+				if v := c[i*n+j]; (v != v) != nan || (!nan && v != 0) {
+					t.Fatalf("C[%d,%d] = %g", i, j, v)
+				}
+			}
+		}
+	})
+}
+
+func TestGemmPanics(t *testing.T) {
+	f := make([]float32, 6)
+	for name, call := range map[string]func(){
+		badA:        func() { MatMulF32(nil, 3, 1, 3, f, 3, false, f, 1, false, f, 1, Epilogue{}) },
+		badB:        func() { MatMulF32(nil, 1, 3, 3, f, 3, false, f, 3, false, f, 3, Epilogue{}) },
+		badC:        func() { MatMulF32(nil, 3, 3, 2, f, 2, false, f, 3, false, f, 3, Epilogue{}) },
+		badBias:     func() { MatMulF32(nil, 1, 3, 2, f, 2, false, f, 3, false, f, 3, Epilogue{Bias: f}) },
+		badBiasM:    func() { MatMulF32(nil, 1, 3, 2, f, 2, false, f, 3, false, f, 3, Epilogue{BiasM: f}) },
+		badResidual: func() { MatMulF32(nil, 1, 3, 2, f, 2, false, f, 3, false, f, 3, Epilogue{Residual: f, LdR: 2}) },
+		badShape:    func() { MatMulF32(nil, -1, 3, 2, f, 2, false, f, 3, false, f, 3, Epilogue{}) },
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != name {
+					t.Errorf("panic %v, want %q", got, name)
+				}
+			}()
+			call()
+		}()
+	}
+}
+
+func BenchmarkGemmF32(b *testing.B) {
+	for _, s := range [][3]int{{128, 384, 384}, {128, 384, 1536}, {128, 1536, 384}, {1, 384, 1536}, {512, 768, 3072}} {
+		m, k, n := s[0], s[1], s[2]
+		r := rand.New(rand.NewPCG(1, 1))
+		a, w, c := randSlice(r, m*k), randSlice(r, k*n), make([]float32, m*n)
+		pw := PackF32(k, n, w, n, false)
+		for _, threads := range []int{1, 2} {
+			p := NewPool(threads, 0)
+			run := func(name string, f func()) {
+				b.Run(fmt.Sprintf("%s/%dx%dx%d/t%d", name, m, k, n, threads), func(b *testing.B) {
+					for b.Loop() {
+						f()
+					}
+					b.ReportMetric(2*float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOPS")
+				})
+			}
+			run("packed", func() { GemmF32(p, m, a, k, pw, c, n, Epilogue{}) })
+			run("unpacked", func() { MatMulF32(p, m, n, k, a, k, false, w, n, false, c, n, Epilogue{}) })
+			p.Close()
+		}
+	}
+}

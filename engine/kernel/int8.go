@@ -1,0 +1,266 @@
+package kernel
+
+import "sync"
+
+// GemmU8S8 computes C[i,j] = sum over k of A[i,k]*B[k,j] in int32, exactly (modulo 2^32): A[m,K] unsigned bytes, C[m,N],
+// both row-major. C must not overlap A.
+func GemmU8S8(p *Pool, m int, a []uint8, lda int, b *PackedS8, c []int32, ldc int) {
+	checkA(len(a), m, b.K, lda)
+	checkC(len(c), m, b.N, ldc)
+	g := newInt8Job(m, a, lda, b)
+	g.c32, g.ldc = c, ldc
+	g.run(p)
+	g.release()
+}
+
+// GemmS8S8 is GemmU8S8 for signed A: it multiplies A+128 and takes 128*ColSum off again.
+func GemmS8S8(p *Pool, m int, a []int8, lda int, b *PackedS8, c []int32, ldc int) {
+	checkA(len(a), m, b.K, lda)
+	checkC(len(c), m, b.N, ldc)
+	s := getScratchU8(m * b.K)
+	for i := range m {
+		d := s.b[i*b.K:][:b.K]
+		for q, v := range a[i*lda:][:b.K] {
+			d[q] = uint8(v) ^ 0x80
+		}
+	}
+	MatMulInteger(p, m, s.b, b.K, []uint8{128}, b, nil, c, ldc)
+	scratchPoolU8.Put(s)
+}
+
+// MatMulInteger computes C[i,j] = sum over k of (A[i,k]-aZero[i]) * (B[k,j]-bZero[j]) in int32 (ONNX MatMulInteger).
+// aZero has length 1 or m, bZero length 1 or N, in terms of the stored signed values (see ShiftZero); nil means 0.
+func MatMulInteger(p *Pool, m int, a []uint8, lda int, aZero []uint8, b *PackedS8, bZero []int8, c []int32, ldc int) {
+	checkZeros(len(aZero), m, len(bZero), b.N)
+	GemmU8S8(p, m, a, lda, b, c, ldc)
+	if len(aZero) == 0 && len(bZero) == 0 {
+		return
+	}
+	for i := range m {
+		var az, rowSum int32
+		if len(aZero) > 0 {
+			az = int32(aZero[i%len(aZero)])
+		}
+		if len(bZero) > 0 {
+			rowSum = sumU8(a[i*lda:][:b.K]) - az*int32(b.K)
+		}
+		row := c[i*ldc:][:b.N]
+		for j, s := range b.ColSum {
+			row[j] -= az * s
+		}
+		for j := range row {
+			if len(bZero) > 0 {
+				row[j] -= int32(bZero[j%len(bZero)]) * rowSum
+			}
+		}
+	}
+}
+
+// DynQuantGemm computes C = epilogue(dequantize(A') * dequantize(B)): A[m,K] is quantized as one tensor by
+// ONNX DynamicQuantizeLinear (see QuantizeU8), multiplied in integers and scaled back by float32(acc) * (aScale*bScale[j]).
+// bScale has length 1 or N; bZero has length 1 or N in terms of the stored signed values, nil for symmetric weights.
+// Epilogue.Accumulate is not supported (panic).
+func DynQuantGemm(p *Pool, m int, a []float32, lda int, b *PackedS8, bScale []float32, bZero []int8, c []float32, ldc int, ep Epilogue) {
+	checkA(len(a), m, b.K, lda)
+	if m == 0 || b.N == 0 {
+		return
+	}
+	k4 := (b.K + 3) &^ 3
+	s := getScratchU8(m * k4)
+	scale, zero := quantizeRows(p, m, b.K, a, lda, s.b, k4)
+	QuantGemm(p, m, s.b, k4, []float32{scale}, []uint8{zero}, b, bScale, bZero, c, ldc, ep)
+	scratchPoolU8.Put(s)
+}
+
+// quantizeRows quantizes the matrix a[m,k] as one tensor into rows of ldq bytes; bytes past k are not used.
+func quantizeRows(p *Pool, m, k int, a []float32, lda int, q []uint8, ldq int) (scale float32, zero uint8) {
+	if lda == k && ldq == k {
+		return QuantizeU8(a[:m*k], q[:m*k])
+	}
+	var lo, hi float32
+	for i := range m {
+		l, h := minMax(a[i*lda:][:k])
+		lo, hi = min(lo, l), max(hi, h)
+	}
+	scale, zero = paramsU8(lo, hi)
+	for i := range m {
+		quantizeU8(a[i*lda:][:k], q[i*ldq:][:k], scale, zero)
+	}
+	return scale, zero
+}
+
+// QuantGemm is DynQuantGemm for an A that is quantized already: A[i,k] stands for aScale[i]*(A[i,k]-aZero[i]), with aScale
+// and aZero of length 1 or m (one per row).
+func QuantGemm(p *Pool, m int, a []uint8, lda int, aScale []float32, aZero []uint8, b *PackedS8, bScale []float32, bZero []int8, c []float32, ldc int, ep Epilogue) {
+	checkA(len(a), m, b.K, lda)
+	checkC(len(c), m, b.N, ldc)
+	checkZeros(len(aZero), m, len(bZero), b.N)
+	ep.check(m, b.N)
+	if (len(aScale) != 1 && len(aScale) != m) || (len(bScale) != 1 && len(bScale) != b.N) {
+		panic(badScale)
+	}
+	if ep.Accumulate {
+		panic("kernel: an int8 product cannot accumulate")
+	}
+	g := newInt8Job(m, a, lda, b)
+	g.cf, g.ldc, g.ep = c, ldc, ep
+	g.aScale, g.aZero, g.bScale, g.bZero = aScale, aZero, bScale, bZero
+	g.run(p)
+	g.release()
+}
+
+func checkZeros(az, m, bz, n int) {
+	if (az > 1 && az != m) || (bz > 1 && bz != n) {
+		panic(badZero)
+	}
+}
+
+// int8Job is one int8 product on its way through the pool. Exactly one of c32 and cf is set.
+type int8Job struct {
+	m              int
+	a              []uint8
+	lda            int
+	b              *PackedS8
+	c32            []int32
+	cf             []float32
+	ldc            int
+	aScale, bScale []float32
+	aZero          []uint8
+	bZero          []int8
+	ep             Epilogue
+	isa            ISA
+	rowTasks       int
+	rows, panels   int // per task
+	task           func(int)
+}
+
+var int8Jobs = sync.Pool{New: func() any {
+	g := new(int8Job)
+	g.task = g.doTask
+	return g
+}}
+
+func newInt8Job(m int, a []uint8, lda int, b *PackedS8) *int8Job {
+	g := int8Jobs.Get().(*int8Job)
+	*g = int8Job{m: m, a: a, lda: lda, b: b, isa: Active(), task: g.task}
+	return g
+}
+
+func (g *int8Job) release() {
+	*g = int8Job{task: g.task}
+	int8Jobs.Put(g)
+}
+
+const (
+	// forkMacs is the int8 work below which a product is not spread over threads.
+	forkMacs = 6_000_000
+)
+
+func (g *int8Job) run(p *Pool) {
+	if g.m == 0 || g.b.N == 0 {
+		return
+	}
+	np := panels(g.b.N)
+	threads := p.Threads()
+	if g.m*g.b.N*g.b.K < forkMacs && (g.m > 3 || g.b.N*g.b.K < forkBytes) {
+		threads = 1
+	}
+	g.rows, g.panels = min(g.m, rowsPerTask), min(np, panelsPerTask)
+	if threads > 1 {
+		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < 4*threads && g.panels > 1 {
+			g.panels = (g.panels + 1) / 2
+		}
+	} else {
+		p = nil
+	}
+	g.rowTasks = ceilDiv(g.m, g.rows)
+	g.rows = ceilDiv(g.m, g.rowTasks)
+	p.Run(g.rowTasks*ceilDiv(np, g.panels), g.task)
+}
+
+func (g *int8Job) doTask(t int) {
+	i0 := t % g.rowTasks * g.rows
+	i1 := min(g.m, i0+g.rows)
+	j0 := t / g.rowTasks * g.panels
+	j1 := min(panels(g.b.N), j0+g.panels)
+	g.block(i0, i1, j0, j1)
+}
+
+// blockGo is the Go twin: rows i0..i1 of panels j0..j1, the epilogue included.
+func (g *int8Job) blockGo(i0, i1, j0, j1 int) {
+	k := g.b.K
+	k4 := ceilDiv(k, 4)
+	for j := j0; j < j1; j++ {
+		w := min(PanelWidth, g.b.N-j*PanelWidth)
+		panel := g.b.data[j*k4*4*PanelWidth:][:k4*4*PanelWidth]
+		for i := i0; i < i1; i++ {
+			var s [PanelWidth]int32
+			for q, x := range g.a[i*g.lda:][:k] {
+				at := q/4*4*PanelWidth + q%4
+				for e := range w {
+					s[e] += int32(x) * int32(panel[at+4*e])
+				}
+			}
+			if g.c32 != nil {
+				copy(g.c32[i*g.ldc+j*PanelWidth:][:w], s[:])
+				continue
+			}
+			g.dequantizeGo(i, j*PanelWidth, s[:w])
+		}
+	}
+	if g.cf != nil {
+		n0, n1 := j0*PanelWidth, min(g.b.N, j1*PanelWidth)
+		g.ep.applyGo(g.cf, g.ldc, i0, i1, n0, n1)
+		g.ep.activateRows(g.cf, g.ldc, i0, i1, n0, n1)
+	}
+}
+
+// dequantizeGo writes float32(acc - corrections) * (aScale*bScale) for columns j0.. of row i.
+func (g *int8Job) dequantizeGo(i, j0 int, acc []int32) {
+	row := g.cf[i*g.ldc+j0:][:len(acc)]
+	as, az, rowSum := g.rowTerms(i)
+	for e, s := range acc {
+		j := j0 + e
+		s -= az * g.b.ColSum[j]
+		if len(g.bZero) > 0 {
+			s -= rowSum * int32(g.bZero[j%len(g.bZero)])
+		}
+		row[e] = float32(s) * (as * g.bScale[j%len(g.bScale)])
+	}
+}
+
+// rowTerms returns the scale and zero point of row i of A and the sum of its elements less the zero point (0 if bZero
+// does not need it).
+func (g *int8Job) rowTerms(i int) (as float32, az, rowSum int32) {
+	as = g.aScale[i%len(g.aScale)]
+	if len(g.aZero) > 0 {
+		az = int32(g.aZero[i%len(g.aZero)])
+	}
+	if len(g.bZero) > 0 {
+		rowSum = sumU8(g.a[i*g.lda:][:g.b.K]) - az*int32(g.b.K)
+	}
+	return as, az, rowSum
+}
+
+func sumU8(x []uint8) int32 {
+	var s int32
+	for _, v := range x {
+		s += int32(v)
+	}
+	return s
+}
+
+// scratchU8 is recycled working memory.
+type scratchU8 struct{ b []uint8 }
+
+var scratchPoolU8 = sync.Pool{New: func() any { return new(scratchU8) }}
+
+// getScratchU8 returns scratch of n bytes with undefined contents.
+func getScratchU8(n int) *scratchU8 {
+	s := scratchPoolU8.Get().(*scratchU8)
+	if cap(s.b) < n {
+		s.b = make([]uint8, n)
+	}
+	s.b = s.b[:n]
+	return s
+}

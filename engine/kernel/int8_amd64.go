@@ -1,0 +1,9 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+func minMax(x []float32) (lo, hi float32) { return minMaxGo(x, 0, 0) }
+
+func quantizeU8(x []float32, q []uint8, scale float32, zero uint8) { quantizeU8Go(x, q, scale, zero) }
+
+func (g *int8Job) block(i0, i1, j0, j1 int) { g.blockGo(i0, i1, j0, j1) }

@@ -1,0 +1,55 @@
+package kernel
+
+// PackedS8 is a matrix B[K,N] of signed bytes in the order that the int8 products read it: panels of 32 columns, in
+// each panel groups of four rows, in each group the four bytes of one column side by side; filled up with zeros.
+type PackedS8 struct {
+	K, N   int
+	ColSum []int32 // sum over k of the stored values, per column
+	data   []int8  // [ceil(N/32)][ceil(K/4)][32][4]
+}
+
+// Bytes returns the size of the packed copy.
+func (b *PackedS8) Bytes() int64 { return int64(len(b.data)) + 4*int64(len(b.ColSum)) }
+
+// PackS8 packs B[k,n], row-major with leading dimension ldb; with trans, b holds the transpose, [n,k].
+func PackS8(k, n int, b []int8, ldb int, trans bool) *PackedS8 {
+	checkB(len(b), k, n, ldb, trans)
+	return packBytes(k, n, ldb, trans, func(i int) int8 { return b[i] })
+}
+
+// PackU8 packs unsigned weights as the signed values b-128: a zero point z of the weights becomes z-128 for the packed
+// matrix (see ShiftZero), and ColSum is that of the shifted values.
+func PackU8(k, n int, b []uint8, ldb int, trans bool) *PackedS8 {
+	checkB(len(b), k, n, ldb, trans)
+	return packBytes(k, n, ldb, trans, func(i int) int8 { return int8(b[i] ^ 0x80) })
+}
+
+// ShiftZero turns zero points of unsigned weights into those of the matrix that PackU8 stores: z-128.
+func ShiftZero(z []uint8) []int8 {
+	out := make([]int8, len(z))
+	for i, v := range z {
+		out[i] = int8(v ^ 0x80)
+	}
+	return out
+}
+
+func packBytes(k, n, ldb int, trans bool, at func(i int) int8) *PackedS8 {
+	k4 := ceilDiv(k, 4)
+	out := &PackedS8{K: k, N: n, ColSum: make([]int32, n), data: make([]int8, panels(n)*k4*4*PanelWidth)}
+	rowStep, colStep := ldb, 1
+	if trans {
+		rowStep, colStep = 1, ldb
+	}
+	for j := range n {
+		base := j / PanelWidth * k4 * 4 * PanelWidth
+		base += j % PanelWidth * 4
+		var sum int32
+		for q := range k {
+			v := at(q*rowStep + j*colStep)
+			sum += int32(v)
+			out.data[base+q/4*4*PanelWidth+q%4] = v
+		}
+		out.ColSum[j] = sum
+	}
+	return out
+}

@@ -1,0 +1,68 @@
+package kernel
+
+import "math"
+
+// RangeU8 returns the scale and zero point of ONNX DynamicQuantizeLinear for x: the range of x widened to contain 0,
+// scale = (max-min)/255, or 1 if the range is empty, and zero point = round(saturate(-min/scale)), ties to even. All
+// arithmetic is float32. A NaN is ignored. (ONNX operator DynamicQuantizeLinear-11; ONNX Runtime agrees on the scale 1.)
+func RangeU8(x []float32) (scale float32, zero uint8) {
+	lo, hi := minMax(x)
+	return paramsU8(lo, hi)
+}
+
+// paramsU8 is RangeU8 for a known range with lo <= 0 <= hi.
+func paramsU8(lo, hi float32) (scale float32, zero uint8) {
+	if lo == hi {
+		return 1, 0
+	}
+	scale = (hi - lo) / 255
+	z := (0 - lo) / scale
+	return scale, uint8(math.RoundToEven(float64(clamp32(z, 0, 255))))
+}
+
+// clamp32 limits v to [lo, hi]; a NaN becomes lo.
+func clamp32(v, lo, hi float32) float32 {
+	if !(v > lo) {
+		return lo
+	}
+	return min(v, hi)
+}
+
+// QuantizeLinearU8 sets q[i] = saturate(round(x[i]/scale) + zero) to 0..255, ties to even (ONNX QuantizeLinear); a NaN
+// becomes 0.
+func QuantizeLinearU8(x []float32, q []uint8, scale float32, zero uint8) {
+	if len(x) != len(q) {
+		panic(badLen)
+	}
+	quantizeU8(x, q, scale, zero)
+}
+
+// QuantizeU8 is ONNX DynamicQuantizeLinear: RangeU8 and then QuantizeLinearU8 of the whole of x.
+func QuantizeU8(x []float32, q []uint8) (scale float32, zero uint8) {
+	if len(x) != len(q) {
+		panic(badLen)
+	}
+	scale, zero = RangeU8(x)
+	quantizeU8(x, q, scale, zero)
+	return scale, zero
+}
+
+func minMaxGo(x []float32, lo, hi float32) (float32, float32) {
+	for _, v := range x {
+		if v < lo {
+			lo = v
+		}
+		if v > hi {
+			hi = v
+		}
+	}
+	return lo, hi
+}
+
+func quantizeU8Go(x []float32, q []uint8, scale float32, zero uint8) {
+	z := float32(zero)
+	lo, hi := -z, 255-z
+	for i, v := range x {
+		q[i] = uint8(int32(math.RoundToEven(float64(clamp32(v/scale, lo, hi)))) + int32(zero))
+	}
+}

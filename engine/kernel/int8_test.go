@@ -1,0 +1,291 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func randBytes(r *rand.Rand, n int) []uint8 {
+	off := r.IntN(5)
+	s := make([]uint8, n+off)
+	for i := range s {
+		s[i] = uint8(r.Uint32())
+		if r.IntN(8) == 0 {
+			s[i] = []uint8{0, 127, 128, 255}[r.IntN(4)]
+		}
+	}
+	return s[off:]
+}
+
+func signed(b []uint8) []int8 {
+	out := make([]int8, len(b))
+	for i, v := range b {
+		out[i] = int8(v)
+	}
+	return out
+}
+
+// TestInt8Exact compares every integer product with the naive sum.
+func TestInt8Exact(t *testing.T) {
+	n := 4000
+	if testing.Short() || raceEnabled {
+		n = 400
+	}
+	forEachISA(t, func(t *testing.T) {
+		pool := NewPool(2, 0)
+		defer pool.Close()
+		r := rand.New(rand.NewPCG(21, 4))
+		for i := range n {
+			m, n, k := dim(r), dim(r), dim(r)
+			if i%200 == 0 {
+				m, n, k = 30+r.IntN(180), 100+r.IntN(300), 200+r.IntN(300)
+			}
+			trans := i%2 == 0
+			br, bc := k, n
+			if trans {
+				br, bc = n, k
+			}
+			lda, ldb, ldc := k+r.IntN(3), bc+r.IntN(3), n+r.IntN(3)
+			a, bu := randBytes(r, m*lda), randBytes(r, br*ldb)
+			if m > 0 {
+				a = a[:(m-1)*lda+k]
+			}
+			if i%3 == 0 { // the extremes, where saturating instructions fail
+				for q := range a {
+					a[q] = 255
+				}
+			}
+			b := signed(bu)
+			kind := i % 4
+			packed := PackS8(k, n, b, ldb, trans)
+			if kind == 3 {
+				packed = PackU8(k, n, bu, ldb, trans)
+			}
+			az, bz := randBytes(r, []int{1, m}[r.IntN(2)]), signed(randBytes(r, []int{1, n}[r.IntN(2)]))
+			got := make([]int32, m*ldc)
+			for q := range got {
+				got[q] = -7
+			}
+			switch kind {
+			case 0:
+				GemmU8S8(pool, m, a, lda, packed, got, ldc)
+			case 1:
+				GemmS8S8(pool, m, signed(a), lda, packed, got, ldc)
+			default:
+				MatMulInteger(pool, m, a, lda, az, packed, bz, got, ldc)
+			}
+			for row := range m {
+				for col := range ldc {
+					want := int32(-7)
+					if col < n {
+						want = 0
+						for q := range k {
+							at := q*ldb + col
+							if trans {
+								at = col*ldb + q
+							}
+							x, y := int32(a[row*lda+q]), int32(b[at])
+							switch kind {
+							case 1:
+								x = int32(int8(a[row*lda+q]))
+							case 2:
+								x, y = x-int32(az[row%len(az)]), y-int32(bz[col%len(bz)])
+							case 3: // unsigned weights, unsigned zero point
+								x, y = x-int32(az[row%len(az)]), int32(bu[at])-(int32(bz[col%len(bz)])+128)
+							}
+							want += x * y
+						}
+					}
+					if g := got[row*ldc+col]; g != want {
+						t.Fatalf("case %d kind %d m=%d n=%d k=%d trans=%v: C[%d,%d] = %d, want %d", i, kind, m, n, k, trans, row, col, g, want)
+					}
+				}
+			}
+		}
+	})
+}
+
+// quantizeFormula is ONNX DynamicQuantizeLinear, written from the operator's text in float32.
+func quantizeFormula(x []float32) (q []uint8, scale float32, zero uint8) {
+	var lo, hi float32
+	for _, v := range x {
+		lo, hi = min(lo, v), max(hi, v)
+	}
+	scale = 1
+	if lo != hi {
+		scale = (hi - lo) / 255
+	}
+	zero = uint8(math.RoundToEven(math.Max(0, math.Min(255, float64(-lo/scale)))))
+	q = make([]uint8, len(x))
+	for i, v := range x {
+		q[i] = uint8(math.Max(0, math.Min(255, math.RoundToEven(float64(v/scale))+float64(zero))))
+	}
+	return q, scale, zero
+}
+
+func TestQuantizeU8(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(5, 6))
+		check := func(x []float32) {
+			t.Helper()
+			q := make([]uint8, len(x)+1)
+			q[len(x)] = 77
+			scale, zero := QuantizeU8(x, q[:len(x)])
+			wq, ws, wz := quantizeFormula(x)
+			if scale != ws || zero != wz {
+				t.Fatalf("n=%d: scale %g zero %d, want %g %d", len(x), scale, zero, ws, wz)
+			}
+			for i := range wq {
+				if q[i] != wq[i] {
+					t.Fatalf("n=%d: q[%d] = %d, want %d (x = %g)", len(x), i, q[i], wq[i], x[i])
+				}
+			}
+			if q[len(x)] != 77 {
+				t.Fatalf("n=%d: wrote past the end", len(x))
+			}
+		}
+		check(nil)
+		for _, n := range []int{1, 15, 16, 17, 100, 1000} {
+			check(make([]float32, n)) // all zero
+		}
+		for i := range 3000 {
+			x := randSlice(r, r.IntN(150))
+			switch i % 6 {
+			case 1: // one-sided
+				for j := range x {
+					x[j] = float32(math.Abs(float64(x[j])))
+				}
+			case 2:
+				for j := range x {
+					x[j] = -float32(math.Abs(float64(x[j]))) - 1
+				}
+			case 3: // ties: scale 1 exactly, halves
+				for j := range x {
+					x[j] = float32(r.IntN(511))/2 - 100
+				}
+				if len(x) > 1 {
+					x[0], x[1] = -100, 155
+				}
+			case 4: // far apart
+				for j := range x {
+					x[j] = x[j] * float32(math.Ldexp(1, r.IntN(250)-140))
+				}
+			case 5: // tiny
+				for j := range x {
+					x[j] *= 0x1p-130
+				}
+			}
+			check(x)
+		}
+	})
+}
+
+// TestQuantizeU8Special: NaN is ignored and becomes 0, on every ISA alike.
+func TestQuantizeU8Special(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	forEachISA(t, func(t *testing.T) {
+		for _, n := range []int{4, 16, 40} {
+			for pos := range n {
+				x := make([]float32, n)
+				x[(pos+1)%n], x[(pos+2)%n] = -10, 245
+				x[pos] = nan
+				q := make([]uint8, n)
+				scale, zero := QuantizeU8(x, q)
+				if scale != 1 || zero != 10 || q[pos] != 0 || q[(pos+1)%n] != 0 || q[(pos+2)%n] != 255 {
+					t.Fatalf("NaN at %d of %d: scale %g zero %d q %v", pos, n, scale, zero, q)
+				}
+				x[pos] = inf
+				QuantizeLinearU8(x, q, 1, 10)
+				if q[pos] != 255 || q[(pos+1)%n] != 0 {
+					t.Fatalf("infinity at %d of %d: %v", pos, n, q)
+				}
+			}
+		}
+	})
+}
+
+// TestDynQuantGemm compares bits with the unfused chain of ONNX operators: DynamicQuantizeLinear, MatMulInteger, Cast, Mul
+// by the product of the scales, and then the epilogue.
+func TestDynQuantGemm(t *testing.T) {
+	n := 3000
+	if testing.Short() || raceEnabled {
+		n = 300
+	}
+	forEachISA(t, func(t *testing.T) {
+		pool := NewPool(2, 0)
+		defer pool.Close()
+		r := rand.New(rand.NewPCG(8, 1))
+		for i := range n {
+			c := gemmCase{m: dim(r), n: dim(r), k: dim(r)}
+			if i%300 == 0 {
+				c.m, c.n, c.k = 40+r.IntN(200), 200+r.IntN(100), 300
+			}
+			c.fill(r)
+			c.ep.Accumulate = false
+			w := signed(randBytes(r, c.k*c.n))
+			scales := randSlice(r, []int{1, c.n}[r.IntN(2)])
+			var bz []int8
+			if r.IntN(2) == 0 {
+				bz = signed(randBytes(r, []int{1, c.n}[r.IntN(2)]))
+			}
+			x := make([]float32, 0, c.m*c.k)
+			for row := range c.m {
+				x = append(x, c.a[row*c.lda:][:c.k]...)
+			}
+			q, as, az := quantizeFormula(x)
+			ref := c
+			ref.k = 0
+			ref.c = append([]float32(nil), c.c...)
+			for row := range c.m {
+				for col := range c.n {
+					var s int32
+					for e := range c.k {
+						y := int32(w[e*c.n+col])
+						if bz != nil {
+							y -= int32(bz[col%len(bz)])
+						}
+						s += (int32(q[row*c.k+e]) - int32(az)) * y
+					}
+					ref.c[row*c.ldc+col] = float32(s) * (as * scales[col%len(scales)])
+				}
+			}
+			ref.ep.Accumulate = true
+			want := ref.want()
+			got := append([]float32(nil), c.c...)
+			if c.n == 0 && len(scales) == 0 {
+				scales = []float32{1}
+			}
+			DynQuantGemm(pool, c.m, c.a, c.lda, PackS8(c.k, c.n, w, c.n, false), scales, bz, got, c.ldc, c.ep)
+			if at := sameBits(got, want); at >= 0 {
+				t.Fatalf("case %d %v: element %d is %g, want %g", i, c, at, got[at], want[at])
+			}
+		}
+	})
+}
+
+func BenchmarkInt8(b *testing.B) {
+	for _, s := range [][3]int{{128, 384, 384}, {128, 384, 1536}, {128, 1536, 384}, {1, 384, 1536}, {512, 768, 3072}} {
+		m, k, n := s[0], s[1], s[2]
+		r := rand.New(rand.NewPCG(1, 1))
+		a, x, c := randBytes(r, m*k), randSlice(r, m*k), make([]int32, m*n)
+		w, y, bias := PackS8(k, n, signed(randBytes(r, k*n)), n, false), make([]float32, m*n), make([]float32, n)
+		for _, threads := range []int{1, 2} {
+			p := NewPool(threads, 0)
+			run := func(name string, f func()) {
+				b.Run(fmt.Sprintf("%s/%dx%dx%d/t%d", name, m, k, n, threads), func(b *testing.B) {
+					for b.Loop() {
+						f()
+					}
+					b.ReportMetric(2*float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOPS")
+				})
+			}
+			run("u8s8", func() { GemmU8S8(p, m, a, k, w, c, n) })
+			run("dynamic", func() {
+				DynQuantGemm(p, m, x, k, w, []float32{0.01}, nil, y, n, Epilogue{Bias: bias})
+			})
+			p.Close()
+		}
+	}
+}
