@@ -6,16 +6,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/wattshed/wattshed/measure"
 )
 
 // Verdict is the outcome of a gate.
-type Verdict string
+type Verdict = measure.Verdict
 
 // The verdicts. Inconclusive means that the data neither show that the gate holds nor that it fails.
 const (
-	Pass         Verdict = "pass"
-	Fail         Verdict = "fail"
-	Inconclusive Verdict = "inconclusive"
+	Pass         = measure.Pass
+	Fail         = measure.Fail
+	Inconclusive = measure.Inconclusive
 )
 
 // The reasons of an inconclusive verdict.
@@ -257,7 +259,7 @@ func worse(a, b Verdict) Verdict {
 }
 
 // ExitCode is the exit status of a command that judged gates: 0 pass, 3 fail, 4 inconclusive.
-func (v Verdict) ExitCode() int {
+func ExitCode(v Verdict) int {
 	switch v {
 	case Pass:
 		return 0

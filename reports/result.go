@@ -1,6 +1,10 @@
 package reports
 
-import "time"
+import (
+	"time"
+
+	"github.com/wattshed/wattshed/measure"
+)
 
 // Schema is the value of the "schema" key of every result.json that this package writes and reads.
 const Schema = "wattshed.result/1"
@@ -122,6 +126,14 @@ type Impact struct {
 // Interval is a 95 % confidence interval, low before high, in the unit of its figure. Both ends are
 // finite: where one is unbounded the interval is left out and the figure says that nothing is shown.
 type Interval [2]float64
+
+// IntervalOf converts an interval of measure; nil where an end is unbounded or not a number.
+func IntervalOf(i measure.Interval) *Interval {
+	if !finite(i.Lo) || !finite(i.Hi) {
+		return nil
+	}
+	return &Interval{i.Lo, i.Hi}
+}
 
 // Ratio is variant over baseline from paired measurements. N is the number of pairs.
 type Ratio struct {
