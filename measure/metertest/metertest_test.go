@@ -1,0 +1,80 @@
+package metertest_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/measure/metertest"
+)
+
+func ours(h metertest.Host) (measure.Meter, error) {
+	if h.Open != nil {
+		return measure.NewPerf(h.Sys, measure.PerfOptions{Now: h.Now, Open: h.Open})
+	}
+	return measure.NewPowercap(h.Sys, measure.PowercapOptions{Now: h.Now, PMax: h.PMax})
+}
+
+func TestOurMeters(t *testing.T) { metertest.Run(t, os.DirFS("../../testdata/energy"), ours) }
+
+// TestDefaultsSuffice runs the cases again without being told P_max: the bounds derived from the constraint files
+// and the defaults must give the same answers.
+func TestDefaultsSuffice(t *testing.T) {
+	metertest.Run(t, os.DirFS("../../testdata/energy"), func(h metertest.Host) (measure.Meter, error) {
+		h.PMax = nil
+		return ours(h)
+	})
+}
+
+// sumAll is a reader with the usual defects: it adds every zone, trusts every fall to be a wrap.
+type sumAll struct{ measure.Meter }
+
+func (s sumAll) Read() (measure.Reading, error) {
+	r, err := s.Meter.Read()
+	for i := range r.Domains {
+		r.Domains[i].Domain.Headline = true
+		r.Domains[i].Gaps, r.Domains[i].Status = nil, measure.StatusOK
+	}
+	return r, err
+}
+
+// TestSuiteRejects makes sure that the suite can fail.
+func TestSuiteRejects(t *testing.T) {
+	cases, err := metertest.Load(os.DirFS("../../testdata/energy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) != 13 {
+		t.Errorf("%d cases, want the 13 fixtures", len(cases))
+	}
+	rejected := map[string]bool{}
+	for _, c := range cases {
+		r, err := c.Play(func(h metertest.Host) (measure.Meter, error) {
+			m, err := ours(h)
+			return sumAll{m}, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Check(r)) > 0 {
+			rejected[c.Name] = true
+		}
+	}
+	for _, name := range []string{"client_nesting", "mmio_duplicate", "counter_reset", "eacces", "stuck_counter", "perf_power"} {
+		if !rejected[name] {
+			t.Errorf("a reader that sums every zone and hides gaps passes %s", name)
+		}
+	}
+}
+
+func TestTreeRejects(t *testing.T) {
+	for _, bad := range []string{"dir x y", "file 0444 ../x 1", "file 99 a 1", "link a"} {
+		if _, err := metertest.Tree(bad); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+	if _, err := metertest.Tree(strings.Repeat("# c\n", 3)); err != nil {
+		t.Error(err)
+	}
+}
