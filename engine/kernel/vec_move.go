@@ -1,0 +1,169 @@
+package kernel
+
+import "encoding/binary"
+
+// Transpose2D sets dst[j,i] = src[i,j] for src [m,n], in blocks of 16 by 16. dst and src must not overlap.
+func Transpose2D(dst, src []float32, m, n int) {
+	checkRows(m, n, dst, src)
+	const b = 16
+	for i0 := 0; i0 < m; i0 += b {
+		i1 := min(i0+b, m)
+		for j0 := 0; j0 < n; j0 += b {
+			j1 := min(j0+b, n)
+			for j := j0; j < j1; j++ {
+				d := dst[j*m+i0 : j*m+i1]
+				for i, k := 0, i0*n+j; i < len(d); i, k = i+1, k+n {
+					d[i] = src[k]
+				}
+			}
+		}
+	}
+}
+
+// TransposeBytes copies a tensor of elements of elem bytes and the given shape so that axis k of dst is axis perm[k]
+// of src. Neighbouring axes that stay neighbours are merged first, so that whole runs are copied. dst and src must not
+// overlap.
+func TransposeBytes(dst, src []byte, elem int, shape, perm []int) {
+	size := elem
+	for _, d := range shape {
+		size *= d
+	}
+	if elem <= 0 || size < 0 || len(dst) != size || len(src) != size {
+		panic(badShapeLen)
+	}
+	dims, strides := permuteAxes(elem, shape, perm)
+	if size == 0 {
+		return
+	}
+	// now dst is contiguous over dims, and axis k moves strides[k] bytes in src
+	last := len(dims) - 1
+	idx := make([]int, len(dims))
+	off, run := 0, dims[last]*elem
+	for d := 0; d < size; d += run {
+		copyStrided(dst[d:d+run], src[off:], elem, strides[last], dims[last])
+		for k := last - 1; k >= 0; k-- {
+			idx[k]++
+			off += strides[k]
+			if idx[k] < dims[k] {
+				break
+			}
+			off -= idx[k] * strides[k]
+			idx[k] = 0
+		}
+	}
+}
+
+// permuteAxes checks perm and returns the extents of dst's axes and their byte strides in src, axes of extent 1
+// dropped and mergeable neighbours merged; at least one axis.
+func permuteAxes(elem int, shape, perm []int) (dims, strides []int) {
+	if len(perm) != len(shape) {
+		panic(badPerm)
+	}
+	src := make([]int, len(shape))
+	s := elem
+	for k := len(shape) - 1; k >= 0; k-- {
+		src[k] = s
+		s *= shape[k]
+	}
+	seen := make([]bool, len(shape))
+	for _, p := range perm {
+		if p < 0 || p >= len(shape) || seen[p] {
+			panic(badPerm)
+		}
+		seen[p] = true
+		d, st := shape[p], src[p]
+		if d == 1 {
+			continue
+		}
+		if k := len(dims) - 1; k >= 0 && strides[k] == st*d {
+			dims[k] *= d
+			strides[k] = st
+			continue
+		}
+		dims, strides = append(dims, d), append(strides, st)
+	}
+	if len(dims) == 0 {
+		return []int{1}, []int{elem}
+	}
+	return dims, strides
+}
+
+// copyStrided copies n elements that lie stride bytes apart in src to dst.
+func copyStrided(dst, src []byte, elem, stride, n int) {
+	switch {
+	case stride == elem:
+		copy(dst, src[:n*elem])
+	case elem == 4:
+		for i, o := 0, 0; i < n; i, o = i+1, o+stride {
+			binary.LittleEndian.PutUint32(dst[4*i:], binary.LittleEndian.Uint32(src[o:]))
+		}
+	case elem == 8:
+		for i, o := 0, 0; i < n; i, o = i+1, o+stride {
+			binary.LittleEndian.PutUint64(dst[8*i:], binary.LittleEndian.Uint64(src[o:]))
+		}
+	case elem == 2:
+		for i, o := 0, 0; i < n; i, o = i+1, o+stride {
+			binary.LittleEndian.PutUint16(dst[2*i:], binary.LittleEndian.Uint16(src[o:]))
+		}
+	case elem == 1:
+		for i, o := 0, 0; i < n; i, o = i+1, o+stride {
+			dst[i] = src[o]
+		}
+	default:
+		for i, o := 0, 0; i < n; i, o = i+1, o+stride {
+			copy(dst[elem*i:elem*(i+1)], src[o:o+elem])
+		}
+	}
+}
+
+// GatherRows copies row index[i] of src [rows,n] to row i of dst [len(index),n]; an element has elem bytes, and a
+// negative index counts from the end. The caller has checked the indices: one out of range panics.
+func GatherRows(dst, src []byte, elem, rows, n int, index []int64) {
+	w := n * elem
+	if elem <= 0 || n < 0 || rows < 0 || len(src) != rows*w || len(dst) != len(index)*w {
+		panic(badRowLen)
+	}
+	for i, r := range index {
+		if r < 0 {
+			r += int64(rows)
+		}
+		if r < 0 || r >= int64(rows) {
+			panic(badIndex)
+		}
+		copy(dst[i*w:(i+1)*w], src[int(r)*w:(int(r)+1)*w])
+	}
+}
+
+// GatherRowsF32 is GatherRows on float32.
+func GatherRowsF32(dst, src []float32, rows, n int, index []int64) {
+	if n < 0 || rows < 0 || len(src) != rows*n || len(dst) != len(index)*n {
+		panic(badRowLen)
+	}
+	for i, r := range index {
+		if r < 0 {
+			r += int64(rows)
+		}
+		if r < 0 || r >= int64(rows) {
+			panic(badIndex)
+		}
+		copy(dst[i*n:(i+1)*n], src[int(r)*n:(int(r)+1)*n])
+	}
+}
+
+// ScatterAddRows adds row i of src [len(index),n] to row index[i] of dst [rows,n], in increasing i: the gradient of
+// GatherRowsF32.
+func ScatterAddRows(dst, src []float32, rows, n int, index []int64) {
+	if n < 0 || rows < 0 || len(dst) != rows*n || len(src) != len(index)*n {
+		panic(badRowLen)
+	}
+	for i, r := range index {
+		if r < 0 {
+			r += int64(rows)
+		}
+		if r < 0 || r >= int64(rows) {
+			panic(badIndex)
+		}
+		d := dst[int(r)*n : (int(r)+1)*n]
+		Add(d, d, src[i*n:(i+1)*n])
+	}
+}

@@ -1,0 +1,130 @@
+package kernel
+
+import "math"
+
+// softmaxLanes is the number of partial sums of the exponentials in a row: element i goes to sum i mod 16.
+const softmaxLanes = 16
+
+// SoftmaxRows sets every row of dst to softmax(scale*row + mask) for src [rows,n]. mask is nil, [n] (for every row)
+// or [rows,n]; scale*x + mask is fused. Row maximum first, then e^(x-max), their sum over 16 partial sums folded in
+// halves, and one multiplication by 1/sum. A row of -Inf alone, or one with a NaN, gives NaN. dst may be src.
+func SoftmaxRows(dst, src []float32, rows, n int, scale float32, mask []float32) {
+	checkRows(rows, n, dst, src)
+	stride := maskStride(mask, rows, n)
+	for r := range rows {
+		d, m := dst[r*n:(r+1)*n], scaleMask(dst, src, mask, r, n, stride, scale)
+		MulS(d, d, 1/expSum(d, d, m))
+	}
+}
+
+// LogSoftmaxRows sets every row of dst to (x-max) - log(sum e^(x-max)), x = scale*row + mask, as in SoftmaxRows.
+func LogSoftmaxRows(dst, src []float32, rows, n int, scale float32, mask []float32) {
+	checkRows(rows, n, dst, src)
+	stride := maskStride(mask, rows, n)
+	for r := range rows {
+		d, m := dst[r*n:(r+1)*n], scaleMask(dst, src, mask, r, n, stride, scale)
+		SubS(d, d, m)
+		SubS(d, d, logf(expSum(nil, d, 0)))
+	}
+}
+
+// SoftmaxGradRows sets dx = scale y (dy - sum_j dy_j y_j) for every row, where y = SoftmaxRows(x) [rows,n]: the
+// gradient of x from that of y. dx may be dy or y.
+func SoftmaxGradRows(dx, dy, y []float32, rows, n int, scale float32) {
+	checkRows(rows, n, dx, dy, y)
+	for r := range rows {
+		d, g, v := dx[r*n:(r+1)*n], dy[r*n:(r+1)*n], y[r*n:(r+1)*n]
+		s := Dot(g, v)
+		if n > 0 && !softmaxGradVec(&d[0], &g[0], &v[0], n, s, scale) {
+			for i, gi := range g {
+				d[i] = float32((gi-s)*v[i]) * scale
+			}
+		}
+	}
+}
+
+// LogSoftmaxGradRows sets dx = scale (dy - e^y sum_j dy_j) for every row, where y = LogSoftmaxRows(x) [rows,n].
+// dx may be dy, not y.
+func LogSoftmaxGradRows(dx, dy, y []float32, rows, n int, scale float32) {
+	checkRows(rows, n, dx, dy, y)
+	var e [128]float32
+	for r := range rows {
+		s := Sum(dy[r*n : (r+1)*n])
+		for c := 0; c < n; c += len(e) {
+			lo, hi := r*n+c, r*n+min(c+len(e), n)
+			t := e[:hi-lo]
+			Exp(t, y[lo:hi])
+			copy(dx[lo:hi], dy[lo:hi])
+			Axpy(-s, t, dx[lo:hi])
+			MulS(dx[lo:hi], dx[lo:hi], scale)
+		}
+	}
+}
+
+func checkRows(rows, n int, xs ...[]float32) {
+	for _, x := range xs {
+		if rows < 0 || n < 0 || len(x) != rows*n {
+			panic(badRowLen)
+		}
+	}
+}
+
+// maskStride returns how far the mask advances per row.
+func maskStride(mask []float32, rows, n int) int {
+	switch {
+	case mask == nil || len(mask) == n:
+		return 0
+	case len(mask) == rows*n:
+		return n
+	}
+	panic(badRowLen)
+}
+
+// scaleMask writes scale*x + mask of row r to dst and returns its maximum.
+func scaleMask(dst, src, mask []float32, r, n, stride int, scale float32) float32 {
+	if n == 0 {
+		return 0
+	}
+	d, x := dst[r*n:(r+1)*n], src[r*n:(r+1)*n]
+	if mask == nil {
+		if m, ok := scaleMaxVec(&d[0], &x[0], n, scale); ok {
+			return m
+		}
+		for i, v := range x {
+			d[i] = v * scale
+		}
+	} else {
+		mk := mask[r*stride : r*stride+n]
+		if m, ok := scaleMaskMaxVec(&d[0], &x[0], &mk[0], n, scale); ok {
+			return m
+		}
+		for i, v := range x {
+			d[i] = Fma32(v, scale, mk[i])
+		}
+	}
+	return reduce(d, float32(math.Inf(-1)), maxNaN)
+}
+
+// expSum sets dst = e^(src-m) unless dst is nil, and returns the sum.
+func expSum(dst, src []float32, m float32) float32 {
+	n := len(src)
+	if n == 0 {
+		return 0
+	}
+	if dst == nil {
+		if s, ok := expSumVec(&src[0], n, m); ok {
+			return s
+		}
+	} else if s, ok := expStoreSumVec(&dst[0], &src[0], n, m); ok {
+		return s
+	}
+	var p [softmaxLanes]float32
+	for i, v := range src {
+		e := expf(v - m)
+		if dst != nil {
+			dst[i] = e
+		}
+		p[i%softmaxLanes] += e
+	}
+	return fold(p[:], addf)
+}
