@@ -21,17 +21,31 @@ type Graph struct {
 	Values  []*Value // value_info: declared types of inner values
 	Meta    []KV     // metadata_props of the graph
 	Model   *Info    // nil in a subgraph
-	Extra   []byte   // unknown protobuf fields, kept verbatim
+	Sparse  []SparseTensor
+	Extra   []byte // unknown protobuf fields, kept verbatim
 
 	names   []string // initializers in file order
 	tensors map[string]*Tensor
 	extras  map[string]TensorExtra
 }
 
-// TensorExtra is what a file says of an initializer besides its values; it survives a rewrite.
+// TensorExtra is what a file says of a tensor besides its values; it survives a rewrite.
 type TensorExtra struct {
-	Doc  string
-	Meta []KV
+	Name  string // of a tensor in an attribute; that of an initializer is its key
+	Doc   string
+	Meta  []KV
+	Extra []byte // unknown protobuf fields, kept verbatim
+}
+
+// IsZero reports whether the file says nothing.
+func (x TensorExtra) IsZero() bool {
+	return x.Name == "" && x.Doc == "" && len(x.Meta) == 0 && len(x.Extra) == 0
+}
+
+// SparseTensor is an initializer in sparse form, kept verbatim: it has a name and no Tensor.
+type SparseTensor struct {
+	Name string
+	Raw  []byte // its SparseTensorProto
 }
 
 // Info is what a model file says beside its graph.
@@ -65,6 +79,7 @@ type Function struct {
 	Doc                    string
 	Values                 []*Value
 	Meta                   []KV
+	Extra                  []byte // unknown protobuf fields, kept verbatim
 }
 
 // Node is one application of an operator. An empty input or output name is an omitted optional one.
@@ -78,6 +93,7 @@ type Node struct {
 	Attrs    []Attr
 	Doc      string
 	Meta     []KV
+	Extra    []byte // unknown protobuf fields, kept verbatim
 }
 
 // AttrKind is the type of an attribute, numbered as in ONNX AttributeProto.AttributeType.
@@ -103,7 +119,7 @@ const (
 )
 
 // Attr is a named attribute of a Node; Kind says which field holds it. Sparse and type-proto kinds keep
-// their protobuf bytes in Raw.
+// their protobuf bytes in Raw, which also holds unknown fields.
 type Attr struct {
 	Name    string
 	Kind    AttrKind
@@ -119,7 +135,8 @@ type Attr struct {
 	Strings [][]byte
 	Tensors []*Tensor
 	Graphs  []*Graph
-	Raw     []byte
+	Raw     []byte        // protobuf records (tag and value) of the fields not listed above
+	TExtra  []TensorExtra // of T, or of each of Tensors; nil when the file says nothing of them
 }
 
 // IntAttr returns an integer attribute.
@@ -323,6 +340,7 @@ func (g *Graph) Clone() *Graph {
 	c.Outputs = cloneValues(g.Outputs)
 	c.Values = cloneValues(g.Values)
 	c.Meta = append([]KV(nil), g.Meta...)
+	c.Sparse = append([]SparseTensor(nil), g.Sparse...)
 	c.names = append([]string(nil), g.names...)
 	c.tensors = make(map[string]*Tensor, len(g.tensors))
 	for k, v := range g.tensors {

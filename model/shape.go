@@ -11,6 +11,8 @@ import (
 type Dim struct {
 	Size  int64  // the size, or -1 when it is not known
 	Param string // the name of a symbolic dimension, such as "batch"; may be empty
+
+	Denotation string // ONNX denotation, such as "DATA_BATCH"; mostly empty
 }
 
 // Known reports whether the dimension has a fixed size.
@@ -96,6 +98,8 @@ type Type struct {
 	DType DType // Invalid when not declared
 	Shape Shape
 	Raw   []byte // TypeProto of a non-tensor value, kept verbatim; nil for tensors
+
+	Denotation string // ONNX denotation, such as "IMAGE"; mostly empty
 }
 
 // Value is a named edge of a Graph with what its file declares of it. Declarations may be missing or
@@ -105,6 +109,8 @@ type Value struct {
 	Type Type
 	Doc  string
 	Meta []KV // metadata_props
+
+	Extra []byte // unknown protobuf fields, kept verbatim
 }
 
 // KV is one entry of an ordered string map, as ONNX metadata_props are.

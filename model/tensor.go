@@ -19,7 +19,8 @@ type Tensor struct {
 	n     int
 	raw   []byte
 	strs  []string
-	load  func() ([]byte, []string, error) // nil once raw (or strs) holds the data
+	load  func() ([]byte, []string, error) // nil when raw (or strs) holds the data from the start
+	mem   *Mapping                         // the file that raw lies in, or nil
 	once  sync.Once
 	err   error
 }
@@ -153,7 +154,15 @@ func (t *Tensor) ByteSize() int {
 	return t.dtype.Size(t.n)
 }
 
+// Mapping returns the memory-mapped file that the tensor's bytes come from, or nil.
+func (t *Tensor) Mapping() *Mapping { return t.mem }
+
 func (t *Tensor) force() error {
+	if t.mem != nil {
+		if err := t.mem.alive(); err != nil {
+			return err
+		}
+	}
 	t.once.Do(func() {
 		if t.load == nil {
 			return
@@ -232,7 +241,7 @@ func (t *Tensor) Reshape(shape []int) (*Tensor, error) {
 	if err := t.force(); err != nil {
 		return nil, err
 	}
-	return &Tensor{dtype: t.dtype, shape: append([]int(nil), shape...), n: n, raw: t.raw, strs: t.strs}, nil
+	return &Tensor{dtype: t.dtype, shape: append([]int(nil), shape...), n: n, raw: t.raw, strs: t.strs, mem: t.mem}, nil
 }
 
 // View returns a Tensor of another type of the same width and the same shape over the same memory, such
@@ -244,5 +253,5 @@ func (t *Tensor) View(dtype DType) (*Tensor, error) {
 	if err := t.force(); err != nil {
 		return nil, err
 	}
-	return &Tensor{dtype: dtype, shape: t.shape, n: t.n, raw: t.raw}, nil
+	return &Tensor{dtype: dtype, shape: t.shape, n: t.n, raw: t.raw, mem: t.mem}, nil
 }

@@ -1,0 +1,13 @@
+//go:build !unix
+
+package model
+
+import "io"
+
+func (m *Mapping) fill(size int) error {
+	m.data = make([]byte, size)
+	_, err := io.ReadFull(m.file, m.data)
+	return err
+}
+
+func (m *Mapping) release() error { return nil }

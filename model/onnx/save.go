@@ -1,0 +1,112 @@
+package onnx
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// ErrSource is wrapped by the error of Save about a path that the graph's own weights are read from.
+var ErrSource = errors.New("the file is the source of the model")
+
+// Save writes the model to path: under a temporary name in the same folder, synced and renamed, so that path holds
+// either what it held before or the whole model. External data, where there is any, goes to path + ".data" in the same
+// way, first. It refuses to replace a file that weights of the graph are mapped from.
+func Save(path string, g *model.Graph, o WriteOptions) error {
+	targets := []string{path}
+	if o.External = o.External || tooLarge(g); o.External {
+		targets = append(targets, path+".data")
+	}
+	var err error
+	seen := map[*model.Mapping]bool{}
+	eachTensor(g, func(t *model.Tensor) {
+		m := t.Mapping()
+		if m == nil || seen[m] {
+			return
+		}
+		seen[m] = true
+		for _, target := range targets {
+			if m.SameFile(target) {
+				err = fmt.Errorf("onnx: %s: %w: write to another name", target, ErrSource)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	main, err := createPartial(path)
+	if err != nil {
+		return fmt.Errorf("onnx: %w", err)
+	}
+	defer main.discard()
+	if !o.External {
+		if err := Write(main.file, g, WriteOptions{}); err != nil {
+			return fmt.Errorf("%w (writing %s)", err, path)
+		}
+		return main.commit()
+	}
+	data, err := createPartial(path + ".data")
+	if err != nil {
+		return fmt.Errorf("onnx: %w", err)
+	}
+	defer data.discard()
+	o.Data, o.Location = io.Writer(data.file), filepath.Base(path)+".data"
+	if err := Write(main.file, g, o); err != nil {
+		return fmt.Errorf("%w (writing %s)", err, path)
+	}
+	if err := data.commit(); err != nil {
+		return err
+	}
+	return main.commit()
+}
+
+// partial is a file under a temporary name.
+type partial struct {
+	file *os.File
+	path string
+	done bool
+}
+
+func createPartial(path string) (*partial, error) {
+	for i := 0; ; i++ {
+		name := path + "." + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i) + ".partial"
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if errors.Is(err, fs.ErrExist) && i < 1000 {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &partial{file: f, path: path}, nil
+	}
+}
+
+// commit syncs the file and gives it its name.
+func (p *partial) commit() error {
+	err := p.file.Sync()
+	if e := p.file.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(p.file.Name(), p.path)
+	}
+	if err != nil {
+		return fmt.Errorf("onnx: %w", err)
+	}
+	p.done = true
+	return nil
+}
+
+// discard removes the file unless commit has succeeded.
+func (p *partial) discard() {
+	if !p.done {
+		p.file.Close()
+		os.Remove(p.file.Name())
+	}
+}
