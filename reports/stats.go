@@ -13,6 +13,10 @@ func quantile(xs []float64, p float64) float64 {
 	}
 	s := slices.Clone(xs)
 	slices.Sort(s)
+	return quantileSorted(s, p)
+}
+
+func quantileSorted(s []float64, p float64) float64 {
 	h := p * float64(len(s)-1)
 	i := int(math.Floor(h))
 	if i+1 >= len(s) {

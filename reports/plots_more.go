@@ -1,0 +1,324 @@
+package reports
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"gonum.org/v1/plot/vg/draw"
+)
+
+func plotSize(r *Result) Plot {
+	p := Plot{Name: "size", Title: "Size and sparsity", Alt: "File size and fraction of zero weights of each variant."}
+	most := int64(0)
+	for i := range r.Variants {
+		if f := r.Variants[i].File; f != nil {
+			most = max(most, f.Bytes)
+		}
+	}
+	u := siUnit(float64(most), "B")
+	rp := rows(r)
+	bytes, any := cells(r, func(v *Variant, c *cell) bool {
+		if v.File == nil {
+			return false
+		}
+		c.set(float64(v.File.Bytes)*u.mul, u.in(float64(v.File.Bytes)))
+		if f, ok := sizeRatio(v, &r.Variants[0]); ok && v != &r.Variants[0] {
+			c.text += "  " + times(f.value)
+		}
+		return true
+	})
+	if !any {
+		p.Missing = "no file was written"
+		return p
+	}
+	rp.panels = []panel{{title: "file (" + u.name + ")", cells: bytes, share: 1.3}}
+	zeros, any := cells(r, func(v *Variant, c *cell) bool {
+		if v.Weights == nil || v.Weights.Sparsity == nil {
+			return false
+		}
+		c.set(100**v.Weights.Sparsity, num(math.Round(1000**v.Weights.Sparsity)/10)+" %")
+		return true
+	})
+	if any {
+		rp.panels = append(rp.panels, panel{title: "zero weights (%)", cells: zeros, share: 1})
+	}
+	p.caption = "Counted, exact. 1 MB is 1,000,000 bytes. Zeros shrink a file only where the format or a packer uses them."
+	return p.of(rp)
+}
+
+func plotMemory(r *Result) Plot {
+	p := Plot{Name: "memory", Title: "Peak memory", Alt: "Peak resident memory of each variant in a process of its own."}
+	most := int64(0)
+	for i := range r.Variants {
+		if m := r.Variants[i].Memory; m != nil && m.PeakRSS != nil {
+			most = max(most, *m.PeakRSS)
+		}
+	}
+	u := siUnit(float64(most), "B")
+	rp := rows(r)
+	peak, any := cells(r, func(v *Variant, c *cell) bool {
+		if v.Memory == nil || v.Memory.PeakRSS == nil {
+			return false
+		}
+		x := float64(*v.Memory.PeakRSS)
+		c.set(x*u.mul, u.in(x))
+		return true
+	})
+	if !any {
+		p.Missing = "peak memory was not measured"
+		return p
+	}
+	rp.panels = []panel{{title: "peak resident memory (" + u.name + ")", cells: peak, share: 1}}
+	p.caption = "n = 1 process per variant, measured: load, three inferences, high-water mark, an empty process subtracted."
+	return p.of(rp)
+}
+
+func plotOpTime(r *Result) Plot {
+	return plotOps(r, Plot{Name: "time-by-op", Title: "Time by operator", Alt: "Time of one inference of each variant, split by operator.", Missing: "no profile was recorded"},
+		"s", func(o *OpProfile) (float64, bool) { return o.Seconds, true },
+		"Kind: measured with the profiler on, which adds a little to each node.")
+}
+
+func plotOpEnergy(r *Result) Plot {
+	return plotOps(r, Plot{Name: "energy-by-op", Title: "Energy by operator", Alt: "Energy of one inference of each variant, split by operator.", Missing: "no energy was attributed to operators"},
+		"J", func(o *OpProfile) (float64, bool) {
+			if o.Joules == nil {
+				return 0, false
+			}
+			return *o.Joules, true
+		}, "Kind: attributed by time, not measured per operator.")
+}
+
+// plotOps stacks a figure by operator type: the seven largest in colours, the rest as "other".
+func plotOps(r *Result, p Plot, base string, get func(*OpProfile) (float64, bool), caption string) Plot {
+	sums := make([]map[string]float64, len(r.Variants))
+	whole := map[string]float64{}
+	most := 0.0
+	for i := range r.Variants {
+		t := 0.0
+		for j := range r.Variants[i].Profile {
+			o := &r.Variants[i].Profile[j]
+			x, ok := get(o)
+			if !ok || !(x >= 0) || !finite(x) {
+				continue
+			}
+			if sums[i] == nil {
+				sums[i] = map[string]float64{}
+			}
+			sums[i][o.Op] += x
+			whole[o.Op] += x
+			t += x
+		}
+		most = math.Max(most, t)
+	}
+	if len(whole) == 0 {
+		return p
+	}
+	p.Missing = ""
+	ops := make([]string, 0, len(whole))
+	for op := range whole {
+		ops = append(ops, op)
+	}
+	slices.SortFunc(ops, func(a, b string) int {
+		return cmp.Or(cmp.Compare(whole[b], whole[a]), cmp.Compare(a, b))
+	})
+	other := len(ops) > len(okabeIto)
+	if other {
+		ops = ops[:len(okabeIto)]
+	}
+	u := siUnit(most, base)
+	rp := rows(r)
+	stacks, _ := cells(r, func(v *Variant, c *cell) bool {
+		s := sums[c.variant]
+		if s == nil {
+			return false
+		}
+		t := 0.0
+		for _, x := range sortedValues(s) {
+			t += x
+		}
+		rest := t
+		for k, op := range ops {
+			if x := s[op]; x > 0 {
+				c.parts = append(c.parts, part{x * u.mul, okabeIto[k]})
+				rest -= x
+			}
+		}
+		if other && rest > t*1e-9 {
+			c.parts = append(c.parts, part{rest * u.mul, slate})
+		}
+		c.text = u.in(t)
+		return true
+	})
+	rp.panels = []panel{{title: u.name + " per inference", cells: stacks, share: 1}}
+	for k, op := range ops {
+		rp.legend = append(rp.legend, legendItem{clip(plain(op), 40), okabeIto[k]})
+	}
+	if other {
+		rp.legend = append(rp.legend, legendItem{"other", slate})
+	}
+	p.caption = caption
+	return p.of(rp)
+}
+
+// sortedValues gives a map's values in key order, so that sums come out the same every time.
+func sortedValues(m map[string]float64) []float64 {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	out := make([]float64, len(keys))
+	for i, k := range keys {
+		out[i] = m[k]
+	}
+	return out
+}
+
+func plotECDF(r *Result) Plot {
+	p := Plot{Name: "latency-ecdf", Title: "Latency distribution", Alt: "For each variant, the fraction of runs that finished within a given time."}
+	type curve struct {
+		variant int
+		xs      []float64
+	}
+	var curves []curve
+	var ns []int
+	lo, hi := math.Inf(1), 0.0
+	for i := range r.Variants {
+		l := r.Variants[i].Latency
+		if l == nil {
+			continue
+		}
+		var xs []float64
+		for _, x := range l.Samples {
+			if finite(x) && x > 0 {
+				xs = append(xs, x)
+			}
+		}
+		if len(xs) < 2 {
+			continue
+		}
+		slices.Sort(xs)
+		curves = append(curves, curve{i, xs})
+		ns = append(ns, len(xs))
+		lo, hi = math.Min(lo, xs[0]), math.Max(hi, quantileSorted(xs, 0.99))
+	}
+	if len(curves) == 0 {
+		p.Missing = "no latency samples were kept"
+		return p
+	}
+	u := siUnit(hi, "s")
+	x := linearAxis(0, hi*u.mul*1.03, 6)
+	scale := ""
+	if hi > 4*lo {
+		x = logAxis(lo*u.mul*0.95, hi*u.mul*1.05)
+		scale = ", logarithmic"
+	}
+	xp := xyPlot{x: x, y: linearAxis(0, 1, 5), xName: "time of one run (" + u.name + scale + ")", yName: "fraction of runs"}
+	for _, c := range curves {
+		xs := make([]float64, len(c.xs))
+		for i, v := range c.xs {
+			xs[i] = v * u.mul
+		}
+		xp.series = append(xp.series, series{name: r.Variants[c.variant].Name, variant: c.variant, xs: xs})
+	}
+	p.caption = "n = " + span(ns) + " runs per variant, measured, all samples kept; the axis ends at the largest 99th percentile. Left is faster, steep is steady."
+	p.height = xp.height()
+	p.body = func(c draw.Canvas) { xp.drawCurves(c) }
+	return p
+}
+
+func plotPareto(r *Result) Plot {
+	p := Plot{Name: "pareto", Title: "Energy against accuracy", Alt: "Each variant by energy per inference and accuracy; the line is the Pareto front."}
+	xp := xyPlot{}
+	var better []point
+	metric, lower, mod := "", false, false
+	lo, hi, least, most := math.Inf(1), math.Inf(-1), math.Inf(1), 0.0
+	for i := range r.Variants {
+		v := &r.Variants[i]
+		if v.Accuracy == nil || v.Energy == nil || v.Energy.PerInference == nil {
+			continue
+		}
+		if e, a := *v.Energy.PerInference, v.Accuracy.Value; finite(e) && finite(a) && e > 0 {
+			pt := point{variant: i, x: e, y: a, modelled: modelled(v.Energy), cx: v.Energy.CI95, cy: v.Accuracy.CI95}
+			better = append(better, pt)
+			metric, lower, mod = v.Accuracy.Metric, v.Accuracy.LowerIsBetter, mod || pt.modelled
+			least, most = math.Min(least, e), math.Max(most, e)
+			lo, hi = math.Min(lo, a), math.Max(hi, a)
+			if pt.cy != nil {
+				lo, hi = math.Min(lo, pt.cy[0]), math.Max(hi, pt.cy[1])
+			}
+		}
+	}
+	if len(better) < 2 {
+		p.Missing = "fewer than two variants have both an energy and an accuracy"
+		return p
+	}
+	u := siUnit(most, "J")
+	k, yu := 1.0, ""
+	if isPercent(metric) {
+		k, yu = 100, " (%)"
+	}
+	scale := ""
+	xlo, xhi := 0.0, most
+	for _, pt := range better {
+		// A modelled joule figure is uncertain by a common factor: its whiskers would hide the
+		// order, which is the same for all, so only counters draw them.
+		if pt.cx != nil && !pt.modelled {
+			xhi = math.Max(xhi, pt.cx[1])
+		}
+	}
+	xp.x = linearAxis(xlo, xhi*u.mul*1.05, 6)
+	if most > 10*least {
+		xp.x, scale = logAxis(least*u.mul*0.7, xhi*u.mul*1.4), ", logarithmic"
+	}
+	pad := (hi - lo) * 0.06
+	xp.y = linearAxis((lo-pad)*k, (hi+pad)*k, 5)
+	for i := range better {
+		pt := &better[i]
+		pt.x, pt.y, pt.cx, pt.cy = pt.x*u.mul, pt.y*k, mulCI(pt.cx, u.mul), mulCI(pt.cy, k)
+		if pt.modelled {
+			pt.cx = nil
+		}
+		xp.series = append(xp.series, series{name: r.Variants[pt.variant].Name, variant: pt.variant, points: []point{*pt}})
+	}
+	xp.front = paretoFront(better, lower)
+	xp.frontDown = lower
+	word := ""
+	if mod {
+		word = ", modelled"
+		p.subtitle = "Modelled (pale): " + modelledWords + "."
+	}
+	xp.xName = "energy per inference (" + u.name + word + scale + ")"
+	xp.yName = plain(metric) + yu
+	p.caption = "Dashed: the Pareto front by point estimates; what lies on it is beaten by no other variant in both. Whiskers: 95 % intervals."
+	if mod {
+		p.caption += " Modelled joules share one uncertain factor, so only accuracy has whiskers."
+	}
+	p.height = xp.height()
+	p.body = func(c draw.Canvas) { xp.drawPoints(c) }
+	return p
+}
+
+// paretoFront gives the points that no other beats in one figure without losing in the other,
+// ascending in x. Lower x is better; higher y is better unless lower.
+func paretoFront(ps []point, lower bool) []point {
+	s := slices.Clone(ps)
+	sign := 1.0
+	if lower {
+		sign = -1
+	}
+	slices.SortStableFunc(s, func(a, b point) int {
+		return cmp.Or(cmp.Compare(a.x, b.x), cmp.Compare(sign*b.y, sign*a.y))
+	})
+	var out []point
+	best := math.Inf(-1)
+	for _, p := range s {
+		if sign*p.y > best {
+			out = append(out, p)
+			best = sign * p.y
+		}
+	}
+	return out
+}

@@ -1,0 +1,251 @@
+package reports
+
+import (
+	"image/color"
+	"math"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// rowPlot is the layout of most plots: one row per variant, its name at the left, then one or two
+// panels that share the rows, each with the value in words in a column of its own at its right, where
+// nothing can overlap it. Panels of bars start at 0; panels of dots need not.
+type rowPlot struct {
+	names  []string
+	panels []panel
+	legend []legendItem
+}
+
+type panel struct {
+	title string // with the unit
+	cells []cell
+	dots  bool     // dots with whiskers instead of bars
+	ref   *float64 // the line of no change in a panel of dots
+	share float64  // of the width, relative to the other panels
+}
+
+// cell is one variant in one panel.
+type cell struct {
+	parts    []part    // stacked parts of a bar, or one dot
+	ci       *Interval // whisker of the sum
+	mark     *float64  // a second figure, drawn as a diamond (p95)
+	text     string    // the value in words
+	faint    bool      // text is a reason, not a value
+	modelled bool
+	variant  int
+}
+
+type part struct {
+	value float64
+	color color.NRGBA
+}
+
+type legendItem struct {
+	name  string
+	color color.NRGBA
+}
+
+const (
+	rowHeight    = vg.Length(23)
+	axisHeight   = vg.Length(34)
+	legendHeight = vg.Length(18)
+	panelHead    = vg.Length(4)
+)
+
+func (c cell) sum() float64 {
+	s := 0.0
+	for _, p := range c.parts {
+		s += p.value
+	}
+	return s
+}
+
+// height is that of the body for this number of rows.
+func (r rowPlot) height() vg.Length {
+	h := vg.Length(len(r.names))*rowHeight + axisHeight + panelHead
+	if len(r.legend) > 0 {
+		h += vg.Length(len(r.legendLines(plotWidth-20))) * legendHeight
+	}
+	return h
+}
+
+func (r rowPlot) legendLines(w vg.Length) [][]legendItem {
+	sty := text(sizeSmall, ink, draw.XLeft)
+	var lines [][]legendItem
+	x := w + 1
+	for _, it := range r.legend {
+		need := 14 + sty.Width(it.name) + 14
+		if x+need > w {
+			lines = append(lines, nil)
+			x = 0
+		}
+		lines[len(lines)-1] = append(lines[len(lines)-1], it)
+		x += need
+	}
+	return lines
+}
+
+func (r rowPlot) draw(c draw.Canvas) {
+	top := c.Max.Y
+	sty := text(sizeSmall, ink, draw.XLeft)
+	for _, line := range r.legendLines(c.Size().X) {
+		x, y := c.Min.X, top-legendHeight/2
+		for _, it := range line {
+			fillRect(c, it.color, x, y-4, x+9, y+4)
+			c.FillText(sty, vg.Point{X: x + 13, Y: y}, it.name)
+			x += 14 + sty.Width(it.name) + 14
+		}
+		top -= legendHeight
+	}
+	top -= panelHead
+	lab := text(sizeLabel, ink, draw.XLeft)
+	names := make([]string, len(r.names))
+	nameWidth := vg.Length(0)
+	for i, n := range r.names {
+		names[i] = fit(n, lab, 160)
+		nameWidth = max(nameWidth, lab.Width(names[i]))
+	}
+	bottom := c.Min.Y + axisHeight
+	for i, n := range names {
+		c.FillText(lab, vg.Point{X: c.Min.X, Y: rowY(top, i)}, n)
+	}
+	x := c.Min.X + nameWidth + 12
+	shares := 0.0
+	for _, p := range r.panels {
+		shares += p.share
+	}
+	avail := c.Max.X - x
+	val := text(sizeLabel, ink, draw.XLeft)
+	for k, p := range r.panels {
+		textWidth := vg.Length(0)
+		for _, cl := range p.cells {
+			textWidth = max(textWidth, val.Width(cl.text))
+		}
+		width := avail * vg.Length(p.share/shares)
+		box := vg.Rectangle{Min: vg.Point{X: x + 4, Y: bottom}, Max: vg.Point{X: x + width - textWidth - 8, Y: top}}
+		if k < len(r.panels)-1 {
+			box.Max.X -= 18
+		}
+		if box.Max.X < box.Min.X+30 {
+			box.Max.X = box.Min.X + 30
+		}
+		p.draw(c, box)
+		x += width
+	}
+}
+
+func rowY(top vg.Length, i int) vg.Length { return top - rowHeight*vg.Length(i) - rowHeight/2 }
+
+func (p panel) draw(c draw.Canvas, box vg.Rectangle) {
+	f := frame{c: c, box: box, x: p.scale(int(box.Size().X / 42))}
+	f.drawX(p.title)
+	if p.ref != nil {
+		x := f.px(*p.ref)
+		c.StrokeLine2(draw.LineStyle{Color: muted, Width: 1, Dashes: []vg.Length{3, 2}}, x, box.Min.Y, x, box.Max.Y)
+	}
+	for i, cl := range p.cells {
+		y := rowY(box.Max.Y, i)
+		if p.dots {
+			cl.drawDot(f, y)
+		} else {
+			cl.drawBar(f, y)
+		}
+		sty := text(sizeLabel, ink, draw.XLeft)
+		if cl.faint {
+			sty.Color = muted
+		}
+		c.FillText(sty, vg.Point{X: box.Max.X + 8, Y: y}, cl.text)
+	}
+	if !p.dots {
+		c.StrokeLine2(draw.LineStyle{Color: muted, Width: 1}, box.Min.X, box.Min.Y, box.Min.X, box.Max.Y)
+	}
+}
+
+// scale covers all values, whiskers and marks of the panel; from 0 for bars, around ref for dots.
+func (p panel) scale(n int) axis {
+	lo, hi := math.Inf(1), math.Inf(-1)
+	see := func(x float64) {
+		if finite(x) {
+			lo, hi = math.Min(lo, x), math.Max(hi, x)
+		}
+	}
+	for _, cl := range p.cells {
+		if len(cl.parts) == 0 {
+			continue
+		}
+		see(cl.sum())
+		if cl.ci != nil {
+			see(cl.ci[0])
+			see(cl.ci[1])
+		}
+		if cl.mark != nil {
+			see(*cl.mark)
+		}
+	}
+	if !p.dots {
+		see(0)
+		lo = math.Min(lo, 0)
+		return linearAxis(lo, hi*1.02, min(max(n, 2), 5))
+	}
+	if p.ref != nil {
+		see(*p.ref)
+	}
+	pad := (hi - lo) * 0.06
+	return linearAxis(lo-pad, hi+pad, min(max(n, 2), 4))
+}
+
+func (cl cell) drawBar(f frame, y vg.Length) {
+	at := 0.0
+	const half = vg.Length(6.5)
+	for _, p := range cl.parts {
+		col := p.color
+		if cl.modelled {
+			col = pale(col)
+		}
+		a, b := f.px(at), f.px(at+p.value)
+		fillRect(f.c, col, a, y-half, b, y+half)
+		if cl.modelled && b > a {
+			f.c.StrokeLines(draw.LineStyle{Color: p.color, Width: 0.8}, []vg.Point{{X: a, Y: y - half}, {X: b, Y: y - half}, {X: b, Y: y + half}, {X: a, Y: y + half}, {X: a, Y: y - half}})
+		}
+		at += p.value
+	}
+	if cl.mark != nil && len(cl.parts) > 0 {
+		x := f.px(*cl.mark)
+		f.c.StrokeLine2(draw.LineStyle{Color: cl.parts[0].color, Width: 1, Dashes: []vg.Length{2, 2}}, f.px(at), y, x, y)
+		fillDiamond(f.c, cl.parts[0].color, x, y, 4)
+	}
+	if cl.ci != nil && len(cl.parts) > 0 {
+		f.whiskerX(*cl.ci, y, 3.5)
+	}
+}
+
+func (cl cell) drawDot(f frame, y vg.Length) {
+	if len(cl.parts) == 0 {
+		return
+	}
+	col := cl.parts[0].color
+	if cl.ci != nil {
+		f.whiskerX(*cl.ci, y, 3.5)
+	}
+	x := f.px(cl.parts[0].value)
+	drawGlyph(f.c, cl.variant, col, cl.modelled, vg.Point{X: x, Y: y}, 4)
+}
+
+// drawGlyph draws the shape of a variant; a modelled one is paper inside a coloured outline.
+func drawGlyph(c draw.Canvas, variant int, col color.NRGBA, modelled bool, at vg.Point, r vg.Length) {
+	shape := variantShape(variant)
+	if modelled {
+		col = pale(col)
+		c.DrawGlyphNoClip(draw.GlyphStyle{Color: paper, Radius: r, Shape: shape}, at)
+	}
+	c.DrawGlyphNoClip(draw.GlyphStyle{Color: col, Radius: r, Shape: shape}, at)
+}
+
+func fillRect(c draw.Canvas, col color.Color, x0, y0, x1, y1 vg.Length) {
+	c.FillPolygon(col, []vg.Point{{X: x0, Y: y0}, {X: x1, Y: y0}, {X: x1, Y: y1}, {X: x0, Y: y1}})
+}
+
+func fillDiamond(c draw.Canvas, col color.Color, x, y, r vg.Length) {
+	c.FillPolygon(col, []vg.Point{{X: x - r, Y: y}, {X: x, Y: y + r}, {X: x + r, Y: y}, {X: x, Y: y - r}})
+}

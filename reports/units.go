@@ -1,0 +1,166 @@
+package reports
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// unit is a display unit: a figure in SI times mul is the number before name.
+type unit struct {
+	name string
+	mul  float64
+}
+
+// in formats x, an SI figure, in the unit: "1.84 ms".
+func (u unit) in(x float64) string { return num(x*u.mul) + " " + u.name }
+
+// siUnit chooses the prefix of base so that x, in base units, has one to three digits before the point.
+func siUnit(x float64, base string) unit {
+	x = math.Abs(x)
+	if !(x > 0) || !finite(x) {
+		return unit{base, 1}
+	}
+	for _, p := range []unit{{"G", 1e-9}, {"M", 1e-6}, {"k", 1e-3}, {"", 1}, {"m", 1e3}, {"µ", 1e6}, {"n", 1e9}} {
+		if x*p.mul >= 0.9995 {
+			return unit{p.name + base, p.mul}
+		}
+	}
+	return unit{"p" + base, 1e12}
+}
+
+// show formats x in its own best unit.
+func show(x float64, base string) string { return siUnit(x, base).in(x) }
+
+// showBytes uses decimal prefixes: 1 MB is 1e6 bytes.
+func showBytes(n int64) string { return show(float64(n), "B") }
+
+// num formats a figure with four significant digits, without exponent between 1e-4 and 1e7.
+func num(x float64) string { return digits(x, 4) }
+
+// digits formats x with n significant digits, no trailing zeros.
+func digits(x float64, n int) string {
+	if x == 0 {
+		return "0"
+	}
+	a := math.Abs(x)
+	if a < 1e-4 || a >= 1e7 {
+		return strconv.FormatFloat(x, 'e', n-2, 64)
+	}
+	s := strconv.FormatFloat(x, 'f', max(0, min(n-1-int(math.Floor(math.Log10(a))), 8)), 64)
+	if strings.Contains(s, ".") {
+		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	}
+	if s == "-0" {
+		return "0"
+	}
+	return s
+}
+
+// times formats a ratio: "0.47×".
+func times(x float64) string { return digits(x, 3) + "×" }
+
+// timesCI formats a ratio's interval: "[0.463, 0.478]".
+func bracket(ci *Interval, mul float64) string {
+	if ci == nil {
+		return ""
+	}
+	a, b := ci[0]*mul, ci[1]*mul
+	n := 3
+	if m := math.Max(math.Abs(a), math.Abs(b)); m > 0 && b > a {
+		// Enough digits to tell the ends apart, six at most.
+		n = min(6, max(3, 2+int(math.Floor(math.Log10(m))-math.Floor(math.Log10(b-a)))))
+	}
+	return "[" + digits(a, n) + ", " + digits(b, n) + "]"
+}
+
+// isPercent tells whether a metric reads best as a percentage.
+func isPercent(metric string) bool {
+	m := strings.ToLower(metric)
+	for _, w := range []string{"accuracy", "agreement", "precision", "recall", "exact_match", "top1", "top5"} {
+		if strings.Contains(m, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// score formats a value of a metric.
+func score(metric string, x float64) string {
+	if isPercent(metric) {
+		return strconv.FormatFloat(100*x, 'f', 2, 64) + " %"
+	}
+	return digits(x, 5)
+}
+
+// scoreDelta formats a difference of a metric with its sign; percentages differ by points.
+func scoreDelta(metric string, d float64) string {
+	s := ""
+	if isPercent(metric) {
+		s = strconv.FormatFloat(100*d, 'f', 2, 64)
+		if z, _ := strconv.ParseFloat(s, 64); z == 0 {
+			return "±0 points"
+		}
+		s += " points"
+	} else {
+		s = digits(d, 3)
+	}
+	if d > 0 {
+		s = "+" + s
+	}
+	return strings.Replace(s, "-", "−", 1)
+}
+
+// percent formats a fraction: "53 %", with a decimal below 10 %.
+func percent(x float64) string {
+	p := 100 * x
+	switch a := math.Abs(p); {
+	case a == 0:
+		return "0 %"
+	case a < 0.1:
+		return "less than 0.1 %"
+	case a < 9.95:
+		return strings.TrimSuffix(strconv.FormatFloat(p, 'f', 1, 64), ".0") + " %"
+	}
+	return strconv.FormatFloat(p, 'f', 0, 64) + " %"
+}
+
+// count formats a number of things: "23,600", "4.1 million".
+func count(x float64) string {
+	switch {
+	case !finite(x):
+		return "?"
+	case x >= 1e9:
+		return digits(x/1e9, 3) + " billion"
+	case x >= 1e6:
+		return digits(x/1e6, 3) + " million"
+	}
+	if x > 1000 {
+		// Three significant digits are all that such a figure has.
+		m := math.Pow(10, math.Floor(math.Log10(x))-2)
+		x = math.Round(x/m) * m
+	}
+	return group(int64(math.Round(x)))
+}
+
+// group writes an integer with commas between thousands.
+func group(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// seconds formats a duration: "1.84 ms", "3 min 41 s".
+func seconds(x float64) string {
+	switch {
+	case !finite(x) || x < 0:
+		return "?"
+	case x < 120:
+		return show(x, "s")
+	case x < 7200:
+		return strconv.Itoa(int(x/60)) + " min " + strconv.Itoa(int(math.Mod(x, 60))) + " s"
+	}
+	return digits(x/3600, 3) + " h"
+}

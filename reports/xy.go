@@ -1,0 +1,126 @@
+package reports
+
+import (
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// xyPlot is the layout of plots with two numeric axes; the legend has a column of its own at the
+// right, so no name can cover a point.
+type xyPlot struct {
+	x, y         axis
+	xName, yName string
+	series       []series
+	front        []point
+	frontDown    bool // lower y is better
+}
+
+type series struct {
+	name    string
+	variant int
+	xs      []float64 // sorted samples of a curve
+	points  []point
+}
+
+type point struct {
+	variant  int
+	x, y     float64
+	cx, cy   *Interval
+	modelled bool
+}
+
+const xyBody = vg.Length(250)
+
+func (p xyPlot) height() vg.Length {
+	return max(xyBody, vg.Length(len(p.series))*17+50)
+}
+
+// layout draws axes and legend and gives the frame for the data.
+func (p xyPlot) layout(c draw.Canvas, key func(s series, x0, x1, y vg.Length)) frame {
+	lab := text(sizeLabel, ink, draw.XLeft)
+	names := make([]string, len(p.series))
+	legend := vg.Length(0)
+	for i, s := range p.series {
+		names[i] = fit(s.name, lab, 150)
+		legend = max(legend, lab.Width(names[i]))
+	}
+	tick := text(sizeSmall, muted, draw.XRight)
+	left := vg.Length(0)
+	for _, t := range p.y.ticks {
+		left = max(left, tick.Width(p.y.label(t)))
+	}
+	f := frame{c: c, x: p.x, y: p.y, box: vg.Rectangle{
+		Min: vg.Point{X: c.Min.X + left + 6, Y: c.Min.Y + axisHeight},
+		Max: vg.Point{X: c.Max.X - legend - 50, Y: c.Max.Y - 22},
+	}}
+	f.drawX(p.xName)
+	f.drawY(p.yName)
+	for i, s := range p.series {
+		y := f.box.Max.Y - vg.Length(i)*17 - 6
+		x := f.box.Max.X + 14
+		key(s, x, x+24, y)
+		c.FillText(lab, vg.Point{X: x + 31, Y: y}, names[i])
+	}
+	return f
+}
+
+// drawCurves draws each series as the empirical distribution of its samples.
+func (p xyPlot) drawCurves(c draw.Canvas) {
+	style := func(v int) draw.LineStyle {
+		return draw.LineStyle{Color: variantColor(v), Width: 1.7, Dashes: variantDashes(v)}
+	}
+	f := p.layout(c, func(s series, x0, x1, y vg.Length) { c.StrokeLine2(style(s.variant), x0, y, x1, y) })
+	for _, s := range p.series {
+		n := len(s.xs)
+		step := max(1, n/400) // more corners than this are not visible
+		pts := []vg.Point{{X: f.px(s.xs[0]), Y: f.py(0)}}
+		for i := 0; i < n; i += step {
+			if s.xs[i] > f.x.hi {
+				break
+			}
+			j := min(i+step, n)
+			x := f.px(s.xs[j-1])
+			pts = append(pts, vg.Point{X: x, Y: pts[len(pts)-1].Y}, vg.Point{X: x, Y: f.py(float64(j) / float64(n))})
+		}
+		c.StrokeLines(style(s.variant), pts)
+	}
+}
+
+// drawPoints draws each series as points with whiskers, and the front as a step line under them.
+func (p xyPlot) drawPoints(c draw.Canvas) {
+	f := p.layout(c, func(s series, x0, x1, y vg.Length) {
+		mod := len(s.points) > 0 && s.points[0].modelled
+		drawGlyph(c, s.variant, variantColor(s.variant), mod, vg.Point{X: (x0 + x1) / 2, Y: y}, 4.5)
+	})
+	if len(p.front) > 0 {
+		end := f.box.Min.Y
+		if p.frontDown {
+			end = f.box.Max.Y
+		}
+		pts := []vg.Point{{X: f.px(p.front[0].x), Y: end}}
+		for i, q := range p.front {
+			if i > 0 {
+				pts = append(pts, vg.Point{X: f.px(q.x), Y: pts[len(pts)-1].Y})
+			}
+			pts = append(pts, vg.Point{X: f.px(q.x), Y: f.py(q.y)})
+		}
+		pts = append(pts, vg.Point{X: f.box.Max.X, Y: pts[len(pts)-1].Y})
+		c.StrokeLines(draw.LineStyle{Color: muted, Width: 1.1, Dashes: []vg.Length{4, 3}}, pts)
+	}
+	for _, s := range p.series {
+		for _, q := range s.points {
+			at := vg.Point{X: f.px(q.x), Y: f.py(q.y)}
+			if q.cx != nil {
+				f.whiskerX(*q.cx, at.Y, 3)
+			}
+			if q.cy != nil {
+				f.whiskerY(*q.cy, at.X, 3)
+			}
+		}
+	}
+	for _, s := range p.series {
+		for _, q := range s.points {
+			drawGlyph(c, q.variant, variantColor(q.variant), q.modelled, vg.Point{X: f.px(q.x), Y: f.py(q.y)}, 5)
+		}
+	}
+}
