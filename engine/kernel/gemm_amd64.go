@@ -2,17 +2,195 @@
 
 package kernel
 
+import "math"
+
+// block computes rows i0..i1 of panels j0..j1 over k0..k0+kk (kk > 0); b starts at panel j0.
 func (g *gemmJob) block(b []float32, i0, i1, j0, j1, k0, kk int, acc bool) {
-	g.blockGo(b, i0, i1, j0, j1, k0, kk, acc)
+	start := 0
+	if acc {
+		start = 1
+	}
+	switch {
+	case g.isa >= AVX512:
+		g.block512(b, i0, i1, j0, j1, k0, kk, start)
+	case g.isa >= AVX2:
+		g.block256(b, i0, i1, j0, j1, k0, kk, start)
+	default:
+		g.blockGo(b, i0, i1, j0, j1, k0, kk, acc)
+	}
 }
 
+func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
+	lda, bs, ldc := 4*g.lda, 4*g.bs, 4*g.ldc
+	j := j0
+	if m := i1 - i0; m <= 3 {
+		for ; j+4 <= j1 && (j+4)*PanelWidth <= g.n; j += 4 {
+			x, y, z := &g.a[i0*g.lda+k0], &b[(j-j0)*g.ps+k0*g.bs], &g.c[i0*g.ldc+j*PanelWidth]
+			switch m {
+			case 1:
+				gemv512m1(kk, x, lda, y, bs, 4*g.ps, z, ldc, acc)
+			case 2:
+				gemv512m2(kk, x, lda, y, bs, 4*g.ps, z, ldc, acc)
+			case 3:
+				gemv512m3(kk, x, lda, y, bs, 4*g.ps, z, ldc, acc)
+			}
+		}
+	}
+	blocks := ceilDiv(i1-i0, 12)
+	for ; j < j1; j++ {
+		w := min(PanelWidth, g.n-j*PanelWidth)
+		y := &b[(j-j0)*g.ps+k0*g.bs]
+		mask := uint64(1)<<w - 1
+		for t, i := 0, i0; i < i1; t++ {
+			mr := (i1 - i + blocks - t - 1) / (blocks - t) // blocks of nearly equal height
+			x, z := &g.a[i*g.lda+k0], &g.c[i*g.ldc+j*PanelWidth]
+			if w > 16 {
+				gemm512x32m(mr, kk, x, lda, y, bs, z, ldc, mask, acc)
+			} else {
+				gemm512x16m(mr, kk, x, lda, y, bs, z, ldc, mask, acc)
+			}
+			i += mr
+		}
+	}
+}
+
+func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
+	lda, bs, ldc := 4*g.lda, 4*g.bs, 4*g.ldc
+	j := j0
+	if i1-i0 == 1 {
+		for ; j+2 <= j1 && (j+2)*PanelWidth <= g.n; j += 2 {
+			gemv256m1(kk, &g.a[i0*g.lda+k0], lda, &b[(j-j0)*g.ps+k0*g.bs], bs, 4*g.ps, &g.c[i0*g.ldc+j*PanelWidth], ldc, acc)
+		}
+	}
+	for ; j < j1; j++ {
+		w := min(PanelWidth, g.n-j*PanelWidth)
+		for h := 0; h < w; h += 16 { // half a panel at a time
+			y := &b[(j-j0)*g.ps+k0*g.bs+h]
+			full, rows := w-h >= 16, 6
+			if !full {
+				rows = 4
+			}
+			mask := &maskTable[16-min(16, w-h)]
+			blocks := ceilDiv(i1-i0, rows)
+			for t, i := 0, i0; i < i1; t++ {
+				mr := (i1 - i + blocks - t - 1) / (blocks - t)
+				x, z := &g.a[i*g.lda+k0], &g.c[i*g.ldc+j*PanelWidth+h]
+				if full {
+					gemm256x16m(mr, kk, x, lda, y, bs, z, ldc, acc)
+				} else {
+					gemm256x16masked(mr, kk, x, lda, y, bs, z, ldc, mask, acc)
+				}
+				i += mr
+			}
+		}
+	}
+}
+
+// maskTable[16-w:] is the mask of w elements in 16.
+var maskTable = [32]int32{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}
+
+// Neutral operands of the epilogue: adding -0 changes nothing, not even the sign of a zero.
+var (
+	epNegZero = [16]float32{negZero, negZero, negZero, negZero, negZero, negZero, negZero, negZero,
+		negZero, negZero, negZero, negZero, negZero, negZero, negZero, negZero}
+	epOne     = [16]float32{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}
+	epZeroInt [16]int32
+
+	epNoLimits = [3]float32{float32(math.Inf(-1)), float32(math.Inf(1)), negZero}
+	epRelu     = [3]float32{0, float32(math.Inf(1)), 0}
+	epClip6    = [3]float32{0, 6, 0}
+)
+
+var negZero = float32(math.Copysign(0, -1))
+
+// epilogue applies g.ep to rows i0..i1, columns j0..j1.
 func (g *gemmJob) epilogue(i0, i1, j0, j1 int) {
-	if !g.ep.plain() {
+	if g.ep.plain() || i0 == i1 || j0 == j1 {
+		return
+	}
+	if g.isa < AVX2 {
 		g.ep.applyGo(g.c, g.ldc, i0, i1, j0, j1)
+		g.ep.activateRows(g.c, g.ldc, i0, i1, j0, j1)
+		return
+	}
+	var args epArgs
+	args.terms(g.isa, &g.ep, g.c, g.ldc, i0, i1, j0, j1)
+	if g.isa >= AVX512 {
+		epilogue512(&args)
+	} else {
+		epilogue256(&args)
+	}
+	if g.ep.Act != ActRelu && g.ep.Act != ActClip6 {
 		g.ep.activateRows(g.c, g.ldc, i0, i1, j0, j1)
 	}
 }
 
+// terms fills in everything but the int8 fields.
+func (x *epArgs) terms(isa ISA, e *Epilogue, c []float32, ldc, i0, i1, j0, j1 int) {
+	x.m, x.n, x.c, x.ldc = i1-i0, j1-j0, &c[i0*ldc+j0], 4*ldc
+	x.alpha, x.rowBias, x.bias, x.res, x.limits = &epOne[0], &epNegZero[0], &epNegZero[0], &epNegZero[0], &epNoLimits
+	lanes := 8
+	if isa >= AVX512 {
+		lanes = 16
+	}
+	x.tail = &maskTable[16-(j1-j0)%8]
+	if e.Alpha != 0 {
+		x.alpha = &e.Alpha
+	}
+	if e.BiasM != nil {
+		x.rowBias, x.rowBiasInc = &e.BiasM[i0], 4
+	}
+	if e.Bias != nil {
+		x.bias, x.biasInc = &e.Bias[j0], 4*lanes
+	}
+	if e.Residual != nil {
+		x.res, x.ldr, x.resInc = &e.Residual[i0*e.LdR+j0], 4*e.LdR, 4*lanes
+	}
+	switch e.Act {
+	case ActRelu:
+		x.limits = &epRelu
+	case ActClip6:
+		x.limits = &epClip6
+	}
+}
+
+// transpose8 makes rows of columns: 8 rows of src, n groups of 8 columns. Strides are in bytes.
+//
+//go:noescape
+func transpose8(dst *float32, ldd int, src *float32, lds int, n int)
+
+// packRows32 copies k rows of 32 columns of src to consecutive rows. lds is in bytes.
+//
+//go:noescape
+func packRows32(dst *float32, src *float32, lds int, k int)
+
+// transposeBlock writes dst[c*ldd+r] = src[r*lds+c] for r < rows, c < cols.
 func transposeBlock(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	transposeGo(dst, ldd, src, lds, rows, cols)
+	r8, c8 := rows&^7, cols&^7
+	if r8 == 0 || c8 == 0 || Active() < AVX2 {
+		transposeGo(dst, ldd, src, lds, rows, cols)
+		return
+	}
+	const chunk = 128 // columns; keeps the written lines in the cache until the next strip fills them
+	for c := 0; c < c8; c += chunk {
+		for r := 0; r < r8; r += 8 {
+			transpose8(&dst[c*ldd+r], 4*ldd, &src[r*lds+c], 4*lds, min(chunk, c8-c)/8)
+		}
+	}
+	if c8 < cols {
+		transposeGo(dst[c8*ldd:], ldd, src[c8:], lds, r8, cols-c8)
+	}
+	if r8 < rows {
+		transposeGo(dst[r8:], ldd, src[r8*lds:], lds, rows-r8, cols)
+	}
+}
+
+// copyPanel copies k rows of 32 columns; k > 0.
+func copyPanel(dst, src []float32, lds, k int) {
+	if Active() < AVX2 {
+		copyPanelGo(dst, src, lds, k)
+		return
+	}
+	_, _ = dst[k*PanelWidth-1], src[(k-1)*lds+PanelWidth-1]
+	packRows32(&dst[0], &src[0], 4*lds, k)
 }

@@ -16,3 +16,5 @@ func (g *gemmJob) epilogue(i0, i1, j0, j1 int) {
 func transposeBlock(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	transposeGo(dst, ldd, src, lds, rows, cols)
 }
+
+func copyPanel(dst, src []float32, lds, k int) { copyPanelGo(dst, src, lds, k) }

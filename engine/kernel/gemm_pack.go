@@ -32,9 +32,7 @@ func packPanelF32(dst []float32, k, n, j int, b []float32, ldb int, trans bool) 
 		return
 	}
 	if w == PanelWidth {
-		for q := range k {
-			*(*[PanelWidth]float32)(dst[q*PanelWidth:]) = [PanelWidth]float32(b[q*ldb+j0:])
-		}
+		copyPanel(dst, b[j0:], ldb, k)
 		return
 	}
 	for q := range k {
@@ -63,5 +61,12 @@ func transposeGo(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 		for c, v := range src[r*lds:][:cols] {
 			dst[c*ldd+r] = v
 		}
+	}
+}
+
+// copyPanelGo is the Go twin of the assembly copy: k rows of 32 columns.
+func copyPanelGo(dst, src []float32, lds, k int) {
+	for q := range k {
+		copy(dst[q*PanelWidth:][:PanelWidth], src[q*lds:])
 	}
 }

@@ -9,7 +9,9 @@ import (
 )
 
 // outputs lists every generated file; a generator returns the bytes of its files.
-var outputs = []func() []file{}
+var outputs = []func() []file{
+	gemmFiles, epilogueFiles, packFiles,
+}
 
 // file is one generated file, relative to the package folder.
 type file struct {

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// tile describes a family of micro-kernels: MR rows of A times nv vectors of columns.
+type tile struct {
+	name           string // function name without the row count
+	isa            string // "Z" (AVX-512) or "Y" (AVX2)
+	nv             int    // vectors per row
+	masked         bool
+	elem           string // Go element types
+	aType, bType   string
+	cType          string
+	load, bc, fma  string
+	store          string
+	acc            bool // has an argument that starts the chain at C
+	doc            string
+	unroll         int
+	embedBroadcast bool // the multiply takes its broadcast from memory
+}
+
+func (t tile) width() int { return map[string]int{"Z": 64, "Y": 32}[t.isa] }
+
+// rowPtr are the registers that point at rows 0, 3, 6, 9 of A.
+var rowPtr = []string{"SI", "R10", "R11", "R12"}
+
+// rowAddr is the address of row i of A, d bytes on. R8 holds lda.
+func rowAddr(i, d int) string {
+	off := ""
+	if d != 0 {
+		off = fmt.Sprint(d)
+	}
+	if i%3 == 0 {
+		return fmt.Sprintf("%s(%s)", off, rowPtr[i/3])
+	}
+	return fmt.Sprintf("%s(%s)(R8*%d)", off, rowPtr[i/3], i%3)
+}
+
+// decl is the Go declaration of the kernel with mr rows.
+func (t tile) decl(mr int) string {
+	args := fmt.Sprintf("k int, a *%s, lda int, b *%s, bs int, c *%s, ldc int", t.aType, t.bType, t.cType)
+	if t.masked {
+		args += map[string]string{"Z": ", mask uint64", "Y": ", mask *int32"}[t.isa]
+	}
+	if t.acc {
+		args += ", acc int"
+	}
+	return fmt.Sprintf("func %s%d(%s)", t.name, mr, args)
+}
+
+func (t tile) argBytes() int {
+	n := 56
+	if t.masked {
+		n += 8
+	}
+	if t.acc {
+		n += 8
+	}
+	return n
+}
+
+// kernel writes the micro-kernel with mr rows. Registers: DX k, SI R10-R12 rows of A, R8 lda, DI b, R9 bs, R15 3*bs,
+// BX c, R13 ldc, CX and AX scratch.
+func (t tile) kernel(a *asm, mr int) {
+	a.text(t.decl(mr), fmt.Sprintf("%s%d", t.name, mr), t.argBytes())
+	for _, l := range []string{"k+0(FP), DX", "a+8(FP), SI", "lda+16(FP), R8", "b+24(FP), DI", "bs+32(FP), R9", "c+40(FP), BX", "ldc+48(FP), R13"} {
+		a.op("MOVQ %s", l)
+	}
+	t.loadMask(a)
+	groups := (mr + 2) / 3
+	if groups > 1 {
+		a.op("LEAQ (R8)(R8*2), AX")
+		for i := 1; i < groups; i++ {
+			a.op("LEAQ (%s)(AX*1), %s", rowPtr[i-1], rowPtr[i])
+		}
+	}
+	if t.unroll > 3 {
+		a.op("LEAQ (R9)(R9*2), R15")
+	}
+	t.start(a, mr)
+	adv := func(n int) {
+		for i := range groups {
+			a.op("ADDQ $%d, %s", 4*n, rowPtr[i])
+		}
+		if n == 1 {
+			a.op("ADDQ R9, DI")
+		} else {
+			a.op("LEAQ (DI)(R9*%d), DI", n)
+		}
+	}
+	a.op("SUBQ $%d, DX", t.unroll)
+	a.op("JLT  tail")
+	a.b.WriteString("\n\tPCALIGN $32\n")
+	a.label("loop")
+	for u := range t.unroll {
+		t.step(a, mr, u)
+	}
+	adv(t.unroll)
+	a.op("SUBQ $%d, DX", t.unroll)
+	a.op("JGE  loop")
+	a.label("tail")
+	a.op("ADDQ $%d, DX", t.unroll)
+	a.op("JEQ  store")
+	a.label("one")
+	t.step(a, mr, 0)
+	adv(1)
+	a.op("DECQ DX")
+	a.op("JNE  one")
+	a.label("store")
+	for i := range mr {
+		for v := range t.nv {
+			t.storeC(a, t.sum(i, v), v)
+		}
+		if i < mr-1 {
+			a.op("ADDQ R13, BX")
+		}
+	}
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// sum names the accumulator of row i, vector v.
+func (t tile) sum(i, v int) string { return fmt.Sprintf("%s%d", t.isa, t.nv*i+v) }
+
+// loadMask sets K1 and K2, or Y14 and Y15.
+func (t tile) loadMask(a *asm) {
+	if !t.masked {
+		return
+	}
+	a.op("MOVQ mask+56(FP), AX")
+	if t.isa == "Z" {
+		a.op("KMOVW AX, K1")
+		if t.nv == 2 {
+			a.op("SHRQ $16, AX")
+			a.op("KMOVW AX, K2")
+		}
+		return
+	}
+	for v := range t.nv {
+		a.op("VMOVDQU %d(AX), Y%d", 32*v, 14+v)
+	}
+}
+
+// start zeroes the sums, or loads them from C.
+func (t tile) start(a *asm, mr int) {
+	xor := map[string]string{"Z": "VPXORD", "Y": "VPXOR"}[t.isa]
+	if t.acc {
+		at := 56
+		if t.masked {
+			at = 64
+		}
+		a.op("MOVQ acc+%d(FP), CX", at)
+		a.op("TESTQ CX, CX")
+		a.op("JNE  load")
+	}
+	for i := range mr {
+		for v := range t.nv {
+			a.op("%s %s, %s, %s", xor, t.sum(i, v), t.sum(i, v), t.sum(i, v))
+		}
+	}
+	if !t.acc {
+		return
+	}
+	a.op("JMP  start")
+	a.label("load")
+	a.op("MOVQ BX, CX")
+	for i := range mr {
+		for v := range t.nv {
+			t.loadVec(a, fmt.Sprintf("%d(CX)", v*t.width()), v, t.sum(i, v))
+		}
+		if i < mr-1 {
+			a.op("ADDQ R13, CX")
+		}
+	}
+	a.label("start")
+}
+
+// loadVec loads vector v of a row of B or C.
+func (t tile) loadVec(a *asm, from string, v int, to string) {
+	switch {
+	case !t.masked:
+		a.op("%s %s, %s", t.load, from, to)
+	case t.isa == "Z":
+		a.op("%s.Z %s, K%d, %s", t.load, from, v+1, to)
+	default:
+		a.op("VMASKMOVPS %s, Y%d, %s", from, 14+v, to)
+	}
+}
+
+func (t tile) storeC(a *asm, from string, v int) {
+	to := fmt.Sprintf("%d(BX)", v*t.width())
+	switch {
+	case !t.masked:
+		a.op("%s %s, %s", t.store, from, to)
+	case t.isa == "Z":
+		a.op("%s %s, K%d, %s", t.store, from, v+1, to)
+	default:
+		a.op("VMASKMOVPS %s, Y%d, %s", from, 14+v, to)
+	}
+}
+
+// step is one k (or one group of four k in int8): row u of B from DI.
+func (t tile) step(a *asm, mr, u int) {
+	base := []string{"(DI)", "(DI)(R9*1)", "(DI)(R9*2)", "(DI)(R15*1)"}[u]
+	b := make([]string, t.nv)
+	for v := range t.nv {
+		n := t.nv*mr + v
+		if t.isa == "Z" {
+			n = 24 + (u&1)*2 + v
+		}
+		b[v] = fmt.Sprintf("%s%d", t.isa, n)
+		off := ""
+		if v > 0 {
+			off = fmt.Sprint(v * t.width())
+		}
+		t.loadVec(a, off+base, v, b[v])
+	}
+	for i := range mr {
+		if t.embedBroadcast {
+			a.op("%s.BCST %s, %s, %s", t.fma, rowAddr(i, 4*u), b[0], t.sum(i, 0))
+			continue
+		}
+		n := t.nv*mr + t.nv
+		switch {
+		case t.isa == "Z":
+			n = 28 + i&3
+		case n < 13 || !t.masked:
+			n += i & 1 // two in turn; Y14 and Y15 may hold masks
+		}
+		x := fmt.Sprintf("%s%d", t.isa, n)
+		a.op("%s %s, %s", t.bc, rowAddr(i, 4*u), x)
+		for v := range t.nv {
+			a.op("%s %s, %s, %s", t.fma, b[v], x, t.sum(i, v))
+		}
+	}
+}
+
+// stub writes the Go declarations of rows 1..max and a function that chooses by the row count.
+func (t tile) stub(s *strings.Builder, max int) {
+	for mr := 1; mr <= max; mr++ {
+		fmt.Fprintf(s, "\n//go:noescape\n%s\n", t.decl(mr))
+	}
+	decl := t.decl(0)
+	args := decl[strings.Index(decl, "(")+1 : len(decl)-1]
+	var names []string
+	for _, p := range strings.Split(args, ", ") {
+		names = append(names, strings.Fields(p)[0])
+	}
+	fmt.Fprintf(s, "\n// %s calls the kernel for mr rows, 1 to %d. %s\nfunc %s(mr int, %s) {\n\tswitch mr {\n", t.name, max, t.doc, t.name, args)
+	for mr := 1; mr <= max; mr++ {
+		fmt.Fprintf(s, "\tcase %d:\n\t\t%s%d(%s)\n", mr, t.name, mr, strings.Join(names, ", "))
+	}
+	s.WriteString("\t}\n}\n")
+}
+
+const goHead = "// Code generated by _gen/%s; DO NOT EDIT.\n\n//go:build amd64 && !noasm\n\npackage kernel\n"
+
+const f32Doc = `It computes
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0. Strides are in bytes.`
+
+func f32Tiles() []struct {
+	t   tile
+	max int
+} {
+	f := tile{aType: "float32", bType: "float32", cType: "float32", load: "VMOVUPS", store: "VMOVUPS", bc: "VBROADCASTSS", fma: "VFMADD231PS", acc: true, doc: f32Doc}
+	z2, z1, y2, ym := f, f, f, f
+	z2.name, z2.isa, z2.nv, z2.masked, z2.unroll = "gemm512x32m", "Z", 2, true, 4
+	z1.name, z1.isa, z1.nv, z1.masked, z1.unroll, z1.embedBroadcast = "gemm512x16m", "Z", 1, true, 4, true
+	y2.name, y2.isa, y2.nv, y2.unroll = "gemm256x16m", "Y", 2, 4
+	ym.name, ym.isa, ym.nv, ym.masked, ym.unroll = "gemm256x16masked", "Y", 2, true, 2
+	return []struct {
+		t   tile
+		max int
+	}{{z2, 12}, {z1, 12}, {y2, 6}, {ym, 4}}
+}
+
+// gemmFiles writes the float32 micro-kernels.
+func gemmFiles() []file {
+	var stubs strings.Builder
+	fmt.Fprintf(&stubs, goHead, "gemm.go")
+	var out []file
+	for _, isa := range []string{"Z", "Y"} {
+		a := newAsm("gemm.go")
+		for _, x := range f32Tiles() {
+			if x.t.isa != isa {
+				continue
+			}
+			for mr := 1; mr <= x.max; mr++ {
+				x.t.kernel(a, mr)
+			}
+			x.t.stub(&stubs, x.max)
+		}
+		f32 := vecTile{isa: isa, elem: "float32", bc: "VBROADCASTSS", load: "VMOVUPS", fma: "VFMADD231PS", acc: true}
+		for mr := 1; mr <= f32.maxRows(); mr++ {
+			f32.name = map[string]string{"Z": "gemv512m", "Y": "gemv256m"}[isa]
+			f32.kernel(a, &stubs, mr)
+		}
+		out = append(out, a.file(map[string]string{"Z": "gemm_avx512_amd64.s", "Y": "gemm_avx2_amd64.s"}[isa]))
+	}
+	return append(out, file{"gemm_stubs_amd64.go", []byte(stubs.String())})
+}

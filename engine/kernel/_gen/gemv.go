@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// vecTile is a kernel for one to three rows: many columns at once, so that the loads of B, which come from far away, run
+// in several streams and the chains of additions hide each other's latency. It covers whole panels of 32 columns: four
+// of them on AVX-512, two on AVX2.
+type vecTile struct {
+	name, isa, elem string
+	load, bc, fma   string
+	acc             bool
+}
+
+func (t vecTile) panels() int { return map[string]int{"Z": 4, "Y": 2}[t.isa] }
+
+func (t vecTile) maxRows() int { return map[string]int{"Z": 3, "Y": 1}[t.isa] }
+
+// kernel writes the kernel with mr rows. Registers: DX k, SI a, R8 lda, DI b, R9 ps, R15 3*ps, R10 bs, BX c, R13 ldc.
+func (t vecTile) kernel(a *asm, stubs *strings.Builder, mr int) {
+	aT, bT, cT := "float32", "float32", "float32"
+	if t.elem == "int8" {
+		aT, bT, cT = "uint8", "int8", "int32"
+	}
+	args, n := "k int, a *"+aT+", lda int, b *"+bT+", bs, ps int, c *"+cT+", ldc int", 64
+	if t.acc {
+		args, n = args+", acc int", 72
+	}
+	decl := fmt.Sprintf("func %s%d(%s)", t.name, mr, args)
+	fmt.Fprintf(stubs, "\n// %s%d is the kernel for %d row(s) of a and %d whole panels of b, ps bytes apart.\n//\n//go:noescape\n%s\n", t.name, mr, mr, t.panels(), decl)
+	a.text(decl, fmt.Sprintf("%s%d", t.name, mr), n)
+	for _, l := range []string{"k+0(FP), DX", "a+8(FP), SI", "lda+16(FP), R8", "b+24(FP), DI", "bs+32(FP), R10", "ps+40(FP), R9", "c+48(FP), BX", "ldc+56(FP), R13"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("LEAQ (R9)(R9*2), R15")
+	w := map[string]int{"Z": 64, "Y": 32}[t.isa]
+	vecs := t.panels() * 128 / w // per row
+	sum := func(i, v int) string { return fmt.Sprintf("%s%d", t.isa, vecs*i+v) }
+	if t.acc {
+		a.op("MOVQ acc+64(FP), CX")
+		a.op("TESTQ CX, CX")
+		a.op("JNE  load")
+	}
+	for i := range mr * vecs {
+		r := sum(0, i)
+		a.op("%s %s, %s, %s", map[string]string{"Z": "VPXORD", "Y": "VPXOR"}[t.isa], r, r, r)
+	}
+	if t.acc {
+		a.op("JMP  loop")
+		a.label("load")
+		a.op("MOVQ BX, CX")
+		for i := range mr {
+			for v := range vecs {
+				a.op("%s %d(CX), %s", t.load, v*w, sum(i, v))
+			}
+			if i < mr-1 {
+				a.op("ADDQ R13, CX")
+			}
+		}
+	}
+	a.b.WriteString("\n\tPCALIGN $32\n")
+	a.label("loop")
+	x := func(i int) string { return fmt.Sprintf("%s%d", t.isa, map[string]int{"Z": 29, "Y": 13}[t.isa]+i) }
+	for i := range mr {
+		a.op("%s %s, %s", t.bc, []string{"(SI)", "(SI)(R8*1)", "(SI)(R8*2)"}[i], x(i))
+	}
+	perPanel := 128 / w
+	for v := range vecs {
+		off := ""
+		if v%perPanel > 0 {
+			off = fmt.Sprint(v % perPanel * w)
+		}
+		from := off + []string{"(DI)", "(DI)(R9*1)", "(DI)(R9*2)", "(DI)(R15*1)"}[v/perPanel]
+		if mr == 1 {
+			a.op("%s %s, %s, %s", t.fma, from, x(0), sum(0, v))
+			continue
+		}
+		b := fmt.Sprintf("%s%d", t.isa, map[string]int{"Z": 24 + v%4}[t.isa])
+		a.op("%s %s, %s", t.load, from, b)
+		for i := range mr {
+			a.op("%s %s, %s, %s", t.fma, b, x(i), sum(i, v))
+		}
+	}
+	a.op("ADDQ $4, SI")
+	a.op("ADDQ R10, DI")
+	a.op("DECQ DX")
+	a.op("JNE  loop")
+	for i := range mr {
+		for v := range vecs {
+			a.op("%s %s, %d(BX)", t.load, sum(i, v), v*w)
+		}
+		if i < mr-1 {
+			a.op("ADDQ R13, BX")
+		}
+	}
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
