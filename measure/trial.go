@@ -26,24 +26,27 @@ type Clock interface {
 
 // Protocol is how Compare measures. The zero value is usable; fields at 0 take the default named.
 type Protocol struct {
-	Meter      Meter                         // nil: no energy, latency and CPU time only
-	Seed       uint64                        // of the block order, the pauses and the bootstrap
-	Block      time.Duration                 // target length of a block; default: the larger of 1 s and 50 counter periods
-	MinPairs   int                           // pairs before the stopping rule looks at the precision; default 10
-	MaxPairs   int                           // cap per variant; default 60
-	Precision  float64                       // wanted half-width of the 95 % interval of ln(ratio); default 0.02
-	MaxTime    time.Duration                 // cap of the blocks' time, those of Done included; default none
-	Warmup     time.Duration                 // cap of the warm-up per variant; default 10 blocks
-	Idle       time.Duration                 // idle measured before and after; default none
-	Margin     float64                       // equivalence margin of TOST as a fraction; default 0.05
-	NoGC       bool                          // do not collect garbage before each block
-	Clock      Clock                         // default: the system's
-	CPUTime    func() (time.Duration, error) // default: of this process
-	Done       []Block                       // blocks finished earlier, in their order: they are not run again
-	DoneIdle   *Idle                         // idle of the earlier session, where it was measured
-	OnBlock    func(Block) error             // called after each block, before the next; an error stops Compare
-	OnIdle     func(Idle) error              // called after the idle before
-	OnProgress func(Progress)                // called before each block
+	Meter     Meter                         // nil: no energy, latency and CPU time only
+	Seed      uint64                        // of the block order, the pauses and the bootstrap
+	Block     time.Duration                 // target length of a block; default: the larger of 1 s and 50 counter periods
+	MinPairs  int                           // pairs before the stopping rule looks at the precision; default 10
+	MaxPairs  int                           // cap per variant; default 60
+	Precision float64                       // wanted half-width of the 95 % interval of ln(ratio); default 0.02
+	MaxTime   time.Duration                 // cap of the blocks' time, those of Done included; default none
+	Warmup    time.Duration                 // cap of the warm-up per variant; default 10 blocks
+	Idle      time.Duration                 // idle measured before and after; default none
+	Margin    float64                       // equivalence margin of TOST as a fraction; default 0.05
+	NoGC      bool                          // do not collect garbage before each block
+	Clock     Clock                         // default: the system's
+	CPUTime   func() (time.Duration, error) // default: of this process
+	// HostCPU returns the CPU time used by all processes since boot (HostCPUTime reads it), to tell the load of
+	// others during blocks; nil: not looked at.
+	HostCPU    func() (time.Duration, error)
+	Done       []Block           // blocks finished earlier, in their order: they are not run again
+	DoneIdle   *Idle             // idle of the earlier session, where it was measured
+	OnBlock    func(Block) error // called after each block, before the next; an error stops Compare
+	OnIdle     func(Idle) error  // called after the idle before
+	OnProgress func(Progress)    // called before each block
 }
 
 // Progress tells how far Compare is.

@@ -1,0 +1,338 @@
+package measure
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// pair is two neighbouring blocks of one round, one of each arm.
+type pair struct{ a, b Block }
+
+// pairs returns the complete pairs of a variant in order; a pair with a void block does not count.
+func (r *runner) pairs(v *arm) []pair {
+	open := map[[2]int]Block{} // (round, half) -> first block
+	var out []pair
+	for _, b := range r.blocks {
+		if b.Variant != v.Name {
+			continue
+		}
+		k := [2]int{b.Round, b.Position / 2}
+		first, ok := open[k]
+		if !ok {
+			open[k] = b
+			continue
+		}
+		if first.Void != "" || b.Void != "" || first.Baseline == b.Baseline {
+			continue
+		}
+		if first.Baseline {
+			out = append(out, pair{first, b})
+		} else {
+			out = append(out, pair{b, first})
+		}
+	}
+	return out
+}
+
+// wallPairs returns seconds per inference of both arms.
+func wallPairs(ps []pair) (a, b []float64) {
+	for _, p := range ps {
+		a = append(a, p.a.Wall.Seconds()/float64(p.a.Inferences))
+		b = append(b, p.b.Wall.Seconds()/float64(p.b.Inferences))
+	}
+	return a, b
+}
+
+// cpuPairs returns CPU seconds per inference of both arms, for pairs that have them.
+func cpuPairs(ps []pair) (a, b []float64) {
+	for _, p := range ps {
+		if p.a.CPU > 0 && p.b.CPU > 0 {
+			a = append(a, p.a.CPU.Seconds()/float64(p.a.Inferences))
+			b = append(b, p.b.CPU.Seconds()/float64(p.b.Inferences))
+		}
+	}
+	return a, b
+}
+
+// energyPairs returns headline joules per inference of both arms from counters. Where the energy is modelled
+// it returns CPU time instead, and says so: a modelled ratio is a CPU-time ratio and nothing more.
+func energyPairs(ps []pair) (a, b []float64, basis Basis) {
+	modelled := false
+	for _, p := range ps {
+		ja, oka := p.a.headline(Measured)
+		jb, okb := p.b.headline(Measured)
+		if oka && okb && ja > 0 && jb > 0 {
+			a = append(a, float64(ja.Joules())/float64(p.a.Inferences))
+			b = append(b, float64(jb.Joules())/float64(p.b.Inferences))
+		}
+		modelled = modelled || p.a.kind() == Modelled
+	}
+	if len(a) == 0 && modelled {
+		a, b = cpuPairs(ps)
+		return a, b, BasisCPUTime
+	}
+	return a, b, BasisCounter
+}
+
+func (b Block) headline(k Kind) (Microjoules, bool) {
+	return Window{Duration: b.Wall, Domains: b.Energy}.Headline(k)
+}
+
+func (b Block) kind() Kind { return Window{Domains: b.Energy}.Kind() }
+
+// finish computes the summaries of all arms and the warnings.
+func (r *runner) finish() Comparison {
+	c := Comparison{Blocks: r.blocks, Idle: r.idle}
+	var base []Block
+	for _, b := range r.blocks {
+		if b.Baseline && b.Void == "" {
+			base = append(base, b)
+		}
+	}
+	c.Baseline = r.summarise(r.base, base)
+	var ps []float64
+	for _, v := range r.vars {
+		var own []Block
+		for _, b := range r.blocks {
+			if b.Variant == v.Name && !b.Baseline && b.Void == "" {
+				own = append(own, b)
+			}
+		}
+		s := r.summarise(v, own)
+		r.ratios(v, &s)
+		p := math.NaN()
+		if s.EnergyRatio != nil {
+			p = s.EnergyRatio.P
+		} else if s.LatencyRatio != nil {
+			p = s.LatencyRatio.P
+		}
+		ps = append(ps, p)
+		c.Variants = append(c.Variants, s)
+	}
+	for i, p := range Holm(ps) {
+		s := &c.Variants[i]
+		switch {
+		case s.EnergyRatio != nil:
+			s.EnergyRatio.PHolm = p
+		case s.LatencyRatio != nil:
+			s.LatencyRatio.PHolm = p
+		}
+	}
+	c.Overhead = r.overhead()
+	r.check(&c)
+	c.Warnings = r.warnings
+	return c
+}
+
+// ratios fills in the paired ratios of a variant and what follows from them.
+func (r *runner) ratios(v *arm, s *Summary) {
+	ps := r.pairs(v)
+	set := func(into **Ratio, a, b []float64, basis Basis) {
+		if ratio, err := PairedRatio(a, b, basis, r.p.Seed); err == nil {
+			*into = &ratio
+		}
+	}
+	a, b := wallPairs(ps)
+	set(&s.LatencyRatio, a, b, BasisWall)
+	a, b = cpuPairs(ps)
+	set(&s.CPURatio, a, b, BasisCPUTime)
+	ea, eb, basis := energyPairs(ps)
+	set(&s.EnergyRatio, ea, eb, basis)
+	look := s.EnergyRatio
+	if look == nil {
+		look = s.LatencyRatio
+	}
+	if look != nil {
+		s.NoRegression = look.NoRegression(r.p.Margin)
+		s.MorePairs = look.MorePairs(r.p.Precision)
+	}
+}
+
+// summarise is what one arm says without its partner.
+func (r *runner) summarise(a *arm, blocks []Block) Summary {
+	s := Summary{Name: a.Name, Stopped: a.stopped}
+	var wall, cpu time.Duration
+	var samples []float64
+	for _, b := range blocks {
+		s.Inferences += b.Inferences
+		wall += b.Wall
+		cpu += b.CPU
+		for _, d := range b.Samples {
+			samples = append(samples, d.Seconds())
+		}
+	}
+	s.Latency = Summarise(samples)
+	if s.Inferences == 0 || wall <= 0 {
+		return s
+	}
+	s.ThroughputPerS = float64(s.Inferences) / wall.Seconds()
+	s.CPUPerInference = cpu / time.Duration(s.Inferences)
+	s.Energy = r.energy(blocks)
+	return s
+}
+
+// energy sums the domains of blocks without gaps. It is nil when there is no headline figure.
+func (r *runner) energy(blocks []Block) *Energy {
+	var e Energy
+	var sum Microjoules
+	var inferences int
+	var time, covered, uAbs float64
+	index := map[string]int{}
+	micro := []Microjoules{}
+	for _, b := range blocks {
+		w := Window{Duration: b.Wall, Domains: b.Energy}
+		time += b.Wall.Seconds()
+		covered += w.Coverage() * b.Wall.Seconds()
+		k := w.Kind()
+		uj, ok := w.Headline(Measured)
+		if k == Modelled {
+			uj, ok = w.Headline(Modelled)
+		}
+		if !ok {
+			continue
+		}
+		if e.Kind == "" {
+			e.Kind = k
+		} else if e.Kind != k {
+			e.Kind = Mixed
+		}
+		sum += uj
+		inferences += b.Inferences
+		for _, d := range b.Energy {
+			i, had := index[d.Domain.Zone]
+			if !had {
+				i = len(e.Domains)
+				index[d.Domain.Zone] = i
+				e.Domains = append(e.Domains, DomainJoules{Domain: d.Domain, Source: d.Source, Status: d.Status})
+				micro = append(micro, 0)
+			}
+			micro[i] += d.Energy
+			if d.Status != StatusOK {
+				e.Domains[i].Status = d.Status
+			}
+		}
+	}
+	if inferences == 0 {
+		return nil
+	}
+	n := Joules(inferences)
+	e.PerInference = sum.Joules() / n
+	for i := range e.Domains {
+		e.Domains[i].Joules = micro[i].Joules() / n
+		if d := e.Domains[i]; d.Domain.Headline && (d.Source.Kind == Modelled) == (e.Kind == Modelled) {
+			uAbs += d.Source.UAbs * float64(d.Joules) // same kind of sensor: linear
+		}
+	}
+	if e.PerInference > 0 {
+		e.UAbs = uAbs / float64(e.PerInference)
+	}
+	if time > 0 {
+		e.Coverage = covered / time
+	}
+	r.net(&e, time/float64(max(1, sumInferences(blocks))))
+	return &e
+}
+
+func sumInferences(blocks []Block) int {
+	n := 0
+	for _, b := range blocks {
+		n += b.Inferences
+	}
+	return n
+}
+
+// net subtracts idle power × time per inference: E_net = E − P_idle·T.
+func (r *runner) net(e *Energy, seconds float64) {
+	var watts []float64
+	for _, w := range []*IdleWindow{r.idle.Before, r.idle.After} {
+		if w != nil && w.Kind == e.Kind && w.Watts > 0 {
+			watts = append(watts, float64(w.Watts))
+		}
+	}
+	if len(watts) == 0 {
+		return
+	}
+	mean, _ := meanSD(watts)
+	idle := Watts(mean)
+	net := e.PerInference - Joules(mean*seconds)
+	u := 0.0
+	for _, d := range e.Domains {
+		if d.Domain.Headline {
+			u += d.Source.URatio * float64(d.Joules)
+		}
+	}
+	if len(watts) == 2 {
+		u = math.Hypot(u, (slices.Max(watts)-slices.Min(watts))/2*seconds)
+	}
+	e.IdleWatts, e.Net, e.NetBelow = &idle, &net, float64(net) < 3*u
+}
+
+// overhead is what the reads cost inside the windows: two per block.
+func (r *runner) overhead() Overhead {
+	o := Overhead{Reads: len(r.reads)}
+	if o.Reads == 0 {
+		return o
+	}
+	s := slices.Sorted(slices.Values(r.reads))
+	o.PerRead = s[len(s)/2]
+	if r.measured > 0 {
+		o.Fraction = float64(2*len(r.blocks)) * o.PerRead.Seconds() / r.measured.Seconds()
+	}
+	return o
+}
+
+// check adds the warnings that a reader must see.
+func (r *runner) check(c *Comparison) {
+	void, foreign, split := 0, 0, 0
+	for _, b := range c.Blocks {
+		if b.Void != "" {
+			void++
+		}
+		if b.Foreign > 0.05*float64(hostThreads()) {
+			foreign++
+		}
+	}
+	for _, v := range r.vars {
+		for _, p := range r.pairs(v) {
+			if p.a.Session != p.b.Session {
+				split++
+			}
+		}
+	}
+	n := len(c.Blocks)
+	if n > 0 && 5*void > n {
+		r.warn("%d of %d blocks are void: the run as a whole cannot be trusted", void, n)
+	}
+	if 10*foreign > n {
+		r.warn("other processes used more than 5 %% of the CPUs during %d of %d blocks", foreign, n)
+	}
+	if split > 0 {
+		r.warn("%d pairs began before an interruption and ended after it", split)
+	}
+	if c.Overhead.Fraction > 0.005 {
+		r.warn("reading the meter took %.1f %% of the blocks' time", 100*c.Overhead.Fraction)
+	}
+	if b, a := c.Idle.Before, c.Idle.After; b != nil && a != nil && b.Watts > 0 && a.Kind == Measured {
+		if d := math.Abs(float64(a.Watts-b.Watts)) / float64(b.Watts); d > 0.05 {
+			r.warn("idle power changed by %.0f %% from before to after", 100*d)
+		}
+	}
+	for _, s := range c.Variants {
+		look := s.EnergyRatio
+		if look == nil {
+			look = s.LatencyRatio
+		}
+		switch {
+		case look == nil:
+			continue
+		case look.Correl:
+			r.warn("variant %q: neighbouring pairs are correlated (r = %.2f)", s.Name, look.Lag1)
+		case look.SlopeP < 0.01:
+			r.warn("variant %q: the ratio drifts over the run (p = %.3f)", s.Name, look.SlopeP)
+		}
+		if look.N < look.Needed {
+			r.warn("variant %q: %d pairs, the rule asks for %d", s.Name, look.N, look.Needed)
+		}
+	}
+}
