@@ -7,10 +7,17 @@ import "sync"
 func GemmU8S8(p *Pool, m int, a []uint8, lda int, b *PackedS8, c []int32, ldc int) {
 	checkA(len(a), m, b.K, lda)
 	checkC(len(c), m, b.N, ldc)
+	if m == 0 || b.N == 0 {
+		return
+	}
+	a, lda, pad := padRows(m, a, lda, b.K)
 	g := newInt8Job(m, a, lda, b)
 	g.c32, g.ldc = c, ldc
 	g.run(p)
 	g.release()
+	if pad != nil {
+		scratchPoolU8.Put(pad)
+	}
 }
 
 // GemmS8S8 is GemmU8S8 for signed A: it multiplies A+128 and takes 128*ColSum off again.
@@ -102,11 +109,19 @@ func QuantGemm(p *Pool, m int, a []uint8, lda int, aScale []float32, aZero []uin
 	if ep.Accumulate {
 		panic("kernel: an int8 product cannot accumulate")
 	}
+	if m == 0 || b.N == 0 {
+		return
+	}
+	a, lda, pad := padRows(m, a, lda, b.K)
 	g := newInt8Job(m, a, lda, b)
 	g.cf, g.ldc, g.ep = c, ldc, ep
 	g.aScale, g.aZero, g.bScale, g.bZero = aScale, aZero, bScale, bZero
+	g.terms()
 	g.run(p)
 	g.release()
+	if pad != nil {
+		scratchPoolU8.Put(pad)
+	}
 }
 
 func checkZeros(az, m, bz, n int) {
@@ -127,6 +142,9 @@ type int8Job struct {
 	aScale, bScale []float32
 	aZero          []uint8
 	bZero          []int8
+	az32, rowSum   []int32 // aZero widened; per row the sum of A less its zero point
+	bz32           []int32 // bZero widened to N elements
+	oneScale       [16]float32
 	ep             Epilogue
 	isa            ISA
 	rowTasks       int
@@ -142,12 +160,12 @@ var int8Jobs = sync.Pool{New: func() any {
 
 func newInt8Job(m int, a []uint8, lda int, b *PackedS8) *int8Job {
 	g := int8Jobs.Get().(*int8Job)
-	*g = int8Job{m: m, a: a, lda: lda, b: b, isa: Active(), task: g.task}
+	*g = int8Job{m: m, a: a, lda: lda, b: b, isa: Active(), task: g.task, az32: g.az32[:0], rowSum: g.rowSum[:0], bz32: g.bz32[:0]}
 	return g
 }
 
 func (g *int8Job) release() {
-	*g = int8Job{task: g.task}
+	*g = int8Job{task: g.task, az32: g.az32, rowSum: g.rowSum, bz32: g.bz32} // keep no slice of the caller's
 	int8Jobs.Put(g)
 }
 
@@ -229,6 +247,43 @@ func (g *int8Job) dequantizeGo(i, j0 int, acc []int32) {
 	}
 }
 
+// padRows returns a such that every row can be read up to the next multiple of four bytes: itself if it is long enough (what
+// follows a row is multiplied by zero), or a copy in scratch memory.
+func padRows(m int, a []uint8, lda, k int) ([]uint8, int, *scratchU8) {
+	k4 := (k + 3) &^ 3
+	if (m-1)*lda+k4 <= len(a) {
+		return a, lda, nil
+	}
+	s := getScratchU8(m * k4)
+	for i := range m {
+		copy(s.b[i*k4:], a[i*lda:][:k])
+	}
+	return s.b, k4, s
+}
+
+// terms widens the zero points and adds up the rows.
+func (g *int8Job) terms() {
+	for _, z := range g.aZero {
+		g.az32 = append(g.az32, int32(z))
+	}
+	for i := range g.oneScale {
+		g.oneScale[i] = g.bScale[0]
+	}
+	if len(g.bZero) == 0 {
+		return
+	}
+	for j := range g.b.N {
+		g.bz32 = append(g.bz32, int32(g.bZero[j%len(g.bZero)]))
+	}
+	for i := range g.m {
+		var az int32
+		if len(g.aZero) > 0 {
+			az = int32(g.aZero[i%len(g.aZero)])
+		}
+		g.rowSum = append(g.rowSum, sumU8(g.a[i*g.lda:][:g.b.K])-az*int32(g.b.K))
+	}
+}
+
 // rowTerms returns the scale and zero point of row i of A and the sum of its elements less the zero point (0 if bZero
 // does not need it).
 func (g *int8Job) rowTerms(i int) (as float32, az, rowSum int32) {
@@ -237,12 +292,13 @@ func (g *int8Job) rowTerms(i int) (as float32, az, rowSum int32) {
 		az = int32(g.aZero[i%len(g.aZero)])
 	}
 	if len(g.bZero) > 0 {
-		rowSum = sumU8(g.a[i*g.lda:][:g.b.K]) - az*int32(g.b.K)
+		rowSum = g.rowSum[i]
 	}
 	return as, az, rowSum
 }
 
-func sumU8(x []uint8) int32 {
+// sumU8Go is the Go twin of sumU8.
+func sumU8Go(x []uint8) int32 {
 	var s int32
 	for _, v := range x {
 		s += int32(v)

@@ -2,8 +2,165 @@
 
 package kernel
 
-func minMax(x []float32) (lo, hi float32) { return minMaxGo(x, 0, 0) }
+import "unsafe"
 
-func quantizeU8(x []float32, q []uint8, scale float32, zero uint8) { quantizeU8Go(x, q, scale, zero) }
+// minMax returns the range of 0 and the elements of x; a NaN is ignored.
+func minMax(x []float32) (lo, hi float32) {
+	n := 0
+	switch isa := Active(); {
+	case isa >= AVX512 && len(x) >= 64:
+		n = len(x) &^ 63
+		lo, hi = minMax512(&x[0], n)
+	case isa >= AVX2 && len(x) >= 32:
+		n = len(x) &^ 31
+		lo, hi = minMax256(&x[0], n)
+	}
+	return minMaxGo(x[n:], lo, hi)
+}
 
-func (g *int8Job) block(i0, i1, j0, j1 int) { g.blockGo(i0, i1, j0, j1) }
+// quantizeU8 is QuantizeLinearU8 for slices of equal length.
+func quantizeU8(x []float32, q []uint8, scale float32, zero uint8) {
+	n := 0
+	switch isa := Active(); {
+	case isa >= AVX512 && len(x) >= 16:
+		n = len(x) &^ 15
+		quantizeU8x512(&x[0], n, &q[0], scale, int32(zero))
+	case isa >= AVX2 && len(x) >= 8:
+		n = len(x) &^ 7
+		quantizeU8x256(&x[0], n, &q[0], scale, int32(zero))
+	}
+	quantizeU8Go(x[n:], q[n:], scale, zero)
+}
+
+// sumU8 adds bytes.
+func sumU8(x []uint8) int32 {
+	n := 0
+	var s int64
+	if len(x) >= 32 && Active() >= AVX2 {
+		n = len(x) &^ 31
+		s = sumU8x32(&x[0], n)
+	}
+	return int32(s) + sumU8Go(x[n:])
+}
+
+// block computes rows i0..i1 of panels j0..j1 with their epilogue.
+func (g *int8Job) block(i0, i1, j0, j1 int) {
+	if g.isa < AVX2 || g.b.K == 0 || i0 == i1 {
+		g.blockGo(i0, i1, j0, j1)
+		return
+	}
+	// The integers are written where the floats will be, and converted in place while they are in the cache.
+	var c *int32
+	if g.c32 != nil {
+		c = &g.c32[i0*g.ldc+j0*PanelWidth]
+	} else {
+		c = (*int32)(unsafe.Pointer(&g.cf[i0*g.ldc+j0*PanelWidth]))
+	}
+	if g.isa >= AVX512VNNI {
+		g.block512(c, i0, i1, j0, j1)
+	} else {
+		g.block256(c, i0, i1, j0, j1)
+	}
+	if g.c32 == nil {
+		g.dequantize(i0, i1, j0*PanelWidth, min(g.b.N, j1*PanelWidth))
+	}
+}
+
+// at is the address of element i after c.
+func at(c *int32, i int) *int32 { return (*int32)(unsafe.Add(unsafe.Pointer(c), 4*i)) }
+
+// block512 writes to c, the element at row i0 of panel j0.
+func (g *int8Job) block512(c *int32, i0, i1, j0, j1 int) {
+	k4 := ceilDiv(g.b.K, 4)
+	ps, ldc := k4*4*PanelWidth, 4*g.ldc
+	j := j0
+	if m := i1 - i0; m <= 3 {
+		for ; j+4 <= j1 && (j+4)*PanelWidth <= g.b.N; j += 4 {
+			x, y, z := &g.a[i0*g.lda], &g.b.data[j*ps], at(c, (j-j0)*PanelWidth)
+			switch m {
+			case 1:
+				vnniGemv512m1(k4, x, g.lda, y, 4*PanelWidth, ps, z, ldc)
+			case 2:
+				vnniGemv512m2(k4, x, g.lda, y, 4*PanelWidth, ps, z, ldc)
+			case 3:
+				vnniGemv512m3(k4, x, g.lda, y, 4*PanelWidth, ps, z, ldc)
+			}
+		}
+	}
+	blocks := ceilDiv(i1-i0, 12)
+	for ; j < j1; j++ {
+		w := min(PanelWidth, g.b.N-j*PanelWidth)
+		y := &g.b.data[j*ps]
+		mask := uint64(1)<<w - 1
+		for t, i := 0, i0; i < i1; t++ {
+			mr := (i1 - i + blocks - t - 1) / (blocks - t)
+			x, z := &g.a[i*g.lda], at(c, (i-i0)*g.ldc+(j-j0)*PanelWidth)
+			if w > 16 {
+				vnni512x32m(mr, k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+			} else {
+				vnni512x16m(mr, k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+			}
+			i += mr
+		}
+	}
+}
+
+// block256 is block512 with the exact AVX2 product.
+func (g *int8Job) block256(c *int32, i0, i1, j0, j1 int) {
+	k4 := ceilDiv(g.b.K, 4)
+	ps, ldc := k4*4*PanelWidth, 4*g.ldc
+	for j := j0; j < j1; j++ {
+		w := min(PanelWidth, g.b.N-j*PanelWidth)
+		for h := 0; h < w; h += 16 {
+			y, mask := &g.b.data[j*ps+4*h], &maskTable[16-min(16, w-h)]
+			for i := i0; i < i1; i += 2 {
+				x, z := &g.a[i*g.lda], at(c, (i-i0)*g.ldc+(j-j0)*PanelWidth+h)
+				if i+2 <= i1 {
+					gemmU8S8x16m2(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+				} else {
+					gemmU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+				}
+			}
+		}
+	}
+}
+
+// dequantize turns the integers in rows i0..i1, columns n0..n1 of cf into floats and applies the epilogue.
+func (g *int8Job) dequantize(i0, i1, n0, n1 int) {
+	var x epArgs
+	ep := g.ep
+	alpha := ep.Alpha != 0 && ep.Alpha != 1
+	if alpha { // the factor's place is taken by the scale: a second pass
+		ep = Epilogue{}
+	}
+	x.terms(g.isa, &ep, g.cf, g.ldc, i0, i1, n0, n1)
+	lanes := 8
+	if g.isa >= AVX512 {
+		lanes = 16
+	}
+	x.alpha, x.alphaInc = &g.aScale[i0%len(g.aScale)], 4*min(1, len(g.aScale)-1)
+	x.colSum, x.colZero, x.az, x.rowSum = &g.b.ColSum[n0], &epZeroInt[0], &epZeroInt[0], &epZeroInt[0]
+	if len(g.aZero) > 0 {
+		x.az, x.azInc = &g.az32[i0%len(g.az32)], 4*min(1, len(g.az32)-1)
+	}
+	if len(g.bZero) > 0 {
+		x.colZero, x.colZeroInc = &g.bz32[n0], 4*lanes
+		x.rowSum, x.rowSumInc = &g.rowSum[i0], 4
+	}
+	if len(g.bScale) == 1 {
+		x.scale = &g.oneScale[0]
+	} else {
+		x.scale, x.scaleInc = &g.bScale[n0], 4*lanes
+	}
+	if g.isa >= AVX512 {
+		dequantize512(&x)
+	} else {
+		dequantize256(&x)
+	}
+	if alpha {
+		f := gemmJob{c: g.cf, ldc: g.ldc, ep: g.ep, isa: g.isa}
+		f.epilogue(i0, i1, n0, n1)
+	} else if ep.Act != ActRelu && ep.Act != ActClip6 {
+		ep.activateRows(g.cf, g.ldc, i0, i1, n0, n1)
+	}
+}

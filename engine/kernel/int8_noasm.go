@@ -6,4 +6,6 @@ func minMax(x []float32) (lo, hi float32) { return minMaxGo(x, 0, 0) }
 
 func quantizeU8(x []float32, q []uint8, scale float32, zero uint8) { quantizeU8Go(x, q, scale, zero) }
 
+func sumU8(x []uint8) int32 { return sumU8Go(x) }
+
 func (g *int8Job) block(i0, i1, j0, j1 int) { g.blockGo(i0, i1, j0, j1) }

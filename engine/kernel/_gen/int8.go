@@ -1,0 +1,207 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+const int8Doc = `It computes
+// c[i][j] = sum over q < k of the four products of a[i][4q..4q+3] and b[q][j][0..3]. Strides are in bytes; k counts fours.`
+
+// int8Files writes the integer products, the quantization of float32 and the sum of bytes.
+func int8Files() []file {
+	var stubs strings.Builder
+	fmt.Fprintf(&stubs, goHead, "int8.go")
+	f := tile{isa: "Z", masked: true, unroll: 4, aType: "uint8", bType: "int8", cType: "int32",
+		load: "VMOVDQU32", store: "VMOVDQU32", bc: "VPBROADCASTD", fma: "VPDPBUSD", doc: int8Doc}
+	z2, z1 := f, f
+	z2.name, z2.nv = "vnni512x32m", 2
+	z1.name, z1.nv, z1.embedBroadcast = "vnni512x16m", 1, false
+	a := newAsm("int8.go")
+	for _, t := range []tile{z2, z1} {
+		for mr := 1; mr <= 12; mr++ {
+			t.kernel(a, mr)
+		}
+		t.stub(&stubs, 12)
+	}
+	for mr := 1; mr <= 3; mr++ {
+		v := vecTile{name: "vnniGemv512m", isa: "Z", elem: "int8", load: "VMOVDQU32", bc: "VPBROADCASTD", fma: "VPDPBUSD"}
+		v.kernel(a, &stubs, mr)
+	}
+	b := newAsm("int8.go")
+	for mr := 1; mr <= 2; mr++ {
+		widen(b, &stubs, mr)
+	}
+	sumBytes(b, &stubs)
+	q := newAsm("int8.go")
+	for _, isa := range []string{"Z", "Y"} {
+		minMax(q, &stubs, isa)
+		quantize(q, &stubs, isa)
+	}
+	return []file{a.file("int8_vnni_amd64.s"), b.file("int8_avx2_amd64.s"), q.file("int8_quantize_amd64.s"),
+		{"int8_stubs_amd64.go", []byte(stubs.String())}}
+}
+
+// widen writes the exact AVX2 product: bytes are widened to 16 bits, so that VPMADDWD cannot saturate (VPMADDUBSW does:
+// 2*255*127 is more than 32767). Each sum is a pair, joined at the end. mr rows, 16 columns.
+func widen(a *asm, stubs *strings.Builder, mr int) {
+	name := fmt.Sprintf("gemmU8S8x16m%d", mr)
+	decl := "func " + name + "(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)"
+	fmt.Fprintf(stubs, "\n// %s is the exact AVX2 product of %d row(s) and 16 columns; k counts fours.\n//\n//go:noescape\n%s\n", name, mr, decl)
+	a.text(decl, name, 64)
+	for _, l := range []string{"k+0(FP), DX", "a+8(FP), SI", "lda+16(FP), R8", "b+24(FP), DI", "bs+32(FP), R9", "c+40(FP), BX", "ldc+48(FP), R13"} {
+		a.op("MOVQ %s", l)
+	}
+	for i := range 4 * mr {
+		a.op("VPXOR Y%d, Y%d, Y%d", i, i, i)
+	}
+	a.b.WriteString("\n\tPCALIGN $32\n")
+	a.label("loop")
+	for i := range mr {
+		a.op("VPBROADCASTD %s, X%d", rowAddr(i, 0), 8+i)
+		a.op("VPMOVZXBW X%d, Y%d", 8+i, 8+i)
+	}
+	for v := range 4 {
+		a.op("VPMOVSXBW %d(DI), Y%d", 16*v, 10+v&1)
+		for i := range mr {
+			t := 12 + (v*mr+i)&3
+			a.op("VPMADDWD Y%d, Y%d, Y%d", 10+v&1, 8+i, t)
+			a.op("VPADDD Y%d, Y%d, Y%d", t, 4*i+v, 4*i+v)
+		}
+	}
+	a.op("ADDQ $4, SI")
+	a.op("ADDQ R9, DI")
+	a.op("DECQ DX")
+	a.op("JNE  loop")
+	a.op("MOVQ mask+56(FP), AX")
+	a.op("VMOVDQU (AX), Y14")
+	a.op("VMOVDQU 32(AX), Y15")
+	for i := range mr {
+		for h := range 2 {
+			s := 4*i + 2*h
+			a.op("VPHADDD Y%d, Y%d, Y%d", s+1, s, s) // columns 0 1 4 5 | 2 3 6 7
+			a.op("VPERMQ $0xd8, Y%d, Y%d", s, s)
+			a.op("VPMASKMOVD Y%d, Y%d, %d(BX)", s, 14+h, 32*h)
+		}
+		if i < mr-1 {
+			a.op("ADDQ R13, BX")
+		}
+	}
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// sumBytes writes the sum of unsigned bytes by VPSADBW; n is a multiple of 32, not 0.
+func sumBytes(a *asm, stubs *strings.Builder) {
+	decl := "func sumU8x32(x *uint8, n int) int64"
+	fmt.Fprintf(stubs, "\n// sumU8x32 adds n bytes, n a multiple of 32 and not 0.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "sumU8x32", 24)
+	a.op("MOVQ x+0(FP), SI")
+	a.op("MOVQ n+8(FP), CX")
+	a.op("VPXOR Y0, Y0, Y0")
+	a.op("VPXOR Y1, Y1, Y1")
+	a.label("loop")
+	a.op("VPSADBW (SI), Y0, Y2")
+	a.op("VPADDQ Y2, Y1, Y1")
+	a.op("ADDQ $32, SI")
+	a.op("SUBQ $32, CX")
+	a.op("JG   loop")
+	a.op("VEXTRACTI128 $1, Y1, X2")
+	a.op("VPADDQ X2, X1, X1")
+	a.op("VPSRLDQ $8, X1, X2")
+	a.op("VPADDQ X2, X1, X1")
+	a.op("VMOVQ X1, AX")
+	a.op("MOVQ AX, ret+16(FP)")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// minMax writes the range of n floats joined with [0, 0]; a NaN is ignored, since the sum so far is the second source.
+func minMax(a *asm, stubs *strings.Builder, isa string) {
+	name := map[string]string{"Z": "minMax512", "Y": "minMax256"}[isa]
+	w := map[string]int{"Z": 64, "Y": 32}[isa]
+	decl := fmt.Sprintf("func %s(x *float32, n int) (lo, hi float32)", name)
+	fmt.Fprintf(stubs, "\n// %s returns the range of 0 and the n floats; n is a multiple of %d, not 0.\n//\n//go:noescape\n%s\n", name, w, decl)
+	a.text(decl, name, 24)
+	a.op("MOVQ x+0(FP), SI")
+	a.op("MOVQ n+8(FP), CX")
+	r := func(i int) string { return fmt.Sprintf("%s%d", isa, i) }
+	for i := range 8 {
+		a.op("VXORPS X%d, X%d, X%d", i, i, i)
+	}
+	a.label("loop")
+	for i := range 4 {
+		a.op("VMOVUPS %d(SI), %s", i*w, r(8+i))
+		a.op("VMINPS %s, %s, %s", r(i), r(8+i), r(i))
+		a.op("VMAXPS %s, %s, %s", r(4+i), r(8+i), r(4+i))
+	}
+	a.op("ADDQ $%d, SI", 4*w)
+	a.op("SUBQ $%d, CX", w)
+	a.op("JG   loop")
+	for o, op := range []string{"VMINPS", "VMAXPS"} {
+		b := 4 * o
+		a.op("%s %s, %s, %s", op, r(b+1), r(b), r(b))
+		a.op("%s %s, %s, %s", op, r(b+3), r(b+2), r(b+2))
+		a.op("%s %s, %s, %s", op, r(b+2), r(b), r(b))
+		if isa == "Z" {
+			a.op("VEXTRACTF32X8 $1, Z%d, Y8", b)
+			a.op("%s Y8, Y%d, Y%d", op, b, b)
+		}
+		a.op("VEXTRACTF128 $1, Y%d, X8", b)
+		a.op("%s X8, X%d, X%d", op, b, b)
+		a.op("VPERMILPS $0x4e, X%d, X8", b)
+		a.op("%s X8, X%d, X%d", op, b, b)
+		a.op("VPERMILPS $0xb1, X%d, X8", b)
+		a.op("%s X8, X%d, X%d", op, b, b)
+	}
+	a.op("VMOVSS X0, lo+16(FP)")
+	a.op("VMOVSS X4, hi+20(FP)")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// quantize writes q = int(min(max(x/scale, -zero), 255-zero)) + zero for whole vectors; the maximum turns a NaN into the limit.
+func quantize(a *asm, stubs *strings.Builder, isa string) {
+	name := map[string]string{"Z": "quantizeU8x512", "Y": "quantizeU8x256"}[isa]
+	lanes := map[string]int{"Z": 16, "Y": 8}[isa]
+	decl := fmt.Sprintf("func %s(x *float32, n int, q *uint8, scale float32, zero int32)", name)
+	fmt.Fprintf(stubs, "\n// %s quantizes n floats, a multiple of %d, not 0.\n//\n//go:noescape\n%s\n", name, lanes, decl)
+	a.text(decl, name, 32)
+	r := func(i int) string { return fmt.Sprintf("%s%d", isa, i) }
+	a.op("MOVQ x+0(FP), SI")
+	a.op("MOVQ n+8(FP), CX")
+	a.op("MOVQ q+16(FP), DI")
+	a.op("VBROADCASTSS scale+24(FP), %s", r(1))
+	a.op("VBROADCASTSS zero+28(FP), %s", r(2))
+	a.op("MOVL $255, AX")
+	a.op("VMOVD AX, X4")
+	a.op("VPBROADCASTD X4, %s", r(4))
+	xor := map[string]string{"Z": "VPXORD", "Y": "VPXOR"}[isa]
+	a.op("%s %s, %s, %s", xor, r(3), r(3), r(3))
+	a.op("VPSUBD %s, %s, %s", r(2), r(3), r(3))
+	a.op("VPSUBD %s, %s, %s", r(2), r(4), r(4))
+	a.op("VCVTDQ2PS %s, %s", r(3), r(3))
+	a.op("VCVTDQ2PS %s, %s", r(4), r(4))
+	a.label("loop")
+	a.op("VMOVUPS (SI), %s", r(0))
+	a.op("VDIVPS %s, %s, %s", r(1), r(0), r(0))
+	a.op("VMAXPS %s, %s, %s", r(3), r(0), r(0))
+	a.op("VMINPS %s, %s, %s", r(4), r(0), r(0))
+	a.op("VCVTPS2DQ %s, %s", r(0), r(0))
+	a.op("VPADDD %s, %s, %s", r(2), r(0), r(0))
+	if isa == "Z" {
+		a.op("VPMOVDB Z0, X0")
+		a.op("VMOVDQU X0, (DI)")
+	} else {
+		a.op("VEXTRACTI128 $1, Y0, X5")
+		a.op("VPACKUSDW X5, X0, X0")
+		a.op("VPACKUSWB X0, X0, X0")
+		a.op("VMOVQ X0, (DI)")
+	}
+	a.op("ADDQ $%d, SI", 4*lanes)
+	a.op("ADDQ $%d, DI", lanes)
+	a.op("SUBQ $%d, CX", lanes)
+	a.op("JG   loop")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
