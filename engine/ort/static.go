@@ -1,0 +1,32 @@
+//go:build static
+
+package ort
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wattshed/wattshed/engine"
+)
+
+// Runtime is not part of a static build.
+type Runtime struct{ Library string }
+
+var _ engine.Runtime = (*Runtime)(nil)
+
+// Name returns "ort".
+func (*Runtime) Name() string { return "ort" }
+
+// Load always fails: a static binary cannot load a shared library.
+func (*Runtime) Load(context.Context, engine.Artifact, engine.Options) (engine.Session, error) {
+	return nil, fmt.Errorf("ort: %w: this is a static build", ErrNotFound)
+}
+
+// Find always fails in a static build.
+func Find() (string, error) { return "", fmt.Errorf("ort: %w: this is a static build", ErrNotFound) }
+
+// Version always fails in a static build.
+func (*Runtime) Version() (string, error) { return "", ErrNotFound }
+
+// Providers always fails in a static build.
+func (*Runtime) Providers() ([]string, error) { return nil, ErrNotFound }
