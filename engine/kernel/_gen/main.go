@@ -10,7 +10,7 @@ import (
 
 // outputs lists every generated file; a generator returns the bytes of its files.
 var outputs = []func() []file{
-	gemmFiles, epilogueFiles, packFiles, int8Files,
+	gemmFiles, epilogueFiles, packFiles, int8Files, vecFiles,
 }
 
 // file is one generated file, relative to the package folder.
