@@ -8,8 +8,8 @@ import (
 )
 
 // Float32 returns the elements as float32: the tensor's own memory for Float32 (which must not be
-// changed), a converted copy for Float64, Float16, BFloat16, Bool (0 or 1) and the integers of 2 to
-// 64 bits. Other types are an error wrapping ErrType.
+// changed), a converted copy for every other float type, Bool (0 or 1) and the integers of 2 to 64 bits.
+// Strings and complex types are an error wrapping ErrType.
 func (t *Tensor) Float32() ([]float32, error) {
 	switch t.dtype {
 	case Float32:
@@ -61,7 +61,7 @@ func (t *Tensor) Float32() ([]float32, error) {
 			out[i] = float32(v)
 		}
 	default:
-		return nil, fmt.Errorf("model: %s tensor read as float32: %w", t.dtype, ErrType)
+		return out, minifloats(t.dtype, raw, out)
 	}
 	return out, nil
 }

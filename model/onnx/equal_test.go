@@ -12,7 +12,9 @@ import (
 
 // diff returns the path of the first difference of two graphs, weights and all, or "". Floats are
 // compared by their bits; nil and empty lists are equal, except shapes, where nil means unknown.
-func diff(a, b *model.Graph) string { return diffValue("graph", reflect.ValueOf(a), reflect.ValueOf(b)) }
+func diff(a, b *model.Graph) string {
+	return diffValue("graph", reflect.ValueOf(a), reflect.ValueOf(b))
+}
 
 func diffValue(path string, a, b reflect.Value) string {
 	switch x := a.Interface().(type) {

@@ -23,6 +23,12 @@ type tensorProto struct {
 func (s *source) tensor(b []byte) (*model.Tensor, model.TensorExtra, error) {
 	var p tensorProto
 	if err := each(b, p.field); err != nil {
+		_ = each(b, func(f field) error { // the name comes late in the message
+			if f.num == 8 {
+				p.extra.Name = string(f.b)
+			}
+			return nil
+		})
 		return nil, p.extra, err
 	}
 	if err := s.count(); err != nil {
