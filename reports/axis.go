@@ -1,8 +1,10 @@
 package reports
 
 import (
+	"image/color"
 	"math"
 	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -90,7 +92,7 @@ func (a axis) label(t float64) string {
 	if neg, _ := strconv.ParseFloat(s, 64); neg == 0 && t <= 0 {
 		return strconv.FormatFloat(0, 'f', min(a.digits, 9), 64)
 	}
-	return s
+	return strings.Replace(s, "-", "−", 1)
 }
 
 // frame is a plotting area with its two scales; y may be unset.
@@ -122,10 +124,10 @@ func (f frame) drawX(name string) {
 			continue
 		}
 		last = x + w/2
-		f.c.FillText(lab, vg.Point{X: x, Y: f.box.Min.Y - 9}, s)
+		put(f.c, lab, vg.Point{X: x, Y: f.box.Min.Y - 9}, s)
 	}
 	width := f.box.Size().X + 50
-	f.c.FillText(lab, vg.Point{X: (f.box.Min.X + f.box.Max.X) / 2, Y: f.box.Min.Y - 23}, fit(name, lab, width))
+	put(f.c, lab, vg.Point{X: (f.box.Min.X + f.box.Max.X) / 2, Y: f.box.Min.Y - 23}, fit(name, lab, width))
 }
 
 // drawY draws horizontal grid lines and tick labels left of the box; the name stands above the box.
@@ -134,25 +136,25 @@ func (f frame) drawY(name string) {
 	for _, t := range f.y.ticks {
 		y := f.py(t)
 		f.c.StrokeLine2(hair(), f.box.Min.X, y, f.box.Max.X, y)
-		f.c.FillText(lab, vg.Point{X: f.box.Min.X - 5, Y: y}, f.y.label(t))
+		put(f.c, lab, vg.Point{X: f.box.Min.X - 5, Y: y}, f.y.label(t))
 	}
 	lab.XAlign = draw.XLeft
-	f.c.FillText(lab, vg.Point{X: f.c.Min.X, Y: f.box.Max.Y + 12}, name)
+	put(f.c, lab, vg.Point{X: f.c.Min.X, Y: f.box.Max.Y + 12}, name)
 }
 
 func hair() draw.LineStyle { return draw.LineStyle{Color: grid, Width: 0.75} }
 
 // whiskerX draws an interval as a line with end caps at height y.
-func (f frame) whiskerX(ci Interval, y, capSize vg.Length) {
-	sty := draw.LineStyle{Color: ink, Width: 1.1}
+func (f frame) whiskerX(ci Interval, y, capSize vg.Length, col color.Color) {
+	sty := draw.LineStyle{Color: col, Width: 1.1}
 	a, b := f.px(ci[0]), f.px(ci[1])
 	f.c.StrokeLine2(sty, a, y, b, y)
 	f.c.StrokeLine2(sty, a, y-capSize, a, y+capSize)
 	f.c.StrokeLine2(sty, b, y-capSize, b, y+capSize)
 }
 
-func (f frame) whiskerY(ci Interval, x, capSize vg.Length) {
-	sty := draw.LineStyle{Color: ink, Width: 1.1}
+func (f frame) whiskerY(ci Interval, x, capSize vg.Length, col color.Color) {
+	sty := draw.LineStyle{Color: col, Width: 1.1}
 	a, b := f.py(ci[0]), f.py(ci[1])
 	f.c.StrokeLine2(sty, x, a, x, b)
 	f.c.StrokeLine2(sty, x-capSize, a, x+capSize, a)

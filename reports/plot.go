@@ -70,16 +70,16 @@ func (p Plot) render(w io.Writer, canvas func(w, h vg.Length) vg.CanvasWriterTo)
 	c := draw.NewCanvas(cw, plotWidth, height)
 	c.FillPolygon(paper, []vg.Point{{X: 0, Y: 0}, {X: plotWidth, Y: 0}, {X: plotWidth, Y: height}, {X: 0, Y: height}})
 	y := height - margin - 8
-	c.FillText(title, vg.Point{X: margin, Y: y}, fit(p.Title, title, inner))
+	put(c, title, vg.Point{X: margin, Y: y}, fit(p.Title, title, inner))
 	for i, s := range sub {
-		c.FillText(small, vg.Point{X: margin, Y: y - 16 - vg.Length(i)*line}, s)
+		put(c, small, vg.Point{X: margin, Y: y - 16 - vg.Length(i)*line}, s)
 	}
 	p.body(draw.Canvas{Canvas: cw, Rectangle: vg.Rectangle{
 		Min: vg.Point{X: margin, Y: margin + bottom},
 		Max: vg.Point{X: plotWidth - margin, Y: margin + bottom + p.height},
 	}})
 	for i, s := range foot {
-		c.FillText(small, vg.Point{X: margin, Y: margin + bottom - 10 - vg.Length(i)*line}, s)
+		put(c, small, vg.Point{X: margin, Y: margin + bottom - 10 - vg.Length(i)*line}, s)
 	}
 	var buf bytes.Buffer
 	if _, err := cw.WriteTo(&buf); err != nil {

@@ -32,7 +32,7 @@ func Plots(r *Result) []Plot {
 func rows(r *Result) rowPlot {
 	var p rowPlot
 	for i := range r.Variants {
-		p.names = append(p.names, r.Variants[i].Name)
+		p.names = append(p.names, numbered(i, r.Variants[i].Name))
 	}
 	return p
 }
@@ -334,6 +334,9 @@ func plotCarbon(r *Result) Plot {
 		rp.legend = []legendItem{{"operational", okabeIto[2]}, {"embodied (share of the hardware's making)", okabeIto[1]}}
 	}
 	p.caption = "Whiskers: 95 % intervals of the total."
+	if p.subtitle == "" {
+		p.caption += " Energy measured by counters."
+	}
 	if factor != nil {
 		p.caption += " Grid: " + intensityWords(factor) + "."
 	}

@@ -77,7 +77,7 @@ func plotMemory(r *Result) Plot {
 func plotOpTime(r *Result) Plot {
 	return plotOps(r, Plot{Name: "time-by-op", Title: "Time by operator", Alt: "Time of one inference of each variant, split by operator.", Missing: "no profile was recorded"},
 		"s", func(o *OpProfile) (float64, bool) { return o.Seconds, true },
-		"Kind: measured with the profiler on, which adds a little to each node.")
+		"From the per-node profile of the runtime, measured.")
 }
 
 func plotOpEnergy(r *Result) Plot {
@@ -221,7 +221,7 @@ func plotECDF(r *Result) Plot {
 		for i, v := range c.xs {
 			xs[i] = v * u.mul
 		}
-		xp.series = append(xp.series, series{name: r.Variants[c.variant].Name, variant: c.variant, xs: xs})
+		xp.series = append(xp.series, series{name: numbered(c.variant, r.Variants[c.variant].Name), variant: c.variant, xs: xs})
 	}
 	p.caption = "n = " + span(ns) + " runs per variant, measured, all samples kept; the axis ends at the largest 99th percentile. Left is faster, steep is steady."
 	p.height = xp.height()
@@ -281,7 +281,7 @@ func plotPareto(r *Result) Plot {
 		if pt.modelled {
 			pt.cx = nil
 		}
-		xp.series = append(xp.series, series{name: r.Variants[pt.variant].Name, variant: pt.variant, points: []point{*pt}})
+		xp.series = append(xp.series, series{name: numbered(pt.variant, r.Variants[pt.variant].Name), variant: pt.variant, points: []point{*pt}})
 	}
 	xp.front = paretoFront(better, lower)
 	xp.frontDown = lower

@@ -93,7 +93,7 @@ func (r rowPlot) draw(c draw.Canvas) {
 		x, y := c.Min.X, top-legendHeight/2
 		for _, it := range line {
 			fillRect(c, it.color, x, y-4, x+9, y+4)
-			c.FillText(sty, vg.Point{X: x + 13, Y: y}, it.name)
+			put(c, sty, vg.Point{X: x + 13, Y: y}, it.name)
 			x += 14 + sty.Width(it.name) + 14
 		}
 		top -= legendHeight
@@ -108,7 +108,7 @@ func (r rowPlot) draw(c draw.Canvas) {
 	}
 	bottom := c.Min.Y + axisHeight
 	for i, n := range names {
-		c.FillText(lab, vg.Point{X: c.Min.X, Y: rowY(top, i)}, n)
+		put(c, lab, vg.Point{X: c.Min.X, Y: rowY(top, i)}, n)
 	}
 	x := c.Min.X + nameWidth + 12
 	shares := 0.0
@@ -138,7 +138,7 @@ func (r rowPlot) draw(c draw.Canvas) {
 func rowY(top vg.Length, i int) vg.Length { return top - rowHeight*vg.Length(i) - rowHeight/2 }
 
 func (p panel) draw(c draw.Canvas, box vg.Rectangle) {
-	f := frame{c: c, box: box, x: p.scale(int(box.Size().X / 42))}
+	f := frame{c: c, box: box, x: p.scale(int(box.Size().X / 28))}
 	f.drawX(p.title)
 	if p.ref != nil {
 		x := f.px(*p.ref)
@@ -155,7 +155,7 @@ func (p panel) draw(c draw.Canvas, box vg.Rectangle) {
 		if cl.faint {
 			sty.Color = muted
 		}
-		c.FillText(sty, vg.Point{X: box.Max.X + 8, Y: y}, cl.text)
+		put(c, sty, vg.Point{X: box.Max.X + 8, Y: y}, cl.text)
 	}
 	if !p.dots {
 		c.StrokeLine2(draw.LineStyle{Color: muted, Width: 1}, box.Min.X, box.Min.Y, box.Min.X, box.Max.Y)
@@ -192,7 +192,7 @@ func (p panel) scale(n int) axis {
 		see(*p.ref)
 	}
 	pad := (hi - lo) * 0.06
-	return linearAxis(lo-pad, hi+pad, min(max(n, 2), 4))
+	return linearAxis(lo-pad, hi+pad, min(max(n, 2), 5))
 }
 
 func (cl cell) drawBar(f frame, y vg.Length) {
@@ -216,7 +216,7 @@ func (cl cell) drawBar(f frame, y vg.Length) {
 		fillDiamond(f.c, cl.parts[0].color, x, y, 4)
 	}
 	if cl.ci != nil && len(cl.parts) > 0 {
-		f.whiskerX(*cl.ci, y, 3.5)
+		f.whiskerX(*cl.ci, y, 3.5, ink)
 	}
 }
 
@@ -226,20 +226,25 @@ func (cl cell) drawDot(f frame, y vg.Length) {
 	}
 	col := cl.parts[0].color
 	if cl.ci != nil {
-		f.whiskerX(*cl.ci, y, 3.5)
+		f.whiskerX(*cl.ci, y, 3.5, ink)
 	}
 	x := f.px(cl.parts[0].value)
 	drawGlyph(f.c, cl.variant, col, cl.modelled, vg.Point{X: x, Y: y}, 4)
 }
 
-// drawGlyph draws the shape of a variant; a modelled one is paper inside a coloured outline.
+// drawGlyph draws the shape of a variant; a modelled one is pale inside a full outline.
 func drawGlyph(c draw.Canvas, variant int, col color.NRGBA, modelled bool, at vg.Point, r vg.Length) {
 	shape := variantShape(variant)
-	if modelled {
-		col = pale(col)
-		c.DrawGlyphNoClip(draw.GlyphStyle{Color: paper, Radius: r, Shape: shape}, at)
+	pts := make([]vg.Point, 0, len(shape)+1)
+	for _, p := range shape {
+		pts = append(pts, vg.Point{X: at.X + r*vg.Length(p[0]), Y: at.Y + r*vg.Length(p[1])})
 	}
-	c.DrawGlyphNoClip(draw.GlyphStyle{Color: col, Radius: r, Shape: shape}, at)
+	fill := col
+	if modelled {
+		fill = pale(col)
+	}
+	c.FillPolygon(fill, pts)
+	c.StrokeLines(draw.LineStyle{Color: col, Width: 1.1}, append(pts, pts[0]))
 }
 
 func fillRect(c draw.Canvas, col color.Color, x0, y0, x1, y1 vg.Length) {

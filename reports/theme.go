@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"image/color"
+	"math"
 	"strings"
 	"unicode"
 
@@ -43,13 +44,35 @@ func variantColor(i int) color.NRGBA {
 	return okabeIto[(i-1)%len(okabeIto)]
 }
 
-// variantShape is the second code beside the colour: the pair repeats only after 42 variants.
-func variantShape(i int) draw.GlyphDrawer {
+// variantShape is the second code beside the colour, a polygon of radius about 1: a cross for the
+// baseline, then shapes in an order that repeats a pair of colour and shape only after 42 variants.
+func variantShape(i int) [][2]float64 {
 	if i == 0 {
-		return draw.CrossGlyph{}
+		const a, b = 1.0, 0.36
+		return [][2]float64{{b, a}, {b, b}, {a, b}, {a, -b}, {b, -b}, {b, -a}, {-b, -a}, {-b, -b}, {-a, -b}, {-a, b}, {-b, b}, {-b, a}}
 	}
-	shapes := [...]draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.SquareGlyph{}, draw.RingGlyph{}, draw.TriangleGlyph{}}
-	return shapes[(i-1+(i-1)/len(okabeIto))%len(shapes)]
+	switch (i - 1 + (i-1)/len(okabeIto)) % 6 {
+	case 0:
+		return polygon(24, 0, 1)
+	case 1:
+		return polygon(4, math.Pi/4, 1.2)
+	case 2:
+		return polygon(3, math.Pi/2, 1.3)
+	case 3:
+		return polygon(4, 0, 1.25)
+	case 4:
+		return polygon(3, -math.Pi/2, 1.3)
+	}
+	return polygon(5, math.Pi/2, 1.15)
+}
+
+func polygon(n int, turn, r float64) [][2]float64 {
+	out := make([][2]float64, n)
+	for i := range out {
+		sin, cos := math.Sincos(turn + 2*math.Pi*float64(i)/float64(n))
+		out[i] = [2]float64{r * cos, r * sin}
+	}
+	return out
 }
 
 // variantDashes is the second code of lines.
@@ -81,6 +104,13 @@ func text(size vg.Length, c color.Color, x draw.XAlignment) draw.TextStyle {
 	}
 }
 
+// put writes s with the middle of its lower-case letters at the height of pt: the drawing library
+// centres the whole line box, which looks too low beside a bar.
+func put(c draw.Canvas, sty draw.TextStyle, pt vg.Point, s string) {
+	pt.Y += sty.Font.Size * 0.11
+	c.FillText(sty, pt, s)
+}
+
 func bold(s draw.TextStyle) draw.TextStyle {
 	s.Font.Weight = xfont.WeightBold
 	return s
@@ -95,6 +125,17 @@ func plain(s string) string {
 		return r
 	}, s)
 	return strings.TrimSpace(s)
+}
+
+// numbered puts the number of a variant before a name in a script that the fonts of a PNG lack, so
+// that its row can be told even where the name shows as blanks.
+func numbered(i int, name string) string {
+	for _, r := range name {
+		if r > 0x2E80 || r > 0x58F && r < 0x1D00 {
+			return fmt.Sprintf("%d: %s", i, name)
+		}
+	}
+	return name
 }
 
 // fit shortens s in its middle until it is at most w wide, so that both ends stay readable.

@@ -13,7 +13,7 @@ type unit struct {
 }
 
 // in formats x, an SI figure, in the unit: "1.84 ms".
-func (u unit) in(x float64) string { return num(x*u.mul) + " " + u.name }
+func (u unit) in(x float64) string { return digits(x*u.mul, 3) + " " + u.name }
 
 // siUnit chooses the prefix of base so that x, in base units, has one to three digits before the point.
 func siUnit(x float64, base string) unit {
@@ -58,9 +58,14 @@ func digits(x float64, n int) string {
 }
 
 // times formats a ratio: "0.47×".
-func times(x float64) string { return digits(x, 3) + "×" }
+func times(x float64) string {
+	if x >= 0.0995 && x < 99.5 {
+		return strconv.FormatFloat(x, 'f', 2, 64) + "×"
+	}
+	return digits(x, 3) + "×"
+}
 
-// timesCI formats a ratio's interval: "[0.463, 0.478]".
+// bracket formats an interval times mul: "[0.463, 0.478]".
 func bracket(ci *Interval, mul float64) string {
 	if ci == nil {
 		return ""

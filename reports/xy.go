@@ -59,7 +59,7 @@ func (p xyPlot) layout(c draw.Canvas, key func(s series, x0, x1, y vg.Length)) f
 		y := f.box.Max.Y - vg.Length(i)*17 - 6
 		x := f.box.Max.X + 14
 		key(s, x, x+24, y)
-		c.FillText(lab, vg.Point{X: x + 31, Y: y}, names[i])
+		put(c, lab, vg.Point{X: x + 31, Y: y}, names[i])
 	}
 	return f
 }
@@ -111,10 +111,10 @@ func (p xyPlot) drawPoints(c draw.Canvas) {
 		for _, q := range s.points {
 			at := vg.Point{X: f.px(q.x), Y: f.py(q.y)}
 			if q.cx != nil {
-				f.whiskerX(*q.cx, at.Y, 3)
+				f.whiskerX(*q.cx, at.Y, 3, variantColor(q.variant))
 			}
 			if q.cy != nil {
-				f.whiskerY(*q.cy, at.X, 3)
+				f.whiskerY(*q.cy, at.X, 3, variantColor(q.variant))
 			}
 		}
 	}
