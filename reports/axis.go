@@ -4,7 +4,6 @@ import (
 	"image/color"
 	"math"
 	"strconv"
-	"strings"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -92,7 +91,7 @@ func (a axis) label(t float64) string {
 	if neg, _ := strconv.ParseFloat(s, 64); neg == 0 && t <= 0 {
 		return strconv.FormatFloat(0, 'f', min(a.digits, 9), 64)
 	}
-	return strings.Replace(s, "-", "−", 1)
+	return minus(s)
 }
 
 // frame is a plotting area with its two scales; y may be unset.

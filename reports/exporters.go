@@ -20,6 +20,9 @@ type Format struct {
 func Formats() []Format {
 	return []Format{
 		{"json", "result.json", JSON},
+		{"csv", "result.csv", CSV},
+		{"md", "report.md", Markdown},
+		{"html", "report.html", HTML},
 	}
 }
 

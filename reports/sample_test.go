@@ -142,6 +142,12 @@ func nastyResult() *Result {
 	r.Variants[2].Name = "a very long name of a variant that somebody generated from all of its options, sparsity 0.5, seed 17"
 	r.Variants[3].Name = "日本語の名前"
 	r.Variants[4].Name = "=cmd|' /C calc'!A0"
+	g, err := ParseGates(map[string]string{"accuracy_drop": "<= 0.01", "energy_ratio": "<= 0.6"}, false)
+	if err != nil {
+		panic(err)
+	}
+	r.Gates = Judge(r, g)
+	r.Method.Assumptions = nil
 	r.Variants[1].Notes[0].Weight = "</details><b>x"
 	r.Warnings = append(r.Warnings, "a | b\nc <d>")
 	return r

@@ -76,7 +76,15 @@ func bracket(ci *Interval, mul float64) string {
 		// Enough digits to tell the ends apart, six at most.
 		n = min(6, max(3, 2+int(math.Floor(math.Log10(m))-math.Floor(math.Log10(b-a)))))
 	}
-	return "[" + digits(a, n) + ", " + digits(b, n) + "]"
+	return "[" + minus(digits(a, n)) + ", " + minus(digits(b, n)) + "]"
+}
+
+// minus gives a negative number a real minus sign, which does not break from it in a line.
+func minus(s string) string {
+	if rest, ok := strings.CutPrefix(s, "-"); ok {
+		return "−" + rest
+	}
+	return s
 }
 
 // isPercent tells whether a metric reads best as a percentage.
@@ -113,7 +121,7 @@ func scoreDelta(metric string, d float64) string {
 	if d > 0 {
 		s = "+" + s
 	}
-	return strings.Replace(s, "-", "−", 1)
+	return minus(s)
 }
 
 // percent formats a fraction: "53 %", with a decimal below 10 %.

@@ -1,0 +1,155 @@
+package reports
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// CSV writes r in long form, one figure per line, with the columns variant, metric, unit, value,
+// ci95_low, ci95_high, n, kind. Absent figures have no line. Names stand as they are: a spreadsheet
+// may take one that begins with "=" for a formula. The samples of latency are in result.json only.
+func CSV(w io.Writer, r *Result) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	c := &csvLines{w: csv.NewWriter(w)}
+	c.write("variant", "metric", "unit", "value", "ci95_low", "ci95_high", "n", "kind")
+	for i := range r.Variants {
+		v := &r.Variants[i]
+		c.name = v.Name
+		c.counted(v)
+		c.scored(v)
+		c.timed(v)
+		c.powered(v)
+	}
+	c.w.Flush()
+	if c.err == nil {
+		c.err = c.w.Error()
+	}
+	if c.err != nil {
+		return fmt.Errorf("reports: csv: %w", c.err)
+	}
+	return nil
+}
+
+type csvLines struct {
+	w    *csv.Writer
+	name string
+	err  error
+}
+
+func (c *csvLines) write(fields ...string) {
+	if c.err == nil {
+		c.err = c.w.Write(fields)
+	}
+}
+
+// put writes one figure of the current variant.
+func (c *csvLines) put(metric, unit string, x float64, ci *Interval, n int, kind string) {
+	f := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	row := []string{c.name, metric, unit, f(x), "", "", "", kind}
+	if ci != nil {
+		row[4], row[5] = f(ci[0]), f(ci[1])
+	}
+	if n > 0 {
+		row[6] = strconv.Itoa(n)
+	}
+	c.write(row...)
+}
+
+func (c *csvLines) maybe(metric, unit string, x *float64, kind string) {
+	if x != nil {
+		c.put(metric, unit, *x, nil, 0, kind)
+	}
+}
+
+func (c *csvLines) counted(v *Variant) {
+	if v.File != nil {
+		c.put("file_bytes", "B", float64(v.File.Bytes), nil, 0, "counted")
+	}
+	if q := v.Weights; q != nil {
+		c.put("parameters", "1", float64(q.Parameters), nil, 0, "counted")
+		c.put("nonzero", "1", float64(q.Nonzero), nil, 0, "counted")
+		c.put("weight_bytes", "B", float64(q.Bytes), nil, 0, "counted")
+		c.maybe("sparsity", "1", q.Sparsity, "counted")
+		c.bytes("macs_per_inference", "1", q.MACs, "counted")
+	}
+}
+
+func (c *csvLines) bytes(metric, unit string, n *int64, kind string) {
+	if n != nil {
+		c.put(metric, unit, float64(*n), nil, 0, kind)
+	}
+}
+
+func (c *csvLines) scored(v *Variant) {
+	a := v.Accuracy
+	if a == nil {
+		return
+	}
+	c.put(a.Metric, "1", a.Value, a.CI95, a.N, SourceMeasured)
+	if a.Delta != nil {
+		c.put(a.Metric+"_delta", "1", a.Delta.Value, a.Delta.CI95, a.N, SourceMeasured)
+		c.maybe(a.Metric+"_delta_p", "1", a.Delta.P, SourceMeasured)
+	}
+}
+
+func (c *csvLines) timed(v *Variant) {
+	if l := v.Latency; l != nil {
+		c.put("latency_p50", "s", l.P50, l.CI95, l.N, SourceMeasured)
+		c.put("latency_p95", "s", l.P95, nil, l.N, SourceMeasured)
+		c.put("latency_p99", "s", l.P99, nil, l.N, SourceMeasured)
+		c.put("latency_mean", "s", l.Mean, nil, l.N, SourceMeasured)
+		if q := l.Ratio; q != nil {
+			c.put("latency_ratio", "1", q.Value, q.CI95, q.N, SourceMeasured)
+		}
+	}
+	c.maybe("throughput", "1/s", v.Throughput, SourceMeasured)
+	if m := v.Memory; m != nil {
+		c.bytes("memory_peak_rss", "B", m.PeakRSS, SourceMeasured)
+		c.bytes("memory_weights", "B", m.Weights, "counted")
+		c.bytes("memory_arena", "B", m.Arena, "counted")
+		c.bytes("memory_empty_process", "B", m.EmptyProcess, SourceMeasured)
+	}
+}
+
+func (c *csvLines) powered(v *Variant) {
+	kind := ""
+	if e := v.Energy; e != nil {
+		kind = e.Source
+		if e.PerInference != nil {
+			c.put("energy_per_inference", "J", *e.PerInference, e.CI95, e.N, kind)
+		}
+		for _, d := range e.Domains {
+			c.put("energy_"+d.Domain, "J", d.Joules, nil, e.N, d.Source)
+			c.maybe("energy_"+d.Domain+"_u_abs", "J", d.UAbs, d.Source)
+		}
+		c.maybe("idle_power", "W", e.IdleW, kind)
+		c.maybe("energy_net_per_inference", "J", e.NetPerInference, kind)
+		c.maybe("energy_per_correct", "J", e.PerCorrect, kind)
+		if q := e.Ratio; q != nil {
+			k := SourceMeasured
+			if q.Basis != BasisCounter {
+				k = SourceModelled
+			}
+			c.put("energy_ratio", "1", q.Value, q.CI95, q.N, k)
+		}
+	}
+	if g := v.Carbon; g != nil {
+		c.maybe("carbon_operational", "gCO2e", g.Operational, kind)
+		c.maybe("carbon_embodied", "gCO2e", g.Embodied, SourceModelled)
+		if g.Total != nil {
+			c.put("carbon_total", "gCO2e", *g.Total, g.CI95, 0, kind)
+		}
+	}
+	if m := v.Cost; m != nil {
+		c.maybe("cost_seconds", "s", m.Seconds, SourceMeasured)
+		c.maybe("cost_energy", "J", m.Joules, m.Source)
+		c.maybe("cost_carbon", "gCO2e", m.GCO2e, m.Source)
+		if b := m.Breakeven; b != nil {
+			c.put("breakeven_inferences", "1", b.Value, b.CI95, 0, kind)
+		}
+	}
+}

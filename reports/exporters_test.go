@@ -1,0 +1,195 @@
+package reports
+
+import (
+	"bytes"
+	"encoding/csv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestExportersSameBytes(t *testing.T) {
+	for name, make := range map[string]func() *Result{"demo": demoResult, "nasty": nastyResult, "empty": emptyResult, "none": func() *Result { return &Result{Schema: Schema} }} {
+		for _, f := range Formats() {
+			var a, b bytes.Buffer
+			if err := f.Export(&a, make()); err != nil {
+				t.Fatalf("%s: %s: %v", name, f.Name, err)
+			}
+			if err := f.Export(&b, make()); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(a.Bytes(), b.Bytes()) {
+				t.Errorf("%s: %s: two renderings differ", name, f.Name)
+			}
+			if strings.Contains(a.String(), "NaN") || strings.Contains(a.String(), "%!") {
+				t.Errorf("%s: %s: NaN or a formatting error in the text", name, f.Name)
+			}
+		}
+	}
+}
+
+func TestUnknownFormat(t *testing.T) {
+	if _, err := FormatByName("boamps"); err == nil || !strings.Contains(err.Error(), "not in this version") {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := WriteDir(t.TempDir(), emptyResult(), "json", "boamps"); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestHTMLEscapes(t *testing.T) {
+	var b bytes.Buffer
+	if err := HTML(&b, nastyResult()); err != nil {
+		t.Fatal(err)
+	}
+	s := b.String()
+	for _, bad := range []string{"<script", "a<b", "</details><b>", "<d>", "http://", "https://", "\x00", "\x1b", "src=", "ZgotmplZ"} {
+		t.Run(bad, func(t *testing.T) {
+			if i := strings.Index(strings.ReplaceAll(s, `xmlns="http://www.w3.org/2000/svg"`, ""), bad); i >= 0 {
+				t.Errorf("page holds %q", bad)
+			}
+		})
+	}
+	for _, want := range []string{"a&lt;b&amp;", "&lt;script&gt;", "日本語の名前"} {
+		if !strings.Contains(s, want) {
+			t.Errorf("page lacks %q", want)
+		}
+	}
+}
+
+func TestModelledWording(t *testing.T) {
+	for _, f := range []Format{{"html", "", HTML}, {"md", "", Markdown}} {
+		var b bytes.Buffer
+		if err := f.Export(&b, demoResult()); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(b.String(), "estimated from CPU time, no counter on this host"); n < 8 {
+			t.Errorf("%s: the wording stands %d times, want it in the headline and at each of 7 variants", f.Name, n)
+		}
+		b.Reset()
+		r := nastyResult()
+		if err := f.Export(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "estimated from CPU time") {
+			t.Errorf("%s: measured energy is called estimated", f.Name)
+		}
+	}
+}
+
+func TestMarkdownTable(t *testing.T) {
+	var b bytes.Buffer
+	if err := Markdown(&b, nastyResult()); err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for _, l := range strings.Split(b.String(), "\n") {
+		if !strings.HasPrefix(l, "| **") {
+			continue
+		}
+		rows++
+		// Unescaped bars are the columns: 8 columns have 9.
+		if n := strings.Count(strings.ReplaceAll(l, `\|`, ""), "|"); n != 9 {
+			t.Errorf("%d bars in %s", n, l)
+		}
+	}
+	if rows != 8 {
+		t.Errorf("%d rows", rows)
+	}
+	for _, bad := range []string{"<script", "</details><b>", "a<b"} {
+		if strings.Contains(b.String(), bad) {
+			t.Errorf("holds %q", bad)
+		}
+	}
+}
+
+// Figures of the sentences are checked against the inputs, computed by hand.
+func TestSentences(t *testing.T) {
+	r := demoResult()
+	for name, wants := range map[string][]string{
+		"int8":                     {"3.8 times smaller", "818 kB instead of 3.12 MB", "53 % less time [52.2, 53.7]", "−0.14 points [−0.74, 0.46]", "cannot tell from none", "39 % lower"},
+		"sparse-2:4-with-recovery": {"as large as before", "6 % more time [4.41, 7.7]", "worse: −0.89 points"},
+		"fp16":                     {"no difference in run time is shown (1.00×"},
+		"student-int8":             {"19.2 times smaller", "83 % less time"},
+	} {
+		for i := range r.Variants {
+			if r.Variants[i].Name != name {
+				continue
+			}
+			s := sentence(r, &r.Variants[i])
+			for _, w := range wants {
+				if !strings.Contains(s, w) {
+					t.Errorf("%s: %q lacks %q", name, s, w)
+				}
+			}
+		}
+	}
+}
+
+func TestCSV(t *testing.T) {
+	var b bytes.Buffer
+	r := nastyResult()
+	if err := CSV(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&b).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, row := range rows {
+		if len(row) != 8 {
+			t.Fatalf("%d fields: %q", len(row), row)
+		}
+		if row[0] == r.Variants[1].Name && row[1] == "latency_ratio" {
+			found = row[3] == "1.004" && row[6] == "12" && row[7] == SourceMeasured
+		}
+	}
+	if !found {
+		t.Error("no line for the latency ratio of the first variant")
+	}
+}
+
+func TestWriteDir(t *testing.T) {
+	dir := t.TempDir()
+	paths, missing, err := WriteDir(dir, demoResult())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(paths) != 4+2*9 || len(missing) != 1 {
+		t.Errorf("%d files, missing %v", len(paths), missing)
+	}
+	n := 0
+	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			n++
+		}
+		return err
+	})
+	if n != len(paths) {
+		t.Errorf("%d files in the folder, %d reported", n, len(paths))
+	}
+	if look := os.Getenv("REPORTS_LOOK"); look != "" {
+		for name, r := range map[string]*Result{"demo": demoResult(), "nasty": nastyResult(), "empty": emptyResult()} {
+			d := filepath.Join(look, name)
+			_ = os.MkdirAll(d, 0o777)
+			if _, _, err := WriteDir(d, r); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, _, err := WriteDir(filepath.Join(dir, "none"), demoResult(), "json"); err == nil {
+		t.Error("a folder that does not exist gave no error")
+	}
+	bad := demoResult()
+	bad.Variants[0].Name = ""
+	empty := t.TempDir()
+	if _, _, err := WriteDir(empty, bad); err == nil {
+		t.Error("an invalid result gave no error")
+	}
+	if left, _ := os.ReadDir(empty); len(left) > 0 {
+		t.Errorf("%d files left after an error", len(left))
+	}
+}

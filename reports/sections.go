@@ -1,0 +1,328 @@
+package reports
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// sections gives the tables after the first screen; one that would be empty is left out.
+func sections(r *Result) []section {
+	var out []section
+	for _, f := range []func(*Result) section{
+		warningSection, gateSection, taskSection, costSection, variantSection, profileSection, noteSection, methodSection, machineSection,
+	} {
+		if s := f(r); len(s.Rows) > 0 || len(s.Notes) > 0 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func warningSection(r *Result) section {
+	s := section{Title: "Warnings"}
+	for _, w := range r.Warnings {
+		s.Notes = append(s.Notes, plain(w))
+	}
+	return s
+}
+
+func gateSection(r *Result) section {
+	s := section{Title: "Gates", Head: []string{"Variant", "Gate", "Verdict", "Why"}}
+	for _, g := range r.Gates {
+		s.Rows = append(s.Rows, []string{plain(g.Variant), plain(g.Expr), string(g.Verdict), plain(g.Message)})
+	}
+	return s
+}
+
+func taskSection(r *Result) section {
+	s := section{Title: "Task", Head: []string{"Method", "Score", "95 % interval", "n"}}
+	t := r.Task
+	if t == nil || len(t.Baselines) == 0 || len(r.Variants) == 0 {
+		return s
+	}
+	s.Intro = "Simple methods on the same examples, to tell a good score from an easy task."
+	k := 1.0
+	if isPercent(t.Metric) {
+		k = 100
+	}
+	add := func(name string, x float64, ci *Interval, n int) {
+		row := []string{plain(name), score(t.Metric, x), bracket(ci, k), ""}
+		if n > 0 {
+			row[3] = group(int64(n))
+		}
+		s.Rows = append(s.Rows, row)
+	}
+	if a := r.Variants[0].Accuracy; a != nil {
+		add(r.Variants[0].Name+" (the model itself)", a.Value, a.CI95, a.N)
+		for _, b := range t.Baselines {
+			if (b.Value > a.Value) != a.LowerIsBetter && b.Value != a.Value {
+				s.Notes = append(s.Notes, plain(b.Name)+" beats the model on this task.")
+			}
+		}
+	}
+	for _, b := range t.Baselines {
+		add(b.Name, b.Value, b.CI95, b.N)
+	}
+	return s
+}
+
+func costSection(r *Result) section {
+	s := section{Title: "Cost and break-even", Head: []string{"Variant", "Time to make", "Energy", "Carbon", "Paid back after"}}
+	for i := range r.Variants {
+		v := &r.Variants[i]
+		c := v.Cost
+		if c == nil {
+			continue
+		}
+		row := []string{plain(v.Name), absent, absent, absent, ""}
+		if c.Seconds != nil {
+			row[1] = seconds(*c.Seconds)
+		}
+		if c.Joules != nil {
+			row[2] = show(*c.Joules, "J")
+			if c.Source != "" {
+				row[2] += ", " + plain(c.Source)
+			}
+		}
+		if c.GCO2e != nil {
+			row[3] = show(*c.GCO2e, "g") + " CO₂e"
+		}
+		switch {
+		case c.Breakeven != nil:
+			row[4] = count(c.Breakeven.Value) + " inferences"
+			if ci := c.Breakeven.CI95; ci != nil {
+				row[4] += " [" + count(ci[0]) + ", " + count(ci[1]) + "]"
+			}
+		case c.NoneDemonstrated:
+			row[4] = "never, as far as shown: no saving was demonstrated"
+		}
+		s.Rows = append(s.Rows, row)
+	}
+	return s
+}
+
+func variantSection(r *Result) section {
+	s := section{Title: "Variants in detail", Head: []string{"Variant", "Stages", "Parameters", "Zero weights", "Throughput", "Energy without idle", "Energy per correct answer", "File, SHA-256"}, Collapsed: true}
+	for i := range r.Variants {
+		v := &r.Variants[i]
+		row := []string{plain(v.Name), "none", "", "", "", "", "", ""}
+		var st []string
+		for _, x := range v.Stages {
+			st = append(st, stageWords(x))
+		}
+		if len(st) > 0 {
+			row[1] = strings.Join(st, "; ")
+		}
+		if w := v.Weights; w != nil {
+			row[2] = group(w.Parameters)
+			if w.Sparsity != nil {
+				row[3] = percent(*w.Sparsity)
+			}
+		}
+		if v.Throughput != nil {
+			row[4] = digits(*v.Throughput, 4) + " per s"
+		}
+		if e := v.Energy; e != nil {
+			if e.NetPerInference != nil {
+				row[5] = show(*e.NetPerInference, "J")
+			}
+			if e.PerCorrect != nil {
+				row[6] = show(*e.PerCorrect, "J")
+			}
+		}
+		if f := v.File; f != nil {
+			row[7] = strings.TrimSpace(plain(f.Path) + " " + plain(clip(f.SHA256, 16)))
+		}
+		s.Rows = append(s.Rows, row)
+	}
+	return s
+}
+
+func stageWords(x Stage) string {
+	var opts []string
+	for _, k := range slices.Sorted(maps.Keys(x.Options)) {
+		b, err := json.Marshal(x.Options[k])
+		if err != nil {
+			continue
+		}
+		opts = append(opts, plain(k)+" "+strings.Trim(plain(string(b)), `"`))
+	}
+	if len(opts) == 0 {
+		return plain(x.Name)
+	}
+	return plain(x.Name) + " (" + strings.Join(opts, ", ") + ")"
+}
+
+// profileRows is how many operators of a variant the table shows.
+const profileRows = 12
+
+func profileSection(r *Result) section {
+	s := section{Title: "Time by operator", Head: []string{"Variant", "Operator", "Kernel", "Nodes", "Time", "Share", "MACs", "Energy, attributed"}, Collapsed: true}
+	for i := range r.Variants {
+		ops := slices.Clone(r.Variants[i].Profile)
+		slices.SortStableFunc(ops, func(a, b OpProfile) int { return cmp.Compare(b.Seconds, a.Seconds) })
+		for j, o := range ops {
+			if j == profileRows {
+				rest := 0.0
+				for _, o := range ops[j:] {
+					rest += o.Seconds
+				}
+				s.Rows = append(s.Rows, []string{plain(r.Variants[i].Name), fmt.Sprintf("%d others", len(ops)-j), "", "", show(rest, "s"), "", "", ""})
+				break
+			}
+			row := []string{plain(r.Variants[i].Name), plain(o.Op), plain(o.Kernel), group(int64(o.Count)), show(o.Seconds, "s"), percent(o.Share), "", ""}
+			if o.MACs != nil {
+				row[6] = count(float64(*o.MACs))
+			}
+			if o.Joules != nil {
+				row[7] = show(*o.Joules, "J")
+			}
+			s.Rows = append(s.Rows, row)
+		}
+	}
+	return s
+}
+
+// noteRows caps the table of notes of one variant; result.json holds all.
+const noteRows = 200
+
+func noteSection(r *Result) section {
+	s := section{Title: "What was done to each weight", Head: []string{"Variant", "Stage", "Weight", "Operator", "Done", "How, or why not", "Bytes before", "Bytes after"}, Collapsed: true}
+	for i := range r.Variants {
+		notes := r.Variants[i].Notes
+		if len(notes) > noteRows {
+			s.Notes = append(s.Notes, fmt.Sprintf("%s: %d more weights are in result.json.", plain(r.Variants[i].Name), len(notes)-noteRows))
+			notes = notes[:noteRows]
+		}
+		for _, n := range notes {
+			row := []string{plain(r.Variants[i].Name), plain(n.Stage), plain(n.Weight), plain(n.Op), string(n.Action), plain(n.How), "", ""}
+			if n.Why != "" {
+				row[5] = strings.TrimPrefix(row[5]+"; "+plain(n.Why), "; ")
+			}
+			if n.Action != Remark && (n.BytesBefore > 0 || n.BytesAfter > 0) {
+				row[6], row[7] = group(n.BytesBefore), group(n.BytesAfter)
+			}
+			s.Rows = append(s.Rows, row)
+		}
+	}
+	return s
+}
+
+func methodSection(r *Result) section {
+	s := section{Title: "Method"}
+	if m := r.Method; m != nil {
+		var p []string
+		if m.Pairs > 0 {
+			p = append(p, fmt.Sprintf("%d pairs per variant", m.Pairs))
+		}
+		if m.Warmup > 0 {
+			p = append(p, fmt.Sprintf("%d warm-up runs", m.Warmup))
+		}
+		if m.Order != "" {
+			p = append(p, "order: "+plain(m.Order))
+		}
+		if m.Statistic != "" {
+			p = append(p, "ratio: "+plain(m.Statistic))
+		}
+		if m.IdleSeconds != nil {
+			p = append(p, "idle power over "+seconds(*m.IdleSeconds))
+		}
+		if len(p) > 0 {
+			s.Notes = append(s.Notes, upper(strings.Join(p, "; "))+".")
+		}
+		for _, n := range m.Notes {
+			s.Notes = append(s.Notes, plain(n))
+		}
+	}
+	for i := range r.Variants {
+		if l := r.Variants[i].Latency; l != nil && l.N > 0 {
+			s.Notes = append(s.Notes, "Latency is the time of single runs; the 95th and 99th percentile are of all samples, none removed.")
+			break
+		}
+	}
+	if sub, _ := energyWords(r); sub != "" {
+		s.Notes = append(s.Notes, "Energy and carbon marked modelled are "+modelledWords+": a ratio of them is a ratio of CPU times, and their joules rest on the assumptions here.")
+	}
+	if m := r.Method; m != nil {
+		for _, a := range m.Assumptions {
+			s.Notes = append(s.Notes, "Assumed: "+plain(a))
+		}
+	}
+	for i := range r.Variants {
+		if c := r.Variants[i].Carbon; c != nil && c.Intensity != nil {
+			n := "Carbon: grid " + intensityWords(c.Intensity)
+			if c.PUE != nil {
+				n += ", PUE " + num(*c.PUE)
+			}
+			if c.Intensity.Licence != "" {
+				n += "; factor licensed " + plain(c.Intensity.Licence)
+			}
+			s.Notes = append(s.Notes, n+".")
+			break
+		}
+	}
+	return s
+}
+
+func machineSection(r *Result) section {
+	s := section{Title: "Machine, target and inputs", Head: []string{"", ""}}
+	add := func(k, v string) {
+		if v = strings.TrimSpace(plain(v)); v != "" {
+			s.Rows = append(s.Rows, []string{k, v})
+		}
+	}
+	if h := r.Host; h != nil {
+		cpu := h.CPU
+		if h.Cores > 0 {
+			cpu += fmt.Sprintf(", %d cores", h.Cores)
+		}
+		add("CPU", cpu)
+		add("Instruction sets", strings.Join(h.ISA, ", "))
+		if h.Memory > 0 {
+			add("Memory", showBytes(h.Memory))
+		}
+		add("System", h.OS)
+		if h.Virtualized != nil {
+			add("Virtual machine", map[bool]string{true: "yes", false: "no"}[*h.Virtualized])
+		}
+	}
+	if t := r.Target; t != nil {
+		add("Runtime", strings.Join(nonEmpty(t.Runtime, t.Provider, t.Version, t.ISA), ", "))
+	}
+	if f := r.Roofline; f != nil {
+		add("Measured ceilings", num(f.GFLOPS)+" GFLOP/s, "+num(f.GBytesS)+" GB/s")
+	}
+	if m := r.Model; m != nil {
+		add("Model", strings.Join(nonEmpty(m.Name, m.Path, m.Format), ", "))
+		add("Model SHA-256", m.SHA256)
+	}
+	if t := r.Task; t != nil {
+		add("Task", strings.Join(nonEmpty(t.Kind, t.Metric, t.Data, t.Split), ", "))
+	}
+	add("Recipe SHA-256", r.RecipeSHA256)
+	if im := r.Impact; im != nil {
+		if im.EnergyIntensity != nil {
+			add("Energy intensity", show(*im.EnergyIntensity, "J")+"/MAC ("+im.Variant+")")
+		}
+		if im.Index != nil {
+			var w []string
+			for _, k := range slices.Sorted(maps.Keys(im.Weights)) {
+				w = append(w, k+" "+num(im.Weights[k]))
+			}
+			add("Impact index", num(*im.Index)+" of the baseline's 1 ("+strings.Join(w, ", ")+")")
+		}
+	}
+	add("Made by", strings.Join(nonEmpty(cmp.Or(r.Tool.Name, "wattshed"), r.Tool.Version, clip(r.Tool.Commit, 12), r.Tool.Go), " "))
+	if !r.Started.IsZero() && !r.Finished.IsZero() {
+		add("Duration", seconds(r.Finished.Sub(r.Started).Seconds()))
+	}
+	return s
+}
+
+func nonEmpty(ss ...string) []string {
+	return slices.DeleteFunc(ss, func(s string) bool { return s == "" })
+}

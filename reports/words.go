@@ -1,0 +1,303 @@
+package reports
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// sentence says in one plain sentence what a variant gained and lost. What got slower, larger or
+// worse is said with the same words and figures as what got better.
+func sentence(r *Result, v *Variant) string {
+	base := &r.Variants[0]
+	if v == base {
+		return baselineSentence(v)
+	}
+	var s []string
+	if f, ok := sizeRatio(v, base); ok {
+		s = append(s, sizeClause(f.value, v, base))
+	}
+	if f, ok := latencyRatio(v, base); ok {
+		s = append(s, ratioClause(f, "a run takes", "time", "run time"))
+	}
+	if c := accuracyClause(v); c != "" {
+		s = append(s, c)
+	}
+	if f, ok := energyRatio(v, base); ok {
+		c := ratioClause(f, "it uses", "energy", "energy")
+		if f.modelled {
+			c += " (" + modelledWords + ")"
+		} else {
+			c += " (measured)"
+		}
+		s = append(s, c)
+	}
+	if f, ok := memoryRatio(v, base); ok {
+		switch {
+		case f.value < 0.95:
+			s = append(s, "peak memory is "+percent(1-f.value)+" lower")
+		case f.value > 1.05:
+			s = append(s, "peak memory is "+percent(f.value-1)+" higher")
+		}
+	}
+	if len(s) == 0 {
+		return "Nothing was measured that could be compared with the baseline."
+	}
+	return upper(strings.Join(s, "; ")) + "."
+}
+
+func baselineSentence(v *Variant) string {
+	var s []string
+	if v.File != nil {
+		s = append(s, showBytes(v.File.Bytes))
+	}
+	if v.Latency != nil {
+		s = append(s, show(v.Latency.P50, "s")+" per run")
+	}
+	if a := v.Accuracy; a != nil {
+		s = append(s, plain(a.Metric)+" "+score(a.Metric, a.Value)+" on "+plural(a.N, "example"))
+	}
+	if e := v.Energy; e != nil && e.PerInference != nil {
+		s = append(s, show(*e.PerInference, "J")+" per inference, "+e.Source)
+	}
+	if len(s) == 0 {
+		return "The model as it came; nothing was measured."
+	}
+	return "The model as it came: " + strings.Join(s, "; ") + "."
+}
+
+func sizeClause(q float64, v, base *Variant) string {
+	sizes := " (" + showBytes(v.File.Bytes) + " instead of " + showBytes(base.File.Bytes) + ")"
+	switch {
+	case q > 0.995 && q < 1.005:
+		return "the file is as large as before"
+	case q > 0 && q < 0.67:
+		return "the file is " + digits(1/q, 2+b2i(1/q >= 10)) + " times smaller" + sizes
+	case q < 1:
+		return "the file is " + percent(1-q) + " smaller" + sizes
+	}
+	return "the file is " + percent(q-1) + " larger" + sizes
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// ratioClause words a ratio: "a run takes 53 % less time [52, 54]".
+func ratioClause(f figure, verb, thing, name string) string {
+	word, _ := change(f, "less", "more")
+	if word == "no difference shown" {
+		return "no difference in " + name + " is shown (" + times(f.value) + " " + bracket(f.ci, 1) + ")"
+	}
+	d, ci := 1-f.value, mulCI(f.ci, 1)
+	dir := "less"
+	if f.value > 1 {
+		d, dir = f.value-1, "more"
+		if ci != nil {
+			ci = &Interval{ci[0] - 1, ci[1] - 1}
+		}
+	} else if ci != nil {
+		ci = &Interval{1 - ci[1], 1 - ci[0]}
+	}
+	s := fmt.Sprintf("%s %s %s %s", verb, percent(d), dir, thing)
+	if ci == nil {
+		return s + ", without an interval"
+	}
+	return s + " " + bracket(ci, 100)
+}
+
+func accuracyClause(v *Variant) string {
+	a := v.Accuracy
+	if a == nil {
+		return ""
+	}
+	k := 1.0
+	if isPercent(a.Metric) {
+		k = 100
+	}
+	at := plain(a.Metric) + " is " + score(a.Metric, a.Value)
+	if a.Delta == nil {
+		return at
+	}
+	d := scoreDelta(a.Metric, a.Delta.Value) + " " + bracket(a.Delta.CI95, k)
+	switch word, _ := deltaWord(a); word {
+	case "better":
+		return at + ", better by " + strings.TrimLeft(d, "+−")
+	case "worse":
+		return at + ", worse: " + d
+	case "no interval":
+		return at + ", " + strings.TrimSpace(d) + " without an interval"
+	}
+	return at + ", a change of " + d + " that " + plural(a.N, "example") + " cannot tell from none"
+}
+
+func upper(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// headlines answers the three questions of a reader: what was gained, what was lost, is it to be trusted.
+func headlines(r *Result) (gained, lost, trust []string) {
+	if len(r.Variants) < 2 {
+		return []string{"Nothing to compare: there is no variant beside the baseline."}, []string{"Nothing to compare."}, trustLines(r)
+	}
+	base := &r.Variants[0]
+	var safe, others, worse, slower, larger, hungrier []*Variant
+	for i := 1; i < len(r.Variants); i++ {
+		v := &r.Variants[i]
+		tone := ""
+		if v.Accuracy != nil {
+			_, tone = deltaWord(v.Accuracy)
+		}
+		if tone == "worse" {
+			worse = append(worse, v)
+			others = append(others, v)
+		} else if tone != "" {
+			safe = append(safe, v)
+		} else {
+			others = append(others, v)
+		}
+		if latencyCell(v, base).Tone == "worse" {
+			slower = append(slower, v)
+		}
+		if sizeCell(v, base).Tone == "worse" {
+			larger = append(larger, v)
+		}
+		if energyCell(v, base).Tone == "worse" {
+			hungrier = append(hungrier, v)
+		}
+	}
+	if b := bestOf(safe, base); b != "" {
+		gained = append(gained, "With no loss of accuracy shown: "+b+".")
+	}
+	if b := bestOf(others, base); b != "" {
+		s := "With a loss of accuracy: "
+		if len(worse) < len(others) {
+			s = "Where a change of accuracy is not known: "
+		}
+		gained = append(gained, s+b+".")
+	}
+	if len(gained) == 0 {
+		gained = []string{"Nothing: no variant is smaller, faster or less hungry than the baseline."}
+	}
+	list := func(title string, vs []*Variant, f func(v *Variant) string) {
+		if len(vs) > 0 {
+			var s []string
+			for _, v := range vs {
+				s = append(s, plain(v.Name)+" ("+f(v)+")")
+			}
+			lost = append(lost, title+": "+strings.Join(s, ", ")+".")
+		}
+	}
+	list("Less accurate", worse, func(v *Variant) string { return scoreDelta(v.Accuracy.Metric, v.Accuracy.Delta.Value) })
+	list("Slower", slower, func(v *Variant) string { return times(v.Latency.Ratio.Value) })
+	list("Larger", larger, func(v *Variant) string { return sizeCell(v, base).Sub })
+	list("More energy", hungrier, func(v *Variant) string { return times(v.Energy.Ratio.Value) })
+	if len(lost) == 0 {
+		lost = []string{"Nothing is shown to be less accurate, slower, larger or hungrier."}
+	}
+	return gained, lost, trustLines(r)
+}
+
+// bestOf names the smallest, the fastest and the least hungry of vs, merged where it is one variant.
+func bestOf(vs []*Variant, base *Variant) string {
+	type claim struct{ name, what string }
+	var claims []claim
+	best := func(get func(v, base *Variant) (figure, bool), word func(f figure, v *Variant) string) {
+		var top *Variant
+		var f figure
+		for _, v := range vs {
+			if q, ok := get(v, base); ok && (top == nil || q.value < f.value) {
+				top, f = v, q
+			}
+		}
+		if top == nil {
+			return
+		}
+		if _, tone := change(f, "", ""); tone == "better" {
+			claims = append(claims, claim{plain(top.Name), word(f, top)})
+		}
+	}
+	best(sizeRatio, func(f figure, v *Variant) string { return "size " + times(f.value) })
+	best(latencyRatio, func(f figure, v *Variant) string { return "latency " + times(f.value) })
+	best(energyRatio, func(f figure, v *Variant) string {
+		return "energy " + times(f.value) + " (" + energyKind(f) + ")"
+	})
+	var names []string
+	for _, c := range claims {
+		if !slices.Contains(names, c.name) {
+			names = append(names, c.name)
+		}
+	}
+	var out []string
+	for _, n := range names {
+		var whats []string
+		for _, c := range claims {
+			if c.name == n {
+				whats = append(whats, c.what)
+			}
+		}
+		out = append(out, n+" has "+strings.Join(whats, ", "))
+	}
+	return strings.Join(out, "; ")
+}
+
+// trustLines says what the figures rest on, weaknesses first.
+func trustLines(r *Result) []string {
+	var out []string
+	sub, kind := energyWords(r)
+	switch {
+	case kind == "":
+		out = append(out, "Energy and carbon: not measured.")
+	case sub == "":
+		out = append(out, "Energy: measured by counters.")
+	default:
+		out = append(out, "Energy and carbon: "+kind+", "+modelledWords+".")
+	}
+	var ns, pairs []int
+	for i := range r.Variants {
+		v := &r.Variants[i]
+		if v.Accuracy != nil {
+			ns = append(ns, v.Accuracy.N)
+		}
+		if v.Latency != nil && v.Latency.Ratio != nil && v.Latency.Ratio.N > 0 {
+			pairs = append(pairs, v.Latency.Ratio.N)
+		}
+	}
+	s := ""
+	if len(pairs) > 0 {
+		s = "Latency: " + span(pairs) + " interleaved pairs per variant"
+	} else {
+		s = "Latency: not compared in pairs"
+	}
+	if len(ns) > 0 {
+		s += "; accuracy: " + span(ns) + " examples, the same for all"
+	} else {
+		s += "; accuracy: not scored"
+	}
+	out = append(out, s+". Brackets are 95 % intervals.")
+	if r.Host != nil && r.Host.Virtualized != nil && *r.Host.Virtualized {
+		out = append(out, "The host is a virtual machine; neighbours may disturb it.")
+	}
+	if n := len(r.Gates); n > 0 {
+		pass, open := 0, 0
+		for _, g := range r.Gates {
+			switch g.Verdict {
+			case Pass:
+				pass++
+			case Inconclusive:
+				open++
+			}
+		}
+		out = append(out, fmt.Sprintf("Gate checks: %d of %d pass, %d fail, %d inconclusive.", pass, n, n-pass-open, open))
+	}
+	if len(r.Warnings) > 0 {
+		out = append(out, upper(plural(len(r.Warnings), "warning"))+" below.")
+	}
+	return out
+}
