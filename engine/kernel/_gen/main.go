@@ -10,7 +10,8 @@ import (
 
 // outputs lists every generated file; a generator returns the bytes of its files.
 var outputs = []func() []file{
-	gemmFiles, epilogueFiles, packFiles, int8Files, vecFiles,
+	gemmFiles, epilogueFiles, packFiles, int8Files, peakFiles,
+	vecFiles,
 }
 
 // file is one generated file, relative to the package folder.
