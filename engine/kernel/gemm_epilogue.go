@@ -1,7 +1,5 @@
 package kernel
 
-import "math"
-
 // Activation is the function applied last in an Epilogue.
 type Activation int
 
@@ -68,7 +66,7 @@ func (e *Epilogue) applyGo(c []float32, ldc, i0, i1, j0, j1 int) {
 	}
 }
 
-// activate applies act to every element of x.
+// activate applies act to every element of x; the functions are those of the same name in this package.
 func activate(act Activation, x []float32) {
 	switch act {
 	case ActNone:
@@ -83,31 +81,20 @@ func activate(act Activation, x []float32) {
 			x[i] = min(max(v, 0), 6)
 		}
 	case ActHardSwish:
-		for i, v := range x {
-			x[i] = v * min(max(float32(v*(1.0/6))+0.5, 0), 1)
-		}
-	default:
-		for i, v := range x {
-			x[i] = float32(activate64(act, float64(v)))
-		}
-	}
-}
-
-// activate64 is the formula in float64.
-func activate64(act Activation, v float64) float64 {
-	switch act {
+		HardSwish(x, x)
 	case ActGeluErf:
-		return 0.5 * v * (1 + math.Erf(v/math.Sqrt2))
+		GeluErf(x, x)
 	case ActGeluTanh:
-		return 0.5 * v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
+		GeluTanh(x, x)
 	case ActSiLU:
-		return v / (1 + math.Exp(-v))
+		SiLU(x, x)
 	case ActTanh:
-		return math.Tanh(v)
+		Tanh(x, x)
 	case ActSigmoid:
-		return 1 / (1 + math.Exp(-v))
+		Sigmoid(x, x)
+	default:
+		panic("kernel: unknown activation")
 	}
-	panic("kernel: unknown activation")
 }
 
 // activateRows applies the activation to rows i0..i1, columns j0..j1 of c.

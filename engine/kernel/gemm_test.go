@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 )
 
 // gemmCase is one random product; the operands sit at odd offsets in larger slices, and C has a border that must survive.
@@ -177,45 +178,78 @@ func forEachISA(t *testing.T, f func(t *testing.T)) {
 func TestGemmBits(t *testing.T) {
 	n := 24000
 	if testing.Short() || raceEnabled {
-		n = 2000
+		n = 1000
 	}
-	forEachISA(t, func(t *testing.T) {
-		pool := NewPool(3, 0)
-		defer pool.Close()
-		r := rand.New(rand.NewPCG(7, 11))
-		for i := range n {
-			c := randCase(r)
-			p := pool
-			if i%2 == 0 {
-				p = nil
-			}
-			want, got := c.want(), c.run(p, i%4 < 2)
+	pool := NewPool(3, 0)
+	defer pool.Close()
+	r := rand.New(rand.NewPCG(7, 11))
+	for i := range n {
+		c := randCase(r)
+		p := pool
+		if i%2 == 0 {
+			p = nil
+		}
+		want := c.want()
+		for isa := Generic; isa <= min(Detect(), AVX512); isa++ {
+			restore := Limit(isa)
+			got := c.run(p, i%4 < 2)
+			restore()
 			if at := sameBits(got, want); at >= 0 {
-				t.Fatalf("case %d %v: element %d is %g, want %g", i, c, at, got[at], want[at])
+				t.Fatalf("%v: case %d %v: element %d is %g, want %g", isa, i, c, at, got[at], want[at])
 			}
 		}
-	})
+	}
 }
 
 // TestGemmThreadsAndBlocks takes shapes that are cut into K blocks, row tasks and panel tasks.
 func TestGemmThreadsAndBlocks(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(3, 5))
-		for _, s := range [][3]int{{1, 1000, 700}, {2, 515, 1300}, {3, 300, 900}, {30, 290, 1100}, {217, 300, 40}, {400, 70, 130}} {
-			for v := range 4 {
-				c := gemmCase{m: s[0], n: s[1], k: s[2], transA: v == 2, transB: v&1 == 1}
-				c.fill(r)
-				want := c.want()
-				for threads := 1; threads <= 4; threads++ {
-					p := NewPool(threads, 0)
+	pools := []*Pool{NewPool(1, 0), NewPool(2, 0), NewPool(4, 10*time.Microsecond)}
+	shapes := [][3]int{{1, 1000, 700}, {2, 515, 1300}, {3, 300, 900}, {30, 290, 1100}, {217, 300, 40}, {400, 70, 130}}
+	if raceEnabled {
+		pools, shapes = pools[2:], shapes[3:]
+	}
+	r := rand.New(rand.NewPCG(3, 5))
+	for _, s := range shapes {
+		for v := range 4 {
+			c := gemmCase{m: s[0], n: s[1], k: s[2], transA: v == 2, transB: v&1 == 1}
+			c.fill(r)
+			want := c.want()
+			for isa := Generic; isa <= min(Detect(), AVX512); isa++ {
+				restore := Limit(isa)
+				for _, p := range pools {
 					for _, packed := range []bool{true, false} {
 						got := c.run(p, packed)
 						if at := sameBits(got, want); at >= 0 {
-							t.Fatalf("%v threads=%d packed=%v: element %d is %g, want %g", c, threads, packed, at, got[at], want[at])
+							t.Fatalf("%v: %v threads=%d packed=%v: element %d is %g, want %g", isa, c, p.Threads(), packed, at, got[at], want[at])
 						}
 					}
-					p.Close()
 				}
+				restore()
+			}
+		}
+	}
+	for _, p := range pools {
+		p.Close()
+	}
+}
+
+// TestGemmActivations: the fused activation gives the bits of the function applied afterwards.
+func TestGemmActivations(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(4, 4))
+		for act, f := range map[Activation]func(dst, src []float32){ActGeluErf: GeluErf, ActGeluTanh: GeluTanh, ActSiLU: SiLU, ActTanh: Tanh,
+			ActSigmoid: Sigmoid, ActHardSwish: HardSwish} {
+			c := gemmCase{m: 19, n: 41, k: 7}
+			c.fill(r)
+			c.ep = Epilogue{Bias: randSlice(r, c.n)}
+			want := c.want()
+			for i := range c.m {
+				row := want[i*c.ldc:][:c.n]
+				f(row, row)
+			}
+			c.ep.Act = act
+			if at := sameBits(c.run(nil, true), want); at >= 0 {
+				t.Fatalf("activation %d: element %d differs", act, at)
 			}
 		}
 	})
@@ -292,7 +326,7 @@ func BenchmarkGemmF32(b *testing.B) {
 		a, w, c := randSlice(r, m*k), randSlice(r, k*n), make([]float32, m*n)
 		pw := PackF32(k, n, w, n, false)
 		for _, threads := range []int{1, 2} {
-			p := NewPool(threads, 0)
+			p := NewPool(threads, 200*time.Microsecond)
 			run := func(name string, f func()) {
 				b.Run(fmt.Sprintf("%s/%dx%dx%d/t%d", name, m, k, n, threads), func(b *testing.B) {
 					for b.Loop() {
@@ -306,4 +340,28 @@ func BenchmarkGemmF32(b *testing.B) {
 			p.Close()
 		}
 	}
+}
+
+// BenchmarkAttention is one head of 128 tokens: Q*K^T and P*V out of interleaved heads.
+func BenchmarkAttention(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	const s, d, ld = 128, 32, 384
+	q, k, v, sc, out := randSlice(r, s*ld), randSlice(r, s*ld), randSlice(r, s*ld), make([]float32, s*s), make([]float32, s*ld)
+	report := func(b *testing.B) {
+		b.ReportMetric(2*s*s*d*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOPS")
+	}
+	b.Run("qk", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			MatMulF32(nil, s, s, d, q, ld, false, k, ld, true, sc, s, Epilogue{Alpha: 0.17})
+		}
+		report(b)
+	})
+	b.Run("pv", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			MatMulF32(nil, s, d, s, sc, s, false, v, ld, false, out, ld, Epilogue{})
+		}
+		report(b)
+	})
 }

@@ -81,19 +81,51 @@ func DynQuantGemm(p *Pool, m int, a []float32, lda int, b *PackedS8, bScale []fl
 
 // quantizeRows quantizes the matrix a[m,k] as one tensor into rows of ldq bytes; bytes past k are not used.
 func quantizeRows(p *Pool, m, k int, a []float32, lda int, q []uint8, ldq int) (scale float32, zero uint8) {
-	if lda == k && ldq == k {
-		return QuantizeU8(a[:m*k], q[:m*k])
+	if p.Threads() == 1 || m*k < forkQuantize {
+		lo, hi := rangeRows(m, k, a, lda)
+		scale, zero = paramsU8(lo, hi)
+		quantizeBlock(m, k, a, lda, q, ldq, scale, zero)
+		return scale, zero
 	}
+	tasks := min(m, 2*p.Threads())
+	ranges := make([][2]float32, tasks)
+	p.Run(tasks, func(t int) {
+		i0, i1 := t*m/tasks, (t+1)*m/tasks
+		ranges[t][0], ranges[t][1] = rangeRows(i1-i0, k, a[i0*lda:], lda)
+	})
 	var lo, hi float32
+	for _, r := range ranges {
+		lo, hi = min(lo, r[0]), max(hi, r[1])
+	}
+	scale, zero = paramsU8(lo, hi)
+	p.Run(tasks, func(t int) {
+		i0, i1 := t*m/tasks, (t+1)*m/tasks
+		quantizeBlock(i1-i0, k, a[i0*lda:], lda, q[i0*ldq:], ldq, scale, zero)
+	})
+	return scale, zero
+}
+
+// rangeRows returns the range of 0 and the matrix a[m,k].
+func rangeRows(m, k int, a []float32, lda int) (lo, hi float32) {
+	if lda == k {
+		return minMax(a[:m*k])
+	}
 	for i := range m {
 		l, h := minMax(a[i*lda:][:k])
 		lo, hi = min(lo, l), max(hi, h)
 	}
-	scale, zero = paramsU8(lo, hi)
+	return lo, hi
+}
+
+// quantizeBlock quantizes the matrix a[m,k].
+func quantizeBlock(m, k int, a []float32, lda int, q []uint8, ldq int, scale float32, zero uint8) {
+	if lda == k && ldq == k {
+		quantizeU8(a[:m*k], q[:m*k], scale, zero)
+		return
+	}
 	for i := range m {
 		quantizeU8(a[i*lda:][:k], q[i*ldq:][:k], scale, zero)
 	}
-	return scale, zero
 }
 
 // QuantGemm is DynQuantGemm for an A that is quantized already: A[i,k] stands for aScale[i]*(A[i,k]-aZero[i]), with aScale
@@ -172,6 +204,8 @@ func (g *int8Job) release() {
 const (
 	// forkMacs is the int8 work below which a product is not spread over threads.
 	forkMacs = 6_000_000
+	// forkQuantize is the number of elements from which on A is quantized in parallel.
+	forkQuantize = 64 << 10
 )
 
 func (g *int8Job) run(p *Pool) {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 )
 
 func randBytes(r *rand.Rand, n int) []uint8 {
@@ -272,7 +273,7 @@ func BenchmarkInt8(b *testing.B) {
 		a, x, c := randBytes(r, m*k), randSlice(r, m*k), make([]int32, m*n)
 		w, y, bias := PackS8(k, n, signed(randBytes(r, k*n)), n, false), make([]float32, m*n), make([]float32, n)
 		for _, threads := range []int{1, 2} {
-			p := NewPool(threads, 0)
+			p := NewPool(threads, 200*time.Microsecond)
 			run := func(name string, f func()) {
 				b.Run(fmt.Sprintf("%s/%dx%dx%d/t%d", name, m, k, n, threads), func(b *testing.B) {
 					for b.Loop() {
