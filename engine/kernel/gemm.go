@@ -8,11 +8,11 @@ import (
 // PanelWidth is the number of columns in one packed panel of a weight matrix.
 const PanelWidth = 32
 
-// PackedF32 is a matrix B[K,N] in the order that GemmF32 reads it: panels of 32 columns, each panel row by row, the last
-// panel filled up with zeros. It is the same on every ISA and is not changed after PackF32.
+// PackedF32 is a matrix B[K,N] in the order that GemmF32 reads it: panels of 32 columns, each panel row by row; the rows of
+// a partial last panel are shorter (see panelStride). It is the same on every ISA and is not changed after PackF32.
 type PackedF32 struct {
 	K, N int
-	data []float32 // [ceil(N/32)][K][32]
+	data []float32 // [N/32][K][32], and then [K][panelStride(N%32)]
 }
 
 // Bytes returns the size of the packed copy.
@@ -22,9 +22,9 @@ func (b *PackedF32) Bytes() int64 { return int64(len(b.data)) * 4 }
 func PackF32(k, n int, b []float32, ldb int, trans bool) *PackedF32 {
 	checkB(len(b), k, n, ldb, trans)
 	np := panels(n)
-	out := &PackedF32{K: k, N: n, data: make([]float32, np*k*PanelWidth)}
+	out := &PackedF32{K: k, N: n, data: make([]float32, packedLen(k, n))}
 	for j := range np {
-		packPanelF32(out.data[j*k*PanelWidth:(j+1)*k*PanelWidth], k, n, j, b, ldb, trans)
+		packPanelF32(out.data[j*k*PanelWidth:], k, n, j, b, ldb, trans)
 	}
 	return out
 }
@@ -40,7 +40,7 @@ func GemmF32(p *Pool, m int, a []float32, lda int, b *PackedF32, c []float32, ld
 		return
 	}
 	g := newGemmJob(m, b.N, b.K, a, lda, c, ldc, &ep)
-	g.b, g.bs, g.ps = b.data, PanelWidth, b.K*PanelWidth
+	g.b, g.ps = b.data, b.K*PanelWidth
 	g.run(p)
 	g.release()
 }
@@ -67,12 +67,12 @@ func MatMulF32(p *Pool, m, n, k int, a []float32, lda int, transA bool, b []floa
 		a, lda = at.f, k
 	}
 	g := newGemmJob(m, n, k, a, lda, c, ldc, &ep)
-	g.b = b
+	g.b, g.ldb = b, ldb
 	if !transB && m <= directRows {
-		g.bs, g.ps = ldb, PanelWidth // read in place
+		g.inPlace, g.ps = true, PanelWidth
 	} else {
-		g.pack, g.ldb, g.transB = true, ldb, transB
-		g.bs, g.ps = PanelWidth, k*PanelWidth
+		g.pack, g.transB = true, transB
+		g.ps = k * PanelWidth
 	}
 	g.run(p)
 	g.release()
@@ -102,8 +102,9 @@ type gemmJob struct {
 	a        []float32
 	lda      int
 	b        []float32
-	bs, ps   int // distance between rows of a panel, and between panels
+	ps       int // distance between panels
 	ldb      int
+	inPlace  bool // b is row-major and read as it is
 	pack     bool // b is not packed: every task packs its own panels
 	transB   bool
 	c        []float32
@@ -169,10 +170,10 @@ func (g *gemmJob) doTask(t int) {
 	var s *scratchF32
 	switch {
 	case g.pack:
-		s = getScratchF32((j1 - j0) * g.ps)
+		s = getScratchF32(packedLen(g.k, min(g.n, j1*PanelWidth)-j0*PanelWidth))
 		b = s.f
 		for j := j0; j < j1; j++ {
-			packPanelF32(b[(j-j0)*g.ps:(j-j0+1)*g.ps], g.k, g.n, j, g.b, g.ldb, g.transB)
+			packPanelF32(b[(j-j0)*g.ps:], g.k, g.n, j, g.b, g.ldb, g.transB)
 		}
 	case j0 > 0:
 		b = b[min(j0*g.ps, len(b)):]
@@ -209,7 +210,8 @@ func (g *gemmJob) zeroTerms(i0, i1, j0, j1 int) {
 func (g *gemmJob) blockGo(b []float32, i0, i1, j0, j1, k0, kk int, acc bool) {
 	for j := j0; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
-		off := (j-j0)*g.ps + k0*g.bs
+		bs := g.rowStride(w)
+		off := (j-j0)*g.ps + k0*bs
 		for i := i0; i < i1; i++ {
 			c := g.c[i*g.ldc+j*PanelWidth:][:w]
 			var s [PanelWidth]float32
@@ -218,7 +220,7 @@ func (g *gemmJob) blockGo(b []float32, i0, i1, j0, j1, k0, kk int, acc bool) {
 			}
 			for q, x := range g.a[i*g.lda+k0:][:kk] {
 				x64 := float64(x)
-				for e, y := range b[off+q*g.bs:][:w] {
+				for e, y := range b[off+q*bs:][:w] {
 					t := x64*float64(y) + float64(s[e]) // Fma32, written out since the compiler does not inline it
 					if u := math.Float64bits(t); u&(1<<29-1) == 1<<28 || u<<1 < 897<<53 {
 						s[e] = fmaOdd(x, y, s[e])
@@ -231,6 +233,25 @@ func (g *gemmJob) blockGo(b []float32, i0, i1, j0, j1, k0, kk int, acc bool) {
 		}
 	}
 }
+
+// rowStride is the distance between the rows of a panel that has w columns.
+func (g *gemmJob) rowStride(w int) int {
+	if g.inPlace {
+		return g.ldb
+	}
+	return panelStride(w)
+}
+
+// panelStride is the length of a packed row of w columns: whole cache lines, but for a few columns no padding at all.
+func panelStride(w int) int {
+	if w < 8 {
+		return w
+	}
+	return (w + 15) &^ 15
+}
+
+// packedLen is the size of B[k,n] packed.
+func packedLen(k, n int) int { return k * (n&^(PanelWidth-1) + panelStride(n%PanelWidth)) }
 
 func panels(n int) int { return (n + PanelWidth - 1) / PanelWidth }
 

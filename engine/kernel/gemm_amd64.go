@@ -21,11 +21,11 @@ func (g *gemmJob) block(b []float32, i0, i1, j0, j1, k0, kk int, acc bool) {
 }
 
 func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
-	lda, bs, ldc := 4*g.lda, 4*g.bs, 4*g.ldc
+	lda, bs, ldc := 4*g.lda, 4*g.rowStride(PanelWidth), 4*g.ldc
 	j := j0
 	if m := i1 - i0; m <= 3 {
 		for ; j+4 <= j1 && (j+4)*PanelWidth <= g.n; j += 4 {
-			x, y, z := &g.a[i0*g.lda+k0], &b[(j-j0)*g.ps+k0*g.bs], &g.c[i0*g.ldc+j*PanelWidth]
+			x, y, z := &g.a[i0*g.lda+k0], &b[(j-j0)*g.ps+k0*bs/4], &g.c[i0*g.ldc+j*PanelWidth]
 			switch m {
 			case 1:
 				gemv512m1(kk, x, lda, y, bs, 4*g.ps, z, ldc, acc)
@@ -39,7 +39,9 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
 	blocks := ceilDiv(i1-i0, 12)
 	for ; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
-		y := &b[(j-j0)*g.ps+k0*g.bs]
+		bs := g.rowStride(w)
+		y := &b[(j-j0)*g.ps+k0*bs]
+		bs *= 4
 		mask := uint64(1)<<w - 1
 		for t, i := 0, i0; i < i1; t++ {
 			mr := (i1 - i + blocks - t - 1) / (blocks - t) // blocks of nearly equal height
@@ -55,17 +57,18 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
 }
 
 func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
-	lda, bs, ldc := 4*g.lda, 4*g.bs, 4*g.ldc
+	lda, bs, ldc := 4*g.lda, 4*g.rowStride(PanelWidth), 4*g.ldc
 	j := j0
 	if i1-i0 == 1 {
 		for ; j+2 <= j1 && (j+2)*PanelWidth <= g.n; j += 2 {
-			gemv256m1(kk, &g.a[i0*g.lda+k0], lda, &b[(j-j0)*g.ps+k0*g.bs], bs, 4*g.ps, &g.c[i0*g.ldc+j*PanelWidth], ldc, acc)
+			gemv256m1(kk, &g.a[i0*g.lda+k0], lda, &b[(j-j0)*g.ps+k0*bs/4], bs, 4*g.ps, &g.c[i0*g.ldc+j*PanelWidth], ldc, acc)
 		}
 	}
 	for ; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
+		bs := g.rowStride(w)
 		for h := 0; h < w; h += 16 { // half a panel at a time
-			y := &b[(j-j0)*g.ps+k0*g.bs+h]
+			y := &b[(j-j0)*g.ps+k0*bs+h]
 			full, rows := w-h >= 16, 6
 			if !full {
 				rows = 4
@@ -76,9 +79,9 @@ func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
 				mr := (i1 - i + blocks - t - 1) / (blocks - t)
 				x, z := &g.a[i*g.lda+k0], &g.c[i*g.ldc+j*PanelWidth+h]
 				if full {
-					gemm256x16m(mr, kk, x, lda, y, bs, z, ldc, acc)
+					gemm256x16m(mr, kk, x, lda, y, 4*bs, z, ldc, acc)
 				} else {
-					gemm256x16masked(mr, kk, x, lda, y, bs, z, ldc, mask, acc)
+					gemm256x16masked(mr, kk, x, lda, y, 4*bs, z, ldc, mask, acc)
 				}
 				i += mr
 			}

@@ -17,28 +17,23 @@ func getScratchF32(n int) *scratchF32 {
 	return s
 }
 
-// packPanelF32 writes panel j of B[k,n] to dst[k][32], zero-filled at the right edge.
+// packPanelF32 writes panel j of B[k,n] to the start of dst: k rows of panelStride(columns) elements.
 func packPanelF32(dst []float32, k, n, j int, b []float32, ldb int, trans bool) {
 	j0 := j * PanelWidth
 	w := min(PanelWidth, n-j0)
 	if k == 0 {
 		return
 	}
-	if trans {
-		if w < PanelWidth {
-			clear(dst)
-		}
-		transposeBlock(dst, PanelWidth, b[j0*ldb:], ldb, w, k)
-		return
-	}
-	if w == PanelWidth {
+	stride := panelStride(w)
+	switch {
+	case trans:
+		transposeBlock(dst, stride, b[j0*ldb:], ldb, w, k)
+	case w == PanelWidth:
 		copyPanel(dst, b[j0:], ldb, k)
-		return
-	}
-	for q := range k {
-		d := dst[q*PanelWidth:][:PanelWidth]
-		copy(d, b[q*ldb+j0:][:w])
-		clear(d[w:])
+	default:
+		for q := range k {
+			copy(dst[q*stride:], b[q*ldb+j0:][:w])
+		}
 	}
 }
 

@@ -14,14 +14,14 @@ func (b *PackedS8) Bytes() int64 { return int64(len(b.data)) + 4*int64(len(b.Col
 // PackS8 packs B[k,n], row-major with leading dimension ldb; with trans, b holds the transpose, [n,k].
 func PackS8(k, n int, b []int8, ldb int, trans bool) *PackedS8 {
 	checkB(len(b), k, n, ldb, trans)
-	return packBytes(k, n, ldb, trans, func(i int) int8 { return b[i] })
+	return packBytes(k, n, b, ldb, trans, 0)
 }
 
 // PackU8 packs unsigned weights as the signed values b-128: a zero point z of the weights becomes z-128 for the packed
 // matrix (see ShiftZero), and ColSum is that of the shifted values.
 func PackU8(k, n int, b []uint8, ldb int, trans bool) *PackedS8 {
 	checkB(len(b), k, n, ldb, trans)
-	return packBytes(k, n, ldb, trans, func(i int) int8 { return int8(b[i] ^ 0x80) })
+	return packBytes(k, n, b, ldb, trans, 0x80)
 }
 
 // ShiftZero turns zero points of unsigned weights into those of the matrix that PackU8 stores: z-128.
@@ -33,23 +33,30 @@ func ShiftZero(z []uint8) []int8 {
 	return out
 }
 
-func packBytes(k, n, ldb int, trans bool, at func(i int) int8) *PackedS8 {
+// packBytes packs b with the bits of flip inverted, one row of four at a time.
+func packBytes[T int8 | uint8](k, n int, b []T, ldb int, trans bool, flip uint8) *PackedS8 {
 	k4 := ceilDiv(k, 4)
 	out := &PackedS8{K: k, N: n, ColSum: make([]int32, n), data: make([]int8, panels(n)*k4*4*PanelWidth)}
-	rowStep, colStep := ldb, 1
-	if trans {
-		rowStep, colStep = 1, ldb
-	}
-	for j := range n {
-		base := j / PanelWidth * k4 * 4 * PanelWidth
-		base += j % PanelWidth * 4
-		var sum int32
+	for j0 := 0; j0 < n; j0 += PanelWidth {
+		w := min(PanelWidth, n-j0)
+		panel := out.data[j0*k4*4:][:k4*4*PanelWidth]
+		sum := out.ColSum[j0:][:w]
 		for q := range k {
-			v := at(q*rowStep + j*colStep)
-			sum += int32(v)
-			out.data[base+q/4*4*PanelWidth+q%4] = v
+			dst := panel[q/4*4*PanelWidth+q%4:]
+			if trans {
+				for j := range w {
+					v := int8(uint8(b[(j0+j)*ldb+q]) ^ flip)
+					dst[4*j] = v
+					sum[j] += int32(v)
+				}
+				continue
+			}
+			for j, x := range b[q*ldb+j0:][:w] {
+				v := int8(uint8(x) ^ flip)
+				dst[4*j] = v
+				sum[j] += int32(v)
+			}
 		}
-		out.ColSum[j] = sum
 	}
 	return out
 }
