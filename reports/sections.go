@@ -30,10 +30,43 @@ func warningSection(r *Result) section {
 	return s
 }
 
+// gateSection is a matrix, one row per variant and one column per gate.
 func gateSection(r *Result) section {
-	s := section{Title: "Gates", Head: []string{"Variant", "Gate", "Verdict", "Why"}}
+	s := section{Title: "Gates", Head: []string{"Variant"}}
+	row, col := map[string]int{}, map[string]int{}
+	reasons := map[string]bool{}
 	for _, g := range r.Gates {
-		s.Rows = append(s.Rows, []string{plain(g.Variant), plain(g.Expr), string(g.Verdict), plain(g.Message)})
+		if _, ok := col[g.Expr]; !ok {
+			col[g.Expr] = len(s.Head)
+			s.Head = append(s.Head, plain(g.Expr))
+		}
+		if _, ok := row[g.Variant]; !ok {
+			row[g.Variant] = len(s.Rows)
+			s.Rows = append(s.Rows, []string{plain(g.Variant)})
+		}
+		reasons[g.Reason] = true
+	}
+	for i := range s.Rows {
+		s.Rows[i] = append(s.Rows[i], make([]string, len(s.Head)-1)...)
+	}
+	for _, g := range r.Gates {
+		c := string(g.Verdict)
+		if g.Value != nil {
+			c += ": " + minus(num(*g.Value)) + " " + bracket(g.CI95, 1)
+		}
+		if g.Reason == ReasonNotMeasured {
+			c = strings.TrimSpace(c) + " (not measured)"
+		}
+		s.Rows[row[g.Variant]][col[g.Expr]] = strings.TrimSpace(c)
+	}
+	if reasons[ReasonNotMeasured] {
+		s.Notes = append(s.Notes, "Not measured: the figure is absent, or it is "+modelledWords+" and the gates do not say allow_modelled.")
+	}
+	if reasons[ReasonSpansLimit] {
+		s.Notes = append(s.Notes, "Inconclusive: the 95 % interval holds the limit; more pairs or examples would decide.")
+	}
+	if reasons[ReasonNoInterval] {
+		s.Notes = append(s.Notes, "No interval: a single estimate does not decide a gate.")
 	}
 	return s
 }
@@ -45,12 +78,8 @@ func taskSection(r *Result) section {
 		return s
 	}
 	s.Intro = "Simple methods on the same examples, to tell a good score from an easy task."
-	k := 1.0
-	if isPercent(t.Metric) {
-		k = 100
-	}
 	add := func(name string, x float64, ci *Interval, n int) {
-		row := []string{plain(name), score(t.Metric, x), bracket(ci, k), ""}
+		row := []string{plain(name), score(t.Metric, x), scoreCI(t.Metric, ci), ""}
 		if n > 0 {
 			row[3] = group(int64(n))
 		}

@@ -65,18 +65,28 @@ func times(x float64) string {
 	return digits(x, 3) + "×"
 }
 
-// bracket formats an interval times mul: "[0.463, 0.478]".
-func bracket(ci *Interval, mul float64) string {
+// bracket formats an interval times mul with as many decimals as its width deserves, two
+// significant digits of it: "[0.463, 0.478]".
+func bracket(ci *Interval, mul float64) string { return bracketAt(ci, mul, 0) }
+
+// bracketAt is bracket with at least least decimals, those of the value beside it.
+func bracketAt(ci *Interval, mul float64, least int) string {
 	if ci == nil {
 		return ""
 	}
 	a, b := ci[0]*mul, ci[1]*mul
-	n := 3
-	if m := math.Max(math.Abs(a), math.Abs(b)); m > 0 && b > a {
-		// Enough digits to tell the ends apart, six at most.
-		n = min(6, max(3, 2+int(math.Floor(math.Log10(m))-math.Floor(math.Log10(b-a)))))
+	end := func(x float64) string { return minus(digits(x, 3)) }
+	if w := b - a; w > 1e-6 && math.Abs(a) < 1e7 && math.Abs(b) < 1e7 {
+		dec := max(least, min(7, 1-int(math.Floor(math.Log10(w)))))
+		end = func(x float64) string {
+			s := strconv.FormatFloat(x, 'f', dec, 64)
+			if z, _ := strconv.ParseFloat(s, 64); z == 0 {
+				s = strings.TrimPrefix(s, "-")
+			}
+			return minus(s)
+		}
 	}
-	return "[" + minus(digits(a, n)) + ", " + minus(digits(b, n)) + "]"
+	return "[" + end(a) + ", " + end(b) + "]"
 }
 
 // minus gives a negative number a real minus sign, which does not break from it in a line.
@@ -104,6 +114,14 @@ func score(metric string, x float64) string {
 		return strconv.FormatFloat(100*x, 'f', 2, 64) + " %"
 	}
 	return digits(x, 5)
+}
+
+// scoreCI formats an interval of a metric, or of a difference of it.
+func scoreCI(metric string, ci *Interval) string {
+	if isPercent(metric) {
+		return bracketAt(ci, 100, 2)
+	}
+	return bracket(ci, 1)
 }
 
 // scoreDelta formats a difference of a metric with its sign; percentages differ by points.

@@ -50,7 +50,12 @@ type section struct {
 	Collapsed bool
 }
 
-const absent = "not measured"
+const (
+	absent   = "not measured"
+	noChange = "no change shown" // the interval holds no change
+)
+
+func join(parts ...string) string { return strings.Join(nonEmpty(parts...), " · ") }
 
 func newView(r *Result) view {
 	v := view{Columns: []string{"Variant", "Size", "Accuracy", "Latency", "Energy", "Carbon", "Memory", "Verdict"}}
@@ -143,7 +148,7 @@ func change(f figure, less, more string) (word, tone string) {
 	case lo > 1:
 		return more, "worse"
 	}
-	return "no difference shown", "same"
+	return noChange, "same"
 }
 
 func sizeCell(v, base *Variant) viewCell {
@@ -163,15 +168,11 @@ func accuracyCell(v, base *Variant) viewCell {
 	if a == nil {
 		return viewCell{Main: absent}
 	}
-	k := 1.0
-	if isPercent(a.Metric) {
-		k = 100
-	}
-	c := viewCell{Main: score(a.Metric, a.Value), Sub: bracket(a.CI95, k)}
+	c := viewCell{Main: score(a.Metric, a.Value), Sub: scoreCI(a.Metric, a.CI95)}
 	if v == base || a.Delta == nil {
 		return c
 	}
-	c.Sub = strings.TrimSpace(scoreDelta(a.Metric, a.Delta.Value) + " " + bracket(a.Delta.CI95, k))
+	c.Sub = strings.TrimSpace(scoreDelta(a.Metric, a.Delta.Value) + " " + scoreCI(a.Metric, a.Delta.CI95))
 	c.Word, c.Tone = deltaWord(a)
 	return c
 }
@@ -191,7 +192,7 @@ func deltaWord(a *Accuracy) (word, tone string) {
 	case down:
 		return "worse", "worse"
 	}
-	return "no difference shown", "same"
+	return noChange, "same"
 }
 
 func latencyCell(v, base *Variant) viewCell {
@@ -200,7 +201,7 @@ func latencyCell(v, base *Variant) viewCell {
 	}
 	c := viewCell{Main: show(v.Latency.P50, "s"), Sub: "p95 " + show(v.Latency.P95, "s")}
 	if f, ok := latencyRatio(v, base); ok && v != base {
-		c.Main, c.Sub = times(f.value), strings.TrimSpace(bracket(f.ci, 1)+" "+show(v.Latency.P50, "s"))
+		c.Main, c.Sub = times(f.value), join(bracket(f.ci, 1), show(v.Latency.P50, "s"))
 		c.Word, c.Tone = change(f, "faster", "slower")
 	}
 	return c
@@ -218,10 +219,10 @@ func energyCell(v, base *Variant) viewCell {
 	if f, ok := energyRatio(v, base); ok && v != base {
 		c.Main, c.Sub = times(f.value), bracket(f.ci, 1)
 		if e.PerInference != nil {
-			c.Sub = strings.TrimSpace(c.Sub + " " + show(*e.PerInference, "J"))
+			c.Sub = join(c.Sub, show(*e.PerInference, "J"))
 		}
-		c.Word, c.Tone = change(f, "less energy", "more energy")
-		c.Word += ", " + energyKind(f)
+		c.Sub = join(c.Sub, energyKind(f))
+		c.Word, c.Tone = change(f, "less", "more")
 	}
 	return c
 }
@@ -244,7 +245,7 @@ func carbonCell(v, base *Variant) viewCell {
 	if f, ok := carbonRatio(v, base); ok && v != base {
 		c.Sub = times(f.value)
 		if v.Energy != nil {
-			c.Sub += " " + v.Energy.Source
+			c.Sub = join(c.Sub, v.Energy.Source)
 		}
 	}
 	return c
@@ -264,7 +265,7 @@ func memoryCell(v, base *Variant) viewCell {
 		case f.value > 1.05:
 			c.Word, c.Tone = "more", "worse"
 		default:
-			c.Word, c.Tone = "about the same", "same"
+			c.Word, c.Tone = "about same", "same"
 		}
 	}
 	return c
@@ -282,9 +283,9 @@ func verdictCell(r *Result, v *Variant, figures []viewCell, baseline bool) viewC
 		}
 		switch g.Verdict {
 		case Fail:
-			fails = append(fails, plain(g.Gate))
+			fails = append(fails, gateWord(g.Gate))
 		case Inconclusive:
-			open = append(open, plain(g.Gate))
+			open = append(open, gateWord(g.Gate))
 		default:
 			passed = append(passed, plain(g.Gate))
 		}
@@ -315,6 +316,11 @@ func verdictCell(r *Result, v *Variant, figures []viewCell, baseline bool) viewC
 		return viewCell{Main: "loss", Sub: "no gates set", Tone: "worse"}
 	}
 	return viewCell{Main: "no change shown", Sub: "no gates set", Tone: "same"}
+}
+
+// gateWord is the figure that a gate limits, short enough for the first table.
+func gateWord(key string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(plain(key), "_ratio"), "_drop")
 }
 
 func plural(n int, thing string) string {

@@ -15,20 +15,20 @@ func sentence(r *Result, v *Variant) string {
 	}
 	var s []string
 	if f, ok := sizeRatio(v, base); ok {
-		s = append(s, sizeClause(f.value, v, base))
+		s = append(s, sizeClause(f.value))
 	}
 	if f, ok := latencyRatio(v, base); ok {
-		s = append(s, ratioClause(f, "a run takes", "time", "run time"))
+		s = append(s, ratioClause(f, "runs take", "time", "run time"))
 	}
 	if c := accuracyClause(v); c != "" {
 		s = append(s, c)
 	}
 	if f, ok := energyRatio(v, base); ok {
-		c := ratioClause(f, "it uses", "energy", "energy")
+		c := ratioClause(f, "they use", "energy", "energy")
 		if f.modelled {
-			c += " (" + modelledWords + ")"
+			c += ", " + modelledWords
 		} else {
-			c += " (measured)"
+			c += ", measured"
 		}
 		s = append(s, c)
 	}
@@ -66,17 +66,16 @@ func baselineSentence(v *Variant) string {
 	return "The model as it came: " + strings.Join(s, "; ") + "."
 }
 
-func sizeClause(q float64, v, base *Variant) string {
-	sizes := " (" + showBytes(v.File.Bytes) + " instead of " + showBytes(base.File.Bytes) + ")"
+func sizeClause(q float64) string {
 	switch {
 	case q > 0.995 && q < 1.005:
 		return "the file is as large as before"
 	case q > 0 && q < 0.67:
-		return "the file is " + digits(1/q, 2+b2i(1/q >= 10)) + " times smaller" + sizes
+		return "the file is " + digits(1/q, 2+b2i(1/q >= 10)) + " times smaller"
 	case q < 1:
-		return "the file is " + percent(1-q) + " smaller" + sizes
+		return "the file is " + percent(1-q) + " smaller"
 	}
-	return "the file is " + percent(q-1) + " larger" + sizes
+	return "the file is " + percent(q-1) + " larger"
 }
 
 func b2i(b bool) int {
@@ -89,8 +88,8 @@ func b2i(b bool) int {
 // ratioClause words a ratio: "a run takes 53 % less time [52, 54]".
 func ratioClause(f figure, verb, thing, name string) string {
 	word, _ := change(f, "less", "more")
-	if word == "no difference shown" {
-		return "no difference in " + name + " is shown (" + times(f.value) + " " + bracket(f.ci, 1) + ")"
+	if word == noChange {
+		return "no change of " + name + " shown, " + times(f.value) + " " + bracket(f.ci, 1)
 	}
 	d, ci := 1-f.value, mulCI(f.ci, 1)
 	dir := "less"
@@ -114,15 +113,11 @@ func accuracyClause(v *Variant) string {
 	if a == nil {
 		return ""
 	}
-	k := 1.0
-	if isPercent(a.Metric) {
-		k = 100
-	}
 	at := plain(a.Metric) + " is " + score(a.Metric, a.Value)
 	if a.Delta == nil {
 		return at
 	}
-	d := scoreDelta(a.Metric, a.Delta.Value) + " " + bracket(a.Delta.CI95, k)
+	d := scoreDelta(a.Metric, a.Delta.Value) + " " + scoreCI(a.Metric, a.Delta.CI95)
 	switch word, _ := deltaWord(a); word {
 	case "better":
 		return at + ", better by " + strings.TrimLeft(d, "+−")
@@ -131,7 +126,7 @@ func accuracyClause(v *Variant) string {
 	case "no interval":
 		return at + ", " + strings.TrimSpace(d) + " without an interval"
 	}
-	return at + ", a change of " + d + " that " + plural(a.N, "example") + " cannot tell from none"
+	return at + ", " + d + ": no change shown by " + plural(a.N, "example")
 }
 
 func upper(s string) string {
@@ -242,7 +237,7 @@ func bestOf(vs []*Variant, base *Variant) string {
 				whats = append(whats, c.what)
 			}
 		}
-		out = append(out, n+" has "+strings.Join(whats, ", "))
+		out = append(out, n+": "+strings.Join(whats, ", "))
 	}
 	return strings.Join(out, "; ")
 }
