@@ -34,6 +34,9 @@ type Options struct {
 	Profile  bool          // record the time of every node
 	Exact    bool          // use no transformation that changes float results beyond rounding order
 	NoFusion bool          // run the graph as it stands: no optimisation passes (native runtime)
+
+	// Ops adds operators to the native runtime, or replaces its own, by "domain::Op" ("::Op" in the default domain).
+	Ops map[string]OpFunc
 }
 
 // Runtime loads models for execution on one target.

@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// elems are the elements of a tensor for operators that only move them: bytes or strings.
+type elems struct {
+	b    []byte
+	s    []string
+	size int // bytes per element; 0 for strings
+}
+
+// elemsOf returns the elements of t, of any type of whole bytes or String.
+func elemsOf(t *model.Tensor) (elems, error) {
+	if t.DType() == model.String {
+		s, err := t.Strings()
+		return elems{s: s}, err
+	}
+	if t.DType().Bits() < 8 {
+		return elems{}, typeError(t)
+	}
+	b, err := t.Bytes()
+	return elems{b: b, size: t.DType().Bits() / 8}, err
+}
+
+// outElems makes output i. done must be called when the elements are written.
+func (c *Call) outElems(i int, d model.DType, shape []int) (e elems, done func() error, err error) {
+	if d == model.String {
+		n, err := model.NumElements(shape)
+		if err != nil || n > maxTensorBytes/64 {
+			return elems{}, nil, fmt.Errorf("shape %v of strings is too large", shape)
+		}
+		s := make([]string, n)
+		return elems{s: s}, func() error {
+			t, err := model.NewStrings(shape, s)
+			if err == nil {
+				c.Set(i, t)
+			}
+			return err
+		}, nil
+	}
+	if d.Bits() < 8 {
+		return elems{}, nil, fmt.Errorf("element type %s: %w", d, model.ErrUnsupported)
+	}
+	t, err := c.Alloc(i, d, shape)
+	if err != nil {
+		return elems{}, nil, err
+	}
+	b, err := t.Bytes()
+	return elems{b: b, size: d.Bits() / 8}, func() error { return nil }, err
+}
+
+// copy copies n elements of src from position si to position di.
+func (e elems) copy(di int, src elems, si, n int) {
+	if e.size == 0 {
+		copy(e.s[di:di+n], src.s[si:si+n])
+		return
+	}
+	w := e.size
+	if n == 1 {
+		switch w {
+		case 4:
+			*(*[4]byte)(e.b[di*4:]) = *(*[4]byte)(src.b[si*4:])
+			return
+		case 8:
+			*(*[8]byte)(e.b[di*8:]) = *(*[8]byte)(src.b[si*8:])
+			return
+		}
+	}
+	copy(e.b[di*w:(di+n)*w], src.b[si*w:(si+n)*w])
+}
+
+// clear sets n elements to zero.
+func (e elems) clear(di, n int) {
+	if e.size == 0 {
+		clear(e.s[di : di+n])
+		return
+	}
+	clear(e.b[di*e.size : (di+n)*e.size])
+}
+
+// gatherStrided copies src into dst, which is dense with the given shape, reading with strides (0 and negative
+// allowed) from offset off.
+func (e elems) gatherStrided(shape, str []int, src elems, off int) {
+	if product(shape) == 0 {
+		return
+	}
+	l := newLoops(shape, str)
+	n, s := l.inner(), l.str[0][len(l.dims)-1]
+	var o [1]int
+	for r := range l.rows() {
+		l.offsets(r, o[:])
+		at := off + o[0]
+		if s == 1 {
+			e.copy(r*n, src, at, n)
+			continue
+		}
+		for i := range n {
+			e.copy(r*n+i, src, at, 1)
+			at += s
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"maps"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// opDef is the implementation of one operator.
+type opDef struct {
+	run OpFunc
+	// half: float16 and bfloat16 inputs are converted to float32 and float32 outputs back.
+	half bool
+	// pure is false for operators whose result does not depend on their inputs alone.
+	random bool
+	// prep, if not nil, runs once at Compile; its result is the step's state.
+	prep func(p *prep) (any, error)
+}
+
+// opTable returns every operator of the native runtime by "domain::Op". Adding one is a function in the file of its
+// family and a line in that family's table.
+func opTable() map[string]opDef {
+	t := map[string]opDef{}
+	for _, family := range []map[string]opDef{
+		unaryOps(), binaryOps(), logicOps(), castOps(), reduceOps(), shapeOps(), moveOps(), indexOps(), matmulOps(),
+		convOps(), poolOps(), normOps(), softmaxOps(), rnnOps(), quantOps(), controlOps(), sequenceOps(), createOps(),
+		attentionOps(), resizeOps(), miscOps(), lossOps(), microsoftOps(), fusedOps(),
+	} {
+		maps.Copy(t, family)
+	}
+	return t
+}
+
+// plain is an operator of the default domain without half types or preparation.
+func plain(f OpFunc) opDef { return opDef{run: f} }
+
+// float is an operator that computes in float32 for half types.
+func float(f OpFunc) opDef { return opDef{run: f, half: true} }
+
+func isHalf(t *model.Tensor) bool {
+	return t != nil && (t.DType() == model.Float16 || t.DType() == model.BFloat16)
+}
+
+func (c *Call) anyHalf() bool {
+	for _, t := range c.In {
+		if isHalf(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// viaFloat32 runs the operator on float32 copies of its half inputs and rounds its float32 outputs to the type of
+// the first half input.
+func (c *Call) viaFloat32(d opDef) error {
+	var to model.DType
+	in := c.In
+	c.In = make([]*model.Tensor, len(in))
+	held := c.in
+	c.in = append([]slot(nil), held...)
+	for i, t := range in {
+		c.In[i] = t
+		if !isHalf(t) {
+			continue
+		}
+		if to == model.Invalid {
+			to = t.DType()
+		}
+		x, err := t.Float32()
+		if err != nil {
+			return err
+		}
+		c.In[i] = model.FromSlice(t.Shape(), x)
+		c.in[i].buf, c.in[i].t = nil, c.In[i]
+	}
+	if err := d.run(c); err != nil {
+		return err
+	}
+	for i := range c.out {
+		t := c.out[i].t
+		if t == nil || t.DType() != model.Float32 {
+			continue
+		}
+		x, err := t.Float32()
+		if err != nil {
+			return err
+		}
+		y, err := model.FromFloat32(to, t.Shape(), x)
+		if err != nil {
+			return err
+		}
+		c.put(i, slot{t: y})
+	}
+	c.In, c.in = in, held
+	return nil
+}

@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
+)
+
+// openGraph maps an ONNX file.
+func openGraph(path string) (*model.Graph, func() error, error) {
+	f, err := onnx.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f.Graph(), f.Close, nil
+}
+
+// prepare rewrites the clone g in place: functions are inlined, nodes sorted, and, unless NoFusion is set, the
+// optimisation passes run.
+func (c *compiler) prepare(g *model.Graph) error {
+	c.opsets = map[string]int64{}
+	if g.Model != nil {
+		for _, o := range g.Model.Opsets {
+			d := o.Domain
+			if d == "ai.onnx" {
+				d = ""
+			}
+			c.opsets[d] = o.Version
+		}
+		if err := c.inline(g); err != nil {
+			return err
+		}
+	}
+	if err := sortAll(g); err != nil {
+		return err
+	}
+	for _, p := range c.passList() {
+		before := countNodes(g)
+		if err := p.apply(c, g); err != nil {
+			return fmt.Errorf("pass %s: %w", p.name, err)
+		}
+		c.passes = append(c.passes, PassCount{p.name, before, countNodes(g)})
+	}
+	return nil
+}
+
+// sortAll orders the nodes of a graph and of its bodies.
+func sortAll(g *model.Graph) error {
+	if err := g.TopoSort(); err != nil {
+		return err
+	}
+	for _, n := range g.Nodes {
+		for _, sub := range n.Subgraphs() {
+			if err := sortAll(sub); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func countNodes(g *model.Graph) int {
+	k := len(g.Nodes)
+	for _, n := range g.Nodes {
+		for _, sub := range n.Subgraphs() {
+			k += countNodes(sub)
+		}
+	}
+	return k
+}
+
+// pass is a named rewrite.
+type pass struct {
+	name  string
+	apply func(c *compiler, g *model.Graph) error
+}
+
+// errFoldSize says that a constant would be too large to compute at Compile.
+var errFoldSize = errors.New("too large to fold")
+
+// maxFoldBytes bounds one folded constant that is larger than its inputs.
+const maxFoldBytes = 64 << 20
+
+// fold computes nodes whose inputs are all constant, in the graph and its bodies.
+func (c *compiler) fold(g *model.Graph) error { return c.foldIn(g, nil) }
+
+// foldScope finds constants by name from the inside out.
+type foldScope struct {
+	outer *foldScope
+	g     *model.Graph
+	fixed map[string]bool // names that are no constants here: inputs and node outputs
+}
+
+func (s *foldScope) find(name string) *model.Tensor {
+	for ; s != nil; s = s.outer {
+		if s.fixed[name] {
+			return nil
+		}
+		if t := s.g.Initializer(name); t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
+func (c *compiler) foldIn(g *model.Graph, outer *foldScope) error {
+	sc := &foldScope{outer: outer, g: g, fixed: map[string]bool{}}
+	overridable := g.Model == nil || g.Model.IRVersion >= 4
+	for _, v := range g.Inputs {
+		if overridable || g.Initializer(v.Name) == nil {
+			sc.fixed[v.Name] = true
+		}
+	}
+	for _, n := range g.Nodes {
+		for _, o := range n.Outputs {
+			sc.fixed[o] = true
+		}
+	}
+	kept := make([]*model.Node, 0, len(g.Nodes))
+	for _, n := range g.Nodes {
+		for _, sub := range n.Subgraphs() {
+			if err := c.foldIn(sub, sc); err != nil {
+				return err
+			}
+		}
+		outs, err := c.foldNode(n, sc)
+		if err != nil {
+			return fmt.Errorf("%s: %w", n, err)
+		}
+		if outs == nil {
+			kept = append(kept, n)
+			continue
+		}
+		for i, o := range n.Outputs {
+			if o != "" {
+				g.SetInitializer(o, outs[i])
+				delete(sc.fixed, o)
+			}
+		}
+	}
+	g.Nodes = kept
+	return nil
+}
+
+// foldNode returns the outputs of a node that can be computed now, or nil.
+func (c *compiler) foldNode(n *model.Node, sc *foldScope) ([]*model.Tensor, error) {
+	if t := model.ConstantValue(n); t != nil && len(n.Outputs) == 1 {
+		return []*model.Tensor{t}, nil
+	}
+	def, err := c.lookup(n)
+	if err != nil || def.random || len(n.Subgraphs()) > 0 || len(n.Outputs) == 0 {
+		return nil, nil // a missing operator is reported where the plan is made
+	}
+	if _, custom := c.opts.Ops[n.Domain+"::"+n.Op]; custom {
+		return nil, nil
+	}
+	switch n.Op {
+	case "QuantizeLinear", "DequantizeLinear": // the marks of quantized weights: fused, not expanded
+		return nil, nil
+	}
+	call := &Call{Node: n, Opset: c.opset(n), arena: &arena{limit: maxFoldBytes}}
+	size := 0
+	for _, name := range n.Inputs {
+		var t *model.Tensor
+		if name != "" {
+			if t = sc.find(name); t == nil {
+				return nil, nil
+			}
+			size += t.ByteSize()
+		}
+		call.In = append(call.In, t)
+		call.in = append(call.in, slot{t: t})
+	}
+	call.arena.limit = max(maxFoldBytes, 2*size)
+	if err := call.invoke(def); err != nil {
+		return nil, nil // the same error comes back when the model runs
+	}
+	outs := make([]*model.Tensor, len(n.Outputs))
+	for i, o := range n.Outputs {
+		if o == "" {
+			continue
+		}
+		if i >= len(call.out) || call.out[i].t == nil || call.out[i].is != isTensor {
+			return nil, nil
+		}
+		outs[i] = call.out[i].t
+	}
+	return outs, nil
+}

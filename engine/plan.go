@@ -1,0 +1,377 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/wattshed/wattshed/engine/kernel"
+	"github.com/wattshed/wattshed/model"
+)
+
+// Plan is a compiled graph: its nodes in order, with numbered slots for their values, what each may free, and the
+// weights in the layout of their kernels. It is immutable; any number of runs may use it at once.
+type Plan struct {
+	graph    *model.Graph
+	steps    []*step
+	nslots   int
+	consts   []constant
+	inputs   []planInput
+	outputs  []planOutput
+	captures []capture // a body's values from the graph around it
+	passes   []PassCount
+	warnings []string
+	packed   int64 // bytes of packed weights
+	opts     Options
+
+	mu     sync.Mutex
+	arenas []*arena
+	peak   atomic.Int64
+}
+
+type constant struct {
+	slot int
+	t    *model.Tensor
+}
+
+type planInput struct {
+	value    *model.Value
+	slot     int
+	optional bool // an initializer supplies a default
+}
+
+type planOutput struct {
+	value *model.Value
+	slot  int
+}
+
+// capture is a value that a body reads from outside: its slot here and in the enclosing plan.
+type capture struct{ inner, outer int }
+
+// step is one node of a plan.
+type step struct {
+	node    *model.Node
+	opset   int64
+	def     opDef
+	in, out []int // slots; -1 for omitted
+	last    []int // slots that nobody reads after this step
+	dying   []bool
+	bodies  map[string]*Plan
+	state   any // what def.prep made
+	stats   stepStats
+}
+
+type stepStats struct {
+	calls, nanos atomic.Int64
+	note         atomic.Pointer[note]
+}
+
+// dies reports whether input j is read for the last time by this step, and only once.
+func (s *step) dies(j int) bool { return s.dying[j] }
+
+// PassCount is what one optimisation pass did to the number of nodes.
+type PassCount struct {
+	Pass          string
+	Before, After int
+}
+
+// Passes returns the optimisation passes in the order in which they ran.
+func (p *Plan) Passes() []PassCount { return p.passes }
+
+// Graph returns the graph after optimisation; it must not be changed.
+func (p *Plan) Graph() *model.Graph { return p.graph }
+
+// Compile prepares g for execution: it clones it, runs the optimisation passes, orders the nodes, folds constants and
+// packs weights. Errors name the node, its operator and domain, and wrap model.ErrUnsupported where an operator is not
+// known.
+func Compile(g *model.Graph, o Options) (*Plan, error) {
+	if g == nil {
+		return nil, errors.New("engine: no graph")
+	}
+	c := &compiler{opts: o, table: opTable()}
+	g = g.Clone()
+	if err := c.prepare(g); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	p, err := c.plan(g, nil)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	p.passes, p.warnings, p.packed = c.passes, c.warnings, c.packed
+	return p, nil
+}
+
+// compiler holds what is shared while one model is compiled.
+type compiler struct {
+	opts     Options
+	table    map[string]opDef
+	opsets   map[string]int64
+	passes   []PassCount
+	warnings []string
+	packed   int64
+	packs    map[packKey]any
+}
+
+// packKey names one packed form of one weight.
+type packKey struct {
+	t    *model.Tensor
+	kind string
+}
+
+// scope maps the names of one graph to slots.
+type scope struct {
+	outer  *scope
+	slots  map[string]int
+	consts map[string]*model.Tensor
+	plan   *Plan
+}
+
+func (s *scope) slot(name string) int {
+	if name == "" {
+		return -1
+	}
+	i, ok := s.slots[name]
+	if !ok {
+		i = s.plan.nslots
+		s.plan.nslots++
+		s.slots[name] = i
+	}
+	return i
+}
+
+// constOf returns the tensor of a constant name seen from this scope, or nil.
+func (s *scope) constOf(name string) *model.Tensor {
+	for ; s != nil; s = s.outer {
+		if t, ok := s.consts[name]; ok {
+			return t
+		}
+		if _, ok := s.slots[name]; ok {
+			return nil
+		}
+	}
+	return nil
+}
+
+// plan compiles one graph; outer is the scope around a body.
+func (c *compiler) plan(g *model.Graph, outer *scope) (*Plan, error) {
+	p := &Plan{graph: g, opts: c.opts}
+	sc := &scope{outer: outer, slots: map[string]int{}, consts: map[string]*model.Tensor{}, plan: p}
+	for _, name := range g.Initializers() {
+		t := g.Initializer(name)
+		p.consts = append(p.consts, constant{sc.slot(name), t})
+		sc.consts[name] = t
+	}
+	overridable := g.Model == nil || g.Model.IRVersion >= 4
+	for _, v := range g.Inputs {
+		opt := g.Initializer(v.Name) != nil
+		p.inputs = append(p.inputs, planInput{v, sc.slot(v.Name), opt})
+		if opt && overridable {
+			delete(sc.consts, v.Name)
+		}
+	}
+	if outer != nil {
+		for _, name := range model.Captures(&model.Node{Attrs: []model.Attr{{G: g}}}) {
+			if t := outer.constOf(name); t != nil {
+				p.consts = append(p.consts, constant{sc.slot(name), t})
+				sc.consts[name] = t
+				continue
+			}
+			p.captures = append(p.captures, capture{sc.slot(name), outer.slot(name)})
+		}
+	}
+	made := make(map[string]bool, len(sc.slots))
+	for name := range sc.slots {
+		made[name] = true
+	}
+	for _, n := range g.Nodes {
+		s, err := c.step(n, sc, made)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", n, err)
+		}
+		p.steps = append(p.steps, s)
+	}
+	for _, v := range g.Outputs {
+		if !made[v.Name] {
+			return nil, fmt.Errorf("output %q is made by no node", v.Name)
+		}
+		p.outputs = append(p.outputs, planOutput{v, sc.slot(v.Name)})
+	}
+	p.liveness()
+	return p, nil
+}
+
+// step compiles one node.
+func (c *compiler) step(n *model.Node, sc *scope, made map[string]bool) (*step, error) {
+	def, err := c.lookup(n)
+	if err != nil {
+		return nil, err
+	}
+	s := &step{node: n, def: def, opset: c.opset(n)}
+	for i, name := range n.Inputs {
+		if name != "" && !made[name] {
+			return nil, fmt.Errorf("input %d, %q, is made by no node before it", i, name)
+		}
+		s.in = append(s.in, sc.slot(name))
+	}
+	for i := range n.Attrs {
+		a := &n.Attrs[i]
+		if a.G == nil {
+			continue
+		}
+		if s.bodies == nil {
+			s.bodies = map[string]*Plan{}
+		}
+		for _, name := range model.Captures(&model.Node{Attrs: []model.Attr{{G: a.G}}}) {
+			if !made[name] {
+				return nil, fmt.Errorf("%s reads %q, which is made by no node before it", a.Name, name)
+			}
+		}
+		if s.bodies[a.Name], err = c.plan(a.G, sc); err != nil {
+			return nil, fmt.Errorf("%s: %w", a.Name, err)
+		}
+	}
+	for _, name := range n.Outputs {
+		s.out = append(s.out, sc.slot(name))
+		if name != "" {
+			made[name] = true
+		}
+	}
+	if def.prep != nil {
+		pc := &prep{c: c, node: n, opset: s.opset, sc: sc}
+		if s.state, err = def.prep(pc); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// liveness finds for every step the slots that are read there for the last time.
+func (p *Plan) liveness() {
+	keep := make([]bool, p.nslots)
+	for _, o := range p.outputs {
+		keep[o.slot] = true
+	}
+	for _, c := range p.consts {
+		keep[c.slot] = true
+	}
+	for _, in := range p.inputs {
+		keep[in.slot] = true
+	}
+	for _, c := range p.captures {
+		keep[c.inner] = true
+	}
+	done := make([]bool, p.nslots)
+	for i := len(p.steps) - 1; i >= 0; i-- {
+		s := p.steps[i]
+		s.dying = make([]bool, len(s.in))
+		free := func(slot int) bool {
+			if slot < 0 || keep[slot] || done[slot] {
+				return false
+			}
+			done[slot] = true
+			s.last = append(s.last, slot)
+			return true
+		}
+		count := map[int]int{}
+		for _, b := range s.bodies {
+			for _, c := range b.captures {
+				count[c.outer]++
+				free(c.outer)
+			}
+		}
+		for _, slot := range s.in {
+			count[slot]++
+		}
+		for j, slot := range s.in {
+			if free(slot) && count[slot] == 1 {
+				s.dying[j] = true
+			}
+		}
+		for _, slot := range s.out {
+			free(slot) // an output that nobody reads
+		}
+	}
+}
+
+// lookup finds the implementation of a node.
+func (c *compiler) lookup(n *model.Node) (opDef, error) {
+	domain := n.Domain
+	if domain == "ai.onnx" {
+		domain = ""
+	}
+	if f, ok := c.opts.Ops[domain+"::"+n.Op]; ok {
+		return opDef{run: f}, nil
+	}
+	if d, ok := c.table[domain+"::"+n.Op]; ok {
+		return d, nil
+	}
+	if domain == "" {
+		domain = "ai.onnx"
+	}
+	return opDef{}, fmt.Errorf("operator %s of domain %q: %w", n.Op, domain, model.ErrUnsupported)
+}
+
+// opsetAttr is a private attribute that functions leave on inlined nodes whose opset is not the model's.
+const opsetAttr = "wattshed.opset"
+
+func (c *compiler) opset(n *model.Node) int64 {
+	if v := n.Int(opsetAttr, 0); v != 0 {
+		return v
+	}
+	d := n.Domain
+	if d == "ai.onnx" {
+		d = ""
+	}
+	return c.opsets[d]
+}
+
+// prep is what an operator sees of its node at Compile.
+type prep struct {
+	c     *compiler
+	node  *model.Node
+	opset int64
+	sc    *scope
+}
+
+// constant returns the tensor of input i when it is known at Compile, or nil.
+func (p *prep) constant(i int) *model.Tensor {
+	name := p.node.In(i)
+	if name == "" {
+		return nil
+	}
+	return p.sc.constOf(name)
+}
+
+// pack returns the packed form kind of t, made once per model.
+func pack[T any](p *prep, t *model.Tensor, kind string, make func() (T, int64, error)) (T, error) {
+	key := packKey{t, kind}
+	if v, ok := p.c.packs[key]; ok {
+		return v.(T), nil
+	}
+	v, size, err := make()
+	if err != nil {
+		return v, err
+	}
+	if p.c.packs == nil {
+		p.c.packs = map[packKey]any{}
+	}
+	p.c.packs[key] = v
+	p.c.packed += size
+	return v, nil
+}
+
+// newPool returns the threads of a session.
+func newPool(o Options) *kernel.Pool {
+	if o.Threads == 1 {
+		return nil
+	}
+	spin := o.Spin
+	switch {
+	case spin == 0:
+		spin = defaultSpin
+	case spin < 0:
+		spin = 0
+	}
+	return kernel.NewPool(o.Threads, spin)
+}

@@ -1,0 +1,300 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/wattshed/wattshed/engine/kernel"
+	"github.com/wattshed/wattshed/model"
+)
+
+// eval is one run of a plan: what its steps share.
+type eval struct {
+	ctx     context.Context
+	pool    *kernel.Pool
+	arena   *arena
+	profile bool
+}
+
+// acquire returns an arena that nobody uses.
+func (p *Plan) acquire() *arena {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.arenas); n > 0 {
+		a := p.arenas[n-1]
+		p.arenas = p.arenas[:n-1]
+		return a
+	}
+	return &arena{}
+}
+
+func (p *Plan) giveBack(a *arena) {
+	if a.held > p.peak.Load() {
+		p.peak.Store(a.held)
+	}
+	p.mu.Lock()
+	p.arenas = append(p.arenas, a)
+	p.mu.Unlock()
+}
+
+// exec computes the outputs of the plan. vals has nslots entries, with inputs and captures filled in; the outputs
+// returned hold references to their buffers, which the caller takes over.
+func (p *Plan) exec(e *eval, vals []slot) ([]slot, error) {
+	for _, c := range p.consts {
+		if vals[c.slot].t == nil && vals[c.slot].is == isTensor {
+			vals[c.slot] = slot{t: c.t}
+		}
+	}
+	done := e.ctx.Done()
+	for _, s := range p.steps {
+		if done != nil {
+			select {
+			case <-done:
+				return nil, e.ctx.Err()
+			default:
+			}
+		}
+		if err := e.step(s, vals); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.node, err)
+		}
+	}
+	outs := make([]slot, len(p.outputs))
+	for i, o := range p.outputs {
+		outs[i] = vals[o.slot]
+		if b := outs[i].buf; b != nil {
+			b.refs++
+		}
+	}
+	for _, o := range p.outputs {
+		if b := vals[o.slot].buf; b != nil {
+			e.arena.release(b)
+			vals[o.slot].buf = nil
+		}
+	}
+	return outs, nil
+}
+
+// step runs one node and frees what dies with it.
+func (e *eval) step(s *step, vals []slot) error {
+	c := Call{Node: s.node, Opset: s.opset, st: s, arena: e.arena, pool: e.pool, eval: e}
+	var inBuf [6]slot
+	var tBuf [6]*model.Tensor
+	c.in, c.In = inBuf[:0], tBuf[:0]
+	for _, i := range s.in {
+		var v slot
+		if i >= 0 {
+			v = vals[i]
+		}
+		c.in = append(c.in, v)
+		c.In = append(c.In, v.t)
+	}
+	c.st = s
+	if s.bodies != nil {
+		c.st = s
+		for _, b := range s.bodies {
+			for _, cp := range b.captures {
+				c.captured(cp, vals)
+			}
+		}
+	}
+	var start time.Time
+	if e.profile {
+		start = time.Now()
+	}
+	if err := c.invoke(s.def); err != nil {
+		return err
+	}
+	if e.profile {
+		s.stats.calls.Add(1)
+		s.stats.nanos.Add(int64(time.Since(start)))
+		n := c.seen
+		s.stats.note.Store(&n)
+	}
+	for i, o := range s.out {
+		if i < len(c.out) {
+			if o >= 0 {
+				vals[o] = c.out[i]
+				continue
+			}
+			if b := c.out[i].buf; b != nil {
+				e.arena.release(b)
+			}
+			continue
+		}
+		if o >= 0 {
+			return fmt.Errorf("output %d was not made", i)
+		}
+	}
+	for _, b := range c.bufs {
+		e.arena.release(b)
+	}
+	for _, i := range s.last {
+		if b := vals[i].buf; b != nil {
+			e.arena.release(b)
+		}
+		vals[i] = slot{}
+	}
+	return nil
+}
+
+// captured remembers a value for the bodies of the node.
+func (c *Call) captured(cp capture, vals []slot) {
+	if c.caps == nil {
+		c.caps = map[int]slot{}
+	}
+	c.caps[cp.outer] = vals[cp.outer]
+}
+
+// invoke calls the operator. A panic becomes an error: it is a mistake of ours that a graph brought to light, and the
+// caller's process is not ours to end.
+func (c *Call) invoke(d opDef) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("internal error: %v\n%s", r, debug.Stack())
+		}
+	}()
+	if d.half && c.anyHalf() {
+		return c.viaFloat32(d)
+	}
+	return d.run(c)
+}
+
+// runBody runs the body called name on the given inputs. The slots returned hold references.
+func (c *Call) runBody(name string, in []slot) ([]slot, error) {
+	b := c.st.bodies[name]
+	if b == nil {
+		return nil, fmt.Errorf("attribute %q with a graph is missing", name)
+	}
+	if len(in) != len(b.inputs) {
+		return nil, fmt.Errorf("%s takes %d inputs, gets %d", name, len(b.inputs), len(in))
+	}
+	vals := make([]slot, b.nslots)
+	for i, v := range b.inputs {
+		vals[v.slot] = slot{t: in[i].t, seq: in[i].seq, is: in[i].is}
+	}
+	for _, cp := range b.captures {
+		v := c.caps[cp.outer]
+		vals[cp.inner] = slot{t: v.t, seq: v.seq, is: v.is}
+	}
+	outs, err := b.exec(c.eval, vals)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	// A result that is an input or a captured value of the body keeps the memory that owns it.
+	for i := range outs {
+		if outs[i].buf == nil {
+			outs[i].buf = c.owner(outs[i].t, in)
+		}
+	}
+	return outs, nil
+}
+
+// owner finds the arena memory under a tensor among the inputs and captured values of the node, adding a reference.
+func (c *Call) owner(t *model.Tensor, in []slot) *buffer {
+	p := base(t)
+	if p == nil {
+		return nil
+	}
+	for _, list := range [2][]slot{in, c.in} {
+		for _, s := range list {
+			if s.buf != nil && s.buf.holds(p) {
+				s.buf.refs++
+				return s.buf
+			}
+		}
+	}
+	for _, s := range c.caps {
+		if s.buf != nil && s.buf.holds(p) {
+			s.buf.refs++
+			return s.buf
+		}
+	}
+	return nil
+}
+
+// Exec runs the plan on values that may be tensors, sequences ([]*model.Tensor) or empty optionals (nil) and returns
+// all outputs likewise. Session.Run is the form for models whose inputs and outputs are tensors.
+func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (map[string]any, error) {
+	vals := make([]slot, p.nslots)
+	for _, pi := range p.inputs {
+		v, ok := in[pi.value.Name]
+		switch x := v.(type) {
+		case *model.Tensor:
+			if err := checkInput(pi.value, x); err != nil {
+				return nil, err
+			}
+			vals[pi.slot] = slot{t: x}
+		case []*model.Tensor:
+			vals[pi.slot] = slot{seq: x, is: isSequence}
+		case nil:
+			if ok {
+				vals[pi.slot] = slot{is: isEmpty}
+			} else if !pi.optional {
+				return nil, fmt.Errorf("engine: input %q is missing", pi.value.Name)
+			}
+		default:
+			return nil, fmt.Errorf("engine: input %q is a %T", pi.value.Name, v)
+		}
+	}
+	for name := range in {
+		if !p.hasInput(name) {
+			return nil, fmt.Errorf("engine: the model has no input %q", name)
+		}
+	}
+	a := p.acquire()
+	e := &eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile}
+	outs, err := p.exec(e, vals)
+	if err != nil {
+		// The arena may hold buffers that are still referenced: it is dropped.
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	res := make(map[string]any, len(outs))
+	for i, o := range outs {
+		if o.buf != nil {
+			a.giveAway(o.buf)
+		}
+		name := p.outputs[i].value.Name
+		switch o.is {
+		case isSequence:
+			res[name] = o.seq
+		case isEmpty:
+			res[name] = nil
+		default:
+			res[name] = o.t
+		}
+	}
+	p.giveBack(a)
+	return res, nil
+}
+
+func (p *Plan) hasInput(name string) bool {
+	for _, pi := range p.inputs {
+		if pi.value.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// checkInput compares a fed tensor with the declaration: element type and rank; sizes are not trusted.
+func checkInput(v *model.Value, t *model.Tensor) error {
+	if t == nil {
+		return fmt.Errorf("engine: input %q is nil", v.Name)
+	}
+	if v.Type.Raw != nil {
+		return nil
+	}
+	if d := v.Type.DType; d != model.Invalid && d != t.DType() {
+		return fmt.Errorf("engine: input %q has type %s, the model wants %s", v.Name, t.DType(), d)
+	}
+	if s := v.Type.Shape; s != nil && len(s) != t.Rank() {
+		return fmt.Errorf("engine: input %q has shape %v, the model wants rank %d (%s)", v.Name, t.Shape(), len(s), s)
+	}
+	return nil
+}
