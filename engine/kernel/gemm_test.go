@@ -342,6 +342,49 @@ func BenchmarkGemmF32(b *testing.B) {
 	}
 }
 
+// BenchmarkCold takes other weights every time, 128 MiB in all, as a whole model does.
+func BenchmarkCold(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	const k, n = 384, 1536
+	w, ws := randSlice(r, k*n), make([]*PackedF32, 56)
+	for i := range ws {
+		ws[i] = PackF32(k, n, w, n, false)
+	}
+	for _, m := range []int{1, 16, 128} {
+		a, c := randSlice(r, m*k), make([]float32, m*n)
+		b.Run(fmt.Sprintf("%dx%dx%d", m, k, n), func(b *testing.B) {
+			i := 0
+			for b.Loop() {
+				GemmF32(nil, m, a, k, ws[i%len(ws)], c, n, Epilogue{})
+				i++
+			}
+			b.ReportMetric(2*float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOPS")
+		})
+	}
+}
+
+// TestGemmDoesNotAllocate: jobs and scratch are recycled.
+func TestGemmDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("sync.Pool drops items at random under the race detector")
+	}
+	p := NewPool(2, 0)
+	defer p.Close()
+	r := rand.New(rand.NewPCG(1, 1))
+	c := gemmCase{m: 64, n: 200, k: 128, transB: true}
+	c.fill(r)
+	packed := PackF32(c.k, c.n, c.b, c.ldb, true)
+	out := make([]float32, len(c.c))
+	for name, f := range map[string]func(){
+		"GemmF32":   func() { GemmF32(p, c.m, c.a, c.lda, packed, out, c.ldc, c.ep) },
+		"MatMulF32": func() { MatMulF32(p, c.m, c.n, c.k, c.a, c.lda, false, c.b, c.ldb, true, out, c.ldc, c.ep) },
+	} {
+		if n := testing.AllocsPerRun(50, f); n > 0 {
+			t.Errorf("%s allocates %v times", name, n)
+		}
+	}
+}
+
 // BenchmarkAttention is one head of 128 tokens: Q*K^T and P*V out of interleaved heads.
 func BenchmarkAttention(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))

@@ -32,6 +32,42 @@ func quantizeU8(x []float32, q []uint8, scale float32, zero uint8) {
 	quantizeU8Go(x[n:], q[n:], scale, zero)
 }
 
+// requantize does as many elements as fill whole vectors and returns their number.
+func requantize[T int8 | uint8](acc []int32, y []T, scale []float32, bias []int32, zero uint8, flip uint32) int {
+	isa, lanes := Active(), 8
+	if isa >= AVX512 {
+		lanes = 16
+	}
+	n := len(acc) / lanes * lanes
+	if n == 0 || isa < AVX2 {
+		return 0
+	}
+	var one [16]float32
+	var same [16]int32
+	s, sInc, b, bInc := &scale[0], 4*lanes, &same[0], 0
+	if len(scale) == 1 {
+		for i := range one {
+			one[i] = scale[0]
+		}
+		s, sInc = &one[0], 0
+	}
+	switch {
+	case len(bias) == 1:
+		for i := range same {
+			same[i] = bias[0]
+		}
+	case len(bias) > 1:
+		b, bInc = &bias[0], 4*lanes
+	}
+	d := (*uint8)(unsafe.Pointer(&y[0]))
+	if isa >= AVX512 {
+		requantize512(&acc[0], n, d, s, sInc, b, bInc, int32(zero), flip)
+	} else {
+		requantize256(&acc[0], n, d, s, sInc, b, bInc, int32(zero), flip)
+	}
+	return n
+}
+
 // sumU8 adds bytes.
 func sumU8(x []uint8) int32 {
 	n := 0

@@ -66,3 +66,65 @@ func quantizeU8Go(x []float32, q []uint8, scale float32, zero uint8) {
 		q[i] = uint8(int32(math.RoundToEven(float64(clamp32(v/scale, lo, hi)))) + int32(zero))
 	}
 }
+
+// QuantizeLinearS8 sets q[i] = saturate(round(x[i]/scale) + zero) to -128..127, ties to even (ONNX QuantizeLinear); a NaN
+// becomes -128.
+func QuantizeLinearS8(x []float32, q []int8, scale float32, zero int8) {
+	if len(x) != len(q) {
+		panic(badLen)
+	}
+	// The same as unsigned with everything moved by 128, a block at a time.
+	var buf [512]uint8
+	for len(x) > 0 {
+		n := min(len(x), len(buf))
+		quantizeU8(x[:n], buf[:n], scale, uint8(zero)^0x80)
+		for i, v := range buf[:n] {
+			q[i] = int8(v ^ 0x80)
+		}
+		x, q = x[n:], q[n:]
+	}
+}
+
+// RequantizeU8 sets y[j] = saturate(round(float32(acc[j]+bias[j]) * scale[j]) + zero) to 0..255, ties to even: the last step of ONNX
+// QLinearMatMul and QLinearConv for one row, with scale = aScale*bScale/yScale (as ONNX Runtime computes it). scale has
+// length 1 or len(acc), bias 0, 1 or len(acc).
+func RequantizeU8(acc []int32, y []uint8, scale []float32, bias []int32, zero uint8) {
+	if len(acc) != len(y) {
+		panic(badLen)
+	}
+	checkRequantize(len(acc), len(scale), len(bias))
+	n := requantize(acc, y, scale, bias, zero, 0)
+	requantizeGo(acc, y, n, scale, bias, zero, 0)
+}
+
+// RequantizeS8 is RequantizeU8 for signed results, -128..127.
+func RequantizeS8(acc []int32, y []int8, scale []float32, bias []int32, zero int8) {
+	if len(acc) != len(y) {
+		panic(badLen)
+	}
+	checkRequantize(len(acc), len(scale), len(bias))
+	n := requantize(acc, y, scale, bias, uint8(zero)^0x80, 0x80808080)
+	requantizeGo(acc, y, n, scale, bias, uint8(zero)^0x80, 0x80)
+}
+
+func checkRequantize(n, scale, bias int) {
+	if scale != 1 && scale != n {
+		panic(badScale)
+	}
+	if bias > 1 && bias != n {
+		panic(badBias)
+	}
+}
+
+// requantizeGo does elements from n on; flip is exclusive-ored to the unsigned result.
+func requantizeGo[T int8 | uint8](acc []int32, y []T, n int, scale []float32, bias []int32, zero, flip uint8) {
+	z := float32(zero)
+	for j := n; j < len(acc); j++ {
+		v := acc[j]
+		if len(bias) > 0 {
+			v += bias[j%len(bias)]
+		}
+		f := clamp32(float32(v)*scale[j%len(scale)], -z, 255-z)
+		y[j] = T(uint8(int32(math.RoundToEven(float64(f)))+int32(zero)) ^ flip)
+	}
+}

@@ -92,6 +92,47 @@ loop:
 	VZEROUPPER
 	RET
 
+// func requantize512(acc *int32, n int, y *uint8, scale *float32, scaleInc int, bias *int32, biasInc int, zero int32, flip uint32)
+TEXT ·requantize512(SB), NOSPLIT, $0-64
+	MOVQ acc+0(FP), SI
+	MOVQ n+8(FP), CX
+	MOVQ y+16(FP), DI
+	MOVQ scale+24(FP), R8
+	MOVQ scaleInc+32(FP), R9
+	MOVQ bias+40(FP), R10
+	MOVQ biasInc+48(FP), R11
+	VBROADCASTSS zero+56(FP), Z2
+	VBROADCASTSS flip+60(FP), X5
+	MOVL $255, AX
+	VMOVD AX, X4
+	VPBROADCASTD X4, Z4
+	VPXORD Z3, Z3, Z3
+	VPSUBD Z2, Z3, Z3
+	VPSUBD Z2, Z4, Z4
+	VCVTDQ2PS Z3, Z3
+	VCVTDQ2PS Z4, Z4
+
+loop:
+	VMOVUPS (SI), Z0
+	VPADDD (R10), Z0, Z0
+	VCVTDQ2PS Z0, Z0
+	VMULPS (R8), Z0, Z0
+	VMAXPS Z3, Z0, Z0
+	VMINPS Z4, Z0, Z0
+	VCVTPS2DQ Z0, Z0
+	VPADDD Z2, Z0, Z0
+	VPMOVDB Z0, X0
+	VPXOR X5, X0, X0
+	VMOVDQU X0, (DI)
+	ADDQ $64, SI
+	ADDQ $16, DI
+	ADDQ R9, R8
+	ADDQ R11, R10
+	SUBQ $16, CX
+	JG   loop
+	VZEROUPPER
+	RET
+
 // func minMax256(x *float32, n int) (lo, hi float32)
 TEXT ·minMax256(SB), NOSPLIT, $0-24
 	MOVQ x+0(FP), SI
@@ -167,12 +208,55 @@ loop:
 	VMINPS Y4, Y0, Y0
 	VCVTPS2DQ Y0, Y0
 	VPADDD Y2, Y0, Y0
-	VEXTRACTI128 $1, Y0, X5
-	VPACKUSDW X5, X0, X0
+	VEXTRACTI128 $1, Y0, X6
+	VPACKUSDW X6, X0, X0
 	VPACKUSWB X0, X0, X0
 	VMOVQ X0, (DI)
 	ADDQ $32, SI
 	ADDQ $8, DI
+	SUBQ $8, CX
+	JG   loop
+	VZEROUPPER
+	RET
+
+// func requantize256(acc *int32, n int, y *uint8, scale *float32, scaleInc int, bias *int32, biasInc int, zero int32, flip uint32)
+TEXT ·requantize256(SB), NOSPLIT, $0-64
+	MOVQ acc+0(FP), SI
+	MOVQ n+8(FP), CX
+	MOVQ y+16(FP), DI
+	MOVQ scale+24(FP), R8
+	MOVQ scaleInc+32(FP), R9
+	MOVQ bias+40(FP), R10
+	MOVQ biasInc+48(FP), R11
+	VBROADCASTSS zero+56(FP), Y2
+	VBROADCASTSS flip+60(FP), X5
+	MOVL $255, AX
+	VMOVD AX, X4
+	VPBROADCASTD X4, Y4
+	VPXOR Y3, Y3, Y3
+	VPSUBD Y2, Y3, Y3
+	VPSUBD Y2, Y4, Y4
+	VCVTDQ2PS Y3, Y3
+	VCVTDQ2PS Y4, Y4
+
+loop:
+	VMOVUPS (SI), Y0
+	VPADDD (R10), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS (R8), Y0, Y0
+	VMAXPS Y3, Y0, Y0
+	VMINPS Y4, Y0, Y0
+	VCVTPS2DQ Y0, Y0
+	VPADDD Y2, Y0, Y0
+	VEXTRACTI128 $1, Y0, X6
+	VPACKUSDW X6, X0, X0
+	VPACKUSWB X0, X0, X0
+	VPXOR X5, X0, X0
+	VMOVQ X0, (DI)
+	ADDQ $32, SI
+	ADDQ $8, DI
+	ADDQ R9, R8
+	ADDQ R11, R10
 	SUBQ $8, CX
 	JG   loop
 	VZEROUPPER

@@ -178,6 +178,11 @@ func minMax512(x *float32, n int) (lo, hi float32)
 //go:noescape
 func quantizeU8x512(x *float32, n int, q *uint8, scale float32, zero int32)
 
+// requantize512 requantizes n sums, a multiple of 16, not 0; increments are in bytes per vector.
+//
+//go:noescape
+func requantize512(acc *int32, n int, y *uint8, scale *float32, scaleInc int, bias *int32, biasInc int, zero int32, flip uint32)
+
 // minMax256 returns the range of 0 and the n floats; n is a multiple of 32, not 0.
 //
 //go:noescape
@@ -187,3 +192,8 @@ func minMax256(x *float32, n int) (lo, hi float32)
 //
 //go:noescape
 func quantizeU8x256(x *float32, n int, q *uint8, scale float32, zero int32)
+
+// requantize256 requantizes n sums, a multiple of 8, not 0; increments are in bytes per vector.
+//
+//go:noescape
+func requantize256(acc *int32, n int, y *uint8, scale *float32, scaleInc int, bias *int32, biasInc int, zero int32, flip uint32)

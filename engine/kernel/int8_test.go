@@ -28,84 +28,110 @@ func signed(b []uint8) []int8 {
 	return out
 }
 
+// int8Case is one integer product: kind 0 is GemmU8S8, 1 GemmS8S8, 2 MatMulInteger, 3 MatMulInteger with unsigned weights.
+type int8Case struct {
+	kind, m, n, k, lda, ldb, ldc int
+	trans                        bool
+	a, b, az, bz                 []uint8 // the bits; signed or not depends on kind
+}
+
+func randInt8Case(r *rand.Rand, i int) int8Case {
+	c := int8Case{kind: i % 4, m: dim(r), n: dim(r), k: dim(r), trans: r.IntN(2) == 0}
+	if i%200 == 0 {
+		c.m, c.n, c.k = 30+r.IntN(180), 100+r.IntN(300), 200+r.IntN(300)
+	}
+	br, bc := c.k, c.n
+	if c.trans {
+		br, bc = c.n, c.k
+	}
+	c.lda, c.ldb, c.ldc = c.k+r.IntN(3), bc+r.IntN(3), c.n+r.IntN(3)
+	c.a, c.b = randBytes(r, c.m*c.lda), randBytes(r, br*c.ldb)
+	if c.m > 0 {
+		c.a = c.a[: (c.m-1)*c.lda+c.k : (c.m-1)*c.lda+c.k]
+	}
+	if i%3 == 0 { // the extremes, where saturating instructions fail
+		for q := range c.a {
+			c.a[q] = 255
+		}
+	}
+	c.az, c.bz = randBytes(r, []int{1, c.m}[r.IntN(2)]), randBytes(r, []int{1, c.n}[r.IntN(2)])
+	return c
+}
+
+// want is the naive sum; -7 between the rows.
+func (c *int8Case) want() []int32 {
+	out := make([]int32, c.m*c.ldc)
+	for i := range c.m {
+		for j := range c.ldc {
+			s := int32(-7)
+			if j < c.n {
+				s = 0
+				for q := range c.k {
+					at := q*c.ldb + j
+					if c.trans {
+						at = j*c.ldb + q
+					}
+					u, v := c.a[i*c.lda+q], c.b[at]
+					x, y := int32(u), int32(int8(v))
+					switch c.kind {
+					case 1:
+						x = int32(int8(u))
+					case 2:
+						x, y = x-int32(c.az[i%len(c.az)]), y-int32(int8(c.bz[j%len(c.bz)]))
+					case 3:
+						x, y = x-int32(c.az[i%len(c.az)]), int32(v)-int32(c.bz[j%len(c.bz)])
+					}
+					s += x * y
+				}
+			}
+			out[i*c.ldc+j] = s
+		}
+	}
+	return out
+}
+
+func (c *int8Case) run(p *Pool) []int32 {
+	got := make([]int32, c.m*c.ldc)
+	for q := range got {
+		got[q] = -7
+	}
+	b := PackS8(c.k, c.n, signed(c.b), c.ldb, c.trans)
+	switch c.kind {
+	case 0:
+		GemmU8S8(p, c.m, c.a, c.lda, b, got, c.ldc)
+	case 1:
+		GemmS8S8(p, c.m, signed(c.a), c.lda, b, got, c.ldc)
+	case 2:
+		MatMulInteger(p, c.m, c.a, c.lda, c.az, b, signed(c.bz), got, c.ldc)
+	case 3:
+		MatMulInteger(p, c.m, c.a, c.lda, c.az, PackU8(c.k, c.n, c.b, c.ldb, c.trans), ShiftZero(c.bz), got, c.ldc)
+	}
+	return got
+}
+
 // TestInt8Exact compares every integer product with the naive sum.
 func TestInt8Exact(t *testing.T) {
-	n := 4000
+	n := 6000
 	if testing.Short() || raceEnabled {
 		n = 400
 	}
-	forEachISA(t, func(t *testing.T) {
-		pool := NewPool(2, 0)
-		defer pool.Close()
-		r := rand.New(rand.NewPCG(21, 4))
-		for i := range n {
-			m, n, k := dim(r), dim(r), dim(r)
-			if i%200 == 0 {
-				m, n, k = 30+r.IntN(180), 100+r.IntN(300), 200+r.IntN(300)
-			}
-			trans := i%2 == 0
-			br, bc := k, n
-			if trans {
-				br, bc = n, k
-			}
-			lda, ldb, ldc := k+r.IntN(3), bc+r.IntN(3), n+r.IntN(3)
-			a, bu := randBytes(r, m*lda), randBytes(r, br*ldb)
-			if m > 0 {
-				a = a[:(m-1)*lda+k]
-			}
-			if i%3 == 0 { // the extremes, where saturating instructions fail
-				for q := range a {
-					a[q] = 255
-				}
-			}
-			b := signed(bu)
-			kind := i % 4
-			packed := PackS8(k, n, b, ldb, trans)
-			if kind == 3 {
-				packed = PackU8(k, n, bu, ldb, trans)
-			}
-			az, bz := randBytes(r, []int{1, m}[r.IntN(2)]), signed(randBytes(r, []int{1, n}[r.IntN(2)]))
-			got := make([]int32, m*ldc)
-			for q := range got {
-				got[q] = -7
-			}
-			switch kind {
-			case 0:
-				GemmU8S8(pool, m, a, lda, packed, got, ldc)
-			case 1:
-				GemmS8S8(pool, m, signed(a), lda, packed, got, ldc)
-			default:
-				MatMulInteger(pool, m, a, lda, az, packed, bz, got, ldc)
-			}
-			for row := range m {
-				for col := range ldc {
-					want := int32(-7)
-					if col < n {
-						want = 0
-						for q := range k {
-							at := q*ldb + col
-							if trans {
-								at = col*ldb + q
-							}
-							x, y := int32(a[row*lda+q]), int32(b[at])
-							switch kind {
-							case 1:
-								x = int32(int8(a[row*lda+q]))
-							case 2:
-								x, y = x-int32(az[row%len(az)]), y-int32(bz[col%len(bz)])
-							case 3: // unsigned weights, unsigned zero point
-								x, y = x-int32(az[row%len(az)]), int32(bu[at])-(int32(bz[col%len(bz)])+128)
-							}
-							want += x * y
-						}
-					}
-					if g := got[row*ldc+col]; g != want {
-						t.Fatalf("case %d kind %d m=%d n=%d k=%d trans=%v: C[%d,%d] = %d, want %d", i, kind, m, n, k, trans, row, col, g, want)
-					}
+	pool := NewPool(2, 0)
+	defer pool.Close()
+	r := rand.New(rand.NewPCG(21, 4))
+	for i := range n {
+		c := randInt8Case(r, i)
+		want := c.want()
+		for isa := Generic; isa <= Detect(); isa++ {
+			restore := Limit(isa)
+			got := c.run(pool)
+			restore()
+			for q := range want {
+				if got[q] != want[q] {
+					t.Fatalf("%v: case %d kind %d m=%d n=%d k=%d trans=%v: element %d is %d, want %d", isa, i, c.kind, c.m, c.n, c.k, c.trans, q, got[q], want[q])
 				}
 			}
 		}
-	})
+	}
 }
 
 // quantizeFormula is ONNX DynamicQuantizeLinear, written from the operator's text in float32.
@@ -207,10 +233,70 @@ func TestQuantizeU8Special(t *testing.T) {
 	})
 }
 
+// TestQuantizeLinear compares with the formula of ONNX QuantizeLinear, signed and unsigned.
+func TestQuantizeLinear(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(15, 6))
+		for range 2000 {
+			x := randSlice(r, r.IntN(700))
+			scale, zero := float32(math.Ldexp(1, -r.IntN(9)))*[]float32{1, 1.1}[r.IntN(2)], uint8(r.Uint32())
+			u, s := make([]uint8, len(x)), make([]int8, len(x))
+			QuantizeLinearU8(x, u, scale, zero)
+			QuantizeLinearS8(x, s, scale, int8(zero))
+			for i, v := range x {
+				q := math.RoundToEven(float64(v / scale))
+				if want := uint8(min(max(q+float64(zero), 0), 255)); u[i] != want {
+					t.Fatalf("u8(%g, scale %g, zero %d) = %d, want %d", v, scale, zero, u[i], want)
+				}
+				if want := int8(min(max(q+float64(int8(zero)), -128), 127)); s[i] != want {
+					t.Fatalf("s8(%g, scale %g, zero %d) = %d, want %d", v, scale, int8(zero), s[i], want)
+				}
+			}
+		}
+	})
+}
+
+// TestRequantize compares with the formula of QLinearMatMul.
+func TestRequantize(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(25, 6))
+		for range 3000 {
+			n := 1 + r.IntN(70)
+			acc, bias := make([]int32, n), make([]int32, []int{0, 1, n}[r.IntN(3)])
+			for i := range acc {
+				acc[i] = int32(r.Uint32()) >> r.IntN(31)
+			}
+			for i := range bias {
+				bias[i] = int32(r.Uint32()) >> 12
+			}
+			scale := make([]float32, []int{1, n}[r.IntN(2)])
+			for i := range scale {
+				scale[i] = float32(math.Ldexp(1+r.Float64()*float64(r.IntN(2)), -r.IntN(30)))
+			}
+			zero := uint8(r.Uint32())
+			u, s := make([]uint8, n), make([]int8, n)
+			RequantizeU8(acc, u, scale, bias, zero)
+			RequantizeS8(acc, s, scale, bias, int8(zero))
+			for i, v := range acc {
+				if len(bias) > 0 {
+					v += bias[i%len(bias)]
+				}
+				q := math.RoundToEven(float64(float32(v) * scale[i%len(scale)]))
+				if want := uint8(min(max(q+float64(zero), 0), 255)); u[i] != want {
+					t.Fatalf("u8: %d * %g + %d = %d, want %d", v, scale[i%len(scale)], zero, u[i], want)
+				}
+				if want := int8(min(max(q+float64(int8(zero)), -128), 127)); s[i] != want {
+					t.Fatalf("s8: %d * %g + %d = %d, want %d", v, scale[i%len(scale)], int8(zero), s[i], want)
+				}
+			}
+		}
+	})
+}
+
 // TestDynQuantGemm compares bits with the unfused chain of ONNX operators: DynamicQuantizeLinear, MatMulInteger, Cast, Mul
 // by the product of the scales, and then the epilogue.
 func TestDynQuantGemm(t *testing.T) {
-	n := 3000
+	n := 1200
 	if testing.Short() || raceEnabled {
 		n = 300
 	}
@@ -289,4 +375,13 @@ func BenchmarkInt8(b *testing.B) {
 			p.Close()
 		}
 	}
+}
+
+func BenchmarkQuantizeU8(b *testing.B) {
+	x := randSlice(rand.New(rand.NewPCG(1, 1)), 128*384)
+	q := make([]uint8, len(x))
+	for b.Loop() {
+		QuantizeU8(x, q)
+	}
+	b.ReportMetric(float64(len(x))*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelem/s")
 }

@@ -37,6 +37,7 @@ func int8Files() []file {
 	for _, isa := range []string{"Z", "Y"} {
 		minMax(q, &stubs, isa)
 		quantize(q, &stubs, isa)
+		requantize(q, &stubs, isa)
 	}
 	return []file{a.file("int8_vnni_amd64.s"), b.file("int8_avx2_amd64.s"), q.file("int8_quantize_amd64.s"),
 		{"int8_stubs_amd64.go", []byte(stubs.String())}}
@@ -173,31 +174,11 @@ func quantize(a *asm, stubs *strings.Builder, isa string) {
 	a.op("MOVQ q+16(FP), DI")
 	a.op("VBROADCASTSS scale+24(FP), %s", r(1))
 	a.op("VBROADCASTSS zero+28(FP), %s", r(2))
-	a.op("MOVL $255, AX")
-	a.op("VMOVD AX, X4")
-	a.op("VPBROADCASTD X4, %s", r(4))
-	xor := map[string]string{"Z": "VPXORD", "Y": "VPXOR"}[isa]
-	a.op("%s %s, %s, %s", xor, r(3), r(3), r(3))
-	a.op("VPSUBD %s, %s, %s", r(2), r(3), r(3))
-	a.op("VPSUBD %s, %s, %s", r(2), r(4), r(4))
-	a.op("VCVTDQ2PS %s, %s", r(3), r(3))
-	a.op("VCVTDQ2PS %s, %s", r(4), r(4))
+	quantLimits(a, isa)
 	a.label("loop")
 	a.op("VMOVUPS (SI), %s", r(0))
 	a.op("VDIVPS %s, %s, %s", r(1), r(0), r(0))
-	a.op("VMAXPS %s, %s, %s", r(3), r(0), r(0))
-	a.op("VMINPS %s, %s, %s", r(4), r(0), r(0))
-	a.op("VCVTPS2DQ %s, %s", r(0), r(0))
-	a.op("VPADDD %s, %s, %s", r(2), r(0), r(0))
-	if isa == "Z" {
-		a.op("VPMOVDB Z0, X0")
-		a.op("VMOVDQU X0, (DI)")
-	} else {
-		a.op("VEXTRACTI128 $1, Y0, X5")
-		a.op("VPACKUSDW X5, X0, X0")
-		a.op("VPACKUSWB X0, X0, X0")
-		a.op("VMOVQ X0, (DI)")
-	}
+	quantTail(a, isa, func() {})
 	a.op("ADDQ $%d, SI", 4*lanes)
 	a.op("ADDQ $%d, DI", lanes)
 	a.op("SUBQ $%d, CX", lanes)
