@@ -11,7 +11,7 @@ import (
 )
 
 func TestExportersSameBytes(t *testing.T) {
-	for name, make := range map[string]func() *Result{"demo": demoResult, "nasty": nastyResult, "empty": emptyResult, "none": func() *Result { return &Result{Schema: Schema} }} {
+	for name, make := range map[string]func() *Result{"demo": demoResult, "nasty": nastyResult, "fidelity": fidelityResult, "empty": emptyResult, "none": func() *Result { return &Result{Schema: Schema} }} {
 		for _, f := range Formats() {
 			var a, b bytes.Buffer
 			if err := f.Export(&a, make()); err != nil {
@@ -172,7 +172,7 @@ func TestWriteDir(t *testing.T) {
 		t.Errorf("%d files in the folder, %d reported", n, len(paths))
 	}
 	if look := os.Getenv("REPORTS_LOOK"); look != "" {
-		for name, r := range map[string]*Result{"demo": demoResult(), "nasty": nastyResult(), "empty": emptyResult()} {
+		for name, r := range map[string]*Result{"demo": demoResult(), "nasty": nastyResult(), "empty": emptyResult(), "fidelity": fidelityResult()} {
 			d := filepath.Join(look, name)
 			_ = os.MkdirAll(d, 0o777)
 			if _, _, err := WriteDir(d, r); err != nil {

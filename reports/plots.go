@@ -110,6 +110,14 @@ func plotAccuracy(r *Result) Plot {
 		p.Missing = "no accuracy was scored"
 		return p
 	}
+	if fidelity(r) {
+		// Close to 1 throughout: bars from 0 would all look alike, so dots on their own scale.
+		one := k
+		rp.panels = []panel{{title: plain(metric) + u, cells: values, dots: true, ref: &one, share: 1}}
+		p.Title, p.Alt = "Fidelity to the baseline", "Agreement of each variant with the outputs of the baseline, with 95 % intervals."
+		p.caption = fmt.Sprintf("n = %s examples, the same for all variants. Whiskers: 95 %% intervals; the axis does not start at 0. Agreement with the baseline's outputs, not accuracy.", span(ns))
+		return p.of(rp)
+	}
 	rp.panels = append(rp.panels, panel{title: plain(metric) + u, cells: values, share: 1})
 	zero := 0.0
 	deltas, any := cells(r, func(v *Variant, c *cell) bool {

@@ -232,6 +232,9 @@ func plotECDF(r *Result) Plot {
 func plotPareto(r *Result) Plot {
 	p := Plot{Name: "pareto", Title: "Energy against accuracy", Alt: "Each variant by energy per inference and accuracy; the line is the Pareto front."}
 	xp := xyPlot{}
+	if fidelity(r) {
+		p.Title = "Energy against fidelity"
+	}
 	var better []point
 	metric, lower, mod := "", false, false
 	lo, hi, least, most := math.Inf(1), math.Inf(-1), math.Inf(1), 0.0

@@ -25,10 +25,10 @@ func wellFormed(t *testing.T, name string, b []byte) {
 }
 
 func TestPlots(t *testing.T) {
-	for name, r := range map[string]*Result{"demo": demoResult(), "nasty": nastyResult()} {
+	for name, r := range map[string]*Result{"demo": demoResult(), "nasty": nastyResult(), "fidelity": fidelityResult()} {
 		for i, p := range Plots(r) {
 			if p.Missing != "" {
-				if p.Name != "energy-by-op" {
+				if p.Name != "energy-by-op" && p.Name != "memory" {
 					t.Errorf("%s: %s: %s", name, p.Name, p.Missing)
 				}
 				continue

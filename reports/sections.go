@@ -16,7 +16,7 @@ func sections(r *Result) []section {
 		warningSection, gateSection, taskSection, costSection, variantSection, profileSection, noteSection, methodSection, machineSection,
 	} {
 		if s := f(r); len(s.Rows) > 0 || len(s.Notes) > 0 {
-			out = append(out, s)
+			out = append(out, s.trim())
 		}
 	}
 	return out

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -22,6 +23,7 @@ type view struct {
 // viewRow is one variant in the first table.
 type viewRow struct {
 	Name     string
+	Short    string // Name, cut in its middle where it is long
 	Baseline bool
 	Cells    []viewCell // as Columns without the first
 	Sentence string
@@ -50,6 +52,37 @@ type section struct {
 	Collapsed bool
 }
 
+// Wide tables keep a width of their own and scroll on a narrow screen.
+func (s section) Wide() bool { return len(s.Head) > 4 }
+
+// Pairs is a table of names and values without a head.
+func (s section) Pairs() bool { return len(s.Head) == 2 && s.Head[0] == "" }
+
+// trim leaves out the columns that are empty in every row.
+func (s section) trim() section {
+	if s.Pairs() {
+		return s
+	}
+	var keep []int
+	for k := range s.Head {
+		if slices.ContainsFunc(s.Rows, func(row []string) bool { return row[k] != "" }) {
+			keep = append(keep, k)
+		}
+	}
+	pick := func(row []string) []string {
+		var out []string
+		for _, k := range keep {
+			out = append(out, row[k])
+		}
+		return out
+	}
+	for i := range s.Rows {
+		s.Rows[i] = pick(s.Rows[i])
+	}
+	s.Head = pick(s.Head)
+	return s
+}
+
 const (
 	absent   = "not measured"
 	noChange = "no change shown" // the interval holds no change
@@ -58,7 +91,7 @@ const (
 func join(parts ...string) string { return strings.Join(nonEmpty(parts...), " · ") }
 
 func newView(r *Result) view {
-	v := view{Columns: []string{"Variant", "Size", "Accuracy", "Latency", "Energy", "Carbon", "Memory", "Verdict"}}
+	v := view{Columns: []string{"Variant", "Size", scoreName(r), "Latency", "Energy", "Carbon", "Memory", "Verdict"}}
 	v.Title, v.Subtitle = titles(r)
 	for i := range r.Variants {
 		row := newRow(r, i)
@@ -125,7 +158,8 @@ func titles(r *Result) (title, sub string) {
 func newRow(r *Result, i int) viewRow {
 	v, base := &r.Variants[i], &r.Variants[0]
 	row := viewRow{Name: plain(v.Name), Baseline: i == 0}
-	row.Cells = []viewCell{sizeCell(v, base), accuracyCell(v, base), latencyCell(v, base), energyCell(v, base), carbonCell(v, base), memoryCell(v, base), {}}
+	row.Short = middle(row.Name, 40)
+	row.Cells = []viewCell{sizeCell(v, base), accuracyCell(r, v), latencyCell(v, base), energyCell(v, base), carbonCell(v, base), memoryCell(v, base), {}}
 	row.Cells[6] = verdictCell(r, v, row.Cells[:6], i == 0)
 	row.Sentence = sentence(r, v)
 	return row
@@ -163,12 +197,29 @@ func sizeCell(v, base *Variant) viewCell {
 	return c
 }
 
-func accuracyCell(v, base *Variant) viewCell {
-	a := v.Accuracy
+// fidelity tells whether the scores are agreement with the baseline's own outputs, not accuracy.
+// The baseline agrees with itself by definition, so there a difference to it is not a loss to be tested.
+func fidelity(r *Result) bool { return r.Task != nil && r.Task.Kind == "fidelity" }
+
+func scoreName(r *Result) string {
+	if fidelity(r) {
+		return "Fidelity"
+	}
+	return "Accuracy"
+}
+
+func accuracyCell(r *Result, v *Variant) viewCell {
+	a, base := v.Accuracy, &r.Variants[0]
 	if a == nil {
 		return viewCell{Main: absent}
 	}
 	c := viewCell{Main: score(a.Metric, a.Value), Sub: scoreCI(a.Metric, a.CI95)}
+	if fidelity(r) {
+		if c.Sub = join(plain(a.Metric), c.Sub); v == base {
+			c.Sub = "by definition"
+		}
+		return c
+	}
 	if v == base || a.Delta == nil {
 		return c
 	}
@@ -298,8 +349,11 @@ func verdictCell(r *Result, v *Variant, figures []viewCell, baseline bool) viewC
 	case len(passed) > 0:
 		return viewCell{Main: "pass", Sub: plural(len(passed), "gate"), Tone: "better"}
 	}
-	better, worse := 0, 0
+	better, worse, known := 0, 0, 0
 	for _, c := range figures {
+		if c.Tone != "" {
+			known++
+		}
 		switch c.Tone {
 		case "better":
 			better++
@@ -308,6 +362,8 @@ func verdictCell(r *Result, v *Variant, figures []viewCell, baseline bool) viewC
 		}
 	}
 	switch {
+	case known == 0:
+		return viewCell{Main: absent, Sub: "no gates set"}
 	case better > 0 && worse == 0:
 		return viewCell{Main: "gain", Sub: "no gates set", Tone: "better"}
 	case better > 0:
@@ -316,6 +372,15 @@ func verdictCell(r *Result, v *Variant, figures []viewCell, baseline bool) viewC
 		return viewCell{Main: "loss", Sub: "no gates set", Tone: "worse"}
 	}
 	return viewCell{Main: "no change shown", Sub: "no gates set", Tone: "same"}
+}
+
+// middle cuts s to n runes, in its middle, so that both ends stay readable.
+func middle(s string, n int) string {
+	rs := []rune(s)
+	if len(rs) <= n {
+		return s
+	}
+	return string(rs[:n-n/2]) + "…" + string(rs[len(rs)-n/2+1:])
 }
 
 // gateWord is the figure that a gate limits, short enough for the first table.

@@ -11,7 +11,7 @@ import (
 func sentence(r *Result, v *Variant) string {
 	base := &r.Variants[0]
 	if v == base {
-		return baselineSentence(v)
+		return baselineSentence(r, v)
 	}
 	var s []string
 	if f, ok := sizeRatio(v, base); ok {
@@ -20,7 +20,7 @@ func sentence(r *Result, v *Variant) string {
 	if f, ok := latencyRatio(v, base); ok {
 		s = append(s, ratioClause(f, "runs take", "time", "run time"))
 	}
-	if c := accuracyClause(v); c != "" {
+	if c := accuracyClause(r, v); c != "" {
 		s = append(s, c)
 	}
 	if f, ok := energyRatio(v, base); ok {
@@ -46,7 +46,7 @@ func sentence(r *Result, v *Variant) string {
 	return upper(strings.Join(s, "; ")) + "."
 }
 
-func baselineSentence(v *Variant) string {
+func baselineSentence(r *Result, v *Variant) string {
 	var s []string
 	if v.File != nil {
 		s = append(s, showBytes(v.File.Bytes))
@@ -54,7 +54,7 @@ func baselineSentence(v *Variant) string {
 	if v.Latency != nil {
 		s = append(s, show(v.Latency.P50, "s")+" per run")
 	}
-	if a := v.Accuracy; a != nil {
+	if a := v.Accuracy; a != nil && !fidelity(r) {
 		s = append(s, plain(a.Metric)+" "+score(a.Metric, a.Value)+" on "+plural(a.N, "example"))
 	}
 	if e := v.Energy; e != nil && e.PerInference != nil {
@@ -108,12 +108,15 @@ func ratioClause(f figure, verb, thing, name string) string {
 	return s + " " + bracket(ci, 100)
 }
 
-func accuracyClause(v *Variant) string {
+func accuracyClause(r *Result, v *Variant) string {
 	a := v.Accuracy
 	if a == nil {
 		return ""
 	}
 	at := plain(a.Metric) + " is " + score(a.Metric, a.Value)
+	if fidelity(r) {
+		return strings.TrimSpace(plain(a.Metric)+" to the baseline's outputs is "+score(a.Metric, a.Value)+" "+scoreCI(a.Metric, a.CI95)) + " on " + plural(a.N, "example")
+	}
 	if a.Delta == nil {
 		return at
 	}
@@ -146,7 +149,7 @@ func headlines(r *Result) (gained, lost, trust []string) {
 	for i := 1; i < len(r.Variants); i++ {
 		v := &r.Variants[i]
 		tone := ""
-		if v.Accuracy != nil {
+		if v.Accuracy != nil && !fidelity(r) {
 			_, tone = deltaWord(v.Accuracy)
 		}
 		if tone == "worse" {
@@ -175,10 +178,13 @@ func headlines(r *Result) (gained, lost, trust []string) {
 		if len(worse) < len(others) {
 			s = "Where a change of accuracy is not known: "
 		}
+		if fidelity(r) {
+			s = ""
+		}
 		gained = append(gained, s+b+".")
 	}
 	if len(gained) == 0 {
-		gained = []string{"Nothing: no variant is smaller, faster or less hungry than the baseline."}
+		gained = []string{"Nothing is shown to be smaller, faster or less hungry than the baseline."}
 	}
 	list := func(title string, vs []*Variant, f func(v *Variant) string) {
 		if len(vs) > 0 {
@@ -189,6 +195,9 @@ func headlines(r *Result) (gained, lost, trust []string) {
 			lost = append(lost, title+": "+strings.Join(s, ", ")+".")
 		}
 	}
+	if s := leastFaithful(r); s != "" {
+		lost = append(lost, s)
+	}
 	list("Less accurate", worse, func(v *Variant) string { return scoreDelta(v.Accuracy.Metric, v.Accuracy.Delta.Value) })
 	list("Slower", slower, func(v *Variant) string { return times(v.Latency.Ratio.Value) })
 	list("Larger", larger, func(v *Variant) string { return sizeCell(v, base).Sub })
@@ -197,6 +206,21 @@ func headlines(r *Result) (gained, lost, trust []string) {
 		lost = []string{"Nothing is shown to be less accurate, slower, larger or hungrier."}
 	}
 	return gained, lost, trustLines(r)
+}
+
+// leastFaithful names the variant that agrees least with the baseline, where that is what was scored.
+func leastFaithful(r *Result) string {
+	var low *Variant
+	for i := 1; i < len(r.Variants); i++ {
+		v := &r.Variants[i]
+		if a := v.Accuracy; a != nil && (low == nil || (a.Value < low.Accuracy.Value) != a.LowerIsBetter) {
+			low = v
+		}
+	}
+	if low == nil || !fidelity(r) {
+		return ""
+	}
+	return "Agreement with the baseline's outputs is lowest for " + plain(low.Name) + " (" + plain(low.Accuracy.Metric) + " " + score(low.Accuracy.Metric, low.Accuracy.Value) + ")."
 }
 
 // bestOf names the smallest, the fastest and the least hungry of vs, merged where it is one variant.
@@ -271,11 +295,14 @@ func trustLines(r *Result) []string {
 		s = "Latency: not compared in pairs"
 	}
 	if len(ns) > 0 {
-		s += "; accuracy: " + span(ns) + " examples, the same for all"
+		s += "; " + strings.ToLower(scoreName(r)) + ": " + span(ns) + " examples, the same for all"
 	} else {
 		s += "; accuracy: not scored"
 	}
 	out = append(out, s+". Brackets are 95 % intervals.")
+	if fidelity(r) && len(ns) > 0 {
+		out = append(out, "Fidelity is agreement with the baseline's outputs, not accuracy.")
+	}
 	if r.Host != nil && r.Host.Virtualized != nil && *r.Host.Virtualized {
 		out = append(out, "The host is a virtual machine; neighbours may disturb it.")
 	}
