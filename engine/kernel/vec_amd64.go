@@ -1173,3 +1173,75 @@ func dequantS8Vec(dst *float32, src *int8, n int, scale, zero float32) bool {
 	}
 	return true
 }
+
+//go:noescape
+func softmaxAVX512(dst, src *float32, n, rows, step int, scale float32)
+
+//go:noescape
+func softmaxAVX2(dst, src *float32, n, rows, step int, scale float32)
+
+func softmaxVec(dst, src *float32, n, rows, step int, scale float32) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		softmaxAVX512(dst, src, n, rows, step, scale)
+	case isa >= AVX2:
+		softmaxAVX2(dst, src, n, rows, step, scale)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
+func softmaxMaskAVX512(dst, src, mask *float32, n, rows, step int, scale float32)
+
+//go:noescape
+func softmaxMaskAVX2(dst, src, mask *float32, n, rows, step int, scale float32)
+
+func softmaxMaskVec(dst, src, mask *float32, n, rows, step int, scale float32) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		softmaxMaskAVX512(dst, src, mask, n, rows, step, scale)
+	case isa >= AVX2:
+		softmaxMaskAVX2(dst, src, mask, n, rows, step, scale)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
+func layerNormAVX512(dst, src, gamma, beta *float32, n, rows, step int, nf, eps float32)
+
+//go:noescape
+func layerNormAVX2(dst, src, gamma, beta *float32, n, rows, step int, nf, eps float32)
+
+func layerNormVec(dst, src, gamma, beta *float32, n, rows, step int, nf, eps float32) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		layerNormAVX512(dst, src, gamma, beta, n, rows, step, nf, eps)
+	case isa >= AVX2:
+		layerNormAVX2(dst, src, gamma, beta, n, rows, step, nf, eps)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
+func layerNormResidualAVX512(dst, src, gamma, beta, residual, sum *float32, n, rows, step int, nf, eps float32)
+
+//go:noescape
+func layerNormResidualAVX2(dst, src, gamma, beta, residual, sum *float32, n, rows, step int, nf, eps float32)
+
+func layerNormResidualVec(dst, src, gamma, beta, residual, sum *float32, n, rows, step int, nf, eps float32) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		layerNormResidualAVX512(dst, src, gamma, beta, residual, sum, n, rows, step, nf, eps)
+	case isa >= AVX2:
+		layerNormResidualAVX2(dst, src, gamma, beta, residual, sum, n, rows, step, nf, eps)
+	default:
+		return false
+	}
+	return true
+}

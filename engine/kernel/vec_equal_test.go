@@ -77,9 +77,10 @@ func rowCases() []vecCase {
 			a, b, c, mask := in(2*n), in(2*n), in(2*n), in(n)
 			SoftmaxRows(a, b, 2, n, 0.125, nil)
 			SoftmaxRows(c, c, 2, n, 0.125, mask)
-			d := in(2 * n)
+			d, e := in(2*n), in(2*n)
 			SoftmaxGradRows(d, b, a, 2, n, 0.5)
-			return [][]float32{a, c, d}
+			SoftmaxRows(e, e, 2, n, 0.5, in(2*n))
+			return [][]float32{a, c, d, e}
 		}},
 		{"LogSoftmax", func(in func(int) []float32, n int, r *rand.Rand) [][]float32 {
 			a, b, c := in(2*n), in(2*n), in(2*n)
@@ -93,9 +94,13 @@ func rowCases() []vecCase {
 			LayerNormRows(a, x, res, sum, gamma, in(n), 2, n, 1e-5, mean, inv)
 			b := in(2 * n)
 			LayerNormRows(b, x, nil, nil, gamma, nil, 2, n, 1e-5, nil, nil)
+			LayerNormRows(x, x, res, nil, gamma, in(n), 2, n, 1e-5, nil, nil)
+			e, f := in(2*n), in(2*n)
+			LayerNormRows(e, f, res, res, gamma, in(n), 2, n, 1e-5, nil, nil)
+			LayerNormRows(f, f, nil, nil, gamma, in(n), 2, n, 1e-5, nil, nil)
 			dx, dg, db := in(2*n), in(n), in(n)
 			LayerNormGradRows(dx, dg, db, res, sum, gamma, 2, n, mean, inv)
-			return [][]float32{a, b, dx, dg, db, sum, mean, inv}
+			return [][]float32{a, b, dx, dg, db, sum, mean, inv, x, e, f, res}
 		}},
 		{"RMSNorm", func(in func(int) []float32, n int, r *rand.Rand) [][]float32 {
 			a, x, gamma, inv := in(2*n), in(2*n), in(n), in(2)

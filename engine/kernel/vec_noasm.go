@@ -153,3 +153,15 @@ func bf16ToF32Vec(dst *float32, src *uint16, n int) bool { return false }
 func dequantU8Vec(dst *float32, src *uint8, n int, scale, zero float32) bool { return false }
 
 func dequantS8Vec(dst *float32, src *int8, n int, scale, zero float32) bool { return false }
+
+func softmaxVec(dst, src *float32, n, rows, step int, scale float32) bool { return false }
+
+func softmaxMaskVec(dst, src, mask *float32, n, rows, step int, scale float32) bool { return false }
+
+func layerNormVec(dst, src, gamma, beta *float32, n, rows, step int, nf, eps float32) bool {
+	return false
+}
+
+func layerNormResidualVec(dst, src, gamma, beta, residual, sum *float32, n, rows, step int, nf, eps float32) bool {
+	return false
+}

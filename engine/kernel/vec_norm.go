@@ -7,10 +7,16 @@ package kernel
 func LayerNormRows(dst, src, residual, sum, gamma, beta []float32, rows, n int, eps float32, mean, inv []float32) {
 	checkRows(rows, n, dst, src)
 	checkAffine(gamma, beta, n)
+	if residual != nil {
+		checkRows(rows, n, residual)
+	}
+	if sum != nil {
+		checkRows(rows, n, sum)
+	}
+	if rows*n == 0 || mean == nil && inv == nil && beta != nil && layerNormFast(dst, src, residual, sum, gamma, beta, rows, n, eps) {
+		return
+	}
 	for r := range rows {
-		if n == 0 {
-			return
-		}
 		d, x := dst[r*n:(r+1)*n], src[r*n:(r+1)*n]
 		var mu float32
 		if residual == nil {
@@ -35,6 +41,19 @@ func LayerNormRows(dst, src, residual, sum, gamma, beta []float32, rows, n int, 
 		}
 		normAffine(d, x, gamma, beta, mu, is)
 	}
+}
+
+// layerNormFast is LayerNormRows in one assembly call, where there is one.
+func layerNormFast(dst, src, residual, sum, gamma, beta []float32, rows, n int, eps float32) bool {
+	switch {
+	case residual != nil && sum != nil:
+		return layerNormResidualVec(&dst[0], &src[0], &gamma[0], &beta[0], &residual[0], &sum[0], n, rows, 0, float32(n), eps)
+	case residual != nil:
+		return layerNormResidualVec(&dst[0], &src[0], &gamma[0], &beta[0], &residual[0], &dst[0], n, rows, 0, float32(n), eps)
+	case sum != nil:
+		return false
+	}
+	return layerNormVec(&dst[0], &src[0], &gamma[0], &beta[0], n, rows, 0, float32(n), eps)
 }
 
 // RMSNormRows sets every row of dst to x/sqrt(mean(x^2)+eps)*gamma for src [rows,n]. inv, if not nil, gets

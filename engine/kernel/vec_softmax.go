@@ -11,6 +11,10 @@ const softmaxLanes = 16
 func SoftmaxRows(dst, src []float32, rows, n int, scale float32, mask []float32) {
 	checkRows(rows, n, dst, src)
 	stride := maskStride(mask, rows, n)
+	if rows*n == 0 || mask == nil && softmaxVec(&dst[0], &src[0], n, rows, 0, scale) ||
+		mask != nil && softmaxMaskVec(&dst[0], &src[0], &mask[0], n, rows, stride, scale) {
+		return
+	}
 	for r := range rows {
 		d, m := dst[r*n:(r+1)*n], scaleMask(dst, src, mask, r, n, stride, scale)
 		MulS(d, d, 1/expSum(d, d, m))

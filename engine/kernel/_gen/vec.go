@@ -21,6 +21,12 @@ func vecFiles() []file {
 		}
 		p.goCode(&stubs, &noasm)
 	}
+	for _, p := range rowTable() {
+		for _, isa := range vecISAs {
+			p.code(a, isa, pool)
+		}
+		p.goCode(&stubs, &noasm)
+	}
 	a.data("vecConst", pool.words)
 	mask := make([]uint32, 128)
 	for i := range 64 {
@@ -119,58 +125,19 @@ func (e *em) function(a *asm) {
 			a.op("VBROADCASTSS %s+%d(FP), %s", name, 8*len(p.ptrs)+8+4*i, e.r(e.held[x]))
 		}
 	}
-	for x := range e.nodes {
-		if r, ok := e.held[x]; ok && e.nodes[x].op == "const" {
-			a.op("VBROADCASTSS vecConst<>+%d(SB), %s", e.pool.at(e.nodes[x].bits), e.r(r))
-		}
-	}
-	for i, kind := range p.accs {
-		for c := range e.copies {
-			r := e.r(i*e.copies + c)
-			switch kind {
-			case "add":
-				a.op("VXORPS %s, %s, %s", r, r, r)
-			case "max":
-				a.op("VBROADCASTSS vecConst<>+%d(SB), %s", e.pool.at(0xff800000), r)
-			case "min":
-				a.op("VBROADCASTSS vecConst<>+%d(SB), %s", e.pool.at(0x7f800000), r)
-			}
-		}
-	}
-	block := e.copies * e.isa.w
-	a.op("XORL AX, AX")
-	a.op("MOVQ BX, R13")
-	a.op("ANDQ $%d, R13", -block)
-	a.op("JZ tail")
-	a.b.WriteString("\nloop:\n")
-	e.tail = false
-	for e.copy = 0; e.copy < e.copies; e.copy++ {
-		e.bodyOnce()
-	}
-	a.op("ADDQ $%d, AX", block)
-	a.op("CMPQ AX, R13")
-	a.op("JLT loop")
-	a.b.WriteString("\ntail:\n")
-	if !p.noTail {
-		e.tailCode(a, block)
-	}
-	a.b.WriteString("\ndone:\n")
-	e.free = make([]bool, 15)
-	e.first = len(p.accs) * e.copies
-	for i := range e.free {
-		e.free[i] = true
-	}
+	e.phase(a, "")
 	for i := range p.accs {
-		e.foldAcc(i, p.resultOffset()+4*i)
+		e.foldAcc(i)
+		a.op("VMOVSS X%d, r%d+%d(FP)", i*e.copies, i, p.resultOffset()+4*i)
 	}
 	a.op("VZEROUPPER")
 	a.op("RET")
 }
 
 // tailCode emits the masked body for the elements that do not fill a block.
-func (e *em) tailCode(a *asm, block int) {
+func (e *em) tailCode(a *asm, block int, done string) {
 	a.op("SUBQ AX, BX")
-	a.op("JZ done")
+	a.op("JZ %s", done)
 	e.tail = true
 	if e.isa.name == 'Z' {
 		a.op("MOVQ $-1, R13")
@@ -197,6 +164,52 @@ func (e *em) tailCode(a *asm, block int) {
 			n *= 4
 		}
 		a.op("CMPQ BX, $%d", n)
-		a.op("JLE done")
+		a.op("JLE %s", done)
+	}
+}
+
+// phase emits the constants, the loop and the masked tail over BX elements, with labels that end in at.
+func (e *em) phase(a *asm, at string) {
+	p := e.p
+	for x := range e.nodes {
+		if r, ok := e.held[x]; ok && e.nodes[x].op == "const" {
+			a.op("VBROADCASTSS vecConst<>+%d(SB), %s", e.pool.at(e.nodes[x].bits), e.r(r))
+		}
+	}
+	for i, kind := range p.accs {
+		for c := range e.copies {
+			r := e.r(i*e.copies + c)
+			switch kind {
+			case "add":
+				a.op("VXORPS %s, %s, %s", r, r, r)
+			case "max":
+				a.op("VBROADCASTSS vecConst<>+%d(SB), %s", e.pool.at(0xff800000), r)
+			case "min":
+				a.op("VBROADCASTSS vecConst<>+%d(SB), %s", e.pool.at(0x7f800000), r)
+			}
+		}
+	}
+	block := e.copies * e.isa.w
+	a.op("XORL AX, AX")
+	a.op("MOVQ BX, R13")
+	a.op("ANDQ $%d, R13", -block)
+	a.op("JZ tail%s", at)
+	a.label("loop" + at)
+	e.tail = false
+	for e.copy = 0; e.copy < e.copies; e.copy++ {
+		e.bodyOnce()
+	}
+	a.op("ADDQ $%d, AX", block)
+	a.op("CMPQ AX, R13")
+	a.op("JLT loop%s", at)
+	a.label("tail" + at)
+	if !p.noTail {
+		e.tailCode(a, block, "done"+at)
+	}
+	a.label("done" + at)
+	e.free = make([]bool, 15)
+	e.first = len(p.accs) * e.copies
+	for i := range e.free {
+		e.free[i] = true
 	}
 }

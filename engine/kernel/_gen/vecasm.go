@@ -210,7 +210,7 @@ func newEm(p *program, isa isaVec, pool *constPool) *em {
 		e.copies = p.lanes / isa.w
 	}
 	e.first = len(p.accs) * e.copies
-	for i := range p.params {
+	for i := range p.params { // a row program has its own place for them
 		if x, ok := b.ps[i]; ok {
 			e.held[x] = e.first
 			e.first++

@@ -279,8 +279,8 @@ func (e *em) fma(i int, n node) {
 	e.reg[i] = d
 }
 
-// foldAcc folds accumulator i in halves and stores it to the result at offset off.
-func (e *em) foldAcc(i, off int) {
+// foldAcc folds accumulator i in halves into the lowest lane of its first register.
+func (e *em) foldAcc(i int) {
 	kind := e.p.accs[i]
 	lanesOp := func(a, b string, pre byte, r int) {
 		if kind == "add" {
@@ -312,5 +312,4 @@ func (e *em) foldAcc(i, off int) {
 	e.out("VPSHUFD $1, %s, %s", a, b)
 	lanesOp(a, b, 'X', base)
 	e.release(t)
-	e.out("VMOVSS %s, r%d+%d(FP)", a, i, off)
 }
