@@ -26,6 +26,9 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		readAll(t, g)
+		if g.Model.IRVersion == 0 {
+			g.Model.IRVersion = 3 // Write would choose one
+		}
 		var out bytes.Buffer
 		if err := onnx.Write(&out, g, onnx.WriteOptions{}); err != nil {
 			t.Fatalf("written: %v", err)
