@@ -19,6 +19,7 @@ type tile struct {
 	acc            bool // has an argument that starts the chain at C
 	doc            string
 	unroll         int
+	prefetch       bool // of what lies 1 KiB on in B, the next rows if it is packed: pays from 9 rows on
 	embedBroadcast bool // the multiply takes its broadcast from memory
 }
 
@@ -218,6 +219,10 @@ func (t tile) step(a *asm, mr, u int) {
 		}
 		t.loadVec(a, off+base, v, b[v])
 	}
+	if t.prefetch && mr > 8 {
+		a.op("PREFETCHT0 1024%s", base)
+		a.op("PREFETCHT0 1088%s", base)
+	}
 	for i := range mr {
 		if t.embedBroadcast {
 			a.op("%s.BCST %s, %s, %s", t.fma, rowAddr(i, 4*u), b[0], t.sum(i, 0))
@@ -268,6 +273,7 @@ func f32Tiles() []struct {
 	f := tile{aType: "float32", bType: "float32", cType: "float32", load: "VMOVUPS", store: "VMOVUPS", bc: "VBROADCASTSS", fma: "VFMADD231PS", acc: true, doc: f32Doc}
 	z2, z1, y2, ym := f, f, f, f
 	z2.name, z2.isa, z2.nv, z2.masked, z2.unroll = "gemm512x32m", "Z", 2, true, 4
+	z2.prefetch = true
 	z1.name, z1.isa, z1.nv, z1.masked, z1.unroll, z1.embedBroadcast = "gemm512x16m", "Z", 1, true, 4, true
 	y2.name, y2.isa, y2.nv, y2.unroll = "gemm256x16m", "Y", 2, 4
 	ym.name, ym.isa, ym.nv, ym.masked, ym.unroll = "gemm256x16masked", "Y", 2, true, 2
