@@ -7,11 +7,11 @@ import (
 
 // tile describes a family of micro-kernels: MR rows of A times nv vectors of columns.
 type tile struct {
-	name           string // function name without the row count
-	isa            string // "Z" (AVX-512) or "Y" (AVX2)
-	nv             int    // vectors per row
-	masked         bool
-	elem           string // Go element types
+	name   string // function name without the row count
+	isa    string // "Z" (AVX-512) or "Y" (AVX2)
+	nv     int    // vectors per row
+	masked bool
+
 	aType, bType   string
 	cType          string
 	load, bc, fma  string
