@@ -8,13 +8,16 @@ import (
 	"path/filepath"
 )
 
-// WriteDir writes r into dir, which must exist: one file for each named format (all formats for
-// none) and, when md or html is among them, plots/*.png and plots/*.svg. Each file is written under a
+// WriteDir writes r into dir, which must exist: one file for each named format (for none, those that
+// a run leaves: json, csv, md, html) and, when md or html is among them, plots/*.png and plots/*.svg. Each file is written under a
 // temporary name and renamed. It gives the paths written, in order, and the plots that were not
 // drawn, each with the reason.
 func WriteDir(dir string, r *Result, formats ...string) (paths, missing []string, err error) {
 	var todo []Format
-	plots := len(formats) == 0
+	if len(formats) == 0 {
+		formats = []string{"json", "csv", "md", "html"}
+	}
+	plots := false
 	for _, name := range formats {
 		f, err := FormatByName(name)
 		if err != nil {
@@ -22,9 +25,6 @@ func WriteDir(dir string, r *Result, formats ...string) (paths, missing []string
 		}
 		todo = append(todo, f)
 		plots = plots || name == "md" || name == "html"
-	}
-	if len(formats) == 0 {
-		todo = Formats()
 	}
 	write := func(path string, f func(w io.Writer) error) error {
 		var b bytes.Buffer

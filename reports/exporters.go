@@ -23,6 +23,8 @@ func Formats() []Format {
 		{"csv", "result.csv", CSV},
 		{"md", "report.md", Markdown},
 		{"html", "report.html", HTML},
+		{"junit", "gates.junit.xml", JUnit},
+		{"modelcard", "modelcard.md", ModelCard},
 	}
 }
 

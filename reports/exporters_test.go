@@ -3,6 +3,7 @@ package reports
 import (
 	"bytes"
 	"encoding/csv"
+	"encoding/xml"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -149,6 +150,71 @@ func TestCSV(t *testing.T) {
 	}
 	if !found {
 		t.Error("no line for the latency ratio of the first variant")
+	}
+}
+
+func TestJUnit(t *testing.T) {
+	r := nastyResult()
+	var b bytes.Buffer
+	if err := JUnit(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Suites []struct {
+			Tests    int `xml:"tests,attr"`
+			Failures int `xml:"failures,attr"`
+			Skipped  int `xml:"skipped,attr"`
+			Cases    []struct {
+				Name    string    `xml:"name,attr"`
+				Failure *struct{} `xml:"failure"`
+				Skipped *struct{} `xml:"skipped"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	if err := xml.Unmarshal(b.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	tests := 0
+	for _, s := range doc.Suites {
+		fails, skips := 0, 0
+		for _, c := range s.Cases {
+			if c.Failure != nil {
+				fails++
+			}
+			if c.Skipped != nil {
+				skips++
+			}
+		}
+		if len(s.Cases) != s.Tests || fails != s.Failures || skips != s.Skipped {
+			t.Errorf("counts of %+v do not match", s)
+		}
+		tests += s.Tests
+	}
+	if tests != len(r.Gates) {
+		t.Errorf("%d cases, want %d", tests, len(r.Gates))
+	}
+}
+
+func TestModelCard(t *testing.T) {
+	var b bytes.Buffer
+	r := demoResult()
+	if err := ModelCard(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	// 3 + 3 + 8 + 1900 + 1900 + 4200 + 4210 J at 344 g/kWh and PUE 1.15: 12224 / 3.6e6 * 344 * 1.15 g.
+	for _, want := range []string{"---\n", "emissions: 1.343", "type: \"accuracy\"", "value: 0.9698", "95 % CI", "kind: estimated from CPU time"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("card lacks %q:\n%s", want, b.String()[:1500])
+		}
+	}
+	if strings.Contains(b.String(), "verified") {
+		t.Error("the card says verified, which only the hub may")
+	}
+	if look := os.Getenv("REPORTS_LOOK"); look != "" {
+		_ = os.WriteFile(filepath.Join(look, "card.md"), b.Bytes(), 0o666)
+		b.Reset()
+		_ = ModelCard(&b, nastyResult())
+		_ = os.WriteFile(filepath.Join(look, "nasty-card.md"), b.Bytes(), 0o666)
 	}
 }
 

@@ -364,6 +364,8 @@ func verdictCell(r *Result, v *Variant, figures []viewCell, baseline bool) viewC
 	switch {
 	case known == 0:
 		return viewCell{Main: absent, Sub: "no gates set"}
+	case better > 0 && worse == 0 && (fidelity(r) || figures[1].Tone == ""):
+		return viewCell{Main: "gain", Sub: "accuracy not known", Tone: "same"}
 	case better > 0 && worse == 0:
 		return viewCell{Main: "gain", Sub: "no gates set", Tone: "better"}
 	case better > 0:

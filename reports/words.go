@@ -170,10 +170,10 @@ func headlines(r *Result) (gained, lost, trust []string) {
 			hungrier = append(hungrier, v)
 		}
 	}
-	if b := bestOf(safe, base); b != "" {
+	if b := bestOf(r, safe); b != "" {
 		gained = append(gained, "With no loss of accuracy shown: "+b+".")
 	}
-	if b := bestOf(others, base); b != "" {
+	if b := bestOf(r, others); b != "" {
 		s := "With a loss of accuracy: "
 		if len(worse) < len(others) {
 			s = "Where a change of accuracy is not known: "
@@ -224,7 +224,8 @@ func leastFaithful(r *Result) string {
 }
 
 // bestOf names the smallest, the fastest and the least hungry of vs, merged where it is one variant.
-func bestOf(vs []*Variant, base *Variant) string {
+func bestOf(r *Result, vs []*Variant) string {
+	base := &r.Variants[0]
 	type claim struct{ name, what string }
 	var claims []claim
 	best := func(get func(v, base *Variant) (figure, bool), word func(f figure, v *Variant) string) {
@@ -239,7 +240,11 @@ func bestOf(vs []*Variant, base *Variant) string {
 			return
 		}
 		if _, tone := change(f, "", ""); tone == "better" {
-			claims = append(claims, claim{plain(top.Name), word(f, top)})
+			name := plain(top.Name)
+			if a := top.Accuracy; a != nil && fidelity(r) {
+				name += " (" + plain(a.Metric) + " " + score(a.Metric, a.Value) + ")"
+			}
+			claims = append(claims, claim{name, word(f, top)})
 		}
 	}
 	best(sizeRatio, func(f figure, v *Variant) string { return "size " + times(f.value) })
