@@ -1067,6 +1067,114 @@ func adamWVec(w *float32, grad *float32, m *float32, v *float32, n int, b1, a1, 
 }
 
 //go:noescape
+func taps3AVX512(dst *float32, s0 *float32, s1 *float32, s2 *float32, n int, w0, w1, w2 float32)
+
+//go:noescape
+func taps3AVX2(dst *float32, s0 *float32, s1 *float32, s2 *float32, n int, w0, w1, w2 float32)
+
+func taps3Vec(dst *float32, s0 *float32, s1 *float32, s2 *float32, n int, w0, w1, w2 float32) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		taps3AVX512(dst, s0, s1, s2, n, w0, w1, w2)
+	case isa >= AVX2:
+		taps3AVX2(dst, s0, s1, s2, n, w0, w1, w2)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
+func tapsBias3AVX512(dst *float32, s0 *float32, s1 *float32, s2 *float32, n int, w0, w1, w2, bias float32)
+
+//go:noescape
+func tapsBias3AVX2(dst *float32, s0 *float32, s1 *float32, s2 *float32, n int, w0, w1, w2, bias float32)
+
+func tapsBias3Vec(dst *float32, s0 *float32, s1 *float32, s2 *float32, n int, w0, w1, w2, bias float32) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		tapsBias3AVX512(dst, s0, s1, s2, n, w0, w1, w2, bias)
+	case isa >= AVX2:
+		tapsBias3AVX2(dst, s0, s1, s2, n, w0, w1, w2, bias)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
+func taps5AVX512(dst *float32, s0 *float32, s1 *float32, s2 *float32, s3 *float32, s4 *float32, n int, w0, w1, w2, w3, w4 float32)
+
+//go:noescape
+func taps5AVX2(dst *float32, s0 *float32, s1 *float32, s2 *float32, s3 *float32, s4 *float32, n int, w0, w1, w2, w3, w4 float32)
+
+func taps5Vec(dst *float32, s0 *float32, s1 *float32, s2 *float32, s3 *float32, s4 *float32, n int, w0, w1, w2, w3, w4 float32) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		taps5AVX512(dst, s0, s1, s2, s3, s4, n, w0, w1, w2, w3, w4)
+	case isa >= AVX2:
+		taps5AVX2(dst, s0, s1, s2, s3, s4, n, w0, w1, w2, w3, w4)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
+func tapsBias5AVX512(dst *float32, s0 *float32, s1 *float32, s2 *float32, s3 *float32, s4 *float32, n int, w0, w1, w2, w3, w4, bias float32)
+
+//go:noescape
+func tapsBias5AVX2(dst *float32, s0 *float32, s1 *float32, s2 *float32, s3 *float32, s4 *float32, n int, w0, w1, w2, w3, w4, bias float32)
+
+func tapsBias5Vec(dst *float32, s0 *float32, s1 *float32, s2 *float32, s3 *float32, s4 *float32, n int, w0, w1, w2, w3, w4, bias float32) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		tapsBias5AVX512(dst, s0, s1, s2, s3, s4, n, w0, w1, w2, w3, w4, bias)
+	case isa >= AVX2:
+		tapsBias5AVX2(dst, s0, s1, s2, s3, s4, n, w0, w1, w2, w3, w4, bias)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
+func dw3Stride1AVX512(dst *float32, r0 *float32, r1 *float32, r2 *float32, n int, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias float32)
+
+//go:noescape
+func dw3Stride1AVX2(dst *float32, r0 *float32, r1 *float32, r2 *float32, n int, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias float32)
+
+func dw3Stride1Vec(dst *float32, r0 *float32, r1 *float32, r2 *float32, n int, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias float32) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		dw3Stride1AVX512(dst, r0, r1, r2, n, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias)
+	case isa >= AVX2:
+		dw3Stride1AVX2(dst, r0, r1, r2, n, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
+func dw3Stride2AVX512(dst *float32, e0 *float32, o0 *float32, e1 *float32, o1 *float32, e2 *float32, o2 *float32, n int, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias float32)
+
+//go:noescape
+func dw3Stride2AVX2(dst *float32, e0 *float32, o0 *float32, e1 *float32, o1 *float32, e2 *float32, o2 *float32, n int, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias float32)
+
+func dw3Stride2Vec(dst *float32, e0 *float32, o0 *float32, e1 *float32, o1 *float32, e2 *float32, o2 *float32, n int, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias float32) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		dw3Stride2AVX512(dst, e0, o0, e1, o1, e2, o2, n, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias)
+	case isa >= AVX2:
+		dw3Stride2AVX2(dst, e0, o0, e1, o1, e2, o2, n, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
 func f32ToF16AVX512(dst *uint16, src *float32, n int)
 
 //go:noescape

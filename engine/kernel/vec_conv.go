@@ -80,6 +80,13 @@ func stridedRow(dst, src []float32, stride int) {
 		copy(dst, src)
 		return
 	}
+	if stride == 2 && len(dst) > 0 {
+		src = src[:2*len(dst)-1]
+		for i := range dst {
+			dst[i] = src[2*i]
+		}
+		return
+	}
 	for i, k := 0, 0; i < len(dst); i, k = i+1, k+stride {
 		dst[i] = src[k]
 	}
@@ -122,8 +129,9 @@ func Col2Im(dst, cols []float32, c int, g *Window) {
 }
 
 // DepthwiseConv convolves every channel of src [c,H,W] with its own kernel w [c,KH,KW] into dst [c,OH,OW]; bias is
-// nil or [c]. An output is the chain of fused multiply-adds over (kh,kw) in increasing order, padding left out,
-// that starts at the bias (or 0). dst must not overlap src.
+// nil or [c]. An output is the chain of fused multiply-adds over (kh,kw) in increasing order, padding being 0, that
+// starts at the bias (or 0). dst must not overlap src. It takes memory for one padded input plane, (OH-1)*SH+(KH-1)*DH+1
+// rows of (OW-1)*SW+(KW-1)*DW+1, as the pools do: the caller bounds the geometry.
 func DepthwiseConv(dst, src, w, bias []float32, c int, g *Window) {
 	if !g.Valid() || c < 0 {
 		panic(badConv)
@@ -132,61 +140,104 @@ func DepthwiseConv(dst, src, w, bias []float32, c int, g *Window) {
 	if len(src) < c*plane || len(dst) < c*out || len(w) < c*kk || (bias != nil && len(bias) < c) {
 		panic(badShapeLen)
 	}
-	var split []float32 // input row sorted by column modulo stride, so that every kernel column reads a run
-	runs := 0
-	if g.SW > 1 {
-		runs = (g.W + g.SW - 1) / g.SW
-		split = make([]float32, g.H*g.SW*runs)
+	if out == 0 {
+		return
 	}
+	s := newSplitPlane(g)
 	for ch := range c {
-		x := src[ch*plane : (ch+1)*plane]
-		if split != nil {
-			splitColumns(split, x, g, runs)
-		}
+		s.fill(src[ch*plane:(ch+1)*plane], 0)
 		var b float32
 		if bias != nil {
 			b = bias[ch]
 		}
-		depthwisePlane(dst[ch*out:(ch+1)*out], x, split, w[ch*kk:(ch+1)*kk], b, g, runs)
-	}
-}
-
-// splitColumns sets split[h, r, i] = x[h, i*SW+r].
-func splitColumns(split, x []float32, g *Window, runs int) {
-	for h := range g.H {
-		row := x[h*g.W : (h+1)*g.W]
-		for r := range min(g.SW, g.W) {
-			d := split[(h*g.SW+r)*runs:][:(g.W-r+g.SW-1)/g.SW]
-			stridedRow(d, row[r:], g.SW)
-		}
-	}
-}
-
-func depthwisePlane(dst, x, split, w []float32, bias float32, g *Window, runs int) {
-	for oh := range g.OH {
-		d := dst[oh*g.OW : (oh+1)*g.OW]
-		for i := range d {
-			d[i] = bias
-		}
-		for kh := range g.KH {
-			ih := oh*g.SH + kh*g.DH - g.Top
-			if ih < 0 || ih >= g.H {
+		for oh := range g.OH {
+			d := dst[ch*out+oh*g.OW:][:g.OW]
+			if g.KH == 3 && g.KW == 3 && g.DH == 1 && g.DW == 1 && depthwise3(d, s, w[ch*9:ch*9+9], b, oh*g.SH) {
 				continue
 			}
-			for kw := range g.KW {
-				off := kw*g.DW - g.Left
-				lo, hi := span(g.W, g.OW, g.SW, off)
-				if lo == hi {
-					continue
-				}
-				var s []float32
-				if split == nil {
-					s = x[ih*g.W+lo+off:][:hi-lo]
-				} else {
-					col := lo*g.SW + off
-					s = split[(ih*g.SW+col%g.SW)*runs+col/g.SW:][:hi-lo]
-				}
-				Axpy(w[kh*g.KW+kw], s, d[lo:hi])
+			for kh := range g.KH {
+				tapRow(d, s, w[ch*kk+kh*g.KW:][:g.KW], b, kh == 0, oh*g.SH+kh*g.DH)
+			}
+		}
+	}
+}
+
+// depthwise3 is one output row of a dense 3x3 kernel in assembly, where there is one for the stride.
+func depthwise3(d []float32, s *splitPlane, w []float32, b float32, h int) bool {
+	n := len(d)
+	switch s.g.SW {
+	case 1:
+		return dw3Stride1Vec(&d[0], &s.run(h, 0)[0], &s.run(h+1, 0)[0], &s.run(h+2, 0)[0], n,
+			w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], b)
+	case 2:
+		return dw3Stride2Vec(&d[0], &s.run(h, 0)[0], &s.run(h, 1)[0], &s.run(h+1, 0)[0], &s.run(h+1, 1)[0],
+			&s.run(h+2, 0)[0], &s.run(h+2, 1)[0], n, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], b)
+	}
+	return false
+}
+
+// tapRow adds one kernel row to an output row: d[i] = Fma32(w[k], x[i*SW+k*DW], d[i]) for k in order, x being padded
+// row h; with first, d starts at b.
+func tapRow(d []float32, s *splitPlane, w []float32, b float32, first bool, h int) {
+	n, dw := len(d), s.g.DW
+	p := func(k int) *float32 { return &s.run(h, k*dw)[0] }
+	switch {
+	case len(w) == 3 && first && tapsBias3Vec(&d[0], p(0), p(1), p(2), n, w[0], w[1], w[2], b),
+		len(w) == 3 && !first && taps3Vec(&d[0], p(0), p(1), p(2), n, w[0], w[1], w[2]),
+		len(w) == 5 && first && tapsBias5Vec(&d[0], p(0), p(1), p(2), p(3), p(4), n, w[0], w[1], w[2], w[3], w[4], b),
+		len(w) == 5 && !first && taps5Vec(&d[0], p(0), p(1), p(2), p(3), p(4), n, w[0], w[1], w[2], w[3], w[4]):
+		return
+	}
+	if first {
+		for i := range d {
+			d[i] = b
+		}
+	}
+	for k, wk := range w {
+		Axpy(wk, s.run(h, k*dw)[:n], d)
+	}
+}
+
+// splitPlane holds one padded input plane with the columns of each row sorted by their number modulo the stride, so
+// that what one kernel element reads for a whole output row is one run.
+type splitPlane struct {
+	g    *Window
+	rows int // padded rows that kernels touch
+	runs int // columns of each remainder
+	x    []float32
+}
+
+func newSplitPlane(g *Window) *splitPlane {
+	cols := (g.OW-1)*g.SW + (g.KW-1)*g.DW + 1
+	s := &splitPlane{g: g, rows: (g.OH-1)*g.SH + (g.KH-1)*g.DH + 1, runs: (cols + g.SW - 1) / g.SW}
+	s.x = make([]float32, s.rows*s.runs*g.SW)
+	return s
+}
+
+// run returns row h of the padded plane from column c on, every SW-th element.
+func (s *splitPlane) run(h, c int) []float32 {
+	return s.x[(h*s.g.SW+c%s.g.SW)*s.runs+c/s.g.SW:]
+}
+
+// fill writes plane x [H,W], surrounded by pad.
+func (s *splitPlane) fill(x []float32, pad float32) {
+	g := s.g
+	for h := range s.rows {
+		ih := h - g.Top
+		for c := range g.SW {
+			d := s.x[(h*g.SW+c)*s.runs:][:s.runs]
+			lo, hi := span(g.W, s.runs, g.SW, c-g.Left)
+			if ih < 0 || ih >= g.H {
+				lo, hi = 0, 0
+			}
+			for i := range lo {
+				d[i] = pad
+			}
+			if lo < hi {
+				stridedRow(d[lo:hi], x[ih*g.W+lo*g.SW+c-g.Left:], g.SW)
+			}
+			for i := hi; i < len(d); i++ {
+				d[i] = pad
 			}
 		}
 	}

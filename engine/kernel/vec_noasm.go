@@ -142,6 +142,30 @@ func adamWVec(w *float32, grad *float32, m *float32, v *float32, n int, b1, a1, 
 	return false
 }
 
+func taps3Vec(dst *float32, s0 *float32, s1 *float32, s2 *float32, n int, w0, w1, w2 float32) bool {
+	return false
+}
+
+func tapsBias3Vec(dst *float32, s0 *float32, s1 *float32, s2 *float32, n int, w0, w1, w2, bias float32) bool {
+	return false
+}
+
+func taps5Vec(dst *float32, s0 *float32, s1 *float32, s2 *float32, s3 *float32, s4 *float32, n int, w0, w1, w2, w3, w4 float32) bool {
+	return false
+}
+
+func tapsBias5Vec(dst *float32, s0 *float32, s1 *float32, s2 *float32, s3 *float32, s4 *float32, n int, w0, w1, w2, w3, w4, bias float32) bool {
+	return false
+}
+
+func dw3Stride1Vec(dst *float32, r0 *float32, r1 *float32, r2 *float32, n int, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias float32) bool {
+	return false
+}
+
+func dw3Stride2Vec(dst *float32, e0 *float32, o0 *float32, e1 *float32, o1 *float32, e2 *float32, o2 *float32, n int, w0, w1, w2, w3, w4, w5, w6, w7, w8, bias float32) bool {
+	return false
+}
+
 func f32ToF16Vec(dst *uint16, src *float32, n int) bool { return false }
 
 func f16ToF32Vec(dst *float32, src *uint16, n int) bool { return false }

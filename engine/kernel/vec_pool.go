@@ -2,18 +2,17 @@ package kernel
 
 import "math"
 
-// MaxPool sets dst [c,OH,OW] to the largest element under the window in src [c,H,W]; padding is left out, NaN wins, and
-// a window of padding alone gives -Inf.
+// MaxPool sets dst [c,OH,OW] to the largest element under the window in src [c,H,W]; padding counts as -Inf, and NaN
+// wins.
 func MaxPool(dst, src []float32, c int, g *Window) {
-	poolPlanes(dst, src, c, g, float32(math.Inf(-1)), func(d, s []float32) { Max(d, d, s) },
-		func(d, v float32) float32 { return maxNaN(d, v) })
+	poolPlanes(dst, src, c, g, float32(math.Inf(-1)), Max, maxNaN)
 }
 
 // AveragePool sets dst [c,OH,OW] to the mean under the window in src [c,H,W], added in increasing (kh,kw). The divisor
 // is the number of elements inside the input, or, with includePad, inside the input and its stated padding (ONNX
 // count_include_pad). A window with no element gives 0.
 func AveragePool(dst, src []float32, c int, g *Window, includePad bool) {
-	poolPlanes(dst, src, c, g, 0, func(d, s []float32) { Add(d, d, s) }, addf)
+	poolPlanes(dst, src, c, g, 0, Add, addf)
 	count := make([]float32, g.OH*g.OW)
 	for oh := range g.OH {
 		for ow := range g.OW {
@@ -39,8 +38,9 @@ func AveragePool(dst, src []float32, c int, g *Window, includePad bool) {
 	}
 }
 
-// poolPlanes folds every window with row (whole runs, stride 1) or one (single elements).
-func poolPlanes(dst, src []float32, c int, g *Window, start float32, row func(d, s []float32), one func(d, v float32) float32) {
+// poolPlanes folds every window in increasing (kh,kw), padding being pad: with rows on whole output rows, or with one,
+// which must be the same function, where these are short.
+func poolPlanes(dst, src []float32, c int, g *Window, pad float32, rows func(dst, a, b []float32), one func(a, b float32) float32) {
 	if !g.Valid() || c < 0 {
 		panic(badConv)
 	}
@@ -48,29 +48,23 @@ func poolPlanes(dst, src []float32, c int, g *Window, start float32, row func(d,
 	if len(src) < c*plane || len(dst) < c*out {
 		panic(badShapeLen)
 	}
-	for i := range dst[:c*out] {
-		dst[i] = start
+	if out == 0 {
+		return
 	}
-	for co := range c * g.OH {
-		ch, oh := co/g.OH, co%g.OH
-		d := dst[co*g.OW : (co+1)*g.OW]
-		for kh := range g.KH {
-			ih := oh*g.SH + kh*g.DH - g.Top
-			if ih < 0 || ih >= g.H {
-				continue
-			}
-			x := src[ch*plane+ih*g.W:][:g.W]
-			for kw := range g.KW {
-				off := kw*g.DW - g.Left
-				lo, hi := span(g.W, g.OW, g.SW, off)
-				if g.SW == 1 {
-					if lo < hi {
-						row(d[lo:hi], x[lo+off:hi+off])
-					}
+	s := newSplitPlane(g)
+	for ch := range c {
+		s.fill(src[ch*plane:(ch+1)*plane], pad)
+		for oh := range g.OH {
+			d := dst[ch*out+oh*g.OW:][:g.OW]
+			copy(d, s.run(oh*g.SH, 0))
+			for k := 1; k < g.KH*g.KW; k++ {
+				x := s.run(oh*g.SH+k/g.KW*g.DH, k%g.KW*g.DW)[:g.OW]
+				if g.OW >= 8 {
+					rows(d, d, x)
 					continue
 				}
-				for o := lo; o < hi; o++ {
-					d[o] = one(d[o], x[o*g.SW+off])
+				for i, v := range x {
+					d[i] = one(d[i], v)
 				}
 			}
 		}

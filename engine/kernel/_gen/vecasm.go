@@ -38,6 +38,7 @@ type node struct {
 	a    []int
 	imm  int
 	bits uint32
+	disp int  // elements, of a load
 	mask bool // lives in a mask register on AVX-512
 	last int  // index of the last node that uses it
 	uses int
@@ -87,7 +88,14 @@ func (b *vb) param(i int) v {
 	return x
 }
 
-func (b *vb) load(ptr int) v                { return b.add("load", ptr) }
+func (b *vb) load(ptr int) v { return b.add("load", ptr) }
+
+// loadAt loads from disp elements further on.
+func (b *vb) loadAt(ptr, disp int) v {
+	x := b.add("load", ptr)
+	b.nodes[x].disp = disp
+	return x
+}
 func (b *vb) loadAs(kind string, ptr int) v { return b.add("load"+kind, ptr) }
 func (b *vb) store(ptr int, x v)            { b.add("store", ptr, x) }
 func (b *vb) storeAs(k string, ptr int, x v) {
@@ -277,8 +285,8 @@ func (e *em) allocK() int {
 }
 
 // mem is the memory operand of a stream, size bytes per element.
-func (e *em) mem(ptr, size int) string {
-	return fmt.Sprintf("%d(%s)(AX*%d)", e.copy*e.isa.w*size, gprs[ptr], size)
+func (e *em) mem(ptr, size, disp int) string {
+	return fmt.Sprintf("%d(%s)(AX*%d)", (e.copy*e.isa.w+disp)*size, gprs[ptr], size)
 }
 
 // get returns the register of a value; a constant that has none is loaded, and tmp tells to release it.

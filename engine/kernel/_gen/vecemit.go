@@ -63,22 +63,22 @@ func (e *em) load(n node, dst string) {
 	case "load":
 		switch {
 		case !e.tail:
-			e.out("VMOVUPS %s, %s", e.mem(n.imm, 4), dst)
+			e.out("VMOVUPS %s, %s", e.mem(n.imm, 4, n.disp), dst)
 		case e.isa.name == 'Z':
-			e.out("VMOVUPS.Z %s, K1, %s", e.mem(n.imm, 4), dst)
+			e.out("VMOVUPS.Z %s, K1, %s", e.mem(n.imm, 4, n.disp), dst)
 		default:
-			e.out("VMASKMOVPS %s, Y15, %s", e.mem(n.imm, 4), dst)
+			e.out("VMASKMOVPS %s, Y15, %s", e.mem(n.imm, 4, n.disp), dst)
 		}
 	case "loadF16":
-		e.out("VCVTPH2PS %s, %s", e.mem(n.imm, 2), dst)
+		e.out("VCVTPH2PS %s, %s", e.mem(n.imm, 2, n.disp), dst)
 	case "loadBF16":
-		e.out("VPMOVZXWD %s, %s", e.mem(n.imm, 2), dst)
+		e.out("VPMOVZXWD %s, %s", e.mem(n.imm, 2, n.disp), dst)
 		e.out("VPSLLD $16, %s, %s", dst, dst)
 	case "loadU8":
-		e.out("VPMOVZXBD %s, %s", e.mem(n.imm, 1), dst)
+		e.out("VPMOVZXBD %s, %s", e.mem(n.imm, 1, n.disp), dst)
 		e.out("VCVTDQ2PS %s, %s", dst, dst)
 	case "loadS8":
-		e.out("VPMOVSXBD %s, %s", e.mem(n.imm, 1), dst)
+		e.out("VPMOVSXBD %s, %s", e.mem(n.imm, 1, n.disp), dst)
 		e.out("VCVTDQ2PS %s, %s", dst, dst)
 	}
 }
@@ -89,23 +89,23 @@ func (e *em) store(i int, n node) {
 	case "store":
 		switch {
 		case !e.tail:
-			e.out("VMOVUPS %s, %s", e.r(r), e.mem(n.imm, 4))
+			e.out("VMOVUPS %s, %s", e.r(r), e.mem(n.imm, 4, n.disp))
 		case e.isa.name == 'Z':
-			e.out("VMOVUPS %s, K1, %s", e.r(r), e.mem(n.imm, 4))
+			e.out("VMOVUPS %s, K1, %s", e.r(r), e.mem(n.imm, 4, n.disp))
 		default:
-			e.out("VMASKMOVPS %s, Y15, %s", e.r(r), e.mem(n.imm, 4))
+			e.out("VMASKMOVPS %s, Y15, %s", e.r(r), e.mem(n.imm, 4, n.disp))
 		}
 	case "storeF16":
-		e.out("VCVTPS2PH $0, %s, %s", e.r(r), e.mem(n.imm, 2))
+		e.out("VCVTPS2PH $0, %s, %s", e.r(r), e.mem(n.imm, 2, n.disp))
 	case "storeU16": // the low halves of 32-bit lanes, which are below 65536
 		if e.isa.name == 'Z' {
-			e.out("VPMOVDW %s, %s", e.r(r), e.mem(n.imm, 2))
+			e.out("VPMOVDW %s, %s", e.r(r), e.mem(n.imm, 2, n.disp))
 			break
 		}
 		t := e.alloc()
 		e.out("VEXTRACTI128 $1, Y%d, X%d", r, t)
 		e.out("VPACKUSDW X%d, X%d, X%d", t, r, t)
-		e.out("VMOVDQU X%d, %s", t, e.mem(n.imm, 2))
+		e.out("VMOVDQU X%d, %s", t, e.mem(n.imm, 2, n.disp))
 		e.release(t)
 	}
 	e.drop(i, n.a...)

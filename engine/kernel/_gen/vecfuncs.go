@@ -39,13 +39,21 @@ func (b *vb) expReduce(x v) (k, q v) {
 	return k, b.Fma(b.Mul(p, r), r, r)
 }
 
-func (b *vb) exp(x v) v {
-	k, q := b.expReduce(b.clamp(x, -104, 89))
+func (b *vb) exp(x v) v { return b.expIn(b.clamp(x, -104, 89)) }
+
+// expNeg and expPos are exp where x <= 0 and where x >= 0, with the one bound that can bind; expIn is exp for
+// |x| <= 170. The Go twin has both bounds; where one cannot bind, or both results are 0, the bits are the same.
+func (b *vb) expNeg(x v) v { return b.expIn(b.Max(b.c(-104), x)) }
+
+func (b *vb) expPos(x v) v { return b.expIn(b.Min(b.c(89), x)) }
+
+func (b *vb) expIn(x v) v {
+	k, q := b.expReduce(x)
 	return b.Scalef(b.Add(q, b.one()), k)
 }
 
 func (b *vb) expm1Neg(x v) v {
-	k, q := b.expReduce(b.clamp(x, -40, 0))
+	k, q := b.expReduce(b.Max(b.c(-40), x)) // x > 0 is not used
 	s := b.Scalef(b.one(), k)
 	return b.Fma(s, q, b.Sub(s, b.one()))
 }
@@ -84,13 +92,13 @@ func (b *vb) tanh(x v) v {
 	z := b.Mul(x, x)
 	small := b.Fma(b.Mul(b.horner(z, tanhC), z), x, x)
 	m := b.Cmp(cmpLT, t, b.c(0.625))
-	e := b.exp(b.Add(t, t))
+	e := b.expPos(b.Add(t, t))
 	r := b.Sub(b.one(), b.Div(b.c(2), b.Add(e, b.one())))
 	return b.Sel(m, small, b.sign(r, x))
 }
 
 func (b *vb) sigmoid(x v) v {
-	z := b.exp(b.Or(x, b.ci(1<<31)))
+	z := b.expNeg(b.Or(x, b.ci(1<<31)))
 	num := b.Sel(b.Cmp(cmpLT, x, b.c(0)), z, b.one())
 	return b.Div(num, b.Add(z, b.one()))
 }
@@ -100,7 +108,7 @@ func (b *vb) erfSmall(x v) v { return b.Fma(b.horner(b.Mul(x, x), erfSC), x, x) 
 func (b *vb) erfcLarge(t v) v {
 	t = b.Min(b.c(10), t)
 	p := b.horner(t, erfLC)
-	return b.exp(b.Fma(p, t, b.Neg(t)))
+	return b.expIn(b.Fma(p, t, b.Neg(t)))
 }
 
 func (b *vb) erf(x v) v {
@@ -131,7 +139,7 @@ func (b *vb) hardSigmoid(x, alpha, beta v) v {
 }
 
 func (b *vb) softplus(x v) v {
-	z := b.exp(b.Or(x, b.ci(1<<31)))
+	z := b.expNeg(b.Or(x, b.ci(1<<31)))
 	u := b.Add(z, b.one())
 	c := b.Div(b.Sub(z, b.Sub(u, b.one())), u)
 	f, e := b.logSplit(u)

@@ -127,7 +127,7 @@ func rowTable() []*rowProgram {
 		p.phases = []rowPhase{
 			{acc: "max", lanes: 64, sets: 1, body: func(b *vb) { t := first(b); b.store(0, t); b.accMM(0, t) }},
 			{acc: "add", lanes: 16, sets: 2, body: func(b *vb) {
-				e := b.exp(b.Sub(b.load(0), b.param(1)))
+				e := b.expNeg(b.Sub(b.load(0), b.param(1)))
 				b.store(0, e)
 				b.accAdd(0, e)
 			}, glue: func(op func(string, ...any), x func(int) string, one string) {

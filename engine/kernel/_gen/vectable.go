@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 const ds = "dst *float32"
 
 // vecPrograms lists every routine.
@@ -58,6 +60,7 @@ func vecPrograms() []*program {
 	out = append(out, reductionPrograms()...)
 	out = append(out, rowPrograms()...)
 	out = append(out, trainPrograms()...)
+	out = append(out, convPrograms()...)
 	return append(out, convertPrograms()...)
 }
 
@@ -101,10 +104,10 @@ func rowPrograms() []*program {
 			}},
 		{name: "expStoreSum", doc: "for i := range n { dst[i] = expf(src[i]-m); p[i%16] += dst[i] }; return fold(p, add)",
 			ptrs: []string{ds, "src *float32"}, params: []string{"m"}, accs: []string{"add"}, lanes: 16,
-			body: func(b *vb) { e := b.exp(b.Sub(b.load(1), b.param(0))); b.store(0, e); b.accAdd(0, e) }},
+			body: func(b *vb) { e := b.expNeg(b.Sub(b.load(1), b.param(0))); b.store(0, e); b.accAdd(0, e) }},
 		{name: "expSum", doc: "for i := range n { p[i%16] += expf(src[i]-m) }; return fold(p, add)",
 			ptrs: []string{"src *float32"}, params: []string{"m"}, accs: []string{"add"}, lanes: 16,
-			body: func(b *vb) { b.accAdd(0, b.exp(b.Sub(b.load(0), b.param(0)))) }},
+			body: func(b *vb) { b.accAdd(0, b.expNeg(b.Sub(b.load(0), b.param(0)))) }},
 		{name: "normAffine", doc: "for i := range n { dst[i] = Fma32((x[i]-mean)*inv, gamma[i], beta[i]) }",
 			ptrs: []string{ds, "x *float32", "gamma *float32", "beta *float32"}, params: []string{"mean", "inv"},
 			body: func(b *vb) { b.store(0, b.Fma(norm(b, b.load(1)), b.load(2), b.load(3))) }},
@@ -210,4 +213,53 @@ func convertPrograms() []*program {
 		{name: "dequantU8", doc: "DequantizeU8" + block, ptrs: []string{ds, "src *uint8"}, params: []string{"scale", "zero"}, noTail: true, body: affine("U8")},
 		{name: "dequantS8", doc: "DequantizeS8" + block, ptrs: []string{ds, "src *int8"}, params: []string{"scale", "zero"}, noTail: true, body: affine("S8")},
 	}
+}
+
+// convPrograms are rows of depthwise convolutions: chains of fused multiply-adds over the taps in order.
+func convPrograms() []*program {
+	var out []*program
+	weights := func(n int) []string {
+		var w []string
+		for i := range n {
+			w = append(w, fmt.Sprintf("w%d", i))
+		}
+		return w
+	}
+	for _, n := range []int{3, 5} {
+		ptrs := []string{ds}
+		for k := range n {
+			ptrs = append(ptrs, fmt.Sprintf("s%d *float32", k))
+		}
+		chain := func(b *vb, acc v) {
+			for k := range n {
+				acc = b.Fma(b.param(k), b.load(1+k), acc)
+			}
+			b.store(0, acc)
+		}
+		out = append(out,
+			&program{name: fmt.Sprintf("taps%d", n), doc: "tapRow with dst[i] as start", ptrs: ptrs, params: weights(n),
+				body: func(b *vb) { chain(b, b.load(0)) }},
+			&program{name: fmt.Sprintf("tapsBias%d", n), doc: "tapRow with bias as start", ptrs: ptrs, params: append(weights(n), "bias"),
+				body: func(b *vb) { chain(b, b.param(n)) }})
+	}
+	return append(out,
+		&program{name: "dw3Stride1", doc: "depthwise 3x3: r0, r1, r2 are the rows under the kernel",
+			ptrs: []string{ds, "r0 *float32", "r1 *float32", "r2 *float32"}, params: append(weights(9), "bias"),
+			body: func(b *vb) {
+				acc := b.param(9)
+				for k := range 9 {
+					acc = b.Fma(b.param(k), b.loadAt(1+k/3, k%3), acc)
+				}
+				b.store(0, acc)
+			}},
+		&program{name: "dw3Stride2", doc: "depthwise 3x3, stride 2: e and o hold the even and odd columns of the rows",
+			ptrs:   []string{ds, "e0 *float32", "o0 *float32", "e1 *float32", "o1 *float32", "e2 *float32", "o2 *float32"},
+			params: append(weights(9), "bias"),
+			body: func(b *vb) {
+				acc := b.param(9)
+				for k := range 9 {
+					acc = b.Fma(b.param(k), b.loadAt(1+k/3*2+k%3%2, k%3/2), acc)
+				}
+				b.store(0, acc)
+			}})
 }
