@@ -149,6 +149,9 @@ func (c *counter) state() ([]Gap, string) {
 	return gaps, StatusOK
 }
 
+// minGuard keeps a counter with an absurdly small range from being polled without pause.
+const minGuard = 100 * time.Millisecond
+
 // guard returns the longest safe time between reads: range/(4·P_max), at most 60 s.
 func (c *counter) guard() time.Duration {
 	const most = 60 * time.Second
@@ -159,7 +162,7 @@ func (c *counter) guard() time.Duration {
 	if s >= most.Seconds() {
 		return most
 	}
-	return time.Duration(s * float64(time.Second))
+	return max(minGuard, time.Duration(s*float64(time.Second)))
 }
 
 // errName names the errors that fixtures and users know by name.
