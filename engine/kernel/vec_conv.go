@@ -81,7 +81,11 @@ func stridedRow(dst, src []float32, stride int) {
 		return
 	}
 	if stride == 2 && len(dst) > 0 {
-		src = src[:2*len(dst)-1]
+		n := min(len(dst), len(src)/2) &^ 7
+		if n == 0 || !stride2Vec(&dst[0], &src[0], n) {
+			n = 0
+		}
+		dst, src = dst[n:], src[2*n:]
 		for i := range dst {
 			dst[i] = src[2*i]
 		}

@@ -1,10 +1,17 @@
 package kernel
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
-// Transpose2D sets dst[j,i] = src[i,j] for src [m,n], in blocks of 16 by 16. dst and src must not overlap.
+// Transpose2D sets dst[j,i] = src[i,j] for src [m,n]. dst and src must not overlap.
 func Transpose2D(dst, src []float32, m, n int) {
 	checkRows(m, n, dst, src)
+	if m >= 8 && n >= 8 && Active() >= AVX2 {
+		transpose32(bytesOf(dst), bytesOf(src), m, n, 4*m, 4*n)
+		return
+	}
 	const b = 16
 	for i0 := 0; i0 < m; i0 += b {
 		i1 := min(i0+b, m)
@@ -16,6 +23,36 @@ func Transpose2D(dst, src []float32, m, n int) {
 					d[i] = src[k]
 				}
 			}
+		}
+	}
+}
+
+func bytesOf(x []float32) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x)) }
+
+// transpose32 sets dst[j,i] = src[i,j] for m rows of n 32-bit elements, with strides in bytes: blocks of 8 by 8 in
+// assembly, and 16 by 16 otherwise.
+func transpose32(dst, src []byte, m, n, dstStride, srcStride int) {
+	const b = 16
+	i0 := 0
+	for n8 := n &^ 7; n8 > 0 && i0+8 <= m; i0 += 8 {
+		if !transpose8Vec(&dst[4*i0], &src[i0*srcStride], dstStride, srcStride, n8/8) {
+			break
+		}
+		transposeColumns(dst[4*i0:], src[i0*srcStride:], 8, n8, n, dstStride, srcStride)
+	}
+	for ; i0 < m; i0 += b {
+		for j0 := 0; j0 < n; j0 += b {
+			transposeColumns(dst[4*i0:], src[i0*srcStride:], min(b, m-i0), j0, min(j0+b, n), dstStride, srcStride)
+		}
+	}
+}
+
+// transposeColumns transposes columns j0 to j1 of m rows.
+func transposeColumns(dst, src []byte, m, j0, j1, dstStride, srcStride int) {
+	for j := j0; j < j1; j++ {
+		d := dst[j*dstStride:][:4*m]
+		for i, k := 0, 4*j; i < m; i, k = i+1, k+srcStride {
+			binary.LittleEndian.PutUint32(d[4*i:], binary.LittleEndian.Uint32(src[k:]))
 		}
 	}
 }
@@ -38,10 +75,18 @@ func TransposeBytes(dst, src []byte, elem int, shape, perm []int) {
 	// now dst is contiguous over dims, and axis k moves strides[k] bytes in src
 	last := len(dims) - 1
 	idx := make([]int, len(dims))
-	off, run := 0, dims[last]*elem
+	off, run, outer := 0, dims[last]*elem, last-1
+	matrix := elem == 4 && last > 0 && strides[last-1] == 4 && dims[last] > 1
+	if matrix { // the two last axes are a transposed matrix
+		run, outer = run*dims[last-1], last-2
+	}
 	for d := 0; d < size; d += run {
-		copyStrided(dst[d:d+run], src[off:], elem, strides[last], dims[last])
-		for k := last - 1; k >= 0; k-- {
+		if matrix {
+			transpose32(dst[d:d+run], src[off:], dims[last], dims[last-1], 4*dims[last], strides[last])
+		} else {
+			copyStrided(dst[d:d+run], src[off:], elem, strides[last], dims[last])
+		}
+		for k := outer; k >= 0; k-- {
 			idx[k]++
 			off += strides[k]
 			if idx[k] < dims[k] {

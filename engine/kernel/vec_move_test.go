@@ -11,11 +11,14 @@ import (
 // TestTranspose compares with the index formula for random ranks, sizes and permutations.
 func TestTranspose(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
-	for range 500 {
-		rank, elem := r.IntN(6), []int{1, 2, 3, 4, 8, 16}[r.IntN(6)]
+	for range 1500 {
+		rank, elem := r.IntN(6), []int{1, 2, 3, 4, 4, 4, 8, 16}[r.IntN(8)]
 		shape, size := make([]int, rank), elem
 		for k := range shape {
 			shape[k] = r.IntN(5)
+			if r.IntN(4) == 0 {
+				shape[k] = r.IntN(20)
+			}
 			size *= shape[k]
 		}
 		perm := r.Perm(rank)

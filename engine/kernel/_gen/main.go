@@ -11,7 +11,7 @@ import (
 // outputs lists every generated file; a generator returns the bytes of its files.
 var outputs = []func() []file{
 	gemmFiles, epilogueFiles, packFiles, int8Files, peakFiles,
-	vecFiles,
+	vecFiles, moveFiles,
 }
 
 // file is one generated file, relative to the package folder.

@@ -1,0 +1,7 @@
+//go:build !amd64 || noasm
+
+package kernel
+
+func stride2Vec(dst, src *float32, n int) bool { return false }
+
+func transpose8Vec(dst, src *byte, dstStride, srcStride, blocks int) bool { return false }
