@@ -90,6 +90,7 @@ func (c *csvLines) scored(v *Variant) {
 		return
 	}
 	c.put(a.Metric, "1", a.Value, a.CI95, a.N, SourceMeasured)
+	c.maybe(a.Metric+"_p01", "1", a.P01, SourceMeasured)
 	if a.Delta != nil {
 		c.put(a.Metric+"_delta", "1", a.Delta.Value, a.Delta.CI95, a.N, SourceMeasured)
 		c.maybe(a.Metric+"_delta_p", "1", a.Delta.P, SourceMeasured)

@@ -21,12 +21,23 @@ func Plots(r *Result) []Plot {
 	builders := []func(*Result) Plot{
 		plotAccuracy, plotLatency, plotECDF, plotEnergy, plotCarbon, plotPareto, plotSize, plotMemory, plotOpTime, plotOpEnergy,
 	}
+	shown := *r
+	if len(r.Variants) > plotVariants {
+		shown.Variants = r.Variants[:plotVariants]
+	}
 	var out []Plot
 	for _, b := range builders {
-		out = append(out, b(r))
+		p := b(&shown)
+		if len(r.Variants) > plotVariants {
+			p.caption = strings.TrimSpace(fmt.Sprintf("%s Shown: the first %d of %d variants.", p.caption, plotVariants, len(r.Variants)))
+		}
+		out = append(out, p)
 	}
 	return out
 }
+
+// plotVariants is how many variants a plot shows: beyond it a picture is neither readable nor small.
+const plotVariants = 40
 
 // rows starts a row plot with one row per variant.
 func rows(r *Result) rowPlot {
@@ -113,7 +124,7 @@ func plotAccuracy(r *Result) Plot {
 	if fidelity(r) {
 		// Close to 1 throughout: bars from 0 would all look alike, so dots on their own scale.
 		one := k
-		rp.panels = []panel{{title: plain(metric) + u, cells: values, dots: true, ref: &one, share: 1}}
+		rp.panels = []panel{{title: metricWord(r, metric) + u, cells: values, dots: true, ref: &one, share: 1}}
 		p.Title, p.Alt = "Fidelity to the baseline", "Agreement of each variant with the outputs of the baseline, with 95 % intervals."
 		p.caption = fmt.Sprintf("n = %s examples, the same for all variants. Whiskers: 95 %% intervals; the axis does not start at 0. Agreement with the baseline's outputs, not accuracy.", span(ns))
 		return p.of(rp)
@@ -275,7 +286,7 @@ func plotEnergy(r *Result) Plot {
 	}
 	p.caption = "Whiskers: 95 % intervals. Kind: " + kind + "."
 	if len(ns) > 0 {
-		p.caption = "n = " + span(ns) + " windows per variant. " + p.caption
+		p.caption = "n = " + span(ns) + " inferences per variant. " + p.caption
 	}
 	if kind != "measured by counters" {
 		p.caption += " The ratio compares CPU time only, so its interval is narrower than that of the joules."

@@ -294,7 +294,7 @@ func plotPareto(r *Result) Plot {
 		p.subtitle = "Modelled (pale): " + modelledWords + "."
 	}
 	xp.xName = "energy per inference (" + u.name + word + scale + ")"
-	xp.yName = plain(metric) + yu
+	xp.yName = metricWord(r, metric) + yu
 	p.caption = "Dashed: the Pareto front by point estimates; what lies on it is beaten by no other variant in both. Whiskers: 95 % intervals."
 	if mod {
 		p.caption += " Modelled joules share one uncertain factor, so only accuracy has whiskers."

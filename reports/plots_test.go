@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -100,6 +101,12 @@ func TestPlotsOddFigures(t *testing.T) {
 			r.Variants[1].Latency.Samples[0], r.Variants[2].Latency.Samples[0] = 5e-324, 1e300
 			r.Variants[3].Accuracy.Value = -1e308
 			r.Variants[3].Accuracy.CI95 = &Interval{-1.7e308, 1.7e308}
+		},
+		"hundreds": func(r *Result) {
+			for len(r.Variants) < 300 {
+				r.Variants = append(r.Variants, r.Variants[1])
+				r.Variants[len(r.Variants)-1].Name = strings.Repeat("long name ", 40)
+			}
 		},
 		"one":  func(r *Result) { r.Variants = r.Variants[:1] },
 		"many": func(r *Result) { r.Variants = append(r.Variants, r.Variants[1:5]...) },

@@ -174,7 +174,7 @@ func fidelityResult() *Result {
 		}
 		v.Energy = &e
 		x := 1 - 1e-5*float64(i*i*i)
-		v.Accuracy = &Accuracy{Metric: "cosine", Value: x, N: 500, CI95: &Interval{x - 1e-5*float64(i), x}}
+		v.Accuracy = &Accuracy{Metric: "cosine to the baseline", P01: ptr(x - 2e-4*float64(i)), Value: x, N: 500, CI95: &Interval{x - 1e-5*float64(i), x}}
 		if i > 0 {
 			v.Accuracy.Delta = &Delta{Value: x - 1, CI95: &Interval{x - 1 - 1e-5*float64(i), x - 1 + 5e-6*float64(i-3)}}
 		}

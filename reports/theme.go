@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image/color"
 	"math"
+	"sort"
 	"strings"
 	"unicode"
 
@@ -148,14 +149,16 @@ func fit(s string, sty draw.TextStyle, w vg.Length) string {
 		return s
 	}
 	rs := []rune(s)
-	for keep := len(rs) - 1; keep > 1; keep-- {
+	cut := func(keep int) string {
 		head := (keep + 1) / 2
-		t := strings.TrimSpace(string(rs[:head])) + "…" + strings.TrimSpace(string(rs[len(rs)-(keep-head):]))
-		if sty.Width(t) <= w {
-			return t
-		}
+		return strings.TrimSpace(string(rs[:head])) + "…" + strings.TrimSpace(string(rs[len(rs)-(keep-head):]))
 	}
-	return "…"
+	// The width grows with the number of runes kept: find the last that fits.
+	keep := sort.Search(len(rs), func(n int) bool { return sty.Width(cut(n)) > w }) - 1
+	if keep < 2 {
+		return "…"
+	}
+	return cut(keep)
 }
 
 // wrap breaks s into lines at most w wide, at spaces.

@@ -109,6 +109,7 @@ type Accuracy struct {
 	N             int       `json:"n"`
 	CI95          *Interval `json:"ci95,omitempty"`
 	Delta         *Delta    `json:"delta,omitempty"`
+	P01           *float64  `json:"p01,omitempty"` // 1st percentile of the outcomes, where they are graded
 	LowerIsBetter bool      `json:"lower_is_better,omitempty"`
 }
 
@@ -146,7 +147,7 @@ const (
 	BasisCPUTime = "cpu_time"
 )
 
-// Energy is in joules per inference over N windows. Net is without the idle power IdleW (watts);
+// Energy is in joules per inference over N inferences. Net is without the idle power IdleW (watts);
 // PerCorrect is joules per correctly answered example.
 type Energy struct {
 	PerInference    *float64     `json:"per_inference,omitempty"`

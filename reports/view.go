@@ -201,6 +201,14 @@ func sizeCell(v, base *Variant) viewCell {
 // The baseline agrees with itself by definition, so there a difference to it is not a loss to be tested.
 func fidelity(r *Result) bool { return r.Task != nil && r.Task.Kind == "fidelity" }
 
+// metricWord is the metric without what the column already says.
+func metricWord(r *Result, metric string) string {
+	if fidelity(r) {
+		metric = strings.TrimSuffix(metric, " to the baseline")
+	}
+	return plain(metric)
+}
+
 func scoreName(r *Result) string {
 	if fidelity(r) {
 		return "Fidelity"
@@ -215,7 +223,13 @@ func accuracyCell(r *Result, v *Variant) viewCell {
 	}
 	c := viewCell{Main: score(a.Metric, a.Value), Sub: scoreCI(a.Metric, a.CI95)}
 	if fidelity(r) {
-		if c.Sub = join(plain(a.Metric), c.Sub); v == base {
+		c.Sub = metricWord(r, a.Metric)
+		if a.P01 != nil {
+			c.Sub = join(c.Sub, "1 % below "+score(a.Metric, *a.P01))
+		} else if ci := scoreCI(a.Metric, a.CI95); ci != "" {
+			c.Sub = join(c.Sub, ci)
+		}
+		if v == base {
 			c.Sub = "by definition"
 		}
 		return c

@@ -115,7 +115,7 @@ func accuracyClause(r *Result, v *Variant) string {
 	}
 	at := plain(a.Metric) + " is " + score(a.Metric, a.Value)
 	if fidelity(r) {
-		return strings.TrimSpace(plain(a.Metric)+" to the baseline's outputs is "+score(a.Metric, a.Value)+" "+scoreCI(a.Metric, a.CI95)) + " on " + plural(a.N, "example")
+		return strings.TrimSpace(metricWord(r, a.Metric)+" to the baseline's outputs is "+score(a.Metric, a.Value)+" "+scoreCI(a.Metric, a.CI95)) + " on " + plural(a.N, "example")
 	}
 	if a.Delta == nil {
 		return at
@@ -220,7 +220,7 @@ func leastFaithful(r *Result) string {
 	if low == nil || !fidelity(r) {
 		return ""
 	}
-	return "Agreement with the baseline's outputs is lowest for " + plain(low.Name) + " (" + plain(low.Accuracy.Metric) + " " + score(low.Accuracy.Metric, low.Accuracy.Value) + ")."
+	return "Agreement with the baseline's outputs is lowest for " + plain(low.Name) + " (" + metricWord(r, low.Accuracy.Metric) + " " + score(low.Accuracy.Metric, low.Accuracy.Value) + ")."
 }
 
 // bestOf names the smallest, the fastest and the least hungry of vs, merged where it is one variant.
@@ -242,7 +242,7 @@ func bestOf(r *Result, vs []*Variant) string {
 		if _, tone := change(f, "", ""); tone == "better" {
 			name := plain(top.Name)
 			if a := top.Accuracy; a != nil && fidelity(r) {
-				name += " (" + plain(a.Metric) + " " + score(a.Metric, a.Value) + ")"
+				name += " (" + metricWord(r, a.Metric) + " " + score(a.Metric, a.Value) + ")"
 			}
 			claims = append(claims, claim{name, word(f, top)})
 		}
