@@ -128,6 +128,11 @@ func (j *job) trainingGraph(labels string) (*model.Graph, error) {
 	if len(j.params) == 0 {
 		return nil, fmt.Errorf("distill: the loss depends on no float32 initializer of the model")
 	}
+	for _, p := range j.params {
+		if w := j.base.Initializer(p); w == nil || w.DType() != model.Float32 {
+			return nil, fmt.Errorf("distill: parameter %q is no float32 initializer", p)
+		}
+	}
 	tg, grads, err := grad.Gradient(g, loss, j.params)
 	if err != nil {
 		return nil, fmt.Errorf("distill: %w", err)
@@ -135,9 +140,6 @@ func (j *job) trainingGraph(labels string) (*model.Graph, error) {
 	j.lossOut = loss
 	for i, p := range j.params {
 		w := j.base.Initializer(p)
-		if w == nil || w.DType() != model.Float32 {
-			return nil, fmt.Errorf("distill: parameter %q is no float32 initializer", p)
-		}
 		j.index[p] = i
 		j.shapes = append(j.shapes, w.Shape())
 		j.decays = append(j.decays, grad.Decays(j.base, p))

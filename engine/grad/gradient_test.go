@@ -97,6 +97,9 @@ func cases() []testCase {
 		add(op, "", nil, sh(2, 3))
 		add(op, "Axes", []model.Attr{attrIs("axes", 0, -1), attrI("keepdims", 0)}, sh(2, 3, 4))
 	}
+	add("ReduceMax", "Leading", []model.Attr{attrIs("axes", 0), attrI("keepdims", 0)}, sh(4, 2, 3))
+	add("ReduceMean", "Leading", []model.Attr{attrIs("axes", 0)}, sh(4, 2, 3))
+	add("ReduceSum", "Leading", []model.Attr{attrI("keepdims", 0)}, sh(4, 2, 3), i64(0, 1))
 	add("ReduceSum", "", []model.Attr{attrI("keepdims", 0)}, sh(2, 3, 4), i64(1))
 	add("ReduceSum", "Keep", nil, sh(2, 3, 4), i64(0, 2))
 	add("ReduceSum", "Noop", []model.Attr{attrI("noop_with_empty_axes", 1)}, sh(2, 3))

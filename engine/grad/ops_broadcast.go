@@ -146,27 +146,72 @@ func reduceGrad(c *engine.Call) error {
 	if err != nil {
 		return err
 	}
-	switch c.Node.Str("kind", "") {
-	case "mean":
-		scale := float32(1 / float64(len(x)/len(dy)))
-		walk(shape, strides, func(i, off int) { dx[i] = dy[off] * scale })
-	case "max":
-		ties := make([]float32, len(y))
+	spreadReduced(dx, dy, x, y, shape, strides, reduced, c.Node.Str("kind", ""))
+	return nil
+}
+
+// spreadReduced does the work of reduceGrad. strides are those by which shape reads the result of shape reduced.
+func spreadReduced(dx, dy, x, y []float32, shape, strides, reduced []int, kind string) {
+	lead := 0
+	for lead < len(shape) && reduced[lead] == 1 {
+		lead++
+	}
+	n := len(y)
+	if !equal(reduced[lead:], shape[lead:]) { // the rows of x are not the result: spread element by element
+		ties := make([]float32, n)
 		walk(shape, strides, func(i, off int) {
-			if x[i] == y[off] {
+			if kind == "max" && x[i] == y[off] {
 				ties[off]++
 			}
 		})
+		scale := float32(1)
+		if kind == "mean" {
+			scale = float32(1 / float64(len(x)/n))
+		}
 		walk(shape, strides, func(i, off int) {
-			dx[i] = 0
-			if x[i] == y[off] {
+			switch {
+			case kind != "max":
+				dx[i] = dy[off] * scale
+			case x[i] == y[off]:
 				dx[i] = dy[off] / ties[off]
+			default:
+				dx[i] = 0
 			}
 		})
-	default:
-		walk(shape, strides, func(i, off int) { dx[i] = dy[off] })
+		return
 	}
-	return nil
+	switch kind {
+	case "max":
+		ties := make([]float32, n)
+		for o := 0; o < len(x); o += n {
+			for i, v := range x[o : o+n] {
+				if v == y[i] {
+					ties[i]++
+				}
+			}
+		}
+		for i := range ties {
+			ties[i] = dy[i] / ties[i]
+		}
+		for o := 0; o < len(x); o += n {
+			d := dx[o : o+n]
+			for i, v := range x[o : o+n] {
+				d[i] = 0
+				if v == y[i] {
+					d[i] = ties[i]
+				}
+			}
+		}
+	case "mean":
+		kernel.MulS(dx[:n], dy, float32(1/float64(len(x)/n)))
+		for o := n; o < len(x); o += n {
+			copy(dx[o:o+n], dx[:n])
+		}
+	default:
+		for o := 0; o < len(x); o += n {
+			copy(dx[o:o+n], dy)
+		}
+	}
 }
 
 // concatGrad cuts dy (0) into the parts that Concat joined (inputs 1...).
