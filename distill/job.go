@@ -72,7 +72,7 @@ func (t *Trainer) newJob(ctx context.Context, g *model.Graph) (*job, error) {
 		return nil, err
 	}
 	if t.Teacher != nil && t.Alpha > 0 {
-		if err := j.askTeacher(ctx, labels); err != nil {
+		if err := j.askTeacher(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -254,7 +254,7 @@ func (j *job) graph(weights [][]float32) *model.Graph {
 }
 
 // askTeacher adds the teacher's logits to the data, asked in batches of a fixed composition.
-func (j *job) askTeacher(ctx context.Context, labels string) error {
+func (j *job) askTeacher(ctx context.Context) error {
 	outs := j.t.Teacher.Outputs()
 	if len(outs) == 0 {
 		return fmt.Errorf("distill: the teacher has no output")
