@@ -97,8 +97,8 @@ func newMini(d model.DType, table []float64, rule castRule) func(float64) byte {
 		a := math.Abs(v)
 		switch {
 		case v != v:
-			if !f.nan { // float4: NaN becomes the largest magnitude
-				return byte(n - 1)
+			if !f.nan { // float4: NaN becomes -0
+				return byte(half)
 			}
 			if f.fnuz {
 				return nan

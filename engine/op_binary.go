@@ -284,12 +284,8 @@ func opPower(c *Call) error {
 		if err != nil {
 			return err
 		}
-		switch e[0] {
-		case 2:
-			return mapSlices(c, a, func(dst, src []float32) { kernel.Mul(dst, src, src) })
-		case 0.5:
-			return mapSlices(c, a, kernel.Sqrt)
-		}
+		y := e[0]
+		return mapSlices(c, a, func(dst, src []float32) { kernel.Pow(dst, src, y) })
 	}
 	if a.DType() == b.DType() && !isHalf(a) {
 		return arithOf(c, opPow, a, b, 0, 1)

@@ -324,16 +324,9 @@ func fromFloat64(to model.DType, shape []int, x []float64, rule castRule) (*mode
 	}
 	if to.IsInteger() {
 		y := make([]int64, len(x))
-		lo, hi := math.Inf(-1), math.Inf(1)
-		if to.Bits() < 8 { // int4 and narrower saturate
-			lo, hi = 0, float64(int(1)<<to.Bits()-1)
-			if to == model.Int4 || to == model.Int2 {
-				lo, hi = -float64(int(1)<<(to.Bits()-1)), float64(int(1)<<(to.Bits()-1)-1)
-			}
-		}
 		for i, v := range x {
 			if v == v {
-				y[i] = int64(min(max(v, lo), hi))
+				y[i] = int64(v)
 			}
 		}
 		return fromInt64(to, shape, y)

@@ -36,8 +36,8 @@ func hardmaxRow[T float32 | float64](dst, src []T) {
 		if v > src[best] {
 			best = i
 		}
-		dst[i] = 0
 	}
+	clear(dst)
 	dst[best] = 1
 }
 

@@ -17,7 +17,7 @@ func unaryOps() map[string]opDef {
 		"Reciprocal": u(kernel.Reciprocal, func(x float64) float64 { return 1 / x }),
 		"Floor":      u(kernel.Floor, math.Floor), "Ceil": u(kernel.Ceil, math.Ceil), "Round": u(kernel.Round, math.RoundToEven),
 		"Softplus": u(kernel.Softplus, softplus64), "HardSwish": u(kernel.HardSwish, hardSwish64),
-		"Sin": slow(math.Sin), "Cos": slow(math.Cos), "Tan": slow(math.Tan), "Asin": slow(math.Asin), "Acos": slow(math.Acos),
+		"Sin": u(kernel.Sin, math.Sin), "Cos": u(kernel.Cos, math.Cos), "Tan": slow(math.Tan), "Asin": slow(math.Asin), "Acos": slow(math.Acos),
 		"Atan": slow(math.Atan), "Sinh": slow(math.Sinh), "Cosh": slow(math.Cosh), "Asinh": slow(math.Asinh),
 		"Acosh": slow(math.Acosh), "Atanh": slow(math.Atanh),
 		"Softsign": slow(func(x float64) float64 { return x / (1 + math.Abs(x)) }),

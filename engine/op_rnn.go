@@ -1,0 +1,324 @@
+package engine
+
+import (
+	"github.com/wattshed/wattshed/engine/kernel"
+	"github.com/wattshed/wattshed/model"
+)
+
+// rnnOps are the recurrent operators.
+func rnnOps() map[string]opDef {
+	def := func(f32, f64 OpFunc, split []int) opDef {
+		return opDef{half: true, prep: func(p *prep) (any, error) { return prepRNN(p, split) }, run: func(c *Call) error {
+			x, err := c.Need(0)
+			if err != nil {
+				return err
+			}
+			switch x.DType() {
+			case model.Float32:
+				return f32(c)
+			case model.Float64:
+				return f64(c)
+			}
+			return typeError(x)
+		}}
+	}
+	return qualify("", map[string]opDef{
+		"LSTM": def(opLSTM[float32], opLSTM[float64], []int{4}),
+		"GRU":  def(opGRU[float32], opGRU[float64], []int{2, 1}),
+		"RNN":  def(opRNN[float32], opRNN[float64], []int{1}),
+	})
+}
+
+// rnnState holds packed constant weights, by direction and part.
+type rnnState struct {
+	wp, rp []*kernel.PackedF32
+	quant  bool
+	w, r   []*quantMatrix
+}
+
+func prepRNN(p *prep, split []int) (any, error) {
+	st := &rnnState{}
+	var err error
+	if st.wp, err = packGates(p, 1, split); err != nil {
+		return nil, err
+	}
+	if st.rp, err = packGates(p, 2, split); err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+// packGates packs input i, [D, gates*H, K], in parts of the given numbers of gates.
+func packGates(p *prep, i int, split []int) ([]*kernel.PackedF32, error) {
+	t := p.constant(i)
+	if t == nil || t.Rank() != 3 || t.DType() != model.Float32 && !isHalf(t) || t.Len() == 0 {
+		return nil, nil
+	}
+	gates := 0
+	for _, g := range split {
+		gates += g
+	}
+	if t.Shape()[1]%gates != 0 {
+		return nil, nil
+	}
+	return pack(p, t, "gates", func() ([]*kernel.PackedF32, int64, error) {
+		w, err := t.Float32()
+		if err != nil {
+			return nil, 0, err
+		}
+		d, h, k := t.Shape()[0], t.Shape()[1]/gates, t.Shape()[2]
+		var out []*kernel.PackedF32
+		size, at := int64(0), 0
+		for range d {
+			for _, g := range split {
+				n := g * h
+				m := kernel.PackF32(k, n, w[at*k:(at+n)*k], k, true)
+				size += m.Bytes()
+				at += n
+				out = append(out, m)
+			}
+		}
+		return out, size, nil
+	})
+}
+
+// sumBias returns Wb + Rb of one direction from B [D, 2*n].
+func sumBias[T real](c *Call, b []T, d, n int) []T {
+	if b == nil {
+		return nil
+	}
+	s := Scratch[T](c, n)
+	for j := range s {
+		s[j] = b[2*d*n+j] + b[(2*d+1)*n+j]
+	}
+	return s
+}
+
+func opLSTM[T real](c *Call) error {
+	r, err := newRNN[T](c, 4, []int{4}, []string{"Sigmoid", "Tanh", "Tanh"})
+	if err != nil {
+		return err
+	}
+	return lstm(r)
+}
+
+func lstm[T real](r *rnnCall[T]) error {
+	c, h4 := r.c, 4*r.h
+	bias, err := r.optional(3, "B", r.d*2*h4)
+	if err != nil {
+		return err
+	}
+	h, err := r.initial(5, "initial_h")
+	if err != nil {
+		return err
+	}
+	cell, err := r.initial(6, "initial_c")
+	if err != nil {
+		return err
+	}
+	peep, err := r.optional(7, "P", r.d*3*r.h)
+	if err != nil {
+		return err
+	}
+	if err := r.outputs(); err != nil {
+		return err
+	}
+	c.Note("lstm-"+kernel.Active().String(), int64(r.t*r.b*r.d*h4*(r.i+r.h)), 0)
+	forget := c.Node.Int("input_forget", 0) != 0
+	fast := r.defaults && peep == nil && !forget
+	gates := Scratch[T](c, r.t*r.b*h4)
+	tmp := Scratch[T](c, r.b*h4)
+	n := r.b * r.h
+	oldH, oldC := Scratch[T](c, n), Scratch[T](c, n)
+	for d := range r.d {
+		r.proj[d][0].mul(c, r.t*r.b, r.x, gates, sumBias(c, bias, d, h4), false)
+		hd, cd := h[d*n:(d+1)*n], cell[d*n:(d+1)*n]
+		var p []T
+		if peep != nil {
+			p = peep[d*3*r.h : (d+1)*3*r.h]
+		}
+		for s := range r.t {
+			g := r.rows(gates, tmp, d, s, h4)
+			r.hid[d][0].mul(c, r.b, hd, g, nil, true)
+			if r.ragged {
+				copy(oldH, hd)
+				copy(oldC, cd)
+			}
+			if fast {
+				if f, ok := any(g).([]float32); ok {
+					kernel.LSTMGates(f, any(cd).([]float32), any(cd).([]float32), any(hd).([]float32), r.b, r.h)
+					r.keep(d, s, hd, hd, oldH, cd, oldC)
+					continue
+				}
+			}
+			for b := range r.b {
+				lstmCell(g[b*h4:(b+1)*h4], cd[b*r.h:(b+1)*r.h], hd[b*r.h:(b+1)*r.h], p, r.acts[3*d:3*d+3], r.clip, forget)
+			}
+			r.keep(d, s, hd, hd, oldH, cd, oldC)
+		}
+	}
+	return r.finish(h, cell)
+}
+
+// lstmCell is one step of one batch entry: g holds the sums for i, o, f and c; p the peepholes i, o, f.
+func lstmCell[T real](g, c, h, p []T, acts []activation[T], clip T, forget bool) {
+	n := len(c)
+	zi, zo, zf, zc := g[:n], g[n:2*n], g[2*n:3*n], g[3*n:]
+	if p != nil {
+		for j := range n {
+			zi[j] += p[j] * c[j]
+			zf[j] += p[2*n+j] * c[j]
+		}
+	}
+	clipTo(zi, clip)
+	clipTo(zf, clip)
+	clipTo(zc, clip)
+	acts[0](zi)
+	acts[0](zf)
+	acts[1](zc)
+	if forget {
+		for j := range n {
+			zf[j] = 1 - zi[j]
+		}
+	}
+	for j := range n {
+		c[j] = zf[j]*c[j] + zi[j]*zc[j]
+		if p != nil {
+			zo[j] += p[n+j] * c[j]
+		}
+	}
+	clipTo(zo, clip)
+	acts[0](zo)
+	copy(h, c)
+	acts[2](h)
+	for j := range n {
+		h[j] *= zo[j]
+	}
+}
+
+func opGRU[T real](c *Call) error {
+	r, err := newRNN[T](c, 3, []int{2, 1}, []string{"Sigmoid", "Tanh"})
+	if err != nil {
+		return err
+	}
+	bias, err := r.optional(3, "B", r.d*6*r.h)
+	if err != nil {
+		return err
+	}
+	h, err := r.initial(5, "initial_h")
+	if err != nil {
+		return err
+	}
+	if err := r.outputs(); err != nil {
+		return err
+	}
+	linear := c.Node.Int("linear_before_reset", 0) != 0
+	n, hs := r.b*r.h, r.h
+	zr, hn := Scratch[T](c, r.t*2*n), Scratch[T](c, r.t*n)
+	tz, tn, rh, oldH := Scratch[T](c, 2*n), Scratch[T](c, n), Scratch[T](c, n), Scratch[T](c, n)
+	for d := range r.d {
+		var bzr, bn, brn []T
+		if bias != nil {
+			b := bias[d*6*hs : (d+1)*6*hs]
+			bzr = Scratch[T](c, 2*hs)
+			for j := range bzr {
+				bzr[j] = b[j] + b[3*hs+j]
+			}
+			bn, brn = Scratch[T](c, hs), b[5*hs:]
+			copy(bn, b[2*hs:3*hs])
+			if !linear {
+				for j := range bn {
+					bn[j] += brn[j]
+				}
+			}
+		}
+		r.proj[d][0].mul(c, r.t*r.b, r.x, zr, bzr, false)
+		r.proj[d][1].mul(c, r.t*r.b, r.x, hn, bn, false)
+		hd := h[d*n : (d+1)*n]
+		for s := range r.t {
+			g, m := r.rows(zr, tz, d, s, 2*hs), r.rows(hn, tn, d, s, hs)
+			copy(oldH, hd)
+			r.hid[d][0].mul(c, r.b, oldH, g, nil, true)
+			if linear {
+				r.hid[d][1].mul(c, r.b, oldH, rh, brn, false)
+			}
+			gruCell(r, d, g, m, rh, oldH, hd, linear)
+			r.keep(d, s, hd, hd, oldH)
+		}
+	}
+	return r.finish(h)
+}
+
+// gruCell is one step: g holds the sums for z and r, m those of the hidden gate without its recurrent part.
+func gruCell[T real](r *rnnCall[T], d int, g, m, rh, old, h []T, linear bool) {
+	if f, ok := any(g).([]float32); ok && r.defaults {
+		rh32, old32 := any(rh).([]float32), any(old).([]float32)
+		if linear {
+			kernel.GRUGates(f, old32, nil, r.b, r.h)
+			kernel.GRUOutput(f, any(m).([]float32), rh32, old32, any(h).([]float32), r.b, r.h)
+			return
+		}
+		kernel.GRUGates(f, old32, rh32, r.b, r.h)
+		r.hid[d][1].mul(r.c, r.b, rh, m, nil, true)
+		kernel.GRUOutput(f, any(m).([]float32), nil, old32, any(h).([]float32), r.b, r.h)
+		return
+	}
+	clipTo(g, r.clip)
+	r.acts[2*d](g)
+	n := r.h
+	for b := range r.b {
+		for j := range n {
+			reset := g[(2*b+1)*n+j]
+			if linear {
+				m[b*n+j] += reset * rh[b*n+j]
+			} else {
+				rh[b*n+j] = reset * old[b*n+j]
+			}
+		}
+	}
+	if !linear {
+		r.hid[d][1].mul(r.c, r.b, rh, m, nil, true)
+	}
+	clipTo(m, r.clip)
+	r.acts[2*d+1](m)
+	for b := range r.b {
+		for j := range n {
+			z := g[2*b*n+j]
+			h[b*n+j] = (1-z)*m[b*n+j] + z*old[b*n+j]
+		}
+	}
+}
+
+func opRNN[T real](c *Call) error {
+	r, err := newRNN[T](c, 1, []int{1}, []string{"Tanh"})
+	if err != nil {
+		return err
+	}
+	bias, err := r.optional(3, "B", r.d*2*r.h)
+	if err != nil {
+		return err
+	}
+	h, err := r.initial(5, "initial_h")
+	if err != nil {
+		return err
+	}
+	if err := r.outputs(); err != nil {
+		return err
+	}
+	n := r.b * r.h
+	all, tmp, old := Scratch[T](c, r.t*n), Scratch[T](c, n), Scratch[T](c, n)
+	for d := range r.d {
+		r.proj[d][0].mul(c, r.t*r.b, r.x, all, sumBias(c, bias, d, r.h), false)
+		hd := h[d*n : (d+1)*n]
+		for s := range r.t {
+			g := r.rows(all, tmp, d, s, r.h)
+			copy(old, hd)
+			r.hid[d][0].mul(c, r.b, old, g, nil, true)
+			clipTo(g, r.clip)
+			r.acts[d](g)
+			copy(hd, g)
+			r.keep(d, s, hd, hd, old)
+		}
+	}
+	return r.finish(h)
+}
