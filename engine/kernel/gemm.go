@@ -107,6 +107,7 @@ type gemmJob struct {
 	inPlace  bool // b is row-major and read as it is
 	pack     bool // b is not packed: every task packs its own panels
 	transB   bool
+	image    *convImage // instead of b: its columns are packed
 	c        []float32
 	ldc      int
 	ep       Epilogue
@@ -173,7 +174,14 @@ func (g *gemmJob) doTask(t int) {
 		s = getScratchF32(packedLen(g.k, min(g.n, j1*PanelWidth)-j0*PanelWidth))
 		b = s.f
 		for j := j0; j < j1; j++ {
-			packPanelF32(b[(j-j0)*g.ps:], g.k, g.n, j, g.b, g.ldb, g.transB)
+			if g.k == 0 {
+				break
+			}
+			if g.image != nil {
+				g.image.packPanel(g.isa, b[(j-j0)*g.ps:], j)
+			} else {
+				packPanelF32(b[(j-j0)*g.ps:], g.k, g.n, j, g.b, g.ldb, g.transB)
+			}
 		}
 	case j0 > 0:
 		b = b[min(j0*g.ps, len(b)):]

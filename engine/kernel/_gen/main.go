@@ -10,8 +10,14 @@ import (
 
 // outputs lists every generated file; a generator returns the bytes of its files.
 var outputs = []func() []file{
-	gemmFiles, epilogueFiles, packFiles, int8Files, peakFiles,
-	vecFiles, moveFiles,
+	gemmFiles,
+	epilogueFiles,
+	packFiles,
+	int8Files,
+	peakFiles,
+	vecFiles,
+	moveFiles,
+	convFiles,
 }
 
 // file is one generated file, relative to the package folder.

@@ -1,0 +1,90 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// naiveConv is the definition: for every output one chain over (channel, kh, kw), padding being 0.
+func naiveConv(m int, w []float32, c int, src []float32, g *Window) []float32 {
+	out := make([]float32, m*g.OH*g.OW)
+	for o := range out {
+		i, oh, ow := o/(g.OH*g.OW), o/g.OW%g.OH, o%g.OW
+		var s float32
+		for q := range c * g.KH * g.KW {
+			ch, kh, kw := q/(g.KH*g.KW), q/g.KW%g.KH, q%g.KW
+			h, x := oh*g.SH+kh*g.DH-g.Top, ow*g.SW+kw*g.DW-g.Left
+			var v float32
+			if h >= 0 && h < g.H && x >= 0 && x < g.W {
+				v = src[(ch*g.H+h)*g.W+x]
+			}
+			s = Fma32(w[i*c*g.KH*g.KW+q], v, s)
+		}
+		out[o] = s
+	}
+	return out
+}
+
+func TestConvF32(t *testing.T) {
+	n := 1500
+	if testing.Short() || raceEnabled {
+		n = 200
+	}
+	r := rand.New(rand.NewPCG(12, 34))
+	p := NewPool(3, 0)
+	defer p.Close()
+	for i := range n {
+		g := Window{H: 1 + r.IntN(14), W: 1 + r.IntN(40), KH: 1 + r.IntN(4), KW: 1 + r.IntN(5), SH: 1 + r.IntN(3), SW: 1 + r.IntN(3),
+			DH: 1 + r.IntN(2), DW: 1 + r.IntN(3), Top: r.IntN(4), Left: r.IntN(5), Bottom: r.IntN(4), End: r.IntN(5)}
+		if i%5 == 0 {
+			g = Window{H: g.H, W: g.W, KH: 1, KW: 1, SH: 1, SW: 1, DH: 1, DW: 1}
+		}
+		g.OH, g.OW = OutputSize(g.H, g.KH, g.SH, g.DH, g.Top, g.Bottom), OutputSize(g.W, g.KW, g.SW, g.DW, g.Left, g.End)
+		if i%7 == 0 {
+			g.OW++ // ceil_mode: a column that starts past the padding
+		}
+		m, c := r.IntN(30), r.IntN(9)
+		w, src := randSlice(r, m*c*g.KH*g.KW), randSlice(r, c*g.H*g.W)
+		ep := Epilogue{BiasM: randSlice(r, m)}
+		want := naiveConv(m, w, c, src, &g)
+		ep.applyGo(want, g.OH*g.OW, 0, m, 0, g.OH*g.OW)
+		for isa := Generic; isa <= min(Detect(), AVX512); isa++ {
+			restore := Limit(isa)
+			got := make([]float32, len(want))
+			ConvF32(p, m, w, c, src, &g, got, ep)
+			restore()
+			if at := sameBits(got, want); at >= 0 {
+				t.Fatalf("%v: case %d m=%d c=%d %+v: element %d is %g, want %g", isa, i, m, c, g, at, got[at], want[at])
+			}
+		}
+	}
+}
+
+func BenchmarkConv(b *testing.B) {
+	for _, s := range []struct{ m, c, h, k, s int }{{64, 64, 56, 3, 1}, {128, 64, 56, 3, 2}, {256, 256, 14, 3, 1}, {64, 3, 224, 7, 2}, {64, 64, 56, 1, 1}} {
+		g := Window{H: s.h, W: s.h, KH: s.k, KW: s.k, SH: s.s, SW: s.s, DH: 1, DW: 1, Top: s.k / 2, Left: s.k / 2, Bottom: s.k / 2, End: s.k / 2}
+		g.OH, g.OW = OutputSize(g.H, g.KH, g.SH, g.DH, g.Top, g.Bottom), OutputSize(g.W, g.KW, g.SW, g.DW, g.Left, g.End)
+		r := rand.New(rand.NewPCG(1, 1))
+		k, n := s.c*s.k*s.k, g.OH*g.OW
+		w, src, dst, cols := randSlice(r, s.m*k), randSlice(r, s.c*s.h*s.h), make([]float32, s.m*n), make([]float32, k*n)
+		for _, threads := range []int{1, 2} {
+			p := NewPool(threads, 200*time.Microsecond)
+			run := func(name string, f func()) {
+				b.Run(fmt.Sprintf("%s/%dx%dx%dk%ds%d/t%d", name, s.m, s.c, s.h, s.k, s.s, threads), func(b *testing.B) {
+					for b.Loop() {
+						f()
+					}
+					b.ReportMetric(2*float64(s.m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOPS")
+				})
+			}
+			run("implicit", func() { ConvF32(p, s.m, w, s.c, src, &g, dst, Epilogue{}) })
+			run("im2col", func() {
+				Im2Col(cols, src, s.c, &g)
+				MatMulF32(p, s.m, n, k, w, k, false, cols, n, false, dst, n, Epilogue{})
+			})
+			p.Close()
+		}
+	}
+}
