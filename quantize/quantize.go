@@ -134,3 +134,10 @@ func (n *namer) name(want string) string {
 	n.used[got] = true
 	return got
 }
+
+// modernize raises the IR version to 4, the first in which an initializer need not be an input.
+func modernize(g *model.Graph) {
+	if g.Model != nil && g.Model.IRVersion < 4 {
+		g.Model.IRVersion = 4
+	}
+}
