@@ -108,16 +108,15 @@ func scalef(p, k float32) float32 {
 	return p * math.Float32frombits(uint32(i-h+127)<<23)
 }
 
-// expReduce splits a finite x in [expLo, expHi] as k ln2 + r and returns k and exp(r)-1.
-func expReduce(x float32) (k, q float32) {
+// expReduce splits a finite x in [expLo, expHi] as k ln2 + r; exp(r) = 1 + r + p r^2.
+func expReduce(x float32) (k, r, p float32) {
 	k = roundf(x * log2e)
-	r := Fma32(k, -ln2Hi, x)
+	r = Fma32(k, -ln2Hi, x)
 	r = Fma32(k, -ln2Lo, r)
-	p := Fma32(expC6, r, expC5)
+	p = Fma32(expC6, r, expC5)
 	p = Fma32(p, r, expC4)
 	p = Fma32(p, r, expC3)
-	p = Fma32(p, r, expC2)
-	return k, Fma32(float32(p*r), r, r)
+	return k, r, Fma32(p, r, expC2)
 }
 
 func expf(x float32) float32 {
@@ -125,8 +124,8 @@ func expf(x float32) float32 {
 		return x
 	}
 	x = minf(expHi, maxf(expLo, x))
-	k, q := expReduce(x)
-	return scalef(q+1, k)
+	k, r, p := expReduce(x)
+	return scalef(Fma32(Fma32(p, r, 1), r, 1), k)
 }
 
 // expm1Neg returns exp(x)-1 for x <= 0 (clamped to -40, where it is -1).
@@ -135,9 +134,9 @@ func expm1Neg(x float32) float32 {
 		return x
 	}
 	x = minf(0, maxf(-40, x))
-	k, q := expReduce(x)
+	k, r, p := expReduce(x)
 	s := scalef(1, k)
-	return Fma32(s, q, s-1)
+	return Fma32(s, Fma32(float32(p*r), r, r), s-1)
 }
 
 func logf(x float32) float32 {

@@ -121,7 +121,7 @@ func Elu(dst, src []float32, alpha float32) {
 	}
 }
 
-// Softplus sets dst[i] = ln(1+e^src[i]); at most 2 ULP.
+// Softplus sets dst[i] = ln(1+e^src[i]); at most 2.5 ULP.
 func Softplus(dst, src []float32) {
 	if n := len2(dst, src); n > 0 && !softplusVec(&dst[0], &src[0], n) {
 		apply(dst, src, softplusf)

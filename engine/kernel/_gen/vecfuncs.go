@@ -31,12 +31,11 @@ func (b *vb) one() v { return b.c(1) }
 
 func (b *vb) clamp(x v, lo, hi float64) v { return b.Min(b.c(hi), b.Max(b.c(lo), x)) }
 
-func (b *vb) expReduce(x v) (k, q v) {
+func (b *vb) expReduce(x v) (k, r, p v) {
 	k = b.Round(b.Mul(x, b.c(log2e)), 8)
-	r := b.Fnma(k, b.c(ln2Hi), x)
+	r = b.Fnma(k, b.c(ln2Hi), x)
 	r = b.Fnma(k, b.c(ln2Lo), r)
-	p := b.horner(r, expC)
-	return k, b.Fma(b.Mul(p, r), r, r)
+	return k, r, b.horner(r, expC)
 }
 
 func (b *vb) exp(x v) v { return b.expIn(b.clamp(x, -104, 89)) }
@@ -48,14 +47,14 @@ func (b *vb) expNeg(x v) v { return b.expIn(b.Max(b.c(-104), x)) }
 func (b *vb) expPos(x v) v { return b.expIn(b.Min(b.c(89), x)) }
 
 func (b *vb) expIn(x v) v {
-	k, q := b.expReduce(x)
-	return b.Scalef(b.Add(q, b.one()), k)
+	k, r, p := b.expReduce(x)
+	return b.Scalef(b.Fma(b.Fma(p, r, b.one()), r, b.one()), k)
 }
 
 func (b *vb) expm1Neg(x v) v {
-	k, q := b.expReduce(b.Max(b.c(-40), x)) // x > 0 is not used
+	k, r, p := b.expReduce(b.Max(b.c(-40), x)) // x > 0 is not used
 	s := b.Scalef(b.one(), k)
-	return b.Fma(s, q, b.Sub(s, b.one()))
+	return b.Fma(s, b.Fma(b.Mul(p, r), r, r), b.Sub(s, b.one()))
 }
 
 // logSplit writes the bits of a normal x > 0 as exponent and 1+f.
