@@ -239,11 +239,15 @@ func opShrink(c *Call) error {
 
 func opGelu(c *Call) error {
 	if c.Node.Str("approximate", "none") == "tanh" {
-		return applyFloat(c, kernel.GeluTanh, func(x float64) float64 {
-			return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
-		})
+		return applyFloat(c, kernel.GeluTanh, geluTanh64)
 	}
-	return applyFloat(c, kernel.GeluErf, func(x float64) float64 { return 0.5 * x * (1 + math.Erf(x/math.Sqrt2)) })
+	return applyFloat(c, kernel.GeluErf, gelu64)
+}
+
+func gelu64(x float64) float64 { return 0.5 * x * (1 + math.Erf(x/math.Sqrt2)) }
+
+func geluTanh64(x float64) float64 {
+	return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
 }
 
 // opClip limits to [min, max]: attributes before opset 11, inputs since. With min > max the result is max.

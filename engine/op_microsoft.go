@@ -1,0 +1,319 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/wattshed/wattshed/engine/kernel"
+	"github.com/wattshed/wattshed/model"
+)
+
+// microsoftOps are operators of ONNX Runtime's own domain, as its contrib_ops documentation defines them.
+func microsoftOps() map[string]opDef {
+	return qualify("com.microsoft", map[string]opDef{
+		"DynamicQuantizeLSTM":   {run: opDynamicQuantizeLSTM, prep: prepDynamicQuantizeLSTM},
+		"MatMulIntegerToFloat":  {run: opMatMulIntegerToFloat, prep: prepMatMulInteger},
+		"DynamicQuantizeMatMul": {run: opDynamicQuantizeMatMul, prep: prepMatMulInteger},
+		"FusedMatMul":           float(opFusedMatMul),
+		"Gelu":                  float(unary(kernel.GeluErf, gelu64)),
+		"FastGelu":              float(opFastGelu),
+		"BiasGelu":              float(opBiasGelu),
+		"QuickGelu":             param(1.702, 0, nil, func(x, a, _ float64) float64 { return x * sigmoid64(a*x) }),
+		"QuantizeLinear":        plain(opQuantizeLinear),
+		"DequantizeLinear":      plain(opDequantizeLinear),
+	})
+}
+
+// scalesOf reads scales and zero points of a matrix of n columns: one each or n.
+func scalesOf(scale, zero *model.Tensor, d model.DType, n int) ([]float32, []int8, error) {
+	if scale == nil {
+		return nil, nil, fmt.Errorf("the scale is missing")
+	}
+	s, err := model.Data[float32](scale)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(s) != 1 && len(s) != n {
+		return nil, nil, errShape("scale", scale, fmt.Sprintf("1 or %d elements", n))
+	}
+	if zero == nil {
+		if d == model.Uint8 {
+			return s, []int8{-128}, nil
+		}
+		return s, nil, nil
+	}
+	if zero.DType() != d || zero.Len() != 1 && zero.Len() != n {
+		return nil, nil, errShape("zero point", zero, fmt.Sprintf("1 or %d elements of type %s", n, d))
+	}
+	raw, err := zero.Bytes()
+	if err != nil {
+		return nil, nil, err
+	}
+	if d == model.Uint8 {
+		return s, kernel.ShiftZero(raw), nil
+	}
+	return s, symmetric(asInt8(raw)), nil
+}
+
+// symmetric returns nil for zero points that are all 0.
+func symmetric(z []int8) []int8 {
+	for _, v := range z {
+		if v != 0 {
+			return z
+		}
+	}
+	return nil
+}
+
+// prepDynamicQuantizeLSTM packs W [D, I, 4H] and R [D, H, 4H] with their scales.
+func prepDynamicQuantizeLSTM(p *prep) (any, error) {
+	st := &rnnState{quant: true}
+	for i, into := range []*[]*quantMatrix{&st.w, &st.r} {
+		t := p.constant(1 + i)
+		if t == nil {
+			return nil, fmt.Errorf("weights that are no constants: %w", model.ErrUnsupported)
+		}
+		if t.Rank() != 3 || !isByte(t) || t.Len() == 0 {
+			return nil, errShape("weights", t, "[D K 4H] of bytes")
+		}
+		scale, zero := p.constant(8+2*i), p.constant(9+2*i)
+		if scale == nil {
+			return nil, fmt.Errorf("scales that are no constants: %w", model.ErrUnsupported)
+		}
+		raw, err := t.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		d, k, n := t.Shape()[0], t.Shape()[1], t.Shape()[2]
+		if scale.Len() != d && scale.Len() != d*n {
+			return nil, errShape("scale", scale, fmt.Sprintf("[%d] or [%d %d]", d, d, n))
+		}
+		s, err := scale.Float32()
+		if err != nil {
+			return nil, err
+		}
+		for j := range d {
+			m := &quantMatrix{q: packInt8(t, raw[j*k*n:(j+1)*k*n], k, n)}
+			per := len(s) / d
+			m.scale = s[j*per : (j+1)*per]
+			if t.DType() == model.Uint8 {
+				m.zero = []int8{-128}
+			}
+			if zero != nil {
+				z, err := zero.Bytes()
+				if err != nil {
+					return nil, err
+				}
+				if len(z) != d && len(z) != d*n {
+					return nil, errShape("zero point", zero, fmt.Sprintf("[%d] or [%d %d]", d, d, n))
+				}
+				zp := len(z) / d
+				if t.DType() == model.Uint8 {
+					m.zero = kernel.ShiftZero(z[j*zp : (j+1)*zp])
+				} else {
+					m.zero = symmetric(asInt8(z[j*zp : (j+1)*zp]))
+				}
+			}
+			p.c.packed += m.q.Bytes()
+			*into = append(*into, m)
+		}
+	}
+	return st, nil
+}
+
+// opDynamicQuantizeLSTM is LSTM with int8 weights; the inputs of each product are quantized as one tensor: X as a whole,
+// the hidden state of all batch entries in each step.
+func opDynamicQuantizeLSTM(c *Call) error {
+	x, err := c.Need(0)
+	if err != nil {
+		return err
+	}
+	if x.DType() != model.Float32 {
+		return typeError(x)
+	}
+	return opLSTM[float32](c)
+}
+
+// packedS8 returns the packed right side: what prep made, or one made now.
+func packedS8(c *Call, b *model.Tensor) (*kernel.PackedS8, error) {
+	if c.st != nil {
+		if w, ok := c.st.state.(*kernel.PackedS8); ok && w != nil {
+			return w, nil
+		}
+	}
+	if b.Rank() != 2 || !isByte(b) || b.Len() == 0 {
+		return nil, fmt.Errorf("B is %s%v, want a matrix of bytes: %w", b.DType(), b.Shape(), model.ErrUnsupported)
+	}
+	raw, err := b.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return packInt8(b, raw, b.Shape()[0], b.Shape()[1]), nil
+}
+
+// biasOf returns input i as a row of n elements, nil when it is omitted.
+func biasOf(c *Call, i, n int) ([]float32, error) {
+	t := c.Arg(i)
+	if t == nil {
+		return nil, nil
+	}
+	if t.Len() != n {
+		return nil, errShape("bias", t, fmt.Sprintf("[%d]", n))
+	}
+	return model.Data[float32](t)
+}
+
+// opMatMulIntegerToFloat: A, B, a_scale, b_scale, a_zero, b_zero, bias.
+func opMatMulIntegerToFloat(c *Call) error {
+	a, err := c.Need(0)
+	if err != nil {
+		return err
+	}
+	b, err := c.Need(1)
+	if err != nil {
+		return err
+	}
+	w, err := packedS8(c, b)
+	if err != nil {
+		return err
+	}
+	s, err := newMatmulShape(a.Shape(), b.Shape())
+	if err != nil {
+		return err
+	}
+	bs, bz, err := scalesOf(c.Arg(3), c.Arg(5), b.DType(), s.n)
+	if err != nil {
+		return err
+	}
+	bias, err := biasOf(c, 6, s.n)
+	if err != nil {
+		return err
+	}
+	st, err := c.Need(2)
+	if err != nil {
+		return err
+	}
+	as, err := model.Data[float32](st)
+	if err != nil {
+		return err
+	}
+	if !isByte(a) {
+		return typeError(a)
+	}
+	x, err := unsigned(c, a)
+	if err != nil {
+		return err
+	}
+	az, err := zeroPoints(c, a, c.Arg(4))
+	if err != nil {
+		return err
+	}
+	if az == nil {
+		az = []uint8{0}
+		if a.DType() == model.Int8 {
+			az = []uint8{128}
+		}
+	}
+	z, err := Out[float32](c, 0, s.out)
+	if err != nil || len(z) == 0 {
+		return err
+	}
+	m := len(z) / s.n
+	if len(as) != 1 && len(as) != m || len(az) != 1 && len(az) != m {
+		return errShape("a_scale", st, "one element or one per row")
+	}
+	c.Note("qgemm-"+kernel.Active().String(), s.macs(), w.Bytes())
+	kernel.QuantGemm(c.pool, m, x, s.k, as, az, w, bs, bz, z, s.n, kernel.Epilogue{Bias: bias})
+	return nil
+}
+
+// opDynamicQuantizeMatMul: A, B, b_scale, b_zero, bias.
+func opDynamicQuantizeMatMul(c *Call) error {
+	a, err := c.Need(0)
+	if err != nil {
+		return err
+	}
+	b, err := c.Need(1)
+	if err != nil {
+		return err
+	}
+	w, err := packedS8(c, b)
+	if err != nil {
+		return err
+	}
+	s, err := newMatmulShape(a.Shape(), b.Shape())
+	if err != nil {
+		return err
+	}
+	bs, bz, err := scalesOf(c.Arg(2), c.Arg(3), b.DType(), s.n)
+	if err != nil {
+		return err
+	}
+	bias, err := biasOf(c, 4, s.n)
+	if err != nil {
+		return err
+	}
+	x, err := model.Data[float32](a)
+	if err != nil {
+		return err
+	}
+	z, err := Out[float32](c, 0, s.out)
+	if err != nil || len(z) == 0 {
+		return err
+	}
+	c.Note("qgemm-"+kernel.Active().String(), s.macs(), w.Bytes())
+	kernel.DynQuantGemm(c.pool, len(z)/s.n, x, s.k, w, bs, bz, z, s.n, kernel.Epilogue{Bias: bias})
+	return nil
+}
+
+// opFusedMatMul is alpha op(A) op(B), where op may swap the last two dimensions.
+func opFusedMatMul(c *Call) error {
+	n := c.Node
+	if n.Int("transBatchA", 0) != 0 || n.Int("transBatchB", 0) != 0 {
+		return fmt.Errorf("transBatchA or transBatchB: %w", model.ErrUnsupported)
+	}
+	in := make([]*model.Tensor, 2)
+	for i, attr := range []string{"transA", "transB"} {
+		t, err := c.Need(i)
+		if err != nil {
+			return err
+		}
+		in[i] = t
+		if n.Int(attr, 0) != 0 && t.Rank() >= 2 {
+			perm := make([]int, t.Rank())
+			for k := range perm {
+				perm[k] = k
+			}
+			perm[len(perm)-2], perm[len(perm)-1] = len(perm)-1, len(perm)-2
+			tmp := &Call{Node: n, arena: &arena{}, in: []slot{{t: t}}}
+			if err := transposeTo(tmp, 0, t, perm); err != nil {
+				return err
+			}
+			in[i] = tmp.out[0].t
+		}
+	}
+	s, err := newMatmulShape(in[0].Shape(), in[1].Shape())
+	if err != nil {
+		return err
+	}
+	if in[0].DType() != model.Float32 || in[1].DType() != model.Float32 {
+		return typeError(in[0])
+	}
+	return matmulFloat32(c, in[0], in[1], s, kernel.Epilogue{Alpha: n.Float("alpha", 1)})
+}
+
+func opFastGelu(c *Call) error {
+	if c.Arg(1) == nil {
+		return unary(kernel.GeluTanh, geluTanh64)(c)
+	}
+	if err := arith(c, opAdd); err != nil {
+		return err
+	}
+	return activateOut(c, kernel.ActGeluTanh)
+}
+
+func opBiasGelu(c *Call) error {
+	if err := arith(c, opAdd); err != nil {
+		return err
+	}
+	return activateOut(c, kernel.ActGeluErf)
+}
