@@ -27,8 +27,9 @@ func Compare(ctx context.Context, baseline Trial, variants []Trial, p Protocol) 
 	if err != nil {
 		return Comparison{}, err
 	}
-	stop := r.startGuard()
-	defer stop()
+	if r.meter != nil {
+		defer r.meter.Close()
+	}
 	err = r.run(ctx)
 	return r.finish(), err
 }
@@ -45,7 +46,7 @@ type runner struct {
 	measured time.Duration // wall time of all blocks
 	warnings []string
 	reads    []time.Duration // cost of meter reads
-	meter    *guarded
+	meter    *Guard
 }
 
 type blockKey struct {
@@ -81,9 +82,6 @@ func newRunner(baseline Trial, variants []Trial, p Protocol) (*runner, error) {
 	for _, v := range variants {
 		r.vars = append(r.vars, &arm{Trial: v})
 	}
-	if p.Meter != nil {
-		r.meter = &guarded{m: p.Meter}
-	}
 	r.defaults()
 	for _, b := range p.Done {
 		if !names[b.Variant] || b.Position < 0 || b.Position > 3 || b.Passes < 1 || b.Inferences < 1 || b.Wall <= 0 {
@@ -99,6 +97,9 @@ func newRunner(baseline Trial, variants []Trial, p Protocol) (*runner, error) {
 	}
 	if p.DoneIdle != nil {
 		r.idle = *p.DoneIdle
+	}
+	if p.Meter != nil {
+		r.meter = NewGuard(p.Meter)
 	}
 	return r, nil
 }
@@ -311,58 +312,6 @@ func (r *runner) add(b Block) {
 	r.measured += b.Wall
 }
 
-// warmup runs an arm until it is steady and sets how many passes make a block.
-func (r *runner) warmup(ctx context.Context, a *arm) error {
-	if a.warm {
-		return nil
-	}
-	r.progress(a.Name, "warmup", 0)
-	start := r.p.Clock.Now()
-	var calls []time.Duration
-	items := max(1, a.Items)
-	for len(calls) == 0 || (!steady(calls) && r.p.Clock.Now()-start < r.p.Warmup) {
-		for i := range items {
-			t := r.p.Clock.Now()
-			if err := a.call(ctx, i); err != nil {
-				return err
-			}
-			calls = append(calls, r.p.Clock.Now()-t)
-			if i >= 2*steadyWindow && r.p.Clock.Now()-start >= r.p.Warmup {
-				break
-			}
-		}
-	}
-	var sum time.Duration
-	for _, c := range calls[len(calls)/2:] {
-		sum += c
-	}
-	a.perPass = sum / time.Duration(len(calls)-len(calls)/2) * time.Duration(items)
-	if a.passes == 0 {
-		a.passes = passes(r.p.Block, a.perPass)
-	}
-	a.warm = true
-	return nil
-}
-
-// passes is how many passes of the given time fill a block: at least one, at most a million.
-func passes(block, perPass time.Duration) int {
-	if perPass <= 0 {
-		return 1
-	}
-	return int(min(max((block+perPass-1)/perPass, 1), 1_000_000))
-}
-
-// call does one work item and names the variant in its error.
-func (a *arm) call(ctx context.Context, i int) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := a.Run(ctx, i); err != nil {
-		return fmt.Errorf("measure: variant %q, item %d: %w", a.Name, i, err)
-	}
-	return nil
-}
-
 // measure fills in b: counters at the edges, every call timed.
 func (r *runner) measure(ctx context.Context, a *arm, b *Block) error {
 	items := max(1, a.Items)
@@ -427,6 +376,17 @@ func (r *runner) hostCPU() (time.Duration, error) {
 		return 0, errors.ErrUnsupported
 	}
 	return r.p.HostCPU()
+}
+
+// read reads the meter and notes what the read cost.
+func (r *runner) read() (Reading, error) {
+	if r.meter == nil {
+		return Reading{}, nil
+	}
+	t := r.p.Clock.Now()
+	reading, err := r.meter.Read()
+	r.reads = append(r.reads, r.p.Clock.Now()-t)
+	return reading, err
 }
 
 // progress tells the caller what comes next and about how long the rest takes.
