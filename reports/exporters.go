@@ -25,6 +25,7 @@ func Formats() []Format {
 		{"html", "report.html", HTML},
 		{"junit", "gates.junit.xml", JUnit},
 		{"modelcard", "modelcard.md", ModelCard},
+		{"cyclonedx", "bom.cdx.json", CycloneDX},
 	}
 }
 

@@ -3,8 +3,10 @@ package reports
 import (
 	"bytes"
 	"encoding/csv"
+	"encoding/json"
 	"encoding/xml"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -215,6 +217,35 @@ func TestModelCard(t *testing.T) {
 		b.Reset()
 		_ = ModelCard(&b, nastyResult())
 		_ = os.WriteFile(filepath.Join(look, "nasty-card.md"), b.Bytes(), 0o666)
+	}
+}
+
+// One known run, by hand: 3600 J are 0.001 kWh, and at 300 g/kWh 0.3 g, 3e-7 t.
+func TestCycloneDXUnits(t *testing.T) {
+	r := &Result{Schema: Schema, Tool: Tool{Version: "0.1.0"}, Variants: []Variant{{Name: "baseline",
+		Energy: &Energy{PerInference: ptr(3600.0), Source: SourceMeasured},
+		Carbon: &Carbon{Operational: ptr(0.3), Intensity: &Intensity{GPerKWh: 300, Zone: "XYZ"}}}}}
+	var b bytes.Buffer
+	if err := CycloneDX(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	var bom cdxBOM
+	if err := json.Unmarshal(b.Bytes(), &bom); err != nil {
+		t.Fatal(err)
+	}
+	e := bom.Components[0].Card.Considerations.Environment.Energy[0]
+	if e.Activity != "inference" || e.Cost != (cdxAmount{0.001, "kWh"}) || e.Providers[0].Provided != e.Cost {
+		t.Errorf("energy %+v", e)
+	}
+	if math.Abs(e.CO2.Value-3e-7) > 1e-20 || e.CO2.Unit != "tCO2eq" { // one rounding of the division
+		t.Errorf("carbon %+v", *e.CO2)
+	}
+	if look := os.Getenv("REPORTS_LOOK"); look != "" {
+		for name, r := range map[string]*Result{"demo": demoResult(), "nasty": nastyResult(), "empty": emptyResult()} {
+			b.Reset()
+			_ = CycloneDX(&b, r)
+			_ = os.WriteFile(filepath.Join(look, name+".cdx.json"), b.Bytes(), 0o666)
+		}
 	}
 }
 

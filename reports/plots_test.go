@@ -36,12 +36,17 @@ func TestPlots(t *testing.T) {
 			}
 			var a, b, c, d bytes.Buffer
 			again := Plots(r)[i]
-			for _, err := range []error{p.SVG(&a), again.SVG(&b), p.PNG(&c), again.PNG(&d)} {
+			for _, err := range []error{p.SVG(&a), again.SVG(&b), p.PNG(&c)} {
 				if err != nil {
 					t.Fatal(err)
 				}
 			}
-			if !bytes.Equal(a.Bytes(), b.Bytes()) || !bytes.Equal(c.Bytes(), d.Bytes()) {
+			if name == "demo" {
+				if err := again.PNG(&d); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !bytes.Equal(a.Bytes(), b.Bytes()) || name == "demo" && !bytes.Equal(c.Bytes(), d.Bytes()) {
 				t.Errorf("%s: %s: two renderings differ", name, p.Name)
 			}
 			wellFormed(t, p.Name, a.Bytes())

@@ -24,7 +24,7 @@ func sentence(r *Result, v *Variant) string {
 		s = append(s, c)
 	}
 	if f, ok := energyRatio(v, base); ok {
-		c := ratioClause(f, "they use", "energy", "energy")
+		c := ratioClause(f, "runs use", "energy", "energy")
 		if f.modelled {
 			c += ", " + modelledWords
 		} else {
@@ -208,6 +208,27 @@ func headlines(r *Result) (gained, lost, trust []string) {
 	return gained, lost, trustLines(r)
 }
 
+// passing names the variants that pass every gate that they were judged by.
+func passing(r *Result) []string {
+	var out []string
+	for i := range r.Variants {
+		v := Verdict("")
+		for _, g := range r.Gates {
+			if g.Variant != r.Variants[i].Name {
+				continue
+			}
+			if v == "" {
+				v = Pass
+			}
+			v = worse(v, g.Verdict)
+		}
+		if v == Pass {
+			out = append(out, plain(r.Variants[i].Name))
+		}
+	}
+	return out
+}
+
 // leastFaithful names the variant that agrees least with the baseline, where that is what was scored.
 func leastFaithful(r *Result) string {
 	var low *Variant
@@ -321,7 +342,13 @@ func trustLines(r *Result) []string {
 				open++
 			}
 		}
-		out = append(out, fmt.Sprintf("Gate checks: %d of %d pass, %d fail, %d inconclusive.", pass, n, n-pass-open, open))
+		s := fmt.Sprintf("Gate checks: %d of %d pass, %d fail, %d inconclusive", pass, n, n-pass-open, open)
+		if ok := passing(r); len(ok) > 0 {
+			s += "; every gate is passed by " + strings.Join(ok, ", ")
+		} else {
+			s += "; no variant passes every gate"
+		}
+		out = append(out, s+".")
 	}
 	if len(r.Warnings) > 0 {
 		out = append(out, upper(plural(len(r.Warnings), "warning"))+" below.")
