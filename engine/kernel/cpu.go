@@ -46,17 +46,19 @@ var isaLimit atomic.Int32
 
 var detectOnce = sync.OnceValue(detectISA)
 
-var isaFromEnv = sync.OnceValues(func() (ISA, error) {
-	s := os.Getenv(ISAEnv)
+var isaFromEnv = sync.OnceValues(func() (ISA, error) { return lowerISA(Detect(), os.Getenv(ISAEnv)) })
+
+// lowerISA returns the lower one of i and the level called s; i itself if s is empty or, with an error, unknown.
+func lowerISA(i ISA, s string) (ISA, error) {
 	if s == "" {
-		return Detect(), nil
+		return i, nil
 	}
-	i, err := ParseISA(s)
+	l, err := ParseISA(s)
 	if err != nil {
-		return Detect(), fmt.Errorf("%s: %w", ISAEnv, err)
+		return i, fmt.Errorf("%s: %w", ISAEnv, err)
 	}
-	return min(i, Detect()), nil
-})
+	return min(i, l), nil
+}
 
 // Detect returns the highest level that this CPU and operating system support; Generic under the tag noasm.
 func Detect() ISA { return detectOnce() }

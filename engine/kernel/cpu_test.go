@@ -32,3 +32,17 @@ func TestLimitNestsAndRestores(t *testing.T) {
 		t.Errorf("Active = %v after restore, want %v", Active(), base)
 	}
 }
+
+func TestLowerISA(t *testing.T) {
+	for _, c := range []struct {
+		have ISA
+		env  string
+		want ISA
+		ok   bool
+	}{{AVX512, "", AVX512, true}, {AVX512, "avx2", AVX2, true}, {AVX2, "avx512vnni", AVX2, true}, {AVX2, "generic", Generic, true}, {AVX2, "AVX2", AVX2, false}} {
+		got, err := lowerISA(c.have, c.env)
+		if got != c.want || (err == nil) != c.ok {
+			t.Errorf("lowerISA(%v, %q) = %v, %v", c.have, c.env, got, err)
+		}
+	}
+}
