@@ -203,7 +203,7 @@ func (j *job) fingerprint() [32]byte {
 	t := j.t
 	fmt.Fprintf(h, "%s|%s|%g|%g|%d|%d|%g|%T%+v|%s|%g|%v|%v|%d\n", t.Loss, j.lossOut, t.Temperature, t.Alpha, j.batch, t.Seed, t.LearningRate,
 		j.opt, j.opt, j.plan, t.Clip, t.Constraint != nil, t.Validate != nil, t.Patience)
-	fmt.Fprintf(h, "%d epochs\n", t.Epochs)
+	fmt.Fprintf(h, "%d epochs, dropout %+v\n", t.Epochs, t.WordDropout)
 	put := func(x []float32) {
 		var b [4]byte
 		for _, v := range x {

@@ -176,3 +176,29 @@ func (d *dataset) cut(rows []int, size int) [][]int {
 	}
 	return out
 }
+
+// apply hides words of a feed that belongs to the caller alone.
+func (w WordDropout) apply(feed engine.Feed, r random) error {
+	if w.Rate == 0 {
+		return nil
+	}
+	name := w.Input
+	if name == "" {
+		name = InputIDs
+	}
+	t := feed[name]
+	if t == nil || t.DType() != model.Int64 {
+		return fmt.Errorf("word dropout: the examples have no int64 %q", name)
+	}
+	ids, err := model.Data[int64](t)
+	if err != nil {
+		return err
+	}
+	limit := uint64(float64(w.Rate) * (1 << 32))
+	for i, id := range ids {
+		if id != 0 && r.Uint64()>>32 < limit {
+			ids[i] = w.ID
+		}
+	}
+	return nil
+}

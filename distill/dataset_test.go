@@ -158,3 +158,42 @@ func TestArch(t *testing.T) {
 		}
 	}
 }
+
+func TestWordDropout(t *testing.T) {
+	ids := make([]int64, 10000)
+	for i := range ids {
+		ids[i] = int64(i % 5)
+	}
+	feed := func() engine.Feed { return engine.Feed{"w": model.FromSlice([]int{10, 1000}, slices.Clone(ids))} }
+	drop := WordDropout{Input: "w", Rate: 0.3, ID: 77}
+	f, again, other := feed(), feed(), feed()
+	for i, x := range []engine.Feed{f, again, other} {
+		if err := drop.apply(x, newRandom(1, streamDrop+uint64(i/2))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, _ := model.Data[int64](f["w"])
+	b, _ := model.Data[int64](again["w"])
+	c, _ := model.Data[int64](other["w"])
+	if !slices.Equal(a, b) || slices.Equal(a, c) {
+		t.Error("the words hidden do not follow seed and step")
+	}
+	hidden := 0
+	for i, v := range a {
+		if v == 77 {
+			hidden++
+		} else if v != ids[i] {
+			t.Fatalf("id %d became %d", ids[i], v)
+		}
+		if ids[i] == 0 && v != 0 {
+			t.Fatal("padding was replaced")
+		}
+	}
+	// 8000 words at 0.3: 2400, standard deviation 41; five of them
+	if hidden < 2200 || hidden > 2600 {
+		t.Errorf("%d of 8000 words hidden at rate 0.3", hidden)
+	}
+	if err := (WordDropout{Rate: 0.1}).apply(feed(), newRandom(1, 1)); err == nil {
+		t.Error("no error for a missing input")
+	}
+}

@@ -204,6 +204,9 @@ func (j *job) train(ctx context.Context, rows []int) (float32, error) {
 		}
 	}
 	feed := j.data.feed(rows)
+	if err := t.WordDropout.apply(feed, newRandom(t.Seed, streamDrop+uint64(j.step))); err != nil {
+		return 0, err
+	}
 	for i, p := range j.params {
 		w := j.weights[i]
 		if j.forward[i] != nil {

@@ -9,6 +9,7 @@ type random struct{ *rand.PCG }
 const (
 	streamInit  = 1
 	streamOrder = 1 << 32 // + the epoch
+	streamDrop  = 2 << 32 // + the step
 )
 
 func newRandom(seed, stream uint64) random { return random{rand.NewPCG(seed, stream)} }

@@ -42,6 +42,8 @@ type Trainer struct {
 	Schedule     grad.Schedule  // nil = grad.Constant{}
 	Clip         float32        // bound of the gradient's norm; 0 = none
 
+	WordDropout WordDropout // words hidden from the model in training; the zero value hides none
+
 	Params     []string                                                   // the initializers to train; nil = all that the loss depends on
 	Mask       model.Mask                                                 // weights to keep at exactly zero where a bit is clear
 	Constraint func(step int, w Weights) error                            // called before every step, from 0 on
@@ -49,6 +51,15 @@ type Trainer struct {
 	Patience   int                                                        // stop after that many epochs without a better score; 0 = never
 	Checkpoint Checkpoint                                                 // saved after every epoch, resumed from at the start; nil = none
 	Progress   func(Progress)                                             // called after every step and every epoch
+}
+
+// WordDropout replaces every id but 0 of an integer input, each with probability Rate, by another id, such as that of the
+// unknown word, anew at every step (Iyyer et al., "Deep Unordered Composition Rivals Syntactic Methods", ACL 2015). A teacher has seen the
+// whole text.
+type WordDropout struct {
+	Input string // "" = InputIDs
+	Rate  float32
+	ID    int64
 }
 
 // Progress tells how far training is.
@@ -159,6 +170,8 @@ func (t *Trainer) check() error {
 		return fmt.Errorf("distill: alpha %g, want 0 to 1", t.Alpha)
 	case t.Alpha > 0 && t.Teacher == nil:
 		return fmt.Errorf("distill: alpha %g without a teacher", t.Alpha)
+	case !(t.WordDropout.Rate >= 0 && t.WordDropout.Rate < 1):
+		return fmt.Errorf("distill: word dropout %g, want 0 to less than 1", t.WordDropout.Rate)
 	case !(t.Temperature >= 0):
 		return fmt.Errorf("distill: temperature %g, want more than 0", t.Temperature)
 	case t.Loss != "" && t.Loss != CrossEntropy && t.Loss != BinaryCrossEntropy:
