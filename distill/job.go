@@ -77,7 +77,8 @@ func (t *Trainer) newJob(ctx context.Context, g *model.Graph) (*job, error) {
 		}
 	}
 	j.print = j.fingerprint()
-	j.session, err = t.Runtime.Load(ctx, engine.Artifact{Graph: tg}, engine.Options{Threads: t.Threads, Ops: grad.Ops()})
+	// Unfused, so that what training computes does not change with the engine's optimisations.
+	j.session, err = t.Runtime.Load(ctx, engine.Artifact{Graph: tg}, engine.Options{Threads: t.Threads, Ops: grad.Ops(), NoFusion: true})
 	if err != nil {
 		return nil, fmt.Errorf("distill: %w", err)
 	}
