@@ -106,7 +106,7 @@ func (p *program) goCode(stubs, noasm *strings.Builder) {
 
 // function emits the whole routine.
 func (e *em) function(a *asm) {
-	e.hoist()
+	e.plan()
 	e.out = a.op
 	p := e.p
 	size := p.resultOffset()
@@ -147,17 +147,17 @@ func (e *em) tailCode(a *asm, block int, done string) {
 		a.op("SHLQ $2, BX")
 		a.op("SUBQ BX, R13")
 	}
-	for e.copy = 0; e.copy < e.copies; e.copy++ {
+	for c := range e.chunks {
 		if e.isa.name == 'Z' {
 			a.op("KMOVW R13, K1")
 		} else {
-			a.op("VMOVUPS %d(R13), Y15", 32*e.copy)
+			a.op("VMOVUPS %d(R13), Y15", 32*c)
 		}
-		e.bodyOnce()
-		if e.copy+1 == e.copies {
+		e.body(c, 1)
+		if c+1 == e.chunks {
 			break
 		}
-		n := (e.copy + 1) * e.isa.w
+		n := (c + 1) * e.isa.w
 		if e.isa.name == 'Z' {
 			a.op("SHRQ $16, R13")
 		} else {
@@ -189,15 +189,15 @@ func (e *em) phase(a *asm, at string) {
 			}
 		}
 	}
-	block := e.copies * e.isa.w
+	block := e.chunks * e.isa.w
 	a.op("XORL AX, AX")
 	a.op("MOVQ BX, R13")
 	a.op("ANDQ $%d, R13", -block)
 	a.op("JZ tail%s", at)
 	a.label("loop" + at)
 	e.tail = false
-	for e.copy = 0; e.copy < e.copies; e.copy++ {
-		e.bodyOnce()
+	for c := 0; c < e.chunks; c += e.weave {
+		e.body(c, e.weave)
 	}
 	a.op("ADDQ $%d, AX", block)
 	a.op("CMPQ AX, R13")

@@ -194,13 +194,15 @@ type em struct {
 	out    func(format string, args ...any)
 	pool   *constPool
 	copies int         // registers per accumulator
+	chunks int         // registers' worth of elements in a turn of the loop, a multiple of copies
+	weave  int         // how many of them are computed side by side, to hide the latency of long bodies
 	held   map[int]int // params and hoisted constants: node -> register
 	first  int         // first temporary register
 	free   []bool
 	kfree  []bool
 	reg    map[int]int
 	peak   int
-	copy   int
+	copy   int // the chunk being emitted
 	tail   bool
 }
 
@@ -227,13 +229,18 @@ func newEm(p *program, isa isaVec, pool *constPool) *em {
 	return e
 }
 
-// hoist puts constants into the registers that a dry run leaves over, those that need a register first.
-func (e *em) hoist() {
+// plan chooses how many chunks are woven, and puts constants into the registers that a dry run leaves over.
+func (e *em) plan() {
 	e.out = func(string, ...any) {}
-	e.peak = 0
-	for _, tail := range []bool{false, true} {
-		e.tail, e.copy = tail, 0
-		e.bodyOnce()
+	e.chunks, e.weave = e.copies, 1
+	if len(e.nodes) >= 24 {
+		if e.fits(2) { // more gains little and lengthens the tail
+			e.weave = 2
+		}
+		e.chunks = max(e.copies, e.weave)
+	}
+	if !e.fits(e.weave) {
+		panic(e.p.name + ": out of registers on " + e.isa.suffix)
 	}
 	var list []int
 	for _, x := range e.cs {
@@ -257,9 +264,30 @@ func (e *em) hoist() {
 	}
 }
 
+// errRegisters is the panic of a dry run that does not fit.
+const errRegisters = "out of registers"
+
+// fits tells whether the body woven from w chunks finds registers, and notes how many.
+func (e *em) fits(w int) (ok bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if r != errRegisters {
+				panic(r)
+			}
+			ok = false
+		}
+	}()
+	e.peak = 0
+	e.tail = false
+	e.body(0, w)
+	e.tail = true
+	e.body(0, 1)
+	return true
+}
+
 func (e *em) r(i int) string { return fmt.Sprintf("%c%d", e.isa.name, i) }
 
-func (e *em) acc(i int) string { return e.r(i*e.copies + e.copy) }
+func (e *em) acc(i int) string { return e.r(i*e.copies + e.copy%e.copies) }
 
 func (e *em) alloc() int {
 	for i := range e.free {
@@ -269,7 +297,7 @@ func (e *em) alloc() int {
 			return e.first + i
 		}
 	}
-	panic(e.p.name + ": out of vector registers on " + e.isa.suffix)
+	panic(errRegisters)
 }
 
 func (e *em) release(r int) { e.free[r-e.first] = true }
@@ -281,7 +309,7 @@ func (e *em) allocK() int {
 			return i + 2
 		}
 	}
-	panic(e.p.name + ": out of mask registers")
+	panic(errRegisters)
 }
 
 // mem is the memory operand of a stream, size bytes per element.
@@ -346,15 +374,21 @@ func (e *em) dies(i, x int) bool {
 	return !held && n.last == i && n.op != "const" && n.op != "param"
 }
 
-// bodyOnce emits the body for one register's worth of elements.
-func (e *em) bodyOnce() {
+// body emits the body for n chunks from one on, node by node.
+func (e *em) body(from, n int) {
 	e.free = make([]bool, e.isa.regs-e.first)
 	for i := range e.free {
 		e.free[i] = true
 	}
 	e.kfree = []bool{true, true, true, true, true} // K2 to K6
-	e.reg = map[int]int{}
+	regs := make([]map[int]int, n)
+	for c := range regs {
+		regs[c] = map[int]int{}
+	}
 	for i := range e.nodes {
-		e.node(i)
+		for c := range n {
+			e.copy, e.reg = from+c, regs[c]
+			e.node(i)
+		}
 	}
 }

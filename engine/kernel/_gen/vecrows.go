@@ -70,7 +70,7 @@ func (p *rowProgram) code(a *asm, isa isaVec, pool *constPool) {
 		for i, v := range e.ps {
 			e.held[v] = top - i
 		}
-		e.hoist()
+		e.plan()
 		e.out = a.op
 		a.op("MOVQ R12, BX")
 		e.phase(a, fmt.Sprint(k))
