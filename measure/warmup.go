@@ -75,4 +75,3 @@ func (a *arm) call(ctx context.Context, i int) error {
 	}
 	return nil
 }
-
