@@ -80,6 +80,18 @@ func classInputs(c *engine.Call, first int) (x []float32, shape []int, labels []
 	return x, shape, labels, nil
 }
 
+// lossGrad returns the derivative by the loss, input 0 of the gradient of a loss.
+func lossGrad(c *engine.Call) (float32, error) {
+	d, shape, err := f32(c, 0)
+	if err == nil && len(d) != 1 {
+		err = fmt.Errorf("derivative of the loss has shape %v, want one element", shape)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return d[0], nil
+}
+
 func crossEntropy(c *engine.Call) error {
 	x, shape, labels, err := classInputs(c, 0)
 	if err != nil {
@@ -111,7 +123,7 @@ func crossEntropyGrad(c *engine.Call) error {
 	if err != nil {
 		return err
 	}
-	d, _, err := f32(c, 0)
+	d, err := lossGrad(c)
 	if err != nil {
 		return err
 	}
@@ -123,7 +135,7 @@ func crossEntropyGrad(c *engine.Call) error {
 	for i, label := range labels {
 		dx[i*shape[1]+int(label)]--
 	}
-	kernel.MulS(dx, dx, d[0]/float32(shape[0]))
+	kernel.MulS(dx, dx, d/float32(shape[0]))
 	return nil
 }
 
@@ -170,7 +182,7 @@ func binaryCrossEntropyGrad(c *engine.Call) error {
 	if err != nil {
 		return err
 	}
-	d, _, err := f32(c, 0)
+	d, err := lossGrad(c)
 	if err != nil {
 		return err
 	}
@@ -180,7 +192,7 @@ func binaryCrossEntropyGrad(c *engine.Call) error {
 	}
 	kernel.Sigmoid(dx, x)
 	kernel.Sub(dx, dx, y)
-	kernel.MulS(dx, dx, d[0]/float32(len(x)))
+	kernel.MulS(dx, dx, d/float32(len(x)))
 	return nil
 }
 
@@ -227,7 +239,7 @@ func klDivergenceGrad(c *engine.Call) error {
 	if err != nil {
 		return err
 	}
-	d, _, err := f32(c, 0)
+	d, err := lossGrad(c)
 	if err != nil {
 		return err
 	}
@@ -239,6 +251,6 @@ func klDivergenceGrad(c *engine.Call) error {
 	kernel.SoftmaxRows(dx, s, shape[0], shape[1], 1/temp, nil)
 	kernel.SoftmaxRows(q, t, shape[0], shape[1], 1/temp, nil)
 	kernel.Sub(dx, dx, q)
-	kernel.MulS(dx, dx, float32(d[0]*temp)/float32(shape[0]))
+	kernel.MulS(dx, dx, float32(d*temp)/float32(shape[0]))
 	return nil
 }
