@@ -22,6 +22,7 @@ type Text struct {
 	MaxLength int
 	Fixed     int   // pad and cut to this length; 0 = the longest of the batch
 	Pad       int64 // id of padding
+	Empty     int64 // id that stands for a text without tokens, since some runtimes refuse empty sequences
 
 	names [3]string // inputs for ids, types, mask; "" = the model has none
 }
@@ -72,6 +73,9 @@ func (t *Text) Feed(from, to int) (engine.Feed, *model.Tensor, error) {
 	length := max(t.Fixed, 1)
 	for i := from; i < to; i++ {
 		ids, types, mask := t.Encoder.Encode(t.Texts[i], limit)
+		if len(ids) == 0 {
+			ids, types, mask = []int64{t.Empty}, []int64{0}, []int64{1}
+		}
 		rows[0], rows[1], rows[2] = append(rows[0], ids), append(rows[1], types), append(rows[2], mask)
 		length = max(length, len(ids))
 	}

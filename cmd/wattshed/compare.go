@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wattshed/wattshed/internal/recipe"
+)
+
+func compareCommand() *cli.Command {
+	return &cli.Command{
+		Name: "compare", Usage: "two models or two results: differences with confidence intervals", ArgsUsage: "A B",
+		Description: "Example: wattshed compare model.onnx model.int8.onnx\n\n" +
+			"Two models are measured against each other now, paired and interleaved. Two result.json are compared variant by\n" +
+			"variant from their samples: they were not measured together, so those intervals do not know what changed between the runs.",
+		Flags: append(targetFlags(),
+			&cli.IntFlag{Name: "pairs", Value: 10, Usage: "least number of pairs of blocks"},
+			&cli.Float64Flag{Name: "precision", Value: 0.02, Usage: "wanted half-width of the 95 % interval of a ratio"},
+			&cli.Float64Flag{Name: "max-seconds", Value: 120, Usage: "cap"},
+			&cli.Float64Flag{Name: "idle-seconds", Usage: "idle power measured before and after"},
+			&cli.Float64Flag{Name: "block-seconds", Value: 1, Usage: "length of a block"},
+			&cli.StringFlag{Name: "zone", Value: "World", Usage: "country whose grid the energy comes from"},
+			meterFlag(), jsonFlag(), quietFlag()),
+		Action: func(c *cli.Context) error {
+			if c.Args().Len() != 2 {
+				return usagef("compare: %d arguments: want A and B", c.Args().Len())
+			}
+			a, b := c.Args().Get(0), c.Args().Get(1)
+			aj, bj := strings.HasSuffix(a, ".json"), strings.HasSuffix(b, ".json")
+			switch {
+			case aj && bj:
+				return compareResults(c, a, b)
+			case aj != bj:
+				return usagef("compare: %q and %q: want two models or two results", a, b)
+			}
+			return measureCommand().Action(c)
+		},
+	}
+}
+
+func compareResults(c *cli.Context, a, b string) error {
+	ra, err := loadResult(a)
+	if err != nil {
+		return err
+	}
+	rb, err := loadResult(b)
+	if err != nil {
+		return err
+	}
+	diffs, err := recipe.CompareResults(ra, rb)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, diffs)
+	}
+	tw := tabwriter.NewWriter(c.App.Writer, 2, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "VARIANT\tSIZE RATIO\tACCURACY A -> B\tLATENCY RATIO B/A\tENERGY A -> B")
+	for _, d := range diffs {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", d.Variant, d.Size, d.Accuracy, d.Latency, d.Energy)
+	}
+	return tw.Flush()
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/testdata"
+)
+
+func evalCommand() *cli.Command {
+	return &cli.Command{
+		Name: "eval", Usage: "accuracy of a model", ArgsUsage: "MODEL --task DATA",
+		Description: "Example: wattshed eval model.onnx --task test.jsonl\n\n" +
+			"DATA is a .jsonl file with a text and a label a line, or builtin:spam. Tokenizer and labels come from the model's\n" +
+			"metadata, or from --tokenizer and the data. MODEL may be builtin:spam-lstm.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "task", Usage: "`DATA` to score on"},
+			&cli.StringFlag{Name: "tokenizer", Usage: "`FILE` tokenizer.json (default: the model's metadata)"},
+			&cli.StringFlag{Name: "text", Value: "text", Usage: "field of the text"},
+			&cli.StringFlag{Name: "label", Value: "label", Usage: "field of the label"},
+			&cli.IntFlag{Name: "max-length", Usage: "tokens a text is cut to (default: the model's metadata, else 128)"},
+			&cli.StringFlag{Name: "runtime", Value: "native", Usage: "native or ort"},
+			&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "of ort: cpu, cuda, tensorrt or webgpu"},
+			&cli.IntFlag{Name: "batch", Value: 1, Usage: "examples per run"},
+			&cli.IntFlag{Name: "threads", Usage: "threads (default: all processors)"},
+			jsonFlag(), quietFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			path, err := one(c, "MODEL")
+			if err != nil {
+				return err
+			}
+			if c.String("task") == "" {
+				return usagef("--task: missing: name the data to score on")
+			}
+			rec := &recipe.Recipe{Version: 1, Model: path, Dir: ".",
+				Task:   &recipe.TaskSpec{Kind: "classification", Data: c.String("task"), Text: c.String("text"), Label: c.String("label")},
+				Inputs: recipe.InputsSpec{Tokenizer: c.String("tokenizer"), MaxLength: c.Int("max-length")},
+				Target: recipe.TargetSpec{Runtime: c.String("runtime"), Provider: c.String("provider"), Threads: c.Int("threads"), Batch: c.Int("batch")}}
+			p := newProgress(c)
+			a, err := recipe.Evaluate(c.Context, rec, recipe.Options{Builtin: testdata.FS, Runtimes: runtimes(), Progress: p.set})
+			p.close()
+			if err != nil {
+				return runHint(err, "")
+			}
+			if c.Bool("json") {
+				return printJSON(c, a)
+			}
+			fmt.Fprintf(c.App.Writer, "%s %s of %d examples\n", a.Metric, withInterval(a.Value, a.CI95), a.N)
+			return nil
+		},
+	}
+}

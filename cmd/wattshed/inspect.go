@@ -1,0 +1,229 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
+	"github.com/wattshed/wattshed/quantize"
+)
+
+// inspection is what inspect says of a model.
+type inspection struct {
+	Path       string         `json:"path"`
+	IRVersion  int64          `json:"ir_version"`
+	Opsets     []model.Opset  `json:"opsets"`
+	Producer   string         `json:"producer,omitempty"`
+	Inputs     []valueInfo    `json:"inputs"`
+	Outputs    []valueInfo    `json:"outputs"`
+	Nodes      int            `json:"nodes"`
+	Ops        map[string]int `json:"ops"`
+	Parameters int64          `json:"parameters"`
+	Nonzero    int64          `json:"nonzero"`
+	Sparsity   float64        `json:"sparsity"`
+	Bytes      int64          `json:"weight_bytes"`
+	ByOp       []opSize       `json:"bytes_by_op"`
+	Quantized  []string       `json:"quantized,omitempty"`
+	Weights    []weightInfo   `json:"weights,omitempty"`
+}
+
+type valueInfo struct {
+	Name  string `json:"name"`
+	DType string `json:"dtype"`
+	Shape string `json:"shape"`
+}
+
+type opSize struct {
+	Op      string `json:"op"`
+	Weights int    `json:"weights"`
+	Bytes   int64  `json:"bytes"`
+}
+
+type weightInfo struct {
+	Name     string  `json:"name"`
+	DType    string  `json:"dtype"`
+	Shape    []int   `json:"shape"`
+	Bytes    int64   `json:"bytes"`
+	Sparsity float64 `json:"sparsity"`
+	Ops      string  `json:"ops"`
+}
+
+func inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name: "inspect", Usage: "inputs, outputs, operators, weights, sparsity, what is quantized", ArgsUsage: "MODEL",
+		Description: "Example: wattshed inspect model.onnx --weights",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "ops", Usage: "list the operators"},
+			&cli.BoolFlag{Name: "weights", Usage: "list the weights"},
+			jsonFlag(),
+		},
+		Action: func(c *cli.Context) (err error) {
+			path, err := one(c, "MODEL")
+			if err != nil {
+				return err
+			}
+			f, err := onnx.Open(path)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, f.Close()) }()
+			in, err := inspect(path, f.Graph(), c.Bool("weights"))
+			if err != nil {
+				return err
+			}
+			if c.Bool("json") {
+				return printJSON(c, in)
+			}
+			in.print(c.App.Writer, c.Bool("ops"))
+			return nil
+		},
+	}
+}
+
+func inspect(path string, g *model.Graph, weights bool) (*inspection, error) {
+	in := &inspection{Path: path, IRVersion: g.Model.IRVersion, Opsets: g.Model.Opsets,
+		Producer: strings.TrimSpace(g.Model.Producer + " " + g.Model.ProducerVersion), Ops: map[string]int{}, Quantized: quantize.Styles(g)}
+	for _, v := range g.Inputs {
+		if g.Initializer(v.Name) == nil {
+			in.Inputs = append(in.Inputs, valueInfo{v.Name, v.Type.DType.String(), v.Type.Shape.String()})
+		}
+	}
+	for _, v := range g.Outputs {
+		in.Outputs = append(in.Outputs, valueInfo{v.Name, v.Type.DType.String(), v.Type.Shape.String()})
+	}
+	in.countOps(g)
+	c, err := recipe.CountWeights(g)
+	if err != nil {
+		return nil, err
+	}
+	in.Parameters, in.Nonzero, in.Bytes = c.Parameters, c.Nonzero, c.Bytes
+	if c.Parameters > 0 {
+		in.Sparsity = 1 - float64(c.Nonzero)/float64(c.Parameters)
+	}
+	return in, in.addWeights(g, weights)
+}
+
+func (in *inspection) countOps(g *model.Graph) {
+	for _, n := range g.Nodes {
+		op := n.Op
+		if n.Domain != "" && n.Domain != "ai.onnx" {
+			op = n.Domain + "." + op
+		}
+		in.Ops[op]++
+		in.Nodes++
+		for _, sub := range n.Subgraphs() {
+			in.countOps(sub)
+		}
+	}
+}
+
+func (in *inspection) addWeights(g *model.Graph, list bool) error {
+	by := map[string]*opSize{}
+	for _, w := range g.Weights() {
+		var ops []string
+		for _, u := range w.Uses {
+			if !strings.Contains(strings.Join(ops, " ")+" ", u.Node.Op+" ") {
+				ops = append(ops, u.Node.Op)
+			}
+		}
+		key := strings.Join(ops, " ")
+		if key == "" {
+			key = "(not read)"
+		}
+		if by[key] == nil {
+			by[key] = &opSize{Op: key}
+		}
+		by[key].Weights++
+		by[key].Bytes += int64(w.Tensor.ByteSize())
+		if !list {
+			continue
+		}
+		info := weightInfo{Name: w.Name, DType: w.Tensor.DType().String(), Shape: w.Tensor.Shape(), Bytes: int64(w.Tensor.ByteSize()), Ops: key}
+		if x, err := w.Tensor.Float32(); err == nil && len(x) > 0 {
+			zero := 0
+			for _, v := range x {
+				if v == 0 {
+					zero++
+				}
+			}
+			info.Sparsity = float64(zero) / float64(len(x))
+		} else if err != nil && !errors.Is(err, model.ErrType) {
+			return err
+		}
+		in.Weights = append(in.Weights, info)
+	}
+	for _, o := range by {
+		in.ByOp = append(in.ByOp, *o)
+	}
+	sort.Slice(in.ByOp, func(i, j int) bool {
+		a, b := in.ByOp[i], in.ByOp[j]
+		return a.Bytes > b.Bytes || a.Bytes == b.Bytes && a.Op < b.Op
+	})
+	return nil
+}
+
+func (in *inspection) print(w io.Writer, ops bool) {
+	var sets []string
+	for _, o := range in.Opsets {
+		d := o.Domain
+		if d == "" {
+			d = "ai.onnx"
+		}
+		sets = append(sets, fmt.Sprintf("%s %d", d, o.Version))
+	}
+	fmt.Fprintf(w, "%s: ONNX ir %d, opset %s, %s\n", in.Path, in.IRVersion, strings.Join(sets, ", "), in.Producer)
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	for _, v := range in.Inputs {
+		fmt.Fprintf(tw, "input\t%s\t%s\t%s\n", v.Name, v.DType, v.Shape)
+	}
+	for _, v := range in.Outputs {
+		fmt.Fprintf(tw, "output\t%s\t%s\t%s\n", v.Name, v.DType, v.Shape)
+	}
+	tw.Flush()
+	fmt.Fprintf(w, "nodes %d, parameters %d (%.1f %% zero), weights %s\n", in.Nodes, in.Parameters, 100*in.Sparsity, bytesText(in.Bytes))
+	if len(in.Quantized) > 0 {
+		fmt.Fprintf(w, "quantized already: %s\n", strings.Join(in.Quantized, ", "))
+	}
+	tw = tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "WEIGHTS READ BY\tNUMBER\tBYTES")
+	for _, o := range in.ByOp {
+		fmt.Fprintf(tw, "%s\t%d\t%d\n", clip(o.Op, 48), o.Weights, o.Bytes)
+	}
+	tw.Flush()
+	if ops {
+		in.printOps(w)
+	}
+	if in.Weights != nil {
+		tw = tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+		fmt.Fprintln(tw, "WEIGHT\tTYPE\tSHAPE\tBYTES\tZEROS\tREAD BY")
+		for _, x := range in.Weights {
+			fmt.Fprintf(tw, "%s\t%s\t%v\t%d\t%.1f %%\t%s\n", clip(x.Name, 48), x.DType, x.Shape, x.Bytes, 100*x.Sparsity, x.Ops)
+		}
+		tw.Flush()
+	}
+}
+
+func (in *inspection) printOps(w io.Writer) {
+	var names []string
+	for op := range in.Ops {
+		names = append(names, op)
+	}
+	sort.Slice(names, func(i, j int) bool {
+		a, b := names[i], names[j]
+		return in.Ops[a] > in.Ops[b] || in.Ops[a] == in.Ops[b] && a < b
+	})
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "OPERATOR\tNODES")
+	for _, op := range names {
+		fmt.Fprintf(tw, "%s\t%d\n", op, in.Ops[op])
+	}
+	tw.Flush()
+}

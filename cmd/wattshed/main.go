@@ -1,0 +1,197 @@
+// Wattshed compresses trained models and measures what that saves: accuracy, latency, energy and carbon,
+// before and after.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// version is set by the linker in releases.
+var version = "0.1.0-dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Exit codes.
+const (
+	exitOK           = 0
+	exitFailed       = 1
+	exitUsage        = 2
+	exitGateFailed   = 3
+	exitInconclusive = 4
+)
+
+// usageError marks an error of the command line.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// codeError ends the program with a code and no message: everything was said.
+type codeError int
+
+func (e codeError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// run is the program: it parses args, carries out the command and returns the exit code.
+func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
+	app := newApp(in, out, errw)
+	permuted, err := permute(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, permuted)
+	}
+	return report(errw, args, err)
+}
+
+// newApp builds the command table.
+func newApp(in io.Reader, out, errw io.Writer) *cli.App {
+	app := &cli.App{
+		Name:                 "wattshed",
+		Usage:                "compress models, and prove what that saves",
+		Version:              version,
+		Reader:               in,
+		Writer:               out,
+		ErrWriter:            errw,
+		HideVersion:          false,
+		EnableBashCompletion: true,
+		Suggest:              false,
+		ExitErrHandler:       func(*cli.Context, error) {},
+		OnUsageError:         func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return unknownCommand(c.App, c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+		Description: "results go to standard output, progress and diagnostics to standard error.\n" +
+			"Exit codes: 0 ok, 1 failed, 2 bad usage, 3 a gate failed, 4 a gate is inconclusive.",
+	}
+	app.Commands = []*cli.Command{
+		demoCommand(), runCommand(), pruneCommand(), quantizeCommand(), distillCommand(), trainCommand(),
+		measureCommand(), evalCommand(), inspectCommand(), compareCommand(), reportCommand(), doctorCommand(),
+		completionCommand(), memoryCommand(),
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = app.OnUsageError
+	}
+	return app
+}
+
+// later are the commands that a later version will have.
+var later = []string{"verify", "explain", "search", "gate", "sweep", "runtime"}
+
+func unknownCommand(app *cli.App, name string) error {
+	if slices.Contains(later, name) {
+		return usagef("command %q: not in this version", name)
+	}
+	var names []string
+	for _, c := range app.VisibleCommands() {
+		names = append(names, c.Name)
+	}
+	return withHint(usagef("command %q: unknown", name), "the commands are "+strings.Join(names, ", "))
+}
+
+// permute moves the flags of a command before its positional arguments, since the parser stops at the
+// first of those; everything after "--" is positional.
+func permute(app *cli.App, args []string) ([]string, error) {
+	if len(args) < 2 || strings.HasPrefix(args[1], "-") {
+		return args, nil
+	}
+	cmd := app.Command(args[1])
+	if cmd == nil || cmd.SkipFlagParsing {
+		return args, nil
+	}
+	boolean := map[string]bool{"help": true, "h": true, "generate-bash-completion": true}
+	for _, f := range cmd.Flags {
+		_, isBool := f.(*cli.BoolFlag)
+		for _, n := range f.Names() {
+			boolean[n] = boolean[n] || isBool
+		}
+	}
+	var flags, rest []string
+	list := args[2:]
+	for i := 0; i < len(list); i++ {
+		a := list[i]
+		switch {
+		case a == "--":
+			rest = append(rest, list[i+1:]...)
+			i = len(list)
+		case len(a) > 1 && a[0] == '-':
+			flags = append(flags, a)
+			name := strings.TrimLeft(a, "-")
+			if !strings.Contains(name, "=") && !boolean[name] && i+1 < len(list) && known(cmd, name) {
+				i++
+				flags = append(flags, list[i])
+			}
+		default:
+			rest = append(rest, a)
+		}
+	}
+	out := append([]string{args[0], args[1]}, flags...)
+	if len(rest) > 0 {
+		out = append(out, "--")
+	}
+	return append(out, rest...), nil
+}
+
+func known(cmd *cli.Command, name string) bool {
+	for _, f := range cmd.Flags {
+		if slices.Contains(f.Names(), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// report prints an error with its hint and returns the exit code.
+func report(w io.Writer, args []string, err error) int {
+	var code codeError
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &code):
+		return int(code)
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(w, "wattshed: error: interrupted\n")
+		if h := hintOf(err); h != "" {
+			fmt.Fprintf(w, "wattshed: hint: %s\n", h)
+		}
+		return exitFailed
+	}
+	fmt.Fprintf(w, "wattshed: error: %s\n", oneLine(err.Error()))
+	hint := hintOf(err)
+	isUsage := errors.As(err, &usage)
+	if hint == "" && isUsage {
+		hint = "wattshed help"
+		if len(args) > 1 && !strings.HasPrefix(args[1], "-") {
+			hint += " " + args[1]
+		}
+	}
+	if hint != "" {
+		fmt.Fprintf(w, "wattshed: hint: %s\n", hint)
+	}
+	if isUsage {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func oneLine(s string) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\n", " ")), " ")
+}

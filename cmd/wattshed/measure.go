@@ -1,0 +1,109 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/reports"
+)
+
+func measureCommand() *cli.Command {
+	return &cli.Command{
+		Name: "measure", Usage: "latency, throughput, memory, energy and carbon of models, paired and interleaved", ArgsUsage: "MODEL...",
+		Description: "Example: wattshed measure model.onnx model.int8.onnx --batch 1 --sequence 128\n\n" +
+			"The first model is the baseline. Inputs are random (integers inside the table that they index, masks 1); how closely\n" +
+			"the outputs of the others follow the first is shown as fidelity.",
+		Flags: append(targetFlags(),
+			&cli.IntFlag{Name: "pairs", Value: 10, Usage: "least number of pairs of blocks"},
+			&cli.Float64Flag{Name: "precision", Value: 0.02, Usage: "wanted half-width of the 95 % interval of a ratio"},
+			&cli.Float64Flag{Name: "max-seconds", Value: 120, Usage: "cap per model"},
+			&cli.Float64Flag{Name: "idle-seconds", Usage: "idle power measured before and after"},
+			&cli.Float64Flag{Name: "block-seconds", Value: 1, Usage: "length of a block"},
+			&cli.StringFlag{Name: "zone", Value: "World", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)"},
+			meterFlag(), jsonFlag(), quietFlag()),
+		Action: func(c *cli.Context) error {
+			if !c.Args().Present() {
+				return usagef("MODEL: missing")
+			}
+			rec, err := measureRecipe(c)
+			if err != nil {
+				return err
+			}
+			o, done, err := recipeOptions(c)
+			if err != nil {
+				return err
+			}
+			defer done()
+			p := newProgress(c)
+			o.Progress = p.set
+			res, err := recipe.Measure(c.Context, rec, c.Args().Slice()[1:], o)
+			p.close()
+			if err != nil {
+				return runHint(err, "")
+			}
+			if c.Bool("json") {
+				return reports.JSON(c.App.Writer, res)
+			}
+			printSummary(c.App.Writer, res)
+			return nil
+		},
+	}
+}
+
+// targetFlags say what models run on.
+func targetFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "runtime", Value: "native", Usage: "native or ort"},
+		&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "of ort: cpu, cuda, tensorrt or webgpu"},
+		&cli.IntFlag{Name: "batch", Value: 1, Usage: "examples per run"},
+		&cli.IntFlag{Name: "sequence", Usage: "length of sequences"},
+		&cli.StringSliceFlag{Name: "shape", Usage: "shape of an input, `NAME=1x3x48x192`; may be repeated"},
+		&cli.IntFlag{Name: "threads", Usage: "threads (default: all processors)"},
+		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of random inputs and of the order of blocks"},
+	}
+}
+
+// measureRecipe turns the flags into a recipe without variants.
+func measureRecipe(c *cli.Context) (*recipe.Recipe, error) {
+	shapes, err := parseShapes(c.StringSlice("shape"))
+	if err != nil {
+		return nil, err
+	}
+	rec := &recipe.Recipe{Version: 1, Model: c.Args().First(), Dir: ".",
+		Inputs: recipe.InputsSpec{Random: &recipe.RandomSpec{Seed: c.Uint64("seed"), N: 16}, Shapes: shapes},
+		Target: recipe.TargetSpec{Runtime: c.String("runtime"), Provider: c.String("provider"), Threads: c.Int("threads"), Batch: c.Int("batch"), Sequence: c.Int("sequence")},
+		Measure: recipe.MeasureSpec{Pairs: c.Int("pairs"), Precision: c.Float64("precision"), MaxSeconds: c.Float64("max-seconds"),
+			IdleSeconds: c.Float64("idle-seconds"), BlockSeconds: c.Float64("block-seconds"), Seed: c.Uint64("seed")},
+		Carbon: recipe.CarbonSpec{Zone: c.String("zone")},
+	}
+	return rec, nil
+}
+
+// parseShapes reads NAME=1x3x48x192.
+func parseShapes(list []string) (map[string][]int, error) {
+	out := map[string][]int{}
+	for _, s := range list {
+		i := strings.LastIndexByte(s, '=')
+		if i <= 0 {
+			return nil, usagef("--shape: %q: want NAME=1x3x48x192", s)
+		}
+		shape := []int{}
+		if s[i+1:] != "" {
+			for _, d := range strings.Split(s[i+1:], "x") {
+				n, err := strconv.Atoi(d)
+				if err != nil || n < 0 {
+					return nil, usagef("--shape: %q: %q is no size", s, d)
+				}
+				shape = append(shape, n)
+			}
+		}
+		if _, twice := out[s[:i]]; twice {
+			return nil, usagef("--shape: %q is given twice", s[:i])
+		}
+		out[s[:i]] = shape
+	}
+	return out, nil
+}

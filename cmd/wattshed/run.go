@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wattshed/wattshed/engine/kernel"
+	"github.com/wattshed/wattshed/engine/ort"
+	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/reports"
+	"github.com/wattshed/wattshed/testdata"
+)
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name: "run", Usage: "make every variant of a recipe, measure them, and report", ArgsUsage: "RECIPE.yaml",
+		Description: "Example: wattshed run minilm.yaml --out report\n\n" +
+			"The output folder holds the variants, result.json, report.html, report.md, result.csv and plots. A run that was\n" +
+			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 3 when one failed, 4 when one is\n" +
+			"inconclusive.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "out", Usage: "`DIR` of everything that is written (default: the recipe's name)"},
+			&cli.BoolFlag{Name: "resume", Usage: "go on with the interrupted run in the output folder"},
+			meterFlag(), jsonFlag(), quietFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			path, err := one(c, "RECIPE")
+			if err != nil {
+				return err
+			}
+			rec, err := readRecipe(path)
+			if err != nil {
+				return err
+			}
+			out := c.String("out")
+			if out == "" {
+				out = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) + "-report"
+			}
+			return runRecipe(c, rec, out, c.Bool("resume"))
+		},
+	}
+}
+
+func readRecipe(path string) (*recipe.Recipe, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	rec, err := recipe.Parse(f, path, filepath.Dir(path))
+	var re *recipe.Error
+	if errors.As(err, &re) && re.Nearest != "" {
+		return nil, withHint(err, fmt.Sprintf("did you mean %q?", re.Nearest))
+	}
+	return rec, err
+}
+
+// runRecipe carries out rec and ends with the verdict of its gates.
+func runRecipe(c *cli.Context, rec *recipe.Recipe, out string, resume bool) error {
+	o, done, err := recipeOptions(c)
+	if err != nil {
+		return err
+	}
+	defer done()
+	o.Out, o.Resume = out, resume
+	p := newProgress(c)
+	o.Progress = p.set
+	o.Plan = func(pl recipe.Plan) { printPlan(c, pl) }
+	res, err := recipe.Run(c.Context, rec, o)
+	p.close()
+	if err != nil {
+		return runHint(err, out)
+	}
+	if c.Bool("json") {
+		if err := reports.JSON(c.App.Writer, res); err != nil {
+			return err
+		}
+	} else {
+		printSummary(c.App.Writer, res)
+	}
+	verdict := reports.Overall(rec.Judged, res.Gates)
+	if !c.Bool("json") {
+		printGates(c.App.Writer, res, verdict)
+		fmt.Fprintf(c.App.Writer, "\nreport: %s\n", filepath.Join(out, "report.html"))
+	}
+	if code := reports.ExitCode(verdict); code != exitOK {
+		return codeError(code)
+	}
+	return nil
+}
+
+func runHint(err error, out string) error {
+	switch {
+	case errors.Is(err, recipe.ErrUnfinished):
+		return withHint(err, "--resume goes on with it; another --out leaves it alone")
+	case errors.Is(err, recipe.ErrOtherRun):
+		return withHint(err, "choose another --out, or remove "+out)
+	case errors.Is(err, context.Canceled):
+		return withHint(err, "the same command with --resume goes on where it was")
+	case errors.Is(err, ort.ErrNotFound):
+		return withHint(err, "pip install onnxruntime, or set "+ort.EnvLibrary+" to the library; target: {runtime: native} needs none")
+	}
+	return err
+}
+
+func printPlan(c *cli.Context, p recipe.Plan) {
+	if c.Bool("quiet") {
+		return
+	}
+	w := c.App.ErrWriter
+	fmt.Fprintf(w, "plan: %s against its variants %s\n", p.Model, strings.Join(p.Variants, ", "))
+	fmt.Fprintf(w, "      scored on %s; at least %d pairs of blocks for each variant\n", p.Data, p.Pairs)
+	if p.Resumed > 0 {
+		fmt.Fprintf(w, "      %d pieces of work are done already\n", p.Resumed)
+	}
+	fmt.Fprintf(w, "      about %.0f s in all; the report will be %s\n", p.Seconds, p.Report)
+}
+
+// meterFlag chooses the energy source.
+func meterFlag() cli.Flag {
+	return &cli.StringFlag{Name: "meter", Value: "auto", Usage: "energy source: auto, perf, powercap or model"}
+}
+
+// recipeOptions gathers what runs need of this machine and this program. done releases it.
+func recipeOptions(c *cli.Context) (recipe.Options, func(), error) {
+	root := os.DirFS("/")
+	meter, err := measure.Open(root, c.String("meter"), measure.OpenOptions{})
+	if err != nil {
+		return recipe.Options{}, nil, withHint(err, "wattshed doctor")
+	}
+	done := func() {
+		if cl, ok := meter.(io.Closer); ok {
+			cl.Close()
+		}
+	}
+	o := recipe.Options{Builtin: testdata.FS, Runtimes: runtimes(), Meter: meter, Tool: tool(), Host: host(), Facts: measure.ReadHost(root), Child: memoryChild}
+	if d, ok := meter.(measure.Describer); ok {
+		o.Assumptions = []string{d.Describe()}
+	}
+	return o, done, nil
+}
+
+func tool() reports.Tool {
+	t := reports.Tool{Name: "wattshed", Version: version, Go: runtime.Version()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				t.Commit = s.Value
+			}
+		}
+	}
+	return t
+}
+
+func host() *reports.Host {
+	f := measure.ReadHost(os.DirFS("/"))
+	h := &reports.Host{CPU: f.CPU, ISA: kernel.Features(), Cores: runtime.NumCPU(), Memory: int64(f.MemoryBytes), OS: runtime.GOOS + "/" + runtime.GOARCH}
+	if f.CPU != "" {
+		h.Virtualized = &f.Virtualized
+	}
+	return h
+}
+
+// memoryChild starts this program anew to measure peak memory in a process of its own.
+func memoryChild(ctx context.Context, request []byte) ([]byte, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, memoryName)
+	cmd.Stdin = bytes.NewReader(request)
+	var out, errw bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errw
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("memory process: %w: %.200s", err, strings.TrimSpace(errw.String()))
+	}
+	return out.Bytes(), nil
+}
+
+// memoryName is the hidden command of memoryChild.
+const memoryName = "internal-memory"
+
+func memoryCommand() *cli.Command {
+	return &cli.Command{Name: memoryName, Hidden: true, Action: func(c *cli.Context) error {
+		req, err := io.ReadAll(io.LimitReader(c.App.Reader, 1<<30))
+		if err != nil {
+			return err
+		}
+		answer, err := recipe.AnswerMemory(c.Context, req, runtimes(), func() (int64, error) {
+			n, err := measure.PeakRSS()
+			return int64(n), err
+		})
+		if err != nil {
+			return err
+		}
+		_, err = c.App.Writer.Write(answer)
+		return err
+	}}
+}

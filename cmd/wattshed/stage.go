@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/quantize"
+)
+
+// stageFlags are the flags of every command that applies one stage to a model.
+func stageFlags(more ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringFlag{Name: "o", Aliases: []string{"output"}, Usage: "`FILE` to write"},
+		jsonFlag(), quietFlag(),
+	}, more...)
+}
+
+// applyStage runs one stage on the model named on the command line and prints what was done.
+func applyStage(c *cli.Context, st recipe.Stage, training func(modelPath string) (*recipe.Training, error)) error {
+	in, err := one(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	out := c.String("o")
+	if out == "" {
+		return usagef("-o: missing: name the file to write")
+	}
+	if _, err := os.Stat(filepath.Dir(out)); err != nil {
+		return withHint(err, "mkdir -p "+filepath.Dir(out))
+	}
+	s := recipe.Single{In: in, Out: out, Stage: st, Runtimes: runtimes(), Threads: c.Int("threads")}
+	if training != nil {
+		if s.Training, err = training(in); err != nil {
+			return err
+		}
+	}
+	p := newProgress(c)
+	s.Progress = p.set
+	done, err := recipe.ApplyStage(c.Context, s)
+	p.close()
+	if done != nil && err != nil && len(done.Notes) > 0 {
+		printNotes(c.App.ErrWriter, done.Notes)
+	}
+	if err != nil {
+		switch {
+		case errors.Is(err, recipe.ErrSameFile):
+			return withHint(err, "choose another name for -o")
+		case errors.Is(err, quantize.ErrQuantized):
+			return withHint(err, "wattshed inspect "+in)
+		}
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, done)
+	}
+	if done.Remark != "" {
+		fmt.Fprintln(c.App.Writer, done.Remark)
+	}
+	printNotes(c.App.Writer, done.Notes)
+	fmt.Fprintf(c.App.Writer, "%s: %s, was %s (ratio %.3f)\n", out, bytesText(done.BytesAfter), bytesText(done.BytesBefore), float64(done.BytesAfter)/float64(done.BytesBefore))
+	return nil
+}
+
+// noteRow is a line of the table of what was done: weights with the same action and reason together.
+type noteRow struct {
+	action, reason, ops string
+	weights             int
+	before, after       int64
+	example             string
+}
+
+// printNotes prints what a stage did, weights grouped by action, reason and operators, largest first.
+func printNotes(w io.Writer, notes []model.Note) {
+	rows := map[string]*noteRow{}
+	var keys []string
+	for _, n := range notes {
+		ops := fmt.Sprint(n.Ops)
+		key := n.Action + "\x00" + n.Reason + "\x00" + ops
+		if rows[key] == nil {
+			rows[key] = &noteRow{action: n.Action, reason: n.Reason, ops: ops, example: n.Weight}
+			keys = append(keys, key)
+		}
+		r := rows[key]
+		r.weights++
+		r.before += n.BytesBefore
+		r.after += n.BytesAfter
+	}
+	sort.SliceStable(keys, func(i, j int) bool { return rows[keys[i]].before > rows[keys[j]].before })
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "WEIGHTS\tREAD BY\tDONE\tBYTES\tREMARK")
+	for _, k := range keys {
+		r := rows[k]
+		what := fmt.Sprint(r.weights)
+		if r.weights == 1 {
+			what = r.example
+		}
+		size := fmt.Sprintf("%d", r.before)
+		if r.after != r.before {
+			size = fmt.Sprintf("%d -> %d", r.before, r.after)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", clip(what, 40), clip(r.ops[1:len(r.ops)-1], 24), r.action, size, r.reason)
+	}
+	tw.Flush()
+}
+
+func clip(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return string(r[:n-1]) + "…"
+}
+
+func bytesText(n int64) string {
+	switch {
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+func printJSON(c *cli.Context, v any) error {
+	e := json.NewEncoder(c.App.Writer)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

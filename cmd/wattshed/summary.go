@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/wattshed/wattshed/reports"
+)
+
+// printSummary prints the one table that a terminal needs; the rest is in the report.
+func printSummary(w io.Writer, res *reports.Result) {
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "VARIANT\tSIZE\tACCURACY\tLATENCY p50\tLATENCY RATIO\tENERGY RATIO\tCARBON/INF")
+	for i := range res.Variants {
+		v := &res.Variants[i]
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, bytesText(v.File.Bytes), accuracyText(v), latencyText(v), ratioText(v), energyText(v), carbonText(v))
+	}
+	tw.Flush()
+	for _, warning := range res.Warnings {
+		fmt.Fprintf(w, "note: %s\n", warning)
+	}
+}
+
+func accuracyText(v *reports.Variant) string {
+	a := v.Accuracy
+	if a == nil {
+		return "-"
+	}
+	s := fmt.Sprintf("%.4f", a.Value)
+	if a.Delta != nil {
+		s += fmt.Sprintf(" (%+.4f)", a.Delta.Value)
+	}
+	return s
+}
+
+func latencyText(v *reports.Variant) string {
+	if v.Latency == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.3g ms", 1e3*v.Latency.P50)
+}
+
+func ratioText(v *reports.Variant) string {
+	if v.Latency == nil || v.Latency.Ratio == nil {
+		return "-"
+	}
+	return withInterval(v.Latency.Ratio.Value, v.Latency.Ratio.CI95)
+}
+
+func withInterval(x float64, ci *reports.Interval) string {
+	if ci == nil {
+		return fmt.Sprintf("%.3f", x)
+	}
+	return fmt.Sprintf("%.3f [%.3f, %.3f]", x, ci[0], ci[1])
+}
+
+func energyText(v *reports.Variant) string {
+	if v.Energy == nil || v.Energy.Ratio == nil {
+		return "-"
+	}
+	s := withInterval(v.Energy.Ratio.Value, v.Energy.Ratio.CI95)
+	if v.Energy.Ratio.Basis == reports.BasisCPUTime {
+		s += " modelled"
+	}
+	return s
+}
+
+func carbonText(v *reports.Variant) string {
+	if v.Carbon == nil || v.Carbon.Total == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.3g µg", 1e6**v.Carbon.Total)
+}
+
+func printGates(w io.Writer, res *reports.Result, overall reports.Verdict) {
+	if len(res.Gates) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	for _, g := range res.Gates {
+		fmt.Fprintf(tw, "gate\t%s\t%s\t%s\t%s\n", g.Variant, g.Expr, g.Verdict, g.Message)
+	}
+	tw.Flush()
+	fmt.Fprintf(w, "gates: %s\n", overall)
+}

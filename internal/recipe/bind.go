@@ -1,0 +1,146 @@
+package recipe
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/internal/task"
+	"github.com/wattshed/wattshed/internal/tokenize"
+	"github.com/wattshed/wattshed/model"
+)
+
+// bound is a recipe joined with its model and data: what is scored and what is timed.
+type bound struct {
+	task      task.Task     // nil when nothing can be scored
+	timing    []engine.Feed // one per work item
+	describe  string        // of the scored examples
+	dataName  string
+	dataSHA   string
+	labels    []string
+	classes   []int
+	texts     []string
+	encoder   *tokenize.Tokenizer
+	maxLength int
+	random    bool
+}
+
+// bind opens the data that the recipe names and checks that they fit the model.
+func (r *Recipe) bind(src *source, builtin fs.FS) (*bound, error) {
+	b := &bound{}
+	tok, err := openTokenizer(r.Inputs.Tokenizer, r.Dir, src.graph)
+	if err != nil {
+		return nil, err
+	}
+	if r.Inputs.Random != nil || tok == nil {
+		return b, r.bindRandom(b, src)
+	}
+	b.encoder = tok
+	b.maxLength = r.Inputs.MaxLength
+	if s, ok := metadata(src.graph, MetaMaxLength); ok && b.maxLength == 0 {
+		if b.maxLength, err = strconv.Atoi(s); err != nil || b.maxLength < 1 {
+			return nil, fmt.Errorf("recipe: metadata %s: %q is no length", MetaMaxLength, s)
+		}
+	}
+	setDefault(&b.maxLength, 128)
+	data, err := r.examples(builtin)
+	if err != nil {
+		return nil, err
+	}
+	b.texts, b.dataName, b.dataSHA = data.Texts(), data.Name, data.SHA256
+	in := &task.Text{Name: data.Name, Texts: b.texts, Encoder: tok, MaxLength: b.maxLength, Pad: tok.PadID(), Empty: tok.UnknownID()}
+	if err := in.Bind(graphInputs(src.graph)); err != nil {
+		return nil, err
+	}
+	b.describe = in.Describe()
+	if r.Task != nil && r.Task.Kind == "classification" {
+		if b.labels, err = labelsOf(src.graph); err != nil {
+			return nil, err
+		}
+		if b.labels == nil {
+			b.labels = data.Labels()
+		}
+		if b.classes, err = data.Classes(b.labels); err != nil {
+			return nil, err
+		}
+		b.task = &task.Classification{Inputs: in, Classes: b.classes, Batch: r.Target.Batch, Output: r.Inputs.Output}
+	} else {
+		b.task = &task.Fidelity{Inputs: in, Batch: r.Target.Batch, Output: r.Inputs.Output, Pooling: r.Inputs.Pooling}
+	}
+	timed := *in
+	timed.Fixed = r.Target.Sequence
+	return b, b.collect(&timed, r.Measure.Inputs, r.Target.Batch)
+}
+
+// examples opens the data of the task, or the text file of the inputs.
+func (r *Recipe) examples(builtin fs.FS) (*task.Dataset, error) {
+	var d *task.Dataset
+	var err error
+	switch {
+	case r.Task != nil && r.Task.Data != "":
+		d, err = openData(r.Task.Data, r.Dir, r.Task.Text, r.Task.Label, builtin)
+	case r.Inputs.Text != "":
+		d, err = openData(r.Inputs.Text, r.Dir, "text", "", builtin)
+	default:
+		return nil, fmt.Errorf("recipe: a tokenizer but no texts: give task.data, or inputs.text a file with one text a line")
+	}
+	if err == nil && r.Task != nil && r.Task.Limit > 0 && r.Task.Limit < len(d.Examples) {
+		d.Examples = d.Examples[:r.Task.Limit]
+	}
+	return d, err
+}
+
+func (r *Recipe) bindRandom(b *bound, src *source) error {
+	if r.Task != nil && r.Task.Kind == "classification" {
+		return fmt.Errorf("recipe: classification needs texts and a tokenizer; model %q has no tokenizer in its metadata: give inputs.tokenizer", filepath.Base(src.name))
+	}
+	spec := r.Inputs.Random
+	if spec == nil {
+		spec = &RandomSpec{Seed: 1, N: 64}
+	}
+	in := &task.Random{N: spec.N, Seed: spec.Seed, Batch: int64(r.Target.Batch), Sequence: int64(r.Target.Sequence), Shapes: r.Inputs.Shapes}
+	if err := in.Bind(src.graph); err != nil {
+		return err
+	}
+	b.random, b.describe, b.dataName = true, in.Describe(), "random"
+	b.task = &task.Fidelity{Inputs: in, Batch: 1, Output: r.Inputs.Output, Pooling: "none"}
+	return b.collect(in, r.Measure.Inputs, 1)
+}
+
+// collect makes the feeds that a block runs over: at most n runs of batch examples.
+func (b *bound) collect(in task.Inputs, n, batch int) error {
+	feeds := task.Feeds(in, batch)
+	for f, err := range feeds.All() {
+		if err != nil {
+			return err
+		}
+		b.timing = append(b.timing, f)
+		if len(b.timing) == n {
+			break
+		}
+	}
+	if len(b.timing) == 0 {
+		return fmt.Errorf("recipe: no inputs to time")
+	}
+	return nil
+}
+
+// graphInputs are the inputs that a caller must give: those without a default among the initializers.
+func graphInputs(g *model.Graph) []*model.Value {
+	var out []*model.Value
+	for _, v := range g.Inputs {
+		if g.Initializer(v.Name) == nil {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// labelsJSON is the form of labels in metadata_props.
+func labelsJSON(labels []string) string {
+	b, _ := json.Marshal(labels)
+	return string(b)
+}

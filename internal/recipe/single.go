@@ -1,0 +1,105 @@
+package recipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
+)
+
+// ErrSameFile is wrapped when the output of a command would replace its input.
+var ErrSameFile = errors.New("is the input itself")
+
+// Single are the arguments of ApplyStage.
+type Single struct {
+	In, Out  string
+	Stage    Stage
+	Runtimes map[string]engine.Runtime
+	Training *Training
+	Threads  int
+	Progress func(what string, done, total int)
+}
+
+// Outcome says what ApplyStage did.
+type Outcome struct {
+	Notes       []model.Note
+	Remark      string // such as that the opset was raised
+	BytesBefore int64
+	BytesAfter  int64
+	SHA256      string
+}
+
+// ApplyStage applies one stage to the model file In and writes Out, whole or not at all. When the stage
+// leaves the model as it is, the notes come with the error and nothing is written.
+func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
+	if err := s.Stage.check(); err != nil {
+		return nil, err
+	}
+	if err := distinct(s.In, s.Out); err != nil {
+		return nil, err
+	}
+	f, err := onnx.Open(s.In)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	g := f.Graph().Clone()
+	out := &Outcome{}
+	if out.Remark, err = raise(g, s.Stage); err != nil {
+		return nil, err
+	}
+	env := &Env{Training: s.Training, Runtime: "native", Provider: "cpu", Seed: 1, Threads: s.Threads}
+	if s.Progress != nil {
+		env.Progress = s.Progress
+	}
+	if s.Training != nil {
+		t, err := s.Runtimes["native"].Load(ctx, engine.Artifact{Graph: f.Graph()}, engine.Options{Threads: s.Threads})
+		if err != nil {
+			return nil, fmt.Errorf("teacher: %w", err)
+		}
+		defer t.Close()
+		env.Teacher = t
+		dir, err := os.MkdirTemp(filepath.Dir(s.Out), ".wattshed-*")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+		env.Checkpoints = dir
+	}
+	next, notes, err := s.Stage.Apply(ctx, g, env)
+	out.Notes = notes
+	if err != nil {
+		return out, err
+	}
+	if changed, _ := model.Touched(notes); changed == 0 {
+		return out, fmt.Errorf("%s touched nothing", s.Stage.Name())
+	}
+	if err := canceled(ctx, s.Stage.Name()); err != nil {
+		return out, err
+	}
+	if err := onnx.Save(s.Out, next, onnx.WriteOptions{}); err != nil {
+		return out, err
+	}
+	if info, err := os.Stat(s.In); err == nil {
+		out.BytesBefore = info.Size()
+	}
+	out.BytesAfter, out.SHA256, err = fileDigest(s.Out)
+	return out, err
+}
+
+// distinct refuses an output that is the input.
+func distinct(in, out string) error {
+	a, err := os.Stat(in)
+	if err != nil {
+		return err
+	}
+	if b, err := os.Stat(out); err == nil && os.SameFile(a, b) {
+		return fmt.Errorf("output %q %w", out, ErrSameFile)
+	}
+	return nil
+}

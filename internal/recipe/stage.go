@@ -1,0 +1,170 @@
+package recipe
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/prune"
+	"github.com/wattshed/wattshed/quantize"
+)
+
+// Stage is one step of a variant.
+type Stage interface {
+	// Name is the recipe's word.
+	Name() string
+	// Options are the settings with every default explicit.
+	Options() map[string]any
+	// Apply returns the changed graph and a note per weight. The graph given may be changed in place.
+	// When little or nothing could be done, the notes come with the error.
+	Apply(ctx context.Context, g *model.Graph, env *Env) (*model.Graph, []model.Note, error)
+
+	check() error
+}
+
+// Env is what stages need besides the graph.
+type Env struct {
+	Feeds       engine.Feeds   // calibration inputs
+	Training    *Training      // nil when the task has no training data
+	Teacher     engine.Session // the baseline
+	Mask        model.Mask     // what earlier stages pruned; recovery training keeps it
+	Runtime     string         // target runtime and provider
+	Provider    string
+	Seed        uint64
+	Threads     int
+	Checkpoints string                              // folder for the state of interrupted stages
+	Progress    func(stage string, done, total int) // may be nil
+}
+
+// Prune is the prune stage of a recipe.
+type Prune struct {
+	Criterion string   `yaml:"criterion"`
+	Sparsity  float64  `yaml:"sparsity"`
+	Pattern   string   `yaml:"pattern"`
+	Ops       []string `yaml:"ops"`
+}
+
+// Name returns "prune".
+func (*Prune) Name() string { return "prune" }
+
+func (p *Prune) check() error {
+	setDefault(&p.Criterion, "magnitude")
+	setDefault(&p.Pattern, "unstructured")
+	if p.Ops == nil {
+		p.Ops = prune.DefaultOps
+	}
+	if _, ok := prune.Criteria[p.Criterion]; !ok {
+		return fmt.Errorf("prune.criterion: %q: want magnitude", p.Criterion)
+	}
+	pattern, err := prune.ParsePattern(p.Pattern)
+	if err != nil {
+		return err
+	}
+	if nm, ok := pattern.(prune.NM); ok {
+		want := 1 - float64(nm.N)/float64(nm.M)
+		if p.Sparsity != 0 && p.Sparsity != want {
+			return fmt.Errorf("prune.sparsity: %v: pattern %s has %v", p.Sparsity, p.Pattern, want)
+		}
+		p.Sparsity = want
+	}
+	if !(p.Sparsity > 0 && p.Sparsity < 1) {
+		return fmt.Errorf("prune.sparsity: %v: want a fraction between 0 and 1", p.Sparsity)
+	}
+	return nil
+}
+
+// Options returns criterion, sparsity, pattern and ops.
+func (p *Prune) Options() map[string]any {
+	return map[string]any{"criterion": p.Criterion, "sparsity": p.Sparsity, "pattern": p.Pattern, "ops": p.Ops}
+}
+
+// Apply prunes g and leaves the mask in env for the stages after it.
+func (p *Prune) Apply(_ context.Context, g *model.Graph, env *Env) (*model.Graph, []model.Note, error) {
+	pattern, err := prune.ParsePattern(p.Pattern)
+	if err != nil {
+		return nil, nil, err
+	}
+	mask, notes, err := prune.Select(g, prune.Options{Criterion: prune.Criteria[p.Criterion], Pattern: pattern, Sparsity: p.Sparsity, Ops: p.Ops})
+	if err != nil {
+		return nil, notes, err
+	}
+	if err := prune.Apply(g, mask); err != nil {
+		return nil, notes, err
+	}
+	env.Mask = mask
+	return g, notes, nil
+}
+
+// Quantize is the quantize stage of a recipe.
+type Quantize struct {
+	Scheme      string   `yaml:"scheme"`
+	Storage     string   `yaml:"storage"`
+	Mode        string   `yaml:"mode"`
+	Granularity string   `yaml:"granularity"`
+	Ops         []string `yaml:"ops"`
+}
+
+// Name returns "quantize".
+func (*Quantize) Name() string { return "quantize" }
+
+func (q *Quantize) half() bool { return q.Scheme == "fp16" || q.Scheme == "bf16" }
+
+func (q *Quantize) check() error {
+	switch {
+	case q.half():
+		setDefault(&q.Storage, "weights")
+		if q.Storage != "weights" && q.Storage != "graph" {
+			return fmt.Errorf("quantize.storage: %q: want weights or graph", q.Storage)
+		}
+		if q.Mode != "" || q.Granularity != "" || q.Ops != nil {
+			return fmt.Errorf("quantize: scheme %s takes storage only", q.Scheme)
+		}
+	case q.Scheme == "int8":
+		setDefault(&q.Mode, "dynamic")
+		setDefault(&q.Granularity, string(quantize.PerChannel))
+		if q.Mode != "dynamic" {
+			return fmt.Errorf("quantize.mode: %q is not in this version: want dynamic", q.Mode)
+		}
+		if q.Storage != "" {
+			return fmt.Errorf("quantize.storage: int8 has none")
+		}
+		if q.Ops == nil {
+			q.Ops = quantize.DynamicOps
+		}
+	case q.Scheme == "int4" || q.Scheme == "uint8" || q.Scheme == "fp8":
+		return fmt.Errorf("quantize.scheme: %q is not in this version", q.Scheme)
+	default:
+		return fmt.Errorf("quantize.scheme: %q: want fp16, bf16 or int8", q.Scheme)
+	}
+	return nil
+}
+
+// Options returns scheme and the settings that the scheme has.
+func (q *Quantize) Options() map[string]any {
+	if q.half() {
+		return map[string]any{"scheme": q.Scheme, "storage": q.Storage}
+	}
+	return map[string]any{"scheme": q.Scheme, "mode": q.Mode, "granularity": q.Granularity, "ops": q.Ops}
+}
+
+// Apply quantizes g in place.
+func (q *Quantize) Apply(_ context.Context, g *model.Graph, env *Env) (*model.Graph, []model.Note, error) {
+	switch {
+	case q.Scheme == "int8":
+		notes, err := quantize.Dynamic{Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops}.Apply(g)
+		return g, notes, err
+	case q.Storage == "graph" && q.Scheme == "bf16" && env.Runtime == "ort" && env.Provider == "cpu":
+		return nil, nil, fmt.Errorf("quantize: a bf16 graph on ort/cpu: ONNX Runtime's CPU provider has no bf16 kernels (NOT_IMPLEMENTED); use storage: weights, or an accelerator: %w", model.ErrUnsupported)
+	}
+	dtype := model.Float16
+	if q.Scheme == "bf16" {
+		dtype = model.BFloat16
+	}
+	if q.Storage == "graph" {
+		notes, err := quantize.HalfGraph(g, dtype)
+		return g, notes, err
+	}
+	notes, err := quantize.HalfWeights(g, dtype)
+	return g, notes, err
+}
