@@ -1,6 +1,7 @@
 package quantize
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,121 +21,274 @@ var DynamicOps = []string{"MatMul", "Gemm", "Gather", "LSTM"}
 
 // Apply rewrites g in place. MatMul and Gemm with a constant right-hand side become
 // DynamicQuantizeLinear, MatMulInteger, Cast and Mul, the pattern that ONNX Runtime fuses (int8
-// symmetric weights); Gather from a constant table reads a uint8 table and dequantizes the rows;
-// LSTM becomes com.microsoft.DynamicQuantizeLSTM. The notes say for every weight of two or more
-// dimensions what was done or why it was left. It fails with ErrQuantized on a model that is
-// quantized already and with ErrNothing (notes still given) when less than MinShare would change.
+// symmetric weights); Gather from a constant table reads a uint8 table and dequantizes the rows; LSTM becomes
+// com.microsoft.DynamicQuantizeLSTM. A weight read in several of these ways is stored once for each. Weights in
+// Constant nodes, behind Identity, in bodies, and read in bodies from the graph around them are handled alike.
+//
+// The notes say for every weight of one or more dimensions what was done or why it was left. It fails with
+// ErrQuantized on a model that is quantized already and with ErrNothing (notes still given) when less
+// than MinShare of the weight bytes would change; g is unchanged after an error.
 func (d Dynamic) Apply(g *model.Graph) ([]model.Note, error) {
-	if err := refuseQuantized(g); err != nil {
+	if err := d.validate(g); err != nil {
 		return nil, err
 	}
+	p, err := d.plan(g)
+	if err != nil {
+		return nil, err
+	}
+	var notes []model.Note
+	for _, w := range p.weights {
+		notes = append(notes, w.note())
+	}
+	if err := check("dynamic int8", notes); err != nil {
+		return notes, err
+	}
+	p.rewrite(g)
+	return notes, nil
+}
+
+// validate checks the settings and completes them, and refuses models that cannot be quantized as a whole.
+func (d *Dynamic) validate(g *model.Graph) error {
 	if d.Granularity == "" {
 		d.Granularity = PerChannel
 	}
 	if d.Granularity != PerChannel && d.Granularity != PerTensor {
-		return nil, fmt.Errorf("quantize: granularity %q: want %s or %s", d.Granularity, PerTensor, PerChannel)
+		return fmt.Errorf("quantize: granularity %q: want %s or %s", d.Granularity, PerTensor, PerChannel)
 	}
 	if d.Ops == nil {
 		d.Ops = DynamicOps
 	}
 	for _, op := range d.Ops {
 		if !slices.Contains(DynamicOps, op) {
-			return nil, fmt.Errorf("quantize: dynamic int8 of operator %q: want some of %s: %w", op, strings.Join(DynamicOps, ", "), model.ErrUnsupported)
+			return fmt.Errorf("quantize: dynamic int8 of operator %q: want some of %s: %w", op, strings.Join(DynamicOps, ", "), model.ErrUnsupported)
 		}
 	}
-	if v := g.Opset(""); v < 11 {
-		return nil, fmt.Errorf("quantize: dynamic int8 needs opset 11, the model has %d: %w", v, model.ErrUnsupported)
+	if s := Styles(g); len(s) > 0 {
+		return fmt.Errorf("quantize: %w: %s", ErrQuantized, strings.Join(s, ", "))
 	}
-	rw := &dynamicRewrite{Dynamic: d, names: newNamer(g), quantized: map[*model.Graph]map[string][3]string{},
-		weights: map[*model.Node][2]*model.Weight{}, lstm: map[*model.Node]string{}}
-	var notes []model.Note
-	weights := g.Weights()
-	rw.collectLSTM(weights)
-	for _, w := range weights {
-		dt := w.Tensor.DType()
-		if !dt.IsFloat() || len(w.Tensor.Shape()) < 1 {
+	switch v := g.Opset(""); {
+	case v < 11:
+		return fmt.Errorf("quantize: dynamic int8 needs opset 11, the model has %d: %w", v, model.ErrUnsupported)
+	case v > 27:
+		return fmt.Errorf("quantize: ONNX Runtime has no quantized operators for opset %d, the model's: %w", v, model.ErrUnsupported)
+	}
+	return nil
+}
+
+// form is a way in which a node reads a weight, and so in which the weight is stored.
+type form int
+
+const (
+	columns    form = iota // int8, [K,N], symmetric by column: MatMul, Gemm
+	transposed             // int8, [N,K] stored as [K,N], symmetric by row: Gemm with transB
+	table                  // uint8, asymmetric by row: Gather
+	gates                  // int8, [directions,N,K] stored as [directions,K,N], symmetric by row: LSTM
+)
+
+// packed is a weight in one of its forms.
+type packed struct {
+	form           form
+	q, scale, zero *model.Tensor
+	names          [3]string // of the initializers, once they are in the graph
+	perChannel     bool
+}
+
+func (p *packed) bytes() int64 {
+	return int64(p.q.ByteSize() + p.scale.ByteSize() + p.zero.ByteSize())
+}
+
+// word describes the form in notes.
+func (p *packed) word() string {
+	switch {
+	case p.form != table:
+		return "int8 " + map[bool]string{true: string(PerChannel), false: string(PerTensor)}[p.perChannel]
+	case p.perChannel:
+		return "uint8 per-row"
+	}
+	return "uint8 " + string(PerTensor)
+}
+
+// dynamicWeight is a float weight in the planning.
+type dynamicWeight struct {
+	*model.Weight
+	why   string // it is left: why
+	forms []*packed
+}
+
+func (w *dynamicWeight) form(f form) *packed {
+	for _, p := range w.forms {
+		if p.form == f {
+			return p
+		}
+	}
+	return nil
+}
+
+func (w *dynamicWeight) note() model.Note {
+	n := newNote(w.Weight)
+	if w.why != "" {
+		n.Reason = w.why
+		return n
+	}
+	n.BytesAfter = 0
+	var words []string
+	for _, p := range w.forms {
+		n.BytesAfter += p.bytes()
+		words = append(words, p.word())
+	}
+	n.Action = strings.Join(words, " and ")
+	return n
+}
+
+// input is an input of a node.
+type input struct {
+	node  *model.Node
+	index int
+}
+
+// dynamicPlan says what becomes of every weight and node.
+type dynamicPlan struct {
+	Dynamic
+	weights []*dynamicWeight
+	at      map[input]*dynamicWeight // what the inputs of nodes read
+	names   *namer
+}
+
+// plan decides on all weights and quantizes them; the graph is not changed.
+func (d Dynamic) plan(g *model.Graph) (*dynamicPlan, error) {
+	p := &dynamicPlan{Dynamic: d, at: map[input]*dynamicWeight{}, names: newNamer(g)}
+	outputs := outputNames(g)
+	for _, w := range g.Weights() {
+		if !w.Tensor.DType().IsFloat() || w.Tensor.Rank() == 0 {
 			continue
 		}
-		n := newNote(w)
-		action, why, bytes, err := rw.weight(w)
-		if err != nil {
+		dw := &dynamicWeight{Weight: w}
+		p.weights = append(p.weights, dw)
+		for _, u := range w.Uses {
+			p.at[input{u.Node, u.Input}] = dw
+		}
+		if dw.why = p.whyLeft(w); dw.why == "" && outputs[w.Graph][w.Value] {
+			dw.why = "an output of the graph"
+		}
+	}
+	p.pairs()
+	for _, w := range p.weights {
+		if w.why != "" {
+			continue
+		}
+		err := p.pack(w)
+		if errors.Is(err, errNotFinite) {
+			w.why, w.forms = err.Error(), nil
+		} else if err != nil {
 			return nil, fmt.Errorf("quantize: weight %q: %w", w.Name, err)
 		}
-		if why != "" {
-			n.Reason = why
-		} else {
-			n.Action, n.BytesAfter = action, bytes
+	}
+	p.pairs()
+	return p, nil
+}
+
+// pairs leaves both weights of an LSTM when one of them is left, until nothing changes.
+func (p *dynamicPlan) pairs() {
+	for again := true; again; {
+		again = false
+		for _, w := range p.weights {
+			if w.why != "" {
+				continue
+			}
+			for _, u := range w.Uses {
+				if !u.Node.Is("LSTM") {
+					continue
+				}
+				other := p.at[input{u.Node, 3 - u.Input}]
+				if other == nil {
+					w.why, again = "the other matrix of the LSTM is computed", true
+				} else if other.why != "" {
+					w.why, again = fmt.Sprintf("the other matrix of the LSTM, %q, is left: %s", other.Name, other.why), true
+				}
+			}
+			if w.why != "" {
+				w.forms = nil
+			}
 		}
-		notes = append(notes, n)
 	}
-	if rw.microsoft {
-		g.SetOpset("com.microsoft", max(1, g.Opset("com.microsoft")))
-	}
-	return notes, check("dynamic int8", notes)
 }
 
-type dynamicRewrite struct {
-	Dynamic
-	names *namer
-	// quantized holds per graph and activation the names that DynamicQuantizeLinear made of it, so that
-	// several products share one.
-	quantized map[*model.Graph]map[string][3]string
-	// weights holds W and R of every LSTM node whose both are constants read by it alone, lstm why a
-	// node seen already is left ("" when it was quantized).
-	weights   map[*model.Node][2]*model.Weight
-	lstm      map[*model.Node]string
-	microsoft bool
-}
-
-// weight quantizes w for all its readers, or says why it is left.
-func (r *dynamicRewrite) weight(w *model.Weight) (action, why string, bytes int64, err error) {
+// whyLeft returns why w cannot be quantized for its readers, or "".
+func (p *dynamicPlan) whyLeft(w *model.Weight) string {
 	if len(w.Uses) == 0 {
-		return "", "no node reads it", 0, nil
+		return "no node reads it"
 	}
-	op := w.Uses[0].Node.Op
-	if op == "DynamicQuantizeLSTM" {
-		op = "LSTM" // its other matrix came first and took this one along
-	}
-	for _, u := range w.Uses {
-		if u.Graph != w.Graph {
-			return "", "read inside a body", 0, nil
-		}
-		if u.Node.Op != w.Uses[0].Node.Op {
-			return "", "read by several operators", 0, nil
+	for _, u := range w.Uses { // the reason that names static quantization counts most
+		if w.Tensor.Rank() > 2 && (u.Node.Is("Conv") || u.Node.Is("ConvTranspose")) {
+			return u.Node.Op + " needs static quantization with calibration data"
 		}
 	}
 	switch {
 	case w.Tensor.DType() != model.Float32:
-		return "", fmt.Sprintf("stored as %s", w.Tensor.DType()), 0, nil
-	case op == "Conv" || op == "ConvTranspose":
-		return "", "Conv needs static quantization with calibration data", 0, nil
-	case len(w.Tensor.Shape()) < 2:
-		return "", "not a matrix", 0, nil
-	case !slices.Contains(r.Ops, op):
-		return "", fmt.Sprintf("read by %s, which dynamic int8 leaves in float", op), 0, nil
+		return "stored as " + w.Tensor.DType().String()
+	case w.Tensor.Rank() < 2:
+		return "a vector"
+	case w.Tensor.Len() == 0:
+		return "empty"
 	}
-	switch op {
+	for _, u := range w.Uses {
+		if why := p.whyNot(w.Tensor, u); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// whyNot returns why t cannot be quantized for one of its readers, or "".
+func (p *dynamicPlan) whyNot(t *model.Tensor, u model.Use) string {
+	n := u.Node
+	if n.Domain != "" && n.Domain != "ai.onnx" {
+		return fmt.Sprintf("read by %s.%s", n.Domain, n.Op)
+	}
+	if !slices.Contains(DynamicOps, n.Op) {
+		return fmt.Sprintf("read by %s, which has no dynamic int8 form", n.Op)
+	}
+	if !slices.Contains(p.Ops, n.Op) {
+		return fmt.Sprintf("%s is not among the operators to quantize", n.Op)
+	}
+	switch n.Op {
 	case "MatMul", "Gemm":
-		return r.matmul(w)
+		switch {
+		case t.Rank() != 2:
+			return fmt.Sprintf("a stack of matrices, of rank %d", t.Rank())
+		case u.Input != 1:
+			return fmt.Sprintf("input %d of %s, not its right-hand side", u.Input, n.Op)
+		case n.Op == "MatMul":
+			return ""
+		case n.Int("transA", 0) != 0:
+			return "Gemm with transA"
+		case n.Float("alpha", 1) != 1:
+			return fmt.Sprintf("Gemm with alpha %g", n.Float("alpha", 1))
+		case n.In(2) != "" && n.Float("beta", 1) != 1:
+			return fmt.Sprintf("Gemm with beta %g", n.Float("beta", 1))
+		}
 	case "Gather":
-		return r.gather(w)
-	default:
-		return r.lstmWeight(w)
+		axis := n.Int("axis", 0)
+		switch {
+		case u.Input != 0:
+			return "the indices of a Gather"
+		case axis != 0 && axis != -int64(t.Rank()):
+			return fmt.Sprintf("gathered along axis %d", axis)
+		case t.Len() < minTable:
+			return fmt.Sprintf("a table of fewer than %d elements", minTable)
+		}
+	case "LSTM":
+		switch {
+		case u.Input != 1 && u.Input != 2:
+			return fmt.Sprintf("input %d of the LSTM, no matrix", u.Input)
+		case t.Rank() != 3:
+			return fmt.Sprintf("an LSTM matrix of rank %d", t.Rank())
+		case n.Int("layout", 0) != 0:
+			return "LSTM with layout 1"
+		}
 	}
+	return ""
 }
 
-// replace puts nodes in the place of old in its graph.
-func replace(g *model.Graph, old *model.Node, nodes ...*model.Node) {
-	i := slices.Index(g.Nodes, old)
-	g.Nodes = slices.Replace(g.Nodes, i, i+1, nodes...)
-}
-
-// drop removes the float weight when its last reader is gone.
-func drop(w *model.Weight) {
-	if w.Node != nil {
-		w.Graph.Nodes = slices.DeleteFunc(w.Graph.Nodes, func(n *model.Node) bool { return n == w.Node })
-		return
-	}
-	w.Graph.RemoveInitializer(w.Value)
-	w.Graph.Inputs = slices.DeleteFunc(w.Graph.Inputs, func(v *model.Value) bool { return v.Name == w.Value })
-}
+// minTable is the number of elements below which a table is not worth the nodes that dequantize its rows.
+const minTable = 4096

@@ -81,13 +81,6 @@ func styles(g *model.Graph, found map[string]bool) {
 	}
 }
 
-func refuseQuantized(g *model.Graph) error {
-	if s := Styles(g); len(s) > 0 {
-		return fmt.Errorf("quantize: %w: %s", ErrQuantized, strings.Join(s, ", "))
-	}
-	return nil
-}
-
 // newNote starts the note of a weight as left.
 func newNote(w *model.Weight) model.Note {
 	n := model.Note{Weight: w.Name, Action: model.Left, BytesBefore: int64(w.Tensor.ByteSize()), BytesAfter: int64(w.Tensor.ByteSize())}
@@ -97,47 +90,4 @@ func newNote(w *model.Weight) model.Note {
 		}
 	}
 	return n
-}
-
-// namer makes value names that no graph of the model uses yet.
-type namer struct{ used map[string]bool }
-
-func newNamer(g *model.Graph) *namer {
-	n := &namer{map[string]bool{}}
-	n.add(g)
-	return n
-}
-
-func (n *namer) add(g *model.Graph) {
-	for _, v := range g.Inputs {
-		n.used[v.Name] = true
-	}
-	for _, name := range g.Initializers() {
-		n.used[name] = true
-	}
-	for _, m := range g.Nodes {
-		n.used[m.Name] = true
-		for _, o := range m.Outputs {
-			n.used[o] = true
-		}
-		for _, sub := range m.Subgraphs() {
-			n.add(sub)
-		}
-	}
-}
-
-func (n *namer) name(want string) string {
-	got := want
-	for i := 1; n.used[got]; i++ {
-		got = fmt.Sprintf("%s_%d", want, i)
-	}
-	n.used[got] = true
-	return got
-}
-
-// modernize raises the IR version to 4, the first in which an initializer need not be an input.
-func modernize(g *model.Graph) {
-	if g.Model != nil && g.Model.IRVersion < 4 {
-		g.Model.IRVersion = 4
-	}
 }
