@@ -65,7 +65,7 @@ func opConv(c *Call) error {
 	}
 	switch x.DType() {
 	case model.Float32:
-		return convFloat32(c, v, kernel.Epilogue{})
+		return convFloat32(c, v, kernel.Epilogue{Act: c.act()})
 	case model.Float64:
 		return convPlain[float64](c, v)
 	}

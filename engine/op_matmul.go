@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/wattshed/wattshed/engine/kernel"
@@ -306,7 +307,7 @@ func gemmFloat32(c *Call, a, b, bias *model.Tensor, m, n, k int, ta, tb bool) er
 		return err
 	}
 	alpha, beta := c.Node.Float("alpha", 1), c.Node.Float("beta", 1)
-	ep := kernel.Epilogue{Alpha: alpha}
+	ep := kernel.Epilogue{Alpha: alpha, Act: c.act()}
 	var st *gemmState
 	if c.st != nil {
 		st, _ = c.st.state.(*gemmState)
@@ -329,6 +330,7 @@ func gemmFloat32(c *Call, a, b, bias *model.Tensor, m, n, k int, ta, tb bool) er
 				copy(z[i*n:(i+1)*n], ep.Bias)
 			}
 		}
+		return errors.Join(gemmLater(later, z, bias, beta, m, n), activateOut(c, ep.Act))
 	case st != nil && !ta:
 		c.Note("gemm-"+kernel.Active().String(), int64(m)*int64(n)*int64(k), st.w.Bytes())
 		kernel.GemmF32(c.pool, m, x, k, st.w, z, n, ep)
@@ -336,10 +338,15 @@ func gemmFloat32(c *Call, a, b, bias *model.Tensor, m, n, k int, ta, tb bool) er
 		c.Note("matmul-"+kernel.Active().String(), int64(m)*int64(n)*int64(k), 0)
 		kernel.MatMulF32(c.pool, m, n, k, x, a.Shape()[1], ta, y, b.Shape()[1], tb, z, n, ep)
 	}
-	if later {
-		return addScaled(z, bias, beta, m, n)
+	return gemmLater(later, z, bias, beta, m, n)
+}
+
+// gemmLater adds the bias that the epilogue did not.
+func gemmLater(later bool, z []float32, bias *model.Tensor, beta float32, m, n int) error {
+	if !later {
+		return nil
 	}
-	return nil
+	return addScaled(z, bias, beta, m, n)
 }
 
 // addScaled adds beta times the broadcast bias to z[m,n].

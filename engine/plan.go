@@ -24,6 +24,8 @@ type Plan struct {
 	warnings []string
 	packed   int64 // bytes of packed weights
 	opts     Options
+	trusted  []trusted
+	fallback func() (*Plan, error)
 
 	mu     sync.Mutex
 	arenas []*arena
@@ -90,6 +92,7 @@ func Compile(g *model.Graph, o Options) (*Plan, error) {
 		return nil, errors.New("engine: no graph")
 	}
 	c := &compiler{opts: o, table: opTable()}
+	source := g
 	g = g.Clone()
 	if err := c.prepare(g); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
@@ -98,7 +101,11 @@ func Compile(g *model.Graph, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	p.passes, p.warnings, p.packed = c.passes, c.warnings, c.packed
+	p.passes, p.warnings, p.packed, p.trusted = c.passes, c.warnings, c.packed, c.trusted
+	p.fallback = sync.OnceValues(func() (*Plan, error) {
+		o.NoFusion = true
+		return Compile(source, o)
+	})
 	return p, nil
 }
 
@@ -111,6 +118,8 @@ type compiler struct {
 	warnings []string
 	packed   int64
 	packs    map[packKey]any
+	shapes   map[string][]dim // symbolic shapes of the top graph
+	trusted  []trusted
 }
 
 // packKey names one packed form of one weight.

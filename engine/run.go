@@ -244,6 +244,13 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 			return nil, fmt.Errorf("engine: the model has no input %q", name)
 		}
 	}
+	if p.distrusts(in) {
+		f, err := p.fallback()
+		if err != nil {
+			return nil, err
+		}
+		return f.Exec(ctx, pool, in)
+	}
 	a := p.acquire()
 	e := &eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile}
 	outs, err := p.exec(e, vals)
@@ -271,6 +278,27 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 	}
 	p.giveBack(a)
 	return res, nil
+}
+
+// distrusts reports whether the inputs do not keep what their declarations made the passes believe.
+func (p *Plan) distrusts(in map[string]any) bool {
+	size := func(tr trusted) int {
+		t, ok := in[tr.input].(*model.Tensor)
+		if !ok || tr.axis >= t.Rank() {
+			return -1
+		}
+		return t.Shape()[tr.axis]
+	}
+	for _, tr := range p.trusted {
+		want := tr.size
+		if want < 0 {
+			want = size(p.trusted[tr.same])
+		}
+		if size(tr) != want {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Plan) hasInput(name string) bool {

@@ -4,7 +4,6 @@ func attentionOps() map[string]opDef { return nil }
 func resizeOps() map[string]opDef    { return nil }
 func miscOps() map[string]opDef      { return nil }
 func lossOps() map[string]opDef      { return nil }
-func fusedOps() map[string]opDef     { return nil }
 
 func opEinsum(c *Call) error     { return nil }
 func opCausalConv(c *Call) error { return nil }

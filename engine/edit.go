@@ -1,0 +1,228 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// fusedDomain is the domain of the operators that passes make; they never leave this package.
+const fusedDomain = "wattshed"
+
+// editor is a view of one graph in which patterns are found and replaced.
+type editor struct {
+	c      *compiler
+	g      *model.Graph
+	maker  map[string]*model.Node
+	users  map[string][]*model.Node // one entry per reading input
+	pinned map[string]bool          // outputs, and values that bodies read
+	gone   map[*model.Node]bool
+	fixed  map[string]bool // graph inputs: no constants even where an initializer has their name
+	fresh  int
+}
+
+func newEditor(c *compiler, g *model.Graph) *editor {
+	e := &editor{c: c, g: g, maker: map[string]*model.Node{}, users: map[string][]*model.Node{},
+		pinned: map[string]bool{}, gone: map[*model.Node]bool{}, fixed: map[string]bool{}}
+	for _, n := range g.Nodes {
+		e.index(n)
+	}
+	for _, v := range g.Outputs {
+		e.pinned[v.Name] = true
+	}
+	if g.Model == nil || g.Model.IRVersion >= 4 {
+		for _, v := range g.Inputs {
+			e.fixed[v.Name] = true
+		}
+	}
+	return e
+}
+
+func (e *editor) index(n *model.Node) {
+	for _, o := range n.Outputs {
+		if o != "" {
+			e.maker[o] = n
+		}
+	}
+	for _, in := range n.Inputs {
+		if in != "" {
+			e.users[in] = append(e.users[in], n)
+		}
+	}
+	if len(n.Subgraphs()) > 0 {
+		for _, name := range model.Captures(n) {
+			e.pinned[name] = true
+		}
+	}
+}
+
+// constant returns the constant tensor of a name, or nil.
+func (e *editor) constant(name string) *model.Tensor {
+	if name == "" || e.fixed[name] {
+		return nil
+	}
+	return e.g.Initializer(name)
+}
+
+// scalar returns the value of a constant of one number.
+func (e *editor) scalar(name string) (float64, bool) {
+	t := e.constant(name)
+	if t == nil || t.Len() != 1 || t.DType() == model.String {
+		return 0, false
+	}
+	v, err := toFloat64(t)
+	if err != nil {
+		return 0, false
+	}
+	return v[0], true
+}
+
+// isScalar reports whether a name is a constant close to v.
+func (e *editor) isScalar(name string, v float64) bool {
+	x, ok := e.scalar(name)
+	return ok && math.Abs(x-v) <= 1e-3*math.Abs(v)
+}
+
+// from returns the node that makes a name if it is the operator op of the default domain, or nil.
+func (e *editor) from(name, op string) *model.Node {
+	n := e.maker[name]
+	if n == nil || !n.Is(op) {
+		return nil
+	}
+	return n
+}
+
+// user returns the only reader of a name, nil when there are several or the value leaves the graph.
+func (e *editor) user(name string) *model.Node {
+	if u := e.users[name]; len(u) == 1 && !e.pinned[name] {
+		return u[0]
+	}
+	return nil
+}
+
+// other returns the other input of a node of two inputs.
+func other(n *model.Node, name string) string {
+	if len(n.Inputs) != 2 {
+		return ""
+	}
+	if n.Inputs[0] == name {
+		return n.Inputs[1]
+	}
+	return n.Inputs[0]
+}
+
+// inner reports whether the outputs of all nodes but the last are read by these nodes alone.
+func (e *editor) inner(nodes ...*model.Node) bool {
+	set := map[*model.Node]bool{}
+	for _, n := range nodes {
+		if e.gone[n] {
+			return false
+		}
+		set[n] = true
+	}
+	for _, n := range nodes[:len(nodes)-1] {
+		for _, o := range n.Outputs {
+			if e.pinned[o] {
+				return false
+			}
+			for _, u := range e.users[o] {
+				if !set[u] {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// replace puts n in the place of the nodes; n makes the outputs of the last of them.
+func (e *editor) replace(n *model.Node, nodes ...*model.Node) {
+	for _, old := range nodes {
+		e.remove(old)
+	}
+	e.index(n)
+	e.g.Nodes = append(e.g.Nodes, n)
+}
+
+// remove takes a node out of the view; finish takes it out of the graph.
+func (e *editor) remove(n *model.Node) {
+	if e.gone[n] {
+		return
+	}
+	e.gone[n] = true
+	for _, o := range n.Outputs {
+		if e.maker[o] == n {
+			delete(e.maker, o)
+		}
+	}
+	for _, in := range n.Inputs {
+		list := e.users[in]
+		for i, u := range list {
+			if u == n {
+				e.users[in] = append(append([]*model.Node(nil), list[:i]...), list[i+1:]...)
+				break
+			}
+		}
+	}
+}
+
+// rewire makes all readers of a name read another one. It fails for a name that leaves the graph.
+func (e *editor) rewire(from, to string) bool {
+	if e.pinned[from] {
+		return false
+	}
+	for _, u := range e.users[from] {
+		for i, in := range u.Inputs {
+			if in == from {
+				u.Inputs[i] = to
+			}
+		}
+		e.users[to] = append(e.users[to], u)
+	}
+	delete(e.users, from)
+	return true
+}
+
+// addConstant adds an initializer and returns its name.
+func (e *editor) addConstant(t *model.Tensor) string {
+	for {
+		e.fresh++
+		name := fmt.Sprintf("wattshed/const%d", e.fresh)
+		if e.g.Initializer(name) == nil && e.maker[name] == nil {
+			e.g.SetInitializer(name, t)
+			return name
+		}
+	}
+}
+
+// finish drops removed nodes and sorts what is left.
+func (e *editor) finish() error {
+	if len(e.gone) == 0 {
+		return nil
+	}
+	kept := make([]*model.Node, 0, len(e.g.Nodes))
+	for _, n := range e.g.Nodes {
+		if !e.gone[n] {
+			kept = append(kept, n)
+		}
+	}
+	e.g.Nodes = kept
+	return e.g.TopoSort()
+}
+
+// rewrite calls f for every node of the graph, in order.
+func rewrite(f func(e *editor, n *model.Node)) func(c *compiler, g *model.Graph) error {
+	return func(c *compiler, g *model.Graph) error {
+		e := newEditor(c, g)
+		for _, n := range append([]*model.Node(nil), g.Nodes...) {
+			if !e.gone[n] {
+				f(e, n)
+			}
+		}
+		return e.finish()
+	}
+}
+
+// version returns the opset of a node.
+func (e *editor) version(n *model.Node) int64 { return e.c.opset(n) }

@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// passList returns the passes in their order. Bodies of If, Loop and Scan are folded but not fused.
+func (c *compiler) passList() []pass {
+	fold := pass{"fold", func(c *compiler, g *model.Graph) error { return c.fold(g) }}
+	if c.opts.NoFusion {
+		return []pass{fold}
+	}
+	return []pass{
+		fold,
+		{"identity", rewrite(removeIdentity)},
+		{"common", rewrite2(commonNodes)},
+		{"shapes", shapesPass},
+		{"dead", deadNodes},
+		{"layernorm", rewrite(fuseLayerNorm)},
+		{"gelu", rewrite(fuseGelu)},
+		{"hardswish", rewrite(fuseHardSwish)},
+		{"silu", rewrite(fuseSiLU)},
+		{"quantmatmul", rewrite(fuseQuantMatMul)},
+		{"convbn", rewrite(fuseConvBN)},
+		{"attention", attentionPass},
+		{"epilogue", epiloguePass},
+		{"dead", deadNodes},
+	}
+}
+
+// removeIdentity bypasses nodes that change nothing.
+func removeIdentity(e *editor, n *model.Node) {
+	switch {
+	case n.Is("Identity") && len(n.Inputs) == 1:
+	case n.Is("Dropout") && n.In(2) == "" && (len(n.Outputs) == 1 || n.Outputs[1] == "" || len(e.users[n.Outputs[1]]) == 0 && !e.pinned[n.Outputs[1]]):
+	case n.Is("Cast") && e.from(n.In(0), "Cast") != nil && e.from(n.In(0), "Cast").Int("to", 0) == n.Int("to", -1):
+	default:
+		return
+	}
+	if e.maker[n.In(0)] == nil && e.constant(n.In(0)) == nil && len(e.users[n.In(0)]) == 0 {
+		return
+	}
+	if e.rewire(n.Out(0), n.In(0)) {
+		e.remove(n)
+	}
+}
+
+// rewrite2 runs a rewrite that keeps state between nodes.
+func rewrite2(f func() func(e *editor, n *model.Node)) func(c *compiler, g *model.Graph) error {
+	return func(c *compiler, g *model.Graph) error { return rewrite(f())(c, g) }
+}
+
+// commonNodes joins nodes that compute the same.
+func commonNodes() func(e *editor, n *model.Node) {
+	seen := map[string]*model.Node{}
+	return func(e *editor, n *model.Node) {
+		if len(n.Outputs) != 1 || len(n.Subgraphs()) > 0 {
+			return
+		}
+		def, err := e.c.lookup(n)
+		if _, custom := e.c.opts.Ops[n.Domain+"::"+n.Op]; err != nil || def.random || custom {
+			return
+		}
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s\x00%s\x00%q", n.Domain, n.Op, n.Inputs)
+		for _, a := range n.Attrs {
+			if a.T != nil || len(a.Tensors) > 0 || len(a.Raw) > 0 {
+				return
+			}
+			fmt.Fprintf(&b, "\x00%s %d %x %d %q %v %v %q", a.Name, a.Kind, a.F, a.I, a.S, a.Floats, a.Ints, a.Strings)
+		}
+		key := b.String()
+		first, ok := seen[key]
+		if !ok {
+			seen[key] = n
+			return
+		}
+		if e.rewire(n.Out(0), first.Out(0)) {
+			e.remove(n)
+		}
+	}
+}
+
+// deadNodes removes nodes and initializers that nobody reads.
+func deadNodes(c *compiler, g *model.Graph) error {
+	live := map[string]bool{}
+	for _, v := range g.Outputs {
+		live[v.Name] = true
+	}
+	var kept []*model.Node
+	for i := len(g.Nodes) - 1; i >= 0; i-- {
+		n := g.Nodes[i]
+		used := len(n.Outputs) == 0
+		for _, o := range n.Outputs {
+			used = used || live[o]
+		}
+		if !used {
+			continue
+		}
+		for _, in := range n.Inputs {
+			live[in] = true
+		}
+		for _, in := range model.Captures(n) {
+			live[in] = true
+		}
+		kept = append(kept, n)
+	}
+	for i, j := 0, len(kept)-1; i < j; i, j = i+1, j-1 {
+		kept[i], kept[j] = kept[j], kept[i]
+	}
+	g.Nodes = kept
+	inputs := map[string]bool{}
+	for _, v := range g.Inputs {
+		inputs[v.Name] = true
+	}
+	for _, name := range append([]string(nil), g.Initializers()...) {
+		if !live[name] && !inputs[name] {
+			g.RemoveInitializer(name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,455 @@
+package engine
+
+import (
+	"github.com/wattshed/wattshed/model"
+)
+
+// dim is a size in a symbolic shape: the number c when s is 0, else the unknown number s. Two dims that are equal are
+// equal in every run.
+type dim struct{ c, s int }
+
+// trusted is a declaration of one dimension of an input that rewrites rely on: its size, or a symbolic name that it shares
+// with others. A run whose inputs do not keep it uses the plan without rewrites.
+type trusted struct {
+	input string
+	axis  int
+	size  int // -1 for a name
+	same  int // with a name: the place in the list of the first dimension of that name
+}
+
+// symbols infers shapes of the values of one graph, and the values of small integer tensors made from shapes.
+type symbols struct {
+	c      *compiler
+	g      *model.Graph
+	e      *editor
+	next   int
+	shapes map[string][]dim
+	vals   map[string][]dim
+	rank0  map[string]bool // names in vals that are scalars
+}
+
+// shapesPass infers symbolic shapes and makes the targets of Reshape constant where they are known to copy dimensions.
+func shapesPass(c *compiler, g *model.Graph) error {
+	s := &symbols{c: c, g: g, e: newEditor(c, g), shapes: map[string][]dim{}, vals: map[string][]dim{}, rank0: map[string]bool{}}
+	for _, name := range g.Initializers() {
+		s.constant(name)
+	}
+	type param struct {
+		d  dim
+		at int
+	}
+	params := map[string]param{}
+	for _, v := range g.Inputs {
+		if g.Initializer(v.Name) != nil && s.e.constant(v.Name) != nil {
+			continue
+		}
+		delete(s.vals, v.Name)
+		delete(s.shapes, v.Name)
+		if v.Type.Shape == nil {
+			continue
+		}
+		shape := make([]dim, len(v.Type.Shape))
+		for i, d := range v.Type.Shape {
+			if d.Known() {
+				shape[i] = dim{c: int(d.Size)}
+				c.trusted = append(c.trusted, trusted{v.Name, i, int(d.Size), 0})
+				continue
+			}
+			first, named := params[d.Param]
+			if d.Param != "" && named {
+				shape[i] = first.d
+				c.trusted = append(c.trusted, trusted{v.Name, i, -1, first.at})
+				continue
+			}
+			shape[i] = s.unknown()
+			if d.Param != "" {
+				params[d.Param] = param{shape[i], len(c.trusted)}
+				c.trusted = append(c.trusted, trusted{v.Name, i, -1, len(c.trusted)})
+			}
+		}
+		s.shapes[v.Name] = shape
+	}
+	for _, n := range g.Nodes {
+		s.node(n)
+		s.reshape(n)
+	}
+	c.shapes = s.shapes
+	return nil
+}
+
+func (s *symbols) unknown() dim {
+	s.next++
+	return dim{s: s.next}
+}
+
+func (s *symbols) constant(name string) {
+	t := s.g.Initializer(name)
+	shape := make([]dim, t.Rank())
+	for i, d := range t.Shape() {
+		shape[i] = dim{c: d}
+	}
+	s.shapes[name] = shape
+	if t.Rank() <= 1 && t.Len() <= 64 && (t.DType() == model.Int64 || t.DType() == model.Int32) {
+		if v, err := ints(t); err == nil {
+			d := make([]dim, len(v))
+			for i, x := range v {
+				d[i] = dim{c: x}
+			}
+			s.vals[name], s.rank0[name] = d, t.Rank() == 0
+		}
+	}
+}
+
+// reshape replaces the computed target of a Reshape by a constant: 0 where the dimension is that of the input at the
+// same place, a number where it is known, -1 for one other.
+func (s *symbols) reshape(n *model.Node) {
+	if !n.Is("Reshape") || s.e.version(n) < 5 || n.Int("allowzero", 0) != 0 || s.e.constant(n.In(1)) != nil {
+		return
+	}
+	target, in := s.vals[n.In(1)], s.shapes[n.In(0)]
+	if target == nil || in == nil {
+		return
+	}
+	out, free := make([]int64, len(target)), 0
+	for i, d := range target {
+		switch {
+		case d.s == 0 && d.c != 0:
+			out[i] = int64(d.c)
+			if d.c == -1 {
+				free++
+			}
+		case d.s == 0:
+			return
+		case i < len(in) && in[i] == d:
+			out[i] = 0
+		default:
+			out[i] = -1
+			free++
+		}
+	}
+	if free > 1 {
+		return
+	}
+	n.Inputs = []string{n.In(0), s.e.addConstant(model.FromSlice([]int{len(out)}, out))}
+}
+
+func (s *symbols) set(n *model.Node, shape []dim) {
+	if shape != nil && n.Out(0) != "" {
+		s.shapes[n.Out(0)] = shape
+	}
+}
+
+// broadcast joins two shapes; a pair of different unknowns gives a new unknown.
+func (s *symbols) broadcast(a, b []dim) []dim {
+	if a == nil || b == nil {
+		return nil
+	}
+	r := max(len(a), len(b))
+	out := make([]dim, r)
+	one := dim{c: 1}
+	for i := range out {
+		x, y := one, one
+		if j := i - (r - len(a)); j >= 0 {
+			x = a[j]
+		}
+		if j := i - (r - len(b)); j >= 0 {
+			y = b[j]
+		}
+		switch {
+		case x == y || y == one:
+			out[i] = x
+		case x == one:
+			out[i] = y
+		case x.s == 0 && x.c > 1:
+			out[i] = x
+		case y.s == 0 && y.c > 1:
+			out[i] = y
+		default:
+			out[i] = s.unknown()
+		}
+	}
+	return out
+}
+
+// node infers the outputs of one node; an operator that it does not know has unknown ones.
+func (s *symbols) node(n *model.Node) {
+	if n.Domain != "" && n.Domain != "ai.onnx" {
+		return
+	}
+	in := func(i int) []dim { return s.shapes[n.In(i)] }
+	switch n.Op {
+	case "Add", "Sub", "Mul", "Div", "Pow", "PRelu", "Equal", "Less", "Greater", "And", "Or", "LessOrEqual", "GreaterOrEqual":
+		s.set(n, s.broadcast(in(0), in(1)))
+		s.arithmetic(n)
+	case "Where":
+		s.set(n, s.broadcast(in(0), s.broadcast(in(1), in(2))))
+	case "Relu", "Erf", "Sqrt", "Tanh", "Sigmoid", "Exp", "Log", "Neg", "Abs", "Softmax", "LogSoftmax", "Identity", "Dropout",
+		"LayerNormalization", "Gelu", "HardSwish", "HardSigmoid", "Clip", "LeakyRelu", "Reciprocal", "BatchNormalization",
+		"DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "Not", "Elu", "Cast":
+		s.set(n, in(0))
+		if n.Op == "Cast" || n.Op == "Identity" {
+			if v, ok := s.vals[n.In(0)]; ok {
+				if d := model.DType(n.Int("to", int64(model.Int64))); d == model.Int64 || d == model.Int32 {
+					s.vals[n.Out(0)], s.rank0[n.Out(0)] = v, s.rank0[n.In(0)]
+				}
+			}
+		}
+	case "MatMul", "MatMulInteger":
+		s.matmul(n, in(0), in(1))
+	case "Shape":
+		if x := in(0); x != nil && n.Attr("start") == nil && n.Attr("end") == nil {
+			s.vals[n.Out(0)] = x
+			s.set(n, []dim{{c: len(x)}})
+		}
+	case "Transpose":
+		x, perm := in(0), attrInts(n, "perm")
+		if x == nil || len(perm) != len(x) {
+			return
+		}
+		out := make([]dim, len(x))
+		for i, p := range perm {
+			if p < 0 || p >= len(x) {
+				return
+			}
+			out[i] = x[p]
+		}
+		s.set(n, out)
+	case "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin":
+		if x := in(0); x != nil && s.e.lastAxis(n) && len(x) > 0 {
+			s.set(n, append(append([]dim{}, x[:len(x)-1]...), dim{c: 1}))
+		}
+	case "Reshape":
+		s.reshaped(n, in(0))
+	case "Gather":
+		s.gather(n, in(0), in(1))
+	case "Slice":
+		s.slice(n, in(0))
+	case "Concat":
+		s.concat(n)
+	case "Unsqueeze", "Squeeze":
+		s.squeeze(n)
+	}
+}
+
+func (s *symbols) matmul(n *model.Node, a, b []dim) {
+	if len(a) < 2 || len(b) < 2 {
+		return
+	}
+	batch := s.broadcast(a[:len(a)-2], b[:len(b)-2])
+	s.set(n, append(append([]dim{}, batch...), a[len(a)-2], b[len(b)-1]))
+}
+
+// arithmetic computes small integers, as exporters do to find sizes.
+func (s *symbols) arithmetic(n *model.Node) {
+	a, b := s.vals[n.In(0)], s.vals[n.In(1)]
+	if len(a) != 1 || len(b) != 1 || a[0].s != 0 || b[0].s != 0 {
+		return
+	}
+	x, y := a[0].c, b[0].c
+	switch {
+	case n.Op == "Add":
+		x += y
+	case n.Op == "Sub":
+		x -= y
+	case n.Op == "Mul":
+		x *= y
+	case n.Op == "Div" && y != 0:
+		x /= y
+	default:
+		return
+	}
+	s.vals[n.Out(0)] = []dim{{c: x}}
+	s.rank0[n.Out(0)] = s.rank0[n.In(0)] && s.rank0[n.In(1)]
+}
+
+// reshaped resolves the target of a Reshape.
+func (s *symbols) reshaped(n *model.Node, in []dim) {
+	target := s.vals[n.In(1)]
+	if target == nil || n.Int("allowzero", 0) != 0 {
+		return
+	}
+	out := append([]dim{}, target...)
+	for i, d := range out {
+		switch {
+		case d == dim{}:
+			if i >= len(in) {
+				return
+			}
+			out[i] = in[i]
+		case d.s == 0 && d.c < 0:
+			out[i] = s.rest(in, target, i)
+		}
+	}
+	s.set(n, out)
+}
+
+// rest returns what -1 at place at stands for: what is left of the input when the other dimensions are taken away.
+func (s *symbols) rest(in, target []dim, at int) dim {
+	if in == nil {
+		return s.unknown()
+	}
+	left := append([]dim{}, in...)
+	num, den := 1, 1
+	for i, d := range target {
+		if i == at {
+			continue
+		}
+		if d == (dim{}) {
+			if i >= len(in) {
+				return s.unknown()
+			}
+			d = in[i]
+		}
+		if d.s == 0 {
+			den *= d.c
+			continue
+		}
+		found := false
+		for j, l := range left {
+			if l == d {
+				left[j], found = dim{c: 1}, true
+				break
+			}
+		}
+		if !found {
+			return s.unknown()
+		}
+	}
+	sym := dim{c: 1}
+	for _, l := range left {
+		switch {
+		case l.s == 0:
+			num *= l.c
+		case sym == dim{c: 1}:
+			sym = l
+		default:
+			return s.unknown()
+		}
+	}
+	switch {
+	case sym.s != 0 && num == den:
+		return sym
+	case sym.s == 0 && den > 0 && num%den == 0:
+		return dim{c: num / den}
+	}
+	return s.unknown()
+}
+
+func (s *symbols) gather(n *model.Node, x, idx []dim) {
+	if v, ok := s.vals[n.In(0)]; ok && n.Int("axis", 0) == 0 {
+		if i, ok := s.vals[n.In(1)]; ok && len(i) == 1 && i[0].s == 0 {
+			k := i[0].c
+			if k < 0 {
+				k += len(v)
+			}
+			if k >= 0 && k < len(v) {
+				s.vals[n.Out(0)], s.rank0[n.Out(0)] = []dim{v[k]}, s.rank0[n.In(1)]
+			}
+		}
+	}
+	ax := int(n.Int("axis", 0))
+	if x == nil || idx == nil || ax < 0 || ax >= len(x) {
+		return
+	}
+	s.set(n, append(append(append([]dim{}, x[:ax]...), idx...), x[ax+1:]...))
+}
+
+// slice keeps the dimensions that are not cut; the others become unknown.
+func (s *symbols) slice(n *model.Node, x []dim) {
+	if x == nil {
+		return
+	}
+	list := attrInts(n, "axes")
+	count := len(attrInts(n, "starts"))
+	if s.e.version(n) >= 10 {
+		list = nil
+		st := s.shapes[n.In(1)]
+		if len(st) != 1 || st[0].s != 0 {
+			return
+		}
+		count = st[0].c
+		if n.In(3) != "" {
+			v, ok := s.vals[n.In(3)]
+			if !ok {
+				return
+			}
+			for _, d := range v {
+				list = append(list, d.c)
+			}
+		}
+	}
+	if list == nil {
+		for i := range count {
+			list = append(list, i)
+		}
+	}
+	mark, err := axes(list, len(x))
+	if err != nil {
+		return
+	}
+	out := append([]dim{}, x...)
+	for i, m := range mark {
+		if m {
+			out[i] = s.unknown()
+		}
+	}
+	s.set(n, out)
+}
+
+func (s *symbols) concat(n *model.Node) {
+	var v []dim
+	for _, name := range n.Inputs {
+		d, ok := s.vals[name]
+		if !ok || s.rank0[name] {
+			return
+		}
+		v = append(v, d...)
+	}
+	s.vals[n.Out(0)] = v
+	s.set(n, []dim{{c: len(v)}})
+}
+
+func (s *symbols) squeeze(n *model.Node) {
+	if v, ok := s.vals[n.In(0)]; ok && len(v) == 1 {
+		s.vals[n.Out(0)] = v
+		s.rank0[n.Out(0)] = n.Op == "Squeeze"
+		return
+	}
+	x := s.shapes[n.In(0)]
+	list := attrInts(n, "axes")
+	if s.e.version(n) >= 13 {
+		list = nil
+		for _, d := range s.vals[n.In(1)] {
+			if d.s != 0 {
+				return
+			}
+			list = append(list, d.c)
+		}
+	}
+	if x == nil || list == nil {
+		return
+	}
+	r := len(x)
+	if n.Op == "Unsqueeze" {
+		r += len(list)
+	}
+	mark, err := axes(list, r)
+	if err != nil {
+		return
+	}
+	var out []dim
+	for i := range r {
+		switch {
+		case n.Op == "Squeeze" && mark[i]:
+		case n.Op == "Squeeze":
+			out = append(out, x[i])
+		case mark[i]:
+			out = append(out, dim{c: 1})
+		case len(x) == 0:
+			return
+		default:
+			out, x = append(out, x[0]), x[1:]
+		}
+	}
+	s.set(n, out)
+}
