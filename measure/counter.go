@@ -18,6 +18,7 @@ type counterSpec struct {
 	pmax     Watts         // most power the domain can draw
 	period   time.Duration // update period τ
 	moves    bool          // it must move while the machine is on: not moving is "stuck"
+	wide     bool          // 64 bits: it never wraps, a fall is a reset
 }
 
 // counter turns successive reads of a wrapping counter into energy that an honest reader may claim. A read
@@ -81,6 +82,8 @@ func (c *counter) step(t, quiet time.Duration, v uint64) {
 	switch {
 	case c.spec.rng > 0 && c.bound(quiet) >= float64(c.spec.rng):
 		c.gap(c.t0, t, GapAmbiguousWrap)
+	case fell && c.spec.wide:
+		c.gap(c.t0, t, GapReset)
 	case fell && c.spec.rng == 0:
 		c.gap(c.t0, t, GapNoRange)
 	case fell && c.v0-v > c.spec.rng:

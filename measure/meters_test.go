@@ -355,7 +355,7 @@ func TestSourcesDenied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, _ := m.Read(); r.Domains[0].Source.Kind != Modelled {
+	if r, _ := m.Read(); r.Domains[0].Source.Kind != Modelled || !strings.Contains(r.Domains[0].Source.Note, "EACCES") {
 		t.Errorf("%+v", r)
 	}
 }

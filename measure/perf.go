@@ -82,7 +82,7 @@ func NewPerf(fsys fs.FS, o PerfOptions) (*Perf, error) {
 			e.source = Source{Name: "perf", Kind: Measured, URatio: 0.002, Resolution: 61, Period: powercapPeriod,
 				UAbs: raplUncertainty(ev.scope, PowercapOptions{AMD: o.AMD, VM: o.VM})}
 			e.count.spec = counterSpec{perJoule: 1 / ev.scale, pmax: defaultPower(ev.scope, o.TDP), period: powercapPeriod,
-				moves: e.domain.Headline || ev.scope == ScopePlatform}
+				moves: e.domain.Headline || ev.scope == ScopePlatform, wide: true}
 			if e.open, e.err = o.Open(layout.typ, ev.config, cpu); e.err == nil {
 				ok++
 			} else if firstErr == nil {

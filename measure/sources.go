@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -30,11 +29,13 @@ type OpenOptions struct {
 	Perf    PerfOpener                    // default OpenPerf
 	Now     func() time.Duration          // default Boottime
 	CPUTime func() (time.Duration, error) // default ProcessCPU; for the model
+	NVML    func() (NVML, error)          // default LoadNVML
 }
 
 // Open returns the best meter below root, the root of the file system (os.DirFS("/")): perf events, then
-// powercap, then the model. name picks one of "perf", "powercap", "model"; "" or "auto" the best one that reads.
-// A named source that cannot be read is an error, never another source. Close it where it is an io.Closer.
+// powercap, then the model. name picks one of "perf", "powercap", "nvml", "hwmon", "battery", "model"; "" or "auto"
+// the best of perf, powercap and model that reads (boards are joined only when they are asked for, see Join); the model
+// then says which counter was there and could not be read. A named source that cannot be read is an error, never another source. Close it where it is an io.Closer.
 func Open(root fs.FS, name string, o OpenOptions) (Meter, error) {
 	h := ReadHost(root)
 	sys, err := fs.Sub(root, "sys")
@@ -47,17 +48,33 @@ func Open(root fs.FS, name string, o OpenOptions) (Meter, error) {
 	case "powercap":
 		return openPowercap(sys, h, o)
 	case "model":
-		return openModel(h, o)
+		return openModel(h, o, nil)
+	case "nvml":
+		return openNVIDIA(o)
+	case "hwmon":
+		m, err := NewHwmon(sys, SensorOptions{Now: o.Now})
+		if err != nil {
+			return nil, err
+		}
+		return headlineReads(m)
+	case "battery":
+		m, err := NewBattery(sys, SensorOptions{Now: o.Now})
+		if err != nil {
+			return nil, err
+		}
+		return headlineReads(m)
 	case "", "auto":
-		if m, err := openPerf(sys, h, o); err == nil {
+		m, perr := openPerf(sys, h, o)
+		if perr == nil {
 			return m, nil
 		}
-		if m, err := openPowercap(sys, h, o); err == nil {
+		m, cerr := openPowercap(sys, h, o)
+		if cerr == nil {
 			return m, nil
 		}
-		return openModel(h, o)
+		return openModel(h, o, errors.Join(perr, cerr))
 	}
-	return nil, fmt.Errorf("measure: no energy source is called %q; there are auto, perf, powercap, model", name)
+	return nil, fmt.Errorf("measure: no energy source is called %q; there are auto, perf, powercap, nvml, hwmon, battery, model", name)
 }
 
 // openPerf opens the perf meter and makes sure that its headline reads.
@@ -80,10 +97,14 @@ func openPowercap(sys fs.FS, h HostFacts, o OpenOptions) (Meter, error) {
 	return headlineReads(m)
 }
 
-func openModel(h HostFacts, o OpenOptions) (Meter, error) {
+// openModel opens the model. Where why holds a permission error, a counter exists and its figures say so.
+func openModel(h HostFacts, o OpenOptions, why error) (Meter, error) {
 	pm, err := ModelOf(h)
 	if err != nil {
 		return nil, err
+	}
+	if errors.Is(why, ErrPermission) {
+		pm.Assumption += "; a counter exists but is not readable (" + strings.ReplaceAll(why.Error(), "\n", "; ") + ")"
 	}
 	return NewModel(pm, ModelOptions{Now: o.Now, CPUTime: o.CPUTime}), nil
 }
@@ -143,7 +164,7 @@ func Sources(root fs.FS, o OpenOptions) []SourceStatus {
 		m, err := openPowercap(sys, h, o)
 		pcap.judge(m, err, PowercapFix)
 	}
-	out := []SourceStatus{perf, pcap, nvidiaStatus(root), hwmonStatus(sys), batteryStatus(sys)}
+	out := []SourceStatus{perf, pcap, nvidiaStatus(root, o), hwmonStatus(sys), batteryStatus(sys)}
 	model := SourceStatus{Name: "model", Kind: Modelled, Present: true, Readable: true, Headline: true}
 	if pm, err := ModelOf(h); err == nil {
 		model.Why = fmt.Sprintf("%s; u_abs %.0f %%; a ratio of variants is their ratio of CPU times, not of energy", pm.Assumption, 100*pm.UAbs)
@@ -182,66 +203,73 @@ func (s *SourceStatus) judge(m Meter, err error, fix string) {
 	}
 }
 
-// nvidiaStatus tells whether an NVIDIA driver is loaded.
-func nvidiaStatus(root fs.FS) SourceStatus {
-	s := SourceStatus{Name: "nvml", Kind: Measured, Why: "no NVIDIA driver is loaded"}
-	if v, err := readLimited(root, "proc/driver/nvidia/version", 64<<10); err == nil {
-		line, _, _ := strings.Cut(string(v), "\n")
-		s.Present, s.Why = true, "driver found ("+strings.TrimSpace(line)+"), not read by this version"
+// nvidiaStatus tells whether an NVIDIA driver is loaded and its boards answer.
+func nvidiaStatus(root fs.FS, o OpenOptions) SourceStatus {
+	s := SourceStatus{Name: "nvml", Kind: Measured, Period: nvmlPeriod, Resolution: 1000, Headline: true, Why: "no NVIDIA driver is loaded"}
+	v, err := readLimited(root, "proc/driver/nvidia/version", 64<<10)
+	if err != nil {
+		return s
 	}
+	s.Present = true
+	m, err := openNVIDIA(o)
+	s.judge(m, err, "")
+	if n, ok := m.(*NVIDIA); ok {
+		for _, b := range n.boards {
+			s.Scopes = append(s.Scopes, b.domain.Zone+" ("+b.domain.Name+")")
+		}
+	}
+	line, _, _ := strings.Cut(string(v), "\n")
+	s.Why += "; driver " + strings.TrimSpace(line)
 	return s
 }
 
-// hwmonGarbage is unsigned 32-bit all ones × 1000: what broken sensors say.
-const hwmonGarbage = 4294967295000
+func openNVIDIA(o OpenOptions) (Meter, error) {
+	load := o.NVML
+	if load == nil {
+		load = LoadNVML
+	}
+	lib, err := load()
+	if err != nil {
+		return nil, err
+	}
+	m, err := NewNVIDIA(lib, NVIDIAOptions{Now: o.Now})
+	if err != nil {
+		return nil, errors.Join(err, lib.Close())
+	}
+	return headlineReads(m)
+}
 
 // hwmonStatus lists power and energy sensors.
 func hwmonStatus(sys fs.FS) SourceStatus {
-	s := SourceStatus{Name: "hwmon", Kind: Measured, Why: "no power or energy sensor"}
-	entries, _ := fs.ReadDir(sys, "class/hwmon")
-	for _, e := range entries {
-		dir := path.Join("class/hwmon", e.Name())
-		name, err := readAttribute(sys, path.Join(dir, "name"))
-		if err != nil {
-			continue
-		}
-		for _, f := range []string{"energy1_input", "power1_average", "power1_input"} {
-			v, err := readCount(sys, path.Join(dir, f))
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			s.Present = true
-			switch {
-			case err != nil:
-				s.Scopes = append(s.Scopes, fmt.Sprintf("%s %s: %v", name, f, err))
-			case v >= hwmonGarbage:
-				s.Scopes = append(s.Scopes, fmt.Sprintf("%s %s: garbage (%d)", name, f, v))
-			default:
-				s.Readable = true
-				s.Scopes = append(s.Scopes, fmt.Sprintf("%s %s: %s", name, f, strconv.FormatFloat(float64(v)/1e6, 'f', 2, 64)))
-			}
-		}
+	s := SourceStatus{Name: "hwmon", Kind: Measured, Period: nvmlPeriod, Headline: true, Why: "no power or energy sensor"}
+	m, err := NewHwmon(sys, SensorOptions{})
+	if err != nil {
+		return s
 	}
-	if s.Present {
-		s.Why = "sensors found, not read by this version"
+	s.Present = true
+	for _, x := range m.sensors {
+		s.Scopes = append(s.Scopes, x.domain.Zone+" ("+x.domain.Name+")")
 	}
+	_, err = m.Read()
+	s.judge(m, err, "")
 	return s
 }
 
 // batteryStatus lists batteries and whether they discharge.
 func batteryStatus(sys fs.FS) SourceStatus {
-	s := SourceStatus{Name: "battery", Kind: Measured, Why: "no battery"}
-	entries, _ := fs.ReadDir(sys, "class/power_supply")
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), "BAT") {
-			continue
-		}
-		status, err := readAttribute(sys, path.Join("class/power_supply", e.Name(), "status"))
-		if err != nil {
-			continue
-		}
-		s.Present, s.Why = true, "battery found, not read by this version"
-		s.Scopes = append(s.Scopes, e.Name()+": "+status)
+	s := SourceStatus{Name: "battery", Kind: Measured, Period: batteryPeriod, Headline: true, Why: "no battery"}
+	m, err := NewBattery(sys, SensorOptions{})
+	if err != nil {
+		return s
+	}
+	s.Present = true
+	for _, dir := range m.packs {
+		s.Scopes = append(s.Scopes, path.Base(dir))
+	}
+	_, err = m.Read()
+	s.judge(m, err, "")
+	if errors.Is(err, errCharging) {
+		s.Fix = "unplug the charger"
 	}
 	return s
 }

@@ -1,0 +1,202 @@
+package measure
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// NVML is the part of NVIDIA's management library that the meter reads; LoadNVML gives the real one. Errors are
+// per call: a board that falls off the bus fails alone.
+type NVML interface {
+	Count() (int, error)
+	Name(i int) (string, error)
+	UUID(i int) (string, error)
+	TotalEnergy(i int) (millijoules uint64, err error) // since driver load, Volta and newer
+	Power(i int) (milliwatts uint32, err error)
+	EnforcedLimit(i int) (milliwatts uint32, err error)
+	MIG(i int) (bool, error) // whether the board is split
+	Close() error
+}
+
+// NVIDIAOptions are the injected parts of the NVIDIA meter. The zero value is usable.
+type NVIDIAOptions struct {
+	Now     func() time.Duration // clock that counts suspend; default Boottime
+	Devices []int                // indices to count; nil: all
+}
+
+// NVIDIA reads the energy of boards. Work must be finished (the device synchronised) before a window is closed, or its
+// energy falls outside. Where the total-energy counter is missing the power sensor is integrated, which needs a Guard.
+type NVIDIA struct {
+	lib    NVML
+	now    func() time.Duration
+	boards []nvidiaBoard
+}
+
+type nvidiaBoard struct {
+	index   int
+	domain  Domain
+	source  Source
+	count   counter
+	sensor  powerSensor
+	byPower bool
+}
+
+const (
+	nvmlPeriod  = 100 * time.Millisecond // of the energy counter, 20 to 100 ms
+	sensorHold  = 2 * time.Second
+	sensorGuard = 100 * time.Millisecond // power sensors are read at 10 Hz at most
+)
+
+// NewNVIDIA opens the boards. ErrNoCounter when there is none. A board split by MIG is counted as a whole and says so: its
+// slices have no energy of their own.
+func NewNVIDIA(lib NVML, o NVIDIAOptions) (*NVIDIA, error) {
+	n, err := lib.Count()
+	if err != nil {
+		return nil, fmt.Errorf("%w: nvml: %w", ErrNoCounter, err)
+	}
+	m := &NVIDIA{lib: lib, now: o.Now}
+	if m.now == nil {
+		m.now = Boottime
+	}
+	for _, d := range o.Devices {
+		if d < 0 || d >= n {
+			return nil, fmt.Errorf("measure: nvml: no device %d, there are %d", d, n)
+		}
+	}
+	for i := range min(n, maxZones) {
+		if o.Devices != nil && !slices.Contains(o.Devices, i) {
+			continue
+		}
+		m.boards = append(m.boards, newNVIDIABoard(lib, i))
+	}
+	if len(m.boards) == 0 {
+		return nil, fmt.Errorf("%w: nvml: no device", ErrNoCounter)
+	}
+	return m, nil
+}
+
+func newNVIDIABoard(lib NVML, i int) nvidiaBoard {
+	name, err := lib.Name(i)
+	if err != nil || name == "" {
+		name = fmt.Sprintf("gpu%d", i)
+	}
+	zone, err := lib.UUID(i)
+	if err != nil || zone == "" {
+		zone = fmt.Sprintf("index-%d", i)
+	}
+	b := nvidiaBoard{index: i, domain: Domain{Scope: ScopeGPU, Name: name, Zone: "nvml/" + zone, Headline: true},
+		source: Source{Name: "nvml", Kind: Measured, UAbs: 0.05, URatio: 0.02, Resolution: 1000, Period: nvmlPeriod}}
+	limit := Watts(1500)
+	if mw, err := lib.EnforcedLimit(i); err == nil && mw > 0 && mw < 4_000_000 {
+		limit = Watts(mw) / 1000
+	}
+	if split, err := lib.MIG(i); err == nil && split {
+		b.source.Note = "board is split by MIG: energy of the whole board, shared by all slices"
+	}
+	if _, err := lib.TotalEnergy(i); err != nil {
+		b.byPower = true
+		b.source.UAbs, b.source.URatio = 0.1, 0.05
+		b.source.Note = joinNote(b.source.Note, "no energy counter ("+err.Error()+"): power sensor integrated")
+	}
+	b.count.spec = counterSpec{perJoule: 1000, pmax: 2 * limit, period: nvmlPeriod, moves: true, wide: true}
+	b.sensor = powerSensor{hold: sensorHold, limit: 2 * limit}
+	return b
+}
+
+// Read reads every board once.
+func (m *NVIDIA) Read() (Reading, error) {
+	r := Reading{At: m.now(), Domains: make([]DomainReading, len(m.boards))}
+	var errs []error
+	for i := range m.boards {
+		b := &m.boards[i]
+		d := DomainReading{Domain: b.domain, Source: b.source}
+		var err error
+		if b.byPower {
+			var mw uint32
+			mw, err = m.lib.Power(b.index)
+			b.sensor.read(r.At, float64(mw)/1000, err)
+			d.Energy, d.Errors = Microjoules(b.sensor.sum), b.sensor.errs
+			d.Gaps, d.Status = b.sensor.state()
+		} else {
+			var mj uint64
+			mj, err = m.lib.TotalEnergy(b.index)
+			b.count.read(r.At, mj, err)
+			d.Energy, d.Errors = Microjoules(min(b.count.sum, maxMicro/1000)*1000), b.count.errs
+			d.Gaps, d.Status = b.count.state()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("nvml: %s: %w", b.domain.Name, err))
+		}
+		r.Domains[i] = d
+	}
+	if len(errs) == len(m.boards) {
+		return r, errors.Join(errs...)
+	}
+	return r, nil
+}
+
+// Period returns the update period of the counters.
+func (m *NVIDIA) Period() time.Duration { return nvmlPeriod }
+
+// GuardPeriod is 100 ms where a power sensor has to be integrated; a 64-bit counter needs no guard.
+func (m *NVIDIA) GuardPeriod() time.Duration {
+	for _, b := range m.boards {
+		if b.byPower {
+			return sensorGuard
+		}
+	}
+	return 0
+}
+
+// Describe names the boards.
+func (m *NVIDIA) Describe() string {
+	var s []string
+	for _, b := range m.boards {
+		how := "energy counter"
+		if b.byPower {
+			how = "power sensor"
+		}
+		s = append(s, b.domain.Name+" ("+how+")")
+	}
+	return "NVML: " + strings.Join(s, ", ")
+}
+
+// Close ends the use of the library.
+func (m *NVIDIA) Close() error { return m.lib.Close() }
+
+// InferPeriod polls a meter for d and returns the median time between changes of its fastest domain: NVIDIA counters do not say
+// how often they update. It returns 0 when nothing changed twice.
+func InferPeriod(m Meter, d time.Duration, now func() time.Duration, wait func(time.Duration)) (time.Duration, error) {
+	last := map[string]Microjoules{}
+	changed := map[string][]time.Duration{}
+	for start := now(); now()-start < d; wait(time.Millisecond) {
+		r, err := m.Read()
+		if err != nil {
+			return 0, err
+		}
+		for _, x := range r.Domains {
+			if v, ok := last[x.Domain.Zone]; ok && v != x.Energy {
+				changed[x.Domain.Zone] = append(changed[x.Domain.Zone], r.At)
+			}
+			last[x.Domain.Zone] = x.Energy
+		}
+	}
+	var best time.Duration
+	for _, at := range changed {
+		var gaps []time.Duration
+		for i := 1; i < len(at); i++ {
+			gaps = append(gaps, at[i]-at[i-1])
+		}
+		if len(gaps) == 0 {
+			continue
+		}
+		slices.Sort(gaps)
+		if g := gaps[len(gaps)/2]; best == 0 || g < best {
+			best = g
+		}
+	}
+	return best, nil
+}
