@@ -297,6 +297,12 @@ func (inf *inferer) node(n *Node, sc *inferScope) ([]fact, error) {
 			}
 		}
 	}
+	for i := range c.out { // a value that does not fit its shape, in a model that is wrong, is no value
+		s, ok := c.out[i].typ.Shape.Fixed()
+		if !ok || len(s) > 1 || len(s) == 1 && s[0] != len(c.out[i].val) || len(s) == 0 && len(c.out[i].val) != 1 {
+			c.out[i].val = nil
+		}
+	}
 	return c.out, c.err
 }
 

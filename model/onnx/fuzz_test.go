@@ -53,3 +53,30 @@ func readAll(t *testing.T, g *model.Graph) {
 		}
 	}
 }
+
+// FuzzGraph: whatever a file says, inference, validation and conversion end without a panic.
+func FuzzGraph(f *testing.F) {
+	n := 0
+	corpus(f, func(_ string, b []byte) {
+		if n++; len(b) <= 2048 && n%7 == 0 {
+			f.Add(b)
+		}
+	})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 1<<16 {
+			t.Skip()
+		}
+		g, err := onnx.Parse(b, onnx.Options{})
+		if err != nil {
+			return
+		}
+		valid := model.Validate(g) == nil
+		inferred := model.InferShapes(g.Clone()) == nil
+		up := g.Clone()
+		if err := onnx.UpConvert(up, 21); err == nil && valid && inferred {
+			if err := model.Validate(up); err != nil {
+				t.Fatalf("valid before UpConvert, not after: %v", err)
+			}
+		}
+	})
+}
