@@ -80,10 +80,7 @@ func (p *progress) set(what string, done, total int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bars == nil {
-		if what == p.what && time.Since(p.last) < plainEvery {
-			return
-		}
-		if what != p.what && time.Since(p.last) < time.Second && done > 0 {
+		if !p.last.IsZero() && time.Since(p.last) < plainEvery {
 			return
 		}
 		p.what, p.last = what, time.Now()

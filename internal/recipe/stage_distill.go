@@ -11,7 +11,6 @@ import (
 
 	"github.com/wattshed/wattshed/distill"
 	"github.com/wattshed/wattshed/engine"
-	"github.com/wattshed/wattshed/engine/grad"
 	"github.com/wattshed/wattshed/internal/task"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
@@ -52,9 +51,9 @@ func (d *Distill) check() error {
 		d.Alpha = &half
 	}
 	if d.LearningRate == 0 {
-		d.LearningRate = 1e-3
+		d.LearningRate = float64(distill.Recovery().LearningRate)
 		if d.Student != nil {
-			d.LearningRate = 4e-3
+			d.LearningRate = float64(distill.Student().LearningRate)
 		}
 	}
 	switch {
@@ -114,6 +113,8 @@ type Training struct {
 	N          int
 	Examples   engine.Feeds // inputs of the model, and "labels"
 	Validation *task.Classification
+	Inputs     []string // names of the model's inputs
+	Unknown    int64    // id of unknown words
 	Vocabulary int
 	Classes    int
 	texts      []string
@@ -152,10 +153,17 @@ func (d *Distill) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.G
 
 func (d *Distill) trainer(env *Env) distill.Trainer {
 	t := env.Training
-	tr := distill.Trainer{Runtime: t.Native, Threads: env.Threads, Examples: t.Examples, Epochs: d.Epochs, Batch: d.Batch,
-		Seed: d.Seed, LearningRate: float32(d.LearningRate), Clip: 1,
-		Schedule: grad.Cosine{Warmup: 0.05}, Optimizer: grad.AdamW{WeightDecay: 0.01},
-		Temperature: float32(d.Temperature), Checkpoint: distill.Folder(env.Checkpoints)}
+	tr := distill.Recovery()
+	if d.Student != nil {
+		tr = distill.Student()
+	}
+	tr.Runtime, tr.Threads, tr.Examples, tr.Epochs, tr.Batch, tr.Seed = t.Native, env.Threads, t.Examples, d.Epochs, d.Batch, d.Seed
+	tr.LearningRate, tr.Temperature, tr.Alpha = float32(d.LearningRate), float32(d.Temperature), 0
+	tr.Checkpoint = distill.Folder(env.Checkpoints)
+	tr.WordDropout.ID = t.Unknown
+	if in := t.Inputs; len(in) != 1 || in[0] != distill.InputIDs {
+		tr.WordDropout = distill.WordDropout{}
+	}
 	if d.Teacher == "baseline" {
 		tr.Teacher, tr.Alpha = env.Teacher, float32(*d.Alpha)
 	}
@@ -244,6 +252,10 @@ func (r *Recipe) bindTraining(src *source, b *bound, builtin fs.FS, native engin
 		return nil, errors.New("recipe: task.train: missing, a distill stage needs training data")
 	}
 	t := &Training{Vocabulary: b.encoder.VocabSize(), Classes: len(b.labels), Dir: r.Dir, Native: native}
+	t.Unknown = b.encoder.UnknownID()
+	for _, v := range graphInputs(src.graph) {
+		t.Inputs = append(t.Inputs, v.Name)
+	}
 	in, classes, err := b.split(r, train, src, builtin)
 	if err != nil {
 		return nil, err
