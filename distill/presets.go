@@ -21,8 +21,8 @@ func Train(ctx context.Context, arch Arch, t Trainer) (*model.Graph, Report, err
 
 // Scratch returns settings for training a classifier from labels.
 func Scratch() Trainer {
-	return Trainer{Epochs: 5, Batch: 32, LearningRate: 1e-3, Optimizer: grad.AdamW{WeightDecay: 0.01},
-		Schedule: grad.Cosine{Warmup: 0.1}, Clip: 1, WordDropout: WordDropout{Rate: 0.1, ID: 1}}
+	return Trainer{Epochs: 6, Batch: 32, LearningRate: 1e-3, Optimizer: grad.AdamW{WeightDecay: 0.01},
+		Schedule: grad.Cosine{Warmup: 0.1}, Clip: 1, WordDropout: WordDropout{Rate: 0.3, ID: 1}}
 }
 
 // Student returns settings for training a small classifier from a teacher and labels.

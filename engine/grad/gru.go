@@ -111,10 +111,10 @@ func gruBackward(c *engine.Call) error {
 	}
 	lbr := c.Node.Int("linear_before_reset", 0) != 0
 	g := gruGrads{n: engine.Scratch[float32](c, rows*h), z: engine.Scratch[float32](c, rows*h), r: engine.Scratch[float32](c, rows*h)}
-	reset := g.n // what the recurrent term of the hidden gate was a product with: r*h, or h
 	for d := range s.dirs {
 		s.history(hp, y, zeros, d)
-		g.rec, reset = g.n, hp
+		g.rec = g.n
+		reset := hp // what the recurrent term of the hidden gate was a product with: h, or r*h
 		var linear []float32
 		if lbr {
 			linear = hidden[steps+d*rows*h : steps+(d+1)*rows*h]

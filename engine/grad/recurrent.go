@@ -32,7 +32,7 @@ func readRecurrent(c *engine.Call, gates int) (*recurrent, error) {
 		return nil, err
 	}
 	if len(xs) != 3 || len(ws) != 3 || len(rs) != 3 {
-		return nil, fmt.Errorf("X %v, W %v, R %v: want three dimensions each", xs, ws, rs)
+		return nil, fmt.Errorf("shapes X %v, W %v, R %v: want three dimensions each", xs, ws, rs)
 	}
 	s.t, s.b, s.in, s.h, s.dirs = xs[0], xs[1], xs[2], rs[2], ws[0]
 	switch dir := c.Node.Str("direction", "forward"); {
@@ -45,7 +45,7 @@ func readRecurrent(c *engine.Call, gates int) (*recurrent, error) {
 		return nil, fmt.Errorf("direction %q with W %v", dir, ws)
 	}
 	if !equal(ws, []int{s.dirs, gates * s.h, s.in}) || !equal(rs, []int{s.dirs, gates * s.h, s.h}) {
-		return nil, fmt.Errorf("X %v, W %v, R %v do not fit", xs, ws, rs)
+		return nil, fmt.Errorf("shapes X %v, W %v, R %v do not fit", xs, ws, rs)
 	}
 	if s.bias, err = optional(c, 3); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func readRecurrent(c *engine.Call, gates int) (*recurrent, error) {
 	}
 	if s.bias != nil && len(s.bias) != s.dirs*2*gates*s.h || s.h0 != nil && len(s.h0) != s.dirs*s.b*s.h ||
 		s.lens != nil && len(s.lens) != s.b {
-		return nil, fmt.Errorf("B of %d, initial_h of %d and sequence_lens of %d elements do not fit X %v, R %v", len(s.bias), len(s.h0), len(s.lens), xs, rs)
+		return nil, fmt.Errorf("bias of %d, initial_h of %d and sequence_lens of %d elements do not fit X %v, R %v", len(s.bias), len(s.h0), len(s.lens), xs, rs)
 	}
 	for i, l := range s.lens {
 		if l < 0 || l > int64(s.t) {
