@@ -35,8 +35,9 @@ func shapesPass(c *compiler, g *model.Graph) error {
 		s.constant(name)
 	}
 	type param struct {
-		d  dim
-		at int
+		d     dim
+		at    int
+		input string
 	}
 	params := map[string]param{}
 	for _, v := range g.Inputs {
@@ -56,14 +57,18 @@ func shapesPass(c *compiler, g *model.Graph) error {
 				continue
 			}
 			first, named := params[d.Param]
-			if d.Param != "" && named {
+			if named && first.input == v.Name { // "?" and the like, given to every dimension
+				shape[i] = s.unknown()
+				continue
+			}
+			if named && d.Param != "" {
 				shape[i] = first.d
 				c.trusted = append(c.trusted, trusted{v.Name, i, -1, first.at})
 				continue
 			}
 			shape[i] = s.unknown()
 			if d.Param != "" {
-				params[d.Param] = param{shape[i], len(c.trusted)}
+				params[d.Param] = param{shape[i], len(c.trusted), v.Name}
 				c.trusted = append(c.trusted, trusted{v.Name, i, -1, len(c.trusted)})
 			}
 		}
@@ -187,6 +192,9 @@ func (s *symbols) node(n *model.Node) {
 		"LayerNormalization", "Gelu", "HardSwish", "HardSigmoid", "Clip", "LeakyRelu", "Reciprocal", "BatchNormalization",
 		"DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "Not", "Elu", "Cast":
 		s.set(n, in(0))
+		if n.Op == "DynamicQuantizeLinear" {
+			s.shapes[n.Out(1)], s.shapes[n.Out(2)] = []dim{}, []dim{}
+		}
 		if n.Op == "Cast" || n.Op == "Identity" {
 			if v, ok := s.vals[n.In(0)]; ok {
 				if d := model.DType(n.Int("to", int64(model.Int64))); d == model.Int64 || d == model.Int32 {
