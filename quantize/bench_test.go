@@ -16,8 +16,11 @@ func BenchmarkMiniLM(b *testing.B) {
 		"int8-per-channel": quantize.Dynamic{}.Apply,
 		"int8-per-tensor":  quantize.Dynamic{Granularity: quantize.PerTensor}.Apply,
 		"fp16-weights":     func(g *model.Graph) ([]model.Note, error) { return quantize.HalfWeights(g, model.Float16) },
-		"bf16-weights":     func(g *model.Graph) ([]model.Note, error) { g.SetOpset("", 13); return quantize.HalfWeights(g, model.BFloat16) },
-		"fp16-graph":       func(g *model.Graph) ([]model.Note, error) { return quantize.HalfGraph(g, model.Float16) },
+		"bf16-weights": func(g *model.Graph) ([]model.Note, error) {
+			g.SetOpset("", 13)
+			return quantize.HalfWeights(g, model.BFloat16)
+		},
+		"fp16-graph": func(g *model.Graph) ([]model.Note, error) { return quantize.HalfGraph(g, model.Float16) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(90387606)

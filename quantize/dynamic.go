@@ -23,7 +23,8 @@ var DynamicOps = []string{"MatMul", "Gemm", "Gather", "LSTM"}
 // DynamicQuantizeLinear, MatMulInteger, Cast and Mul, the pattern that ONNX Runtime fuses (int8
 // symmetric weights); Gather from a constant table reads a uint8 table and dequantizes the rows; LSTM becomes
 // com.microsoft.DynamicQuantizeLSTM. A weight read in several of these ways is stored once for each. Weights in
-// Constant nodes, behind Identity, in bodies, and read in bodies from the graph around them are handled alike.
+// Constant nodes, behind Identity, in bodies, and read in bodies from the graph around them are handled alike. A model
+// below opset 11 is raised to 13, and a note says so.
 //
 // The notes say for every weight of one or more dimensions what was done or why it was left. It fails with
 // ErrQuantized on a model that is quantized already and with ErrNothing (notes still given) when less
@@ -32,6 +33,10 @@ func (d Dynamic) Apply(g *model.Graph) ([]model.Note, error) {
 	if err := d.validate(g); err != nil {
 		return nil, err
 	}
+	return withOpset(g, 11, "dynamic int8 operators", d.apply)
+}
+
+func (d Dynamic) apply(g *model.Graph) ([]model.Note, error) {
 	p, err := d.plan(g)
 	if err != nil {
 		return nil, err
@@ -66,10 +71,7 @@ func (d *Dynamic) validate(g *model.Graph) error {
 	if s := Styles(g); len(s) > 0 {
 		return fmt.Errorf("quantize: %w: %s", ErrQuantized, strings.Join(s, ", "))
 	}
-	switch v := g.Opset(""); {
-	case v < 11:
-		return fmt.Errorf("quantize: dynamic int8 needs opset 11, the model has %d: %w", v, model.ErrUnsupported)
-	case v > 27:
+	if v := g.Opset(""); v > 27 {
 		return fmt.Errorf("quantize: ONNX Runtime has no quantized operators for opset %d, the model's: %w", v, model.ErrUnsupported)
 	}
 	return nil

@@ -19,6 +19,17 @@ import (
 // then unchanged. bf16 needs opset 13. ONNX Runtime's CPU provider runs fp16 graphs, mostly by casting to
 // float32 around each node; it refuses bf16 graphs.
 func HalfGraph(g *model.Graph, dtype model.DType) ([]model.Note, error) {
+	if dtype != model.Float16 && dtype != model.BFloat16 {
+		return nil, fmt.Errorf("quantize: %s is no half precision type", dtype)
+	}
+	need := int64(7)
+	if dtype == model.BFloat16 {
+		need = 13
+	}
+	return withOpset(g, need, shortName(dtype)+" graphs", func(g *model.Graph) ([]model.Note, error) { return halfGraph(g, dtype) })
+}
+
+func halfGraph(g *model.Graph, dtype model.DType) ([]model.Note, error) {
 	r, err := newHalfRewrite(g, dtype)
 	if err != nil {
 		return nil, err
@@ -104,14 +115,8 @@ type keptOp struct {
 }
 
 func newHalfRewrite(g *model.Graph, dtype model.DType) (*halfRewrite, error) {
-	if dtype != model.Float16 && dtype != model.BFloat16 {
-		return nil, fmt.Errorf("quantize: %s is no half precision type", dtype)
-	}
 	r := &halfRewrite{dtype: dtype, opset: g.Opset(""), names: newNamer(g), halves: map[*model.Node]bool{},
 		byName: map[*model.Graph]map[string]*halfWeight{}}
-	if dtype == model.BFloat16 && r.opset < 13 {
-		return nil, fmt.Errorf("quantize: a bf16 graph needs opset 13, the model has %d: %w", r.opset, model.ErrUnsupported)
-	}
 	var err error
 	if r.types, err = valueTypes(g); err != nil {
 		return nil, err
@@ -241,7 +246,7 @@ func (r *halfRewrite) weightsToHalf() error {
 		if err != nil {
 			return fmt.Errorf("quantize: weight %q: %w", w.Name, err)
 		}
-		t, err := model.FromFloat32(r.dtype, w.Tensor.Shape(), x)
+		t, _, err := toHalf(r.dtype, w.Tensor.Shape(), x)
 		if err != nil {
 			return fmt.Errorf("quantize: weight %q: %w", w.Name, err)
 		}

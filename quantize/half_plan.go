@@ -9,25 +9,14 @@ import (
 	"github.com/wattshed/wattshed/model"
 )
 
-// halfLimit returns the largest finite value of dtype.
-func halfLimit(dtype model.DType) float32 {
-	if dtype == model.BFloat16 {
-		return math.Float32frombits(0x7f7f0000)
-	}
-	return 65504
-}
-
 // smallConstant is the number of elements up to which a constant counts as a parameter of its node, such as an
 // epsilon, rather than as a weight: none of its elements may become 0.
 const smallConstant = 16
 
 // unfit returns why dtype cannot hold the values x, or "". Infinities and NaNs stay what they are.
 func unfit(x []float32, dtype model.DType) string {
-	limit := halfLimit(dtype)
-	for i, v := range x {
-		if (v > limit || v < -limit) && !math.IsInf(float64(v), 0) {
-			return fmt.Sprintf("element %d is %g, beyond the range of %s", i, v, shortName(dtype))
-		}
+	if i := beyond(x, dtype); i >= 0 {
+		return fmt.Sprintf("element %d is %g, beyond the range of %s", i, x[i], shortName(dtype))
 	}
 	if dtype != model.Float16 || len(x) > smallConstant {
 		return ""

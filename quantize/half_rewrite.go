@@ -84,7 +84,7 @@ func (r *halfRewrite) rewrite(s *halfScope) {
 		if made, ok := s.renamed[o.Name]; ok && !done[o.Name] {
 			done[o.Name] = true
 			nodes = append(nodes, &model.Node{Name: r.names.name(o.Name + "_to_float32"), Op: "Cast", Inputs: []string{made},
-				Outputs: []string{o.Name}, Attrs: []model.Attr{model.IntAttr("to", int64(model.Float32))}})
+				Outputs: []string{o.Name}, Attrs: toFloat32()})
 		}
 	}
 	r.bodyOutputs(s, &nodes)
@@ -105,7 +105,7 @@ func (r *halfRewrite) bodyOutputs(s *halfScope, nodes *[]*model.Node) {
 		from := s.made(o.Name)
 		cast := r.names.name(o.Name + "_as_float32")
 		*nodes = append(*nodes, &model.Node{Name: r.names.name(o.Name + "_to_float32"), Op: "Cast", Inputs: []string{from},
-			Outputs: []string{cast}, Attrs: []model.Attr{model.IntAttr("to", int64(model.Float32))}})
+			Outputs: []string{cast}, Attrs: toFloat32()})
 		o.Name = cast
 	}
 }
@@ -117,8 +117,9 @@ func (r *halfRewrite) limits(s *halfScope) (lo, hi string) {
 			s = s.outer
 		}
 		r.lo, r.hi = r.names.name("fp16_lowest"), r.names.name("fp16_highest")
-		s.graph.SetInitializer(r.lo, model.Scalar(-halfLimit(r.dtype)))
-		s.graph.SetInitializer(r.hi, model.Scalar(halfLimit(r.dtype)))
+		largest, _ := halfLimit(r.dtype)
+		s.graph.SetInitializer(r.lo, model.Scalar(-largest))
+		s.graph.SetInitializer(r.hi, model.Scalar(largest))
 	}
 	return r.lo, r.hi
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
 )
 
 // Errors that callers test for.
@@ -61,24 +62,53 @@ func Styles(g *model.Graph) []string {
 
 func styles(g *model.Graph, found map[string]bool) {
 	for _, n := range g.Nodes {
-		switch {
-		case n.Op == "MatMulInteger" || n.Op == "DynamicQuantizeMatMul" || n.Op == "MatMulIntegerToFloat":
-			found["dynamic int8 (MatMulInteger)"] = true
-		case n.Op == "ConvInteger":
-			found["ConvInteger"] = true
-		case n.Op == "DynamicQuantizeLSTM":
-			found["DynamicQuantizeLSTM"] = true
-		case n.Op == "QuantizeLinear" || n.Op == "DequantizeLinear":
-			found["QDQ"] = true
-		case strings.HasPrefix(n.Op, "QLinear") || n.Op == "QGemm" || n.Op == "QAttention":
-			found["QOperator"] = true
-		case n.Op == "MatMulNBits" || n.Op == "GatherBlockQuantized":
-			found["block-wise weights"] = true
+		if s := style(n); s != "" {
+			found[s] = true
 		}
 		for _, sub := range n.Subgraphs() {
 			styles(sub, found)
 		}
 	}
+}
+
+// style returns the style of quantization that an operator belongs to, "" for a float one.
+func style(n *model.Node) string {
+	switch n.Op {
+	case "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "DynamicQuantizeLinear":
+		return "dynamic int8 (MatMulInteger)"
+	case "ConvInteger", "DynamicQuantizeLSTM":
+		return n.Op
+	case "QuantizeLinear", "DequantizeLinear":
+		return "QDQ"
+	case "QGemm", "QAttention", "QEmbedLayerNormalization":
+		return "QOperator"
+	case "MatMulNBits", "GatherBlockQuantized":
+		return "block-wise weights"
+	}
+	if strings.HasPrefix(n.Op, "QLinear") {
+		return "QOperator"
+	}
+	return ""
+}
+
+// withOpset runs stage on g, raised to opset need first where it is older; a note then says so. g is unchanged after
+// an error.
+func withOpset(g *model.Graph, need int64, what string, stage func(*model.Graph) ([]model.Note, error)) ([]model.Note, error) {
+	have := g.Opset("")
+	if have >= need {
+		return stage(g)
+	}
+	need = max(need, 13) // the lowest that there are rules for
+	c := g.Clone()
+	if err := onnx.UpConvert(c, need); err != nil {
+		return nil, fmt.Errorf("quantize: %s need opset %d, the model has %d: %w", what, need, have, err)
+	}
+	notes, err := stage(c)
+	if err != nil {
+		return notes, err
+	}
+	*g = *c
+	return append([]model.Note{{Weight: "(model)", Action: fmt.Sprintf("opset %d to %d", have, need), Reason: what + " need it"}}, notes...), nil
 }
 
 // newNote starts the note of a weight as left.
