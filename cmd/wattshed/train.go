@@ -30,10 +30,11 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "pooling", Value: "last", Usage: "of the LSTM's states: last, mean or max"},
 			&cli.IntFlag{Name: "vocabulary", Value: 10000, Usage: "most words that are kept"},
 			&cli.IntFlag{Name: "max-length", Value: 128, Usage: "tokens a text is cut to"},
-			&cli.IntFlag{Name: "epochs", Value: 8, Usage: "passes over the data"},
+			&cli.IntFlag{Name: "epochs", Value: 6, Usage: "passes over the data"},
 			&cli.IntFlag{Name: "batch", Value: 32, Usage: "examples per step"},
-			&cli.Float64Flag{Name: "learning-rate", Value: 2e-3, Usage: "of AdamW, after warm-up"},
+			&cli.Float64Flag{Name: "learning-rate", Value: 1e-3, Usage: "of AdamW, after warm-up"},
 			&cli.Float64Flag{Name: "weight-decay", Value: 0.01, Usage: "of AdamW"},
+			&cli.Float64Flag{Name: "word-dropout", Value: 0.3, Usage: "share of the words hidden in training"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of the first weights and the order"},
 			&cli.IntFlag{Name: "threads", Usage: "threads (default: all processors)"},
 			jsonFlag(), quietFlag(),
@@ -57,7 +58,7 @@ func trainCommand() *cli.Command {
 			p := newProgress(c)
 			res, err := recipe.Train(c.Context, recipe.TrainSpec{Data: data, Validation: c.String("validation"), Text: c.String("text"), Label: c.String("label"),
 				Arch: arch, MaxLength: c.Int("max-length"), Epochs: c.Int("epochs"), Batch: c.Int("batch"), LearningRate: c.Float64("learning-rate"),
-				WeightDecay: c.Float64("weight-decay"), Seed: c.Uint64("seed"), Threads: c.Int("threads"), Out: out, Builtin: testdata.FS, Native: runtimes()["native"], Progress: p.set})
+				WeightDecay: c.Float64("weight-decay"), WordDropout: c.Float64("word-dropout"), Seed: c.Uint64("seed"), Threads: c.Int("threads"), Out: out, Builtin: testdata.FS, Native: runtimes()["native"], Progress: p.set})
 			p.close()
 			if err != nil {
 				return err

@@ -28,6 +28,7 @@ type TrainSpec struct {
 	Epochs, Batch    int
 	LearningRate     float64
 	WeightDecay      float64
+	WordDropout      float64
 	Seed             uint64
 	Threads          int
 	Out              string
@@ -75,9 +76,12 @@ func Train(ctx context.Context, s TrainSpec) (*Trained, error) {
 	if err != nil {
 		return nil, err
 	}
-	tr := distill.Trainer{Runtime: s.Native, Threads: s.Threads, Examples: labelled(in, classes), Epochs: s.Epochs, Batch: s.Batch, Seed: s.Seed,
-		LearningRate: float32(s.LearningRate), Clip: 1, Schedule: grad.Cosine{Warmup: 0.05}, Optimizer: grad.AdamW{WeightDecay: float32(s.WeightDecay)},
-		Checkpoint: distill.Folder(s.Out + ".training")}
+	tr := distill.Scratch()
+	tr.Runtime, tr.Threads, tr.Examples, tr.Seed = s.Native, s.Threads, labelled(in, classes), s.Seed
+	tr.Epochs, tr.Batch, tr.LearningRate = s.Epochs, s.Batch, float32(s.LearningRate)
+	tr.Optimizer = grad.AdamW{WeightDecay: float32(s.WeightDecay)}
+	tr.WordDropout = distill.WordDropout{Rate: float32(s.WordDropout), ID: tok.UnknownID()}
+	tr.Checkpoint = distill.Folder(s.Out + ".training")
 	if s.Validation != "" {
 		vin, vclasses, err := b.split(r, s.Validation, &source{graph: g}, s.Builtin)
 		if err != nil {
