@@ -16,8 +16,9 @@ func Train(ctx context.Context, arch Arch, t Trainer) (*model.Graph, Report, err
 	return t.Train(ctx, g)
 }
 
-// The settings below were found on a text classification task of some 4,000 examples, by accuracy on its validation split. The
-// caller adds runtime, examples, teacher, validation, checkpoint and seed, and may change any of them.
+// The settings below were found on a text classification task of some 4,000 examples, by accuracy on its validation split over three
+// seeds. With two classes a temperature above 1 brought nothing. The caller adds runtime, examples, teacher, validation,
+// checkpoint and seed, and may change any of them; WordDropout.ID is the id of the unknown word.
 
 // Scratch returns settings for training a classifier from labels.
 func Scratch() Trainer {
@@ -28,13 +29,13 @@ func Scratch() Trainer {
 // Student returns settings for training a small classifier from a teacher and labels.
 func Student() Trainer {
 	t := Scratch()
-	t.LearningRate, t.Temperature, t.Alpha = 4e-3, 2, 0.5
+	t.LearningRate, t.Temperature, t.Alpha = 2e-3, 1, 0.5
 	return t
 }
 
 // Recovery returns settings for Recover: fewer epochs at a lower rate, since most of what the model knows is still there.
 func Recovery() Trainer {
 	t := Scratch()
-	t.Epochs, t.LearningRate, t.Temperature, t.Alpha = 2, 5e-4, 2, 0.5
+	t.Epochs, t.LearningRate, t.Temperature, t.Alpha = 1, 5e-4, 2, 0.5
 	return t
 }
