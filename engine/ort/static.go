@@ -25,6 +25,9 @@ func (*Runtime) Load(context.Context, engine.Artifact, engine.Options) (engine.S
 // Find always fails in a static build.
 func Find() (string, error) { return "", fmt.Errorf("ort: %w: this is a static build", ErrNotFound) }
 
+// Path always fails in a static build.
+func (*Runtime) Path() (string, error) { return Find() }
+
 // Version always fails in a static build.
 func (*Runtime) Version() (string, error) { return "", ErrNotFound }
 
