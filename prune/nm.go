@@ -16,6 +16,9 @@ var _ Pattern = NM{}
 // Name returns for example "2:4".
 func (p NM) Name() string { return fmt.Sprintf("%d:%d", p.N, p.M) }
 
+// Fraction returns 1 - N/M.
+func (p NM) Fraction() float64 { return 1 - float64(p.N)/float64(p.M) }
+
 // Select keeps N of every M; the fraction 1-N/M of the elements is dropped whatever sparsity says. At
 // equal score the earlier element stays.
 func (p NM) Select(w []Scored, _ float64) (model.Mask, map[string]string, error) {
@@ -34,12 +37,10 @@ func (p NM) Select(w []Scored, _ float64) (model.Mask, map[string]string, error)
 			stride *= d
 		}
 		b := model.NewBits(len(s.Scores))
-		for base := 0; base < len(s.Scores); base += size * stride {
+		for base := 0; base < len(s.Scores); base += p.M * stride { // the input axis is a whole number of groups
 			for inner := range stride {
-				for g := 0; g < size; g += p.M {
-					if i := p.group(s.Scores, base+inner+g*stride, stride, b); i >= 0 {
-						return nil, nil, fmt.Errorf("prune: score %d of weight %q is not a number", i, s.Name)
-					}
+				if i := p.group(s.Scores, base+inner, stride, b); i >= 0 {
+					return nil, nil, notANumber(s.Name, i)
 				}
 			}
 		}
@@ -53,13 +54,13 @@ func (p NM) Select(w []Scored, _ float64) (model.Mask, map[string]string, error)
 func (p NM) group(scores []float32, first, stride int, b model.Bits) int {
 	for i := range p.M {
 		at := first + i*stride
-		if scores[at] != scores[at] {
+		v := scores[at]
+		if v != v {
 			return at
 		}
 		higher := 0
 		for j := range p.M {
-			v := scores[first+j*stride]
-			if v > scores[at] || v == scores[at] && j < i {
+			if u := scores[first+j*stride]; u > v || u == v && j < i {
 				higher++
 			}
 		}

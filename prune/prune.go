@@ -67,8 +67,12 @@ type Options struct {
 // a matrix. Embedding tables (Gather) are looked up, not multiplied.
 var DefaultOps = []string{"MatMul", "Gemm", "Conv", "LSTM", "GRU"}
 
-// Select scores the weights of g and returns the mask of the elements to keep with a Note per weight
-// of two or more dimensions. The graph is not changed.
+// fixed is the extra ability of a pattern whose fraction of zeros is its own, whatever sparsity is asked for.
+type fixed interface{ Fraction() float64 }
+
+// Select scores the weights of g and returns the mask of the elements to keep, by Weight.Name, with a Note
+// per weight of two or more dimensions. It fails with ErrNothing, notes given, when no element would be dropped. The
+// graph is not changed.
 func Select(g *model.Graph, o Options) (model.Mask, []model.Note, error) {
 	if o.Criterion == nil {
 		o.Criterion = Magnitude{}
@@ -79,30 +83,36 @@ func Select(g *model.Graph, o Options) (model.Mask, []model.Note, error) {
 	if o.Ops == nil {
 		o.Ops = DefaultOps
 	}
-	if _, fixed := o.Pattern.(NM); !fixed && !(o.Sparsity > 0 && o.Sparsity < 1) {
+	if _, ok := o.Pattern.(fixed); !ok && !(o.Sparsity > 0 && o.Sparsity < 1) {
 		return nil, nil, fmt.Errorf("prune: sparsity %v is not between 0 and 1", o.Sparsity)
 	}
 	var scored []Scored
 	var notes []model.Note
 	at := map[string]int{}
-	for _, w := range g.Weights() {
-		if len(w.Tensor.Shape()) < 2 || !w.Tensor.DType().IsFloat() {
+	names := map[string]int{}
+	weights := g.Weights()
+	for _, w := range weights {
+		names[w.Name]++
+	}
+	for _, w := range weights {
+		if w.Tensor.Rank() < 2 || !w.Tensor.DType().IsFloat() {
 			continue
 		}
 		n := model.Note{Weight: w.Name, Ops: opsOf(w), Action: model.Left,
 			BytesBefore: int64(w.Tensor.ByteSize()), BytesAfter: int64(w.Tensor.ByteSize())}
 		axis, why := inputAxis(w, o.Ops)
+		if why == "" && names[w.Name] > 1 {
+			why = "another weight has the same name"
+		}
 		if why == "" {
-			data, err := w.Tensor.Float32()
+			s, reason, err := score(w, axis, o)
 			if err != nil {
-				return nil, nil, fmt.Errorf("prune: weight %q: %w", w.Name, err)
+				return nil, nil, err
 			}
-			s, err := o.Criterion.Score(Weight{w.Name, w.Tensor.Shape(), data, axis}, o.Stats)
-			if err != nil {
-				return nil, nil, fmt.Errorf("prune: %s of weight %q: %w", o.Criterion.Name(), w.Name, err)
+			if why = reason; why == "" {
+				scored = append(scored, s)
+				at[w.Name] = len(notes)
 			}
-			scored = append(scored, Scored{w.Name, w.Tensor.Shape(), axis, s})
-			at[w.Name] = len(notes)
 		}
 		n.Reason = why
 		notes = append(notes, n)
@@ -117,43 +127,89 @@ func Select(g *model.Graph, o Options) (model.Mask, []model.Note, error) {
 			continue
 		}
 		b := mask[name]
-		notes[i].Action = fmt.Sprintf("pruned %s", o.Pattern.Name())
+		notes[i].Action = "pruned " + o.Pattern.Name()
 		notes[i].Reason = fmt.Sprintf("%.1f %% zeros", 100*(1-float64(b.Count())/float64(max(b.N, 1))))
 	}
-	if len(mask) == 0 {
+	if mask.Sparsity() == 0 {
 		return nil, notes, ErrNothing
 	}
 	return mask, notes, nil
 }
 
-// Apply sets the elements that mask drops to zero, keeping the element type of every weight. It fails
-// when the mask names a weight that g lacks or one of another size.
+// score returns the scores of w, or why it is left.
+func score(w *model.Weight, axis int, o Options) (Scored, string, error) {
+	if b := w.Tensor.DType().Bits(); b < 16 {
+		return Scored{}, "stored as " + w.Tensor.DType().String(), nil
+	}
+	data, err := w.Tensor.Float32()
+	if err != nil {
+		return Scored{}, "", fmt.Errorf("prune: weight %q: %w", w.Name, err)
+	}
+	if len(data) == 0 {
+		return Scored{}, "empty", nil
+	}
+	var check float32
+	for _, v := range data {
+		check += v - v
+	}
+	if check != 0 {
+		return Scored{}, "holds a value that is not finite", nil
+	}
+	s, err := o.Criterion.Score(Weight{w.Name, w.Tensor.Shape(), data, axis}, o.Stats)
+	if err != nil {
+		return Scored{}, "", fmt.Errorf("prune: %s of weight %q: %w", o.Criterion.Name(), w.Name, err)
+	}
+	if len(s) != len(data) {
+		return Scored{}, "", fmt.Errorf("prune: %s of weight %q: %d scores for %d elements", o.Criterion.Name(), w.Name, len(s), len(data))
+	}
+	return Scored{w.Name, w.Tensor.Shape(), axis, s}, "", nil
+}
+
+// Apply sets the elements that mask drops to zero; the others keep their bits, whatever their type. It fails
+// when the mask names a weight that g lacks, has twice, or has in another size; g is unchanged then.
 func Apply(g *model.Graph, mask model.Mask) error {
-	done := 0
+	var weights []*model.Weight
+	var tensors []*model.Tensor
 	for _, w := range g.Weights() {
 		b, ok := mask[w.Name]
 		if !ok {
 			continue
 		}
-		data, err := w.Tensor.Float32()
+		t, err := masked(w.Tensor, b)
 		if err != nil {
 			return fmt.Errorf("prune: weight %q: %w", w.Name, err)
 		}
-		data = slices.Clone(data)
-		if err := b.Apply(data); err != nil {
-			return fmt.Errorf("prune: weight %q: %w", w.Name, err)
-		}
-		t, err := model.FromFloat32(w.Tensor.DType(), w.Tensor.Shape(), data)
-		if err != nil {
-			return fmt.Errorf("prune: weight %q: %w", w.Name, err)
-		}
-		w.Set(t)
-		done++
+		weights, tensors = append(weights, w), append(tensors, t)
 	}
-	if done != len(mask) {
-		return fmt.Errorf("prune: the mask names %d weights, the graph has %d of them", len(mask), done)
+	if len(weights) != len(mask) {
+		return fmt.Errorf("prune: the mask names %d weights, the graph has %d by these names", len(mask), len(weights))
+	}
+	for i, w := range weights {
+		w.Set(tensors[i])
 	}
 	return nil
+}
+
+// masked returns t with the elements that b drops set to zero.
+func masked(t *model.Tensor, b model.Bits) (*model.Tensor, error) {
+	if t.Len() != b.N {
+		return nil, fmt.Errorf("a mask of %d elements does not fit shape %v", b.N, t.Shape())
+	}
+	size := t.DType().Bits() / 8
+	if size == 0 {
+		return nil, fmt.Errorf("elements of %s cannot be masked", t.DType())
+	}
+	raw, err := t.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(raw)
+	for i := range b.N {
+		if !b.Get(i) {
+			clear(out[i*size : (i+1)*size])
+		}
+	}
+	return model.NewTensor(t.DType(), t.Shape(), out)
 }
 
 // inputAxis returns the axis that the readers of w sum over, or why w is left.
@@ -166,7 +222,7 @@ func inputAxis(w *model.Weight, ops []string) (int, string) {
 		a, ok := axisOf(u, len(w.Tensor.Shape()))
 		switch {
 		case !ok || !slices.Contains(ops, u.Node.Op):
-			return 0, fmt.Sprintf("read by %s", u.Node.Op)
+			return 0, "read by " + opName(u.Node)
 		case axis >= 0 && a != axis:
 			return 0, "read along two different axes"
 		}
@@ -200,6 +256,14 @@ func axisOf(u model.Use, rank int) (int, bool) {
 		return 2, u.Input == 1 || u.Input == 2
 	}
 	return 0, false
+}
+
+// opName returns the operator with its domain where that is not the default.
+func opName(n *model.Node) string {
+	if n.Domain != "" && n.Domain != "ai.onnx" {
+		return n.Domain + "." + n.Op
+	}
+	return n.Op
 }
 
 func opsOf(w *model.Weight) []string {
