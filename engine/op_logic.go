@@ -319,11 +319,20 @@ func opBitShift(c *Call) error {
 		return shift[uint32](c, left)
 	case model.Uint64:
 		return shift[uint64](c, left)
+	case model.Int8:
+		return shift[int8](c, left)
+	case model.Int16:
+		return shift[int16](c, left)
+	case model.Int32:
+		return shift[int32](c, left)
+	case model.Int64:
+		return shift[int64](c, left)
 	}
 	return typeError(a)
 }
 
-func shift[T uint8 | uint16 | uint32 | uint64](c *Call, left bool) error {
+// shift treats a negative amount as a very large one: only the sign is left of the element.
+func shift[T integer](c *Call, left bool) error {
 	b, err := c.Need(1)
 	if err != nil {
 		return err
@@ -339,10 +348,14 @@ func shift[T uint8 | uint16 | uint32 | uint64](c *Call, left bool) error {
 	return binaryLoop(c, y, c.In[0], b, func(dst, a, b []T) {
 		for i := range dst {
 			x, n := a[min(i, len(a)-1)], b[min(i, len(b)-1)]
+			by := uint64(n)
+			if n < 0 {
+				by = 64
+			}
 			if left {
-				dst[i] = x << n
+				dst[i] = x << by
 			} else {
-				dst[i] = x >> n
+				dst[i] = x >> by
 			}
 		}
 	})
