@@ -2,52 +2,83 @@ package recipe
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/wattshed/wattshed/measure/carbon"
 	"github.com/wattshed/wattshed/reports"
 )
 
 var variantName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
 
-// check fills in the defaults and refuses values that make no sense.
+// check fills in the defaults and refuses values that make no sense. Its errors are faults.
 func (r *Recipe) check() error {
 	if r.Version != 1 {
-		return fmt.Errorf("version: %d: want 1", r.Version)
+		return faultf("version", "%d: want 1", r.Version)
 	}
 	if r.Model == "" {
-		return fmt.Errorf("model: missing")
+		return faultf("model", "missing")
 	}
+	for _, f := range []func() error{r.checkTarget, r.checkMeasure, r.checkCarbon, r.checkTask, r.checkInputs, r.checkVariants, r.checkGates} {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxVariants is the most variants of one run.
+const maxVariants = 200
+
+func (r *Recipe) checkVariants() error {
 	if len(r.Variants) == 0 {
-		return fmt.Errorf("variants: none")
+		return faultf("variants", "none")
+	}
+	if len(r.Variants) > maxVariants {
+		return faultf("variants", "%d: at most %d", len(r.Variants), maxVariants)
 	}
 	seen := map[string]bool{"baseline": true}
 	for i, v := range r.Variants {
+		at := fmt.Sprintf("variants[%d]", i)
 		if !variantName.MatchString(v.Name) {
-			return fmt.Errorf("variants[%d].name: %q: want letters, digits, . _ + - (64 at most), the first a letter or digit", i, v.Name)
+			return faultf(at+".name", "%.80q: want letters, digits, . _ + - (64 at most), the first a letter or digit", v.Name)
 		}
 		if seen[strings.ToLower(v.Name)] {
-			return fmt.Errorf("variants[%d].name: %q is taken", i, v.Name)
+			return faultf(at+".name", "%q is taken", v.Name)
 		}
 		seen[strings.ToLower(v.Name)] = true
 		if len(v.Stages) == 0 {
-			return fmt.Errorf("variant %q: no stages", v.Name)
+			return faultf(at+".stages", "variant %q has none", v.Name)
 		}
 		for j, s := range v.Stages {
 			st, err := s.stage()
 			if err == nil {
 				err = st.check()
 			}
+			if err == nil {
+				err = r.fits(st)
+			}
 			if err != nil {
-				return fmt.Errorf("variant %q, stage %d: %w", v.Name, j+1, err)
+				return under(fmt.Sprintf("%s.stages[%d]", at, j), err)
 			}
 		}
 	}
-	for _, f := range []func() error{r.checkTarget, r.checkMeasure, r.checkTask, r.checkInputs, r.checkGates} {
-		if err := f(); err != nil {
-			return err
+	return nil
+}
+
+// fits refuses stages that the recipe's target or task cannot carry, before any work is done.
+func (r *Recipe) fits(st Stage) error {
+	switch st := st.(type) {
+	case *Quantize:
+		if st.Scheme == "bf16" && st.Storage == "graph" && r.Target.Runtime == "ort" && r.Target.Provider == "cpu" {
+			return faultf("quantize.storage", "%s", bf16OnCPU)
+		}
+	case *Distill:
+		if r.Task == nil || r.Task.Kind != "classification" {
+			return faultf("distill", "needs a classification task: there are no labels to train on")
 		}
 	}
 	return nil
@@ -59,19 +90,24 @@ func (r *Recipe) checkTarget() error {
 		t.Runtime = "native"
 	}
 	if !slices.Contains([]string{"native", "ort"}, t.Runtime) {
-		return fmt.Errorf("target.runtime: %q: want native or ort", t.Runtime)
+		return faultf("target.runtime", "%q: want native or ort", t.Runtime)
 	}
 	if t.Provider == "" {
 		t.Provider = "cpu"
 	}
 	if t.Runtime == "native" && t.Provider != "cpu" {
-		return fmt.Errorf("target.provider: %q: the native runtime has cpu only", t.Provider)
+		return faultf("target.provider", "%q: the native runtime has cpu only", t.Provider)
 	}
 	if t.Batch == 0 {
 		t.Batch = 1
 	}
-	if t.Threads < 0 || t.Threads > 1024 || t.Batch < 0 || t.Batch > 1<<16 || t.Sequence < 0 || t.Sequence > 1<<20 {
-		return fmt.Errorf("target: threads %d, batch %d, sequence %d: out of range", t.Threads, t.Batch, t.Sequence)
+	for _, c := range []struct {
+		name       string
+		value, max int
+	}{{"threads", t.Threads, 1024}, {"batch", t.Batch, 1 << 16}, {"sequence", t.Sequence, 1 << 20}} {
+		if c.value < 0 || c.value > c.max {
+			return faultf("target."+c.name, "%d: want 0 to %d", c.value, c.max)
+		}
 	}
 	return nil
 }
@@ -80,11 +116,13 @@ func (r *Recipe) checkMeasure() error {
 	m := &r.Measure
 	for name, v := range map[string]float64{"precision": m.Precision, "max_seconds": m.MaxSeconds, "idle_seconds": m.IdleSeconds, "block_seconds": m.BlockSeconds} {
 		if math.IsNaN(v) || v < 0 || v > 1e6 {
-			return fmt.Errorf("measure.%s: %v: out of range", name, v)
+			return faultf("measure."+name, "%v: out of range", v)
 		}
 	}
-	if m.Pairs < 0 || m.Pairs > 100000 || m.Inputs < 0 {
-		return fmt.Errorf("measure.pairs: %d: out of range", m.Pairs)
+	for name, v := range map[string]int{"pairs": m.Pairs, "max_pairs": m.MaxPairs, "inputs": m.Inputs} {
+		if v < 0 || v > 100000 {
+			return faultf("measure."+name, "%d: out of range", v)
+		}
 	}
 	setDefault(&m.Pairs, 10)
 	setDefault(&m.Precision, 0.02)
@@ -92,11 +130,19 @@ func (r *Recipe) checkMeasure() error {
 	setDefault(&m.BlockSeconds, 1)
 	setDefault(&m.Inputs, 16)
 	setDefault(&m.Seed, 1)
-	if r.Carbon.Zone == "" {
-		r.Carbon.Zone = "World"
+	return nil
+}
+
+func (r *Recipe) checkCarbon() error {
+	setDefault(&r.Carbon.Zone, "World")
+	if len(r.Carbon.Zone) > 80 {
+		return faultf("carbon.zone", "%.20q...: no zone has such a name", r.Carbon.Zone)
+	}
+	if _, err := carbon.Zone(r.Carbon.Zone, 0, true); err != nil {
+		return faultf("carbon.zone", "%v", err)
 	}
 	if p := r.Carbon.PUE; p != nil && !(*p >= 1 && *p <= 10) {
-		return fmt.Errorf("carbon.pue: %v: want 1 or more", *p)
+		return faultf("carbon.pue", "%v: want 1 or more", *p)
 	}
 	return nil
 }
@@ -116,18 +162,24 @@ func (r *Recipe) checkTask() error {
 	switch t.Kind {
 	case "classification":
 		if t.Data == "" {
-			return fmt.Errorf("task.data: missing")
+			return faultf("task.data", "missing")
 		}
 	case "fidelity":
 	default:
-		return fmt.Errorf("task.kind: %q: want classification or fidelity", t.Kind)
+		return faultf("task.kind", "%q: want classification or fidelity", t.Kind)
+	}
+	if in := r.Inputs.Text; in != "" && t.Data != "" {
+		if t.Text != "" && t.Text != in {
+			return faultf("inputs.text", "%q: task.text is %q", in, t.Text)
+		}
+		t.Text = in
 	}
 	setDefault(&t.Text, "text")
 	if t.Kind == "classification" {
 		setDefault(&t.Label, "label")
 	}
 	if t.Limit < 0 {
-		return fmt.Errorf("task.limit: %d: negative", t.Limit)
+		return faultf("task.limit", "%d: negative", t.Limit)
 	}
 	return nil
 }
@@ -135,28 +187,31 @@ func (r *Recipe) checkTask() error {
 func (r *Recipe) checkInputs() error {
 	in := &r.Inputs
 	if in.Pooling != "" && in.Pooling != "mean" && in.Pooling != "none" {
-		return fmt.Errorf("inputs.pooling: %q: want mean or none", in.Pooling)
+		return faultf("inputs.pooling", "%q: want mean or none", in.Pooling)
 	}
 	if in.MaxLength < 0 || in.MaxLength > 1<<20 {
-		return fmt.Errorf("inputs.max_length: %d: out of range", in.MaxLength)
+		return faultf("inputs.max_length", "%d: out of range", in.MaxLength)
 	}
 	if in.Random != nil {
 		if in.Tokenizer != "" {
-			return fmt.Errorf("inputs: tokenizer and random exclude each other")
+			return faultf("inputs", "tokenizer and random exclude each other")
 		}
 		if r.Task != nil && r.Task.Kind == "classification" {
-			return fmt.Errorf("inputs.random: random inputs have no labels to classify")
+			return faultf("inputs.random", "random inputs have no labels to classify")
 		}
 		setDefault(&in.Random.N, 64)
 		setDefault(&in.Random.Seed, 1)
 		if in.Random.N < 1 || in.Random.N > 1<<20 {
-			return fmt.Errorf("inputs.random.n: %d: out of range", in.Random.N)
+			return faultf("inputs.random.n", "%d: out of range", in.Random.N)
 		}
+	}
+	if len(in.State) > 0 && in.Tokenizer != "" {
+		return faultf("inputs.state", "goes with random inputs, not with texts")
 	}
 	for name, shape := range in.Shapes {
 		for _, d := range shape {
 			if d < 0 || d > 1<<30 {
-				return fmt.Errorf("inputs.shapes.%s: %v: out of range", name, shape)
+				return faultf("inputs.shapes."+name, "%v: out of range", shape)
 			}
 		}
 	}
@@ -172,16 +227,24 @@ func (r *Recipe) checkGates() error {
 			exprs[k] = x
 		case bool:
 			if k != "allow_modelled" {
-				return fmt.Errorf("gates.%s: %v: want a limit such as \"<= 0.6\"", k, v)
+				return faultf("gates."+k, "%v: want a limit such as \"<= 0.6\"", v)
 			}
 			allow = x
 		default:
-			return fmt.Errorf("gates.%s: %v: want a limit such as \"<= 0.6\"", k, v)
+			return faultf("gates."+k, "%v: want a limit such as \"<= 0.6\"", v)
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(exprs)) {
+		if !slices.Contains(reports.GateKeys(), k) {
+			return faultf("gates."+k, "no such gate; known are %s", strings.Join(reports.GateKeys(), ", "))
+		}
+		if _, err := reports.ParseGate(k, exprs[k]); err != nil {
+			return faultf("gates."+k, "%s", strings.TrimPrefix(err.Error(), "gates: "+k+": "))
 		}
 	}
 	g, err := reports.ParseGates(exprs, allow)
 	if err != nil {
-		return err
+		return under("gates", err)
 	}
 	r.Judged = g
 	return nil

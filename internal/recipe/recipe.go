@@ -4,7 +4,6 @@
 package recipe
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,13 +11,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/wattshed/wattshed/reports"
 )
-
-// maxRecipe is the largest recipe that is read, in bytes.
-const maxRecipe = 1 << 20
 
 // Recipe is the content of a recipe file, version 1.
 type Recipe struct {
@@ -48,7 +42,9 @@ type TaskSpec struct {
 	Limit      int    `yaml:"limit"` // score the first n examples only; 0 = all
 }
 
-// InputsSpec says how examples become model inputs.
+// InputsSpec says how examples become model inputs. Text is the field of the text where the task has data, else a file
+// with one text a line (.txt) or a JSON object with a field "text" a line (.jsonl). State names outputs that the next
+// run takes as inputs, by input; a sequence of runs starts from zeros.
 type InputsSpec struct {
 	Tokenizer string            `yaml:"tokenizer"`
 	Text      string            `yaml:"text"`
@@ -143,8 +139,9 @@ func (e *Error) Error() string {
 	return at + ": " + e.Reason
 }
 
-// Parse reads a recipe called name; its relative paths start from dir. Unknown keys are refused with
-// line, column and the nearest known key (*Error).
+// Parse reads a recipe called name; its relative paths start from dir. Unknown keys, wrong types and values that make
+// no sense are refused with line and column (*Error), an unknown key with the nearest known one of its level. A recipe
+// has at most 64 KiB and no anchors, aliases or tags.
 func Parse(r io.Reader, name, dir string) (*Recipe, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxRecipe+1))
 	if err != nil {
@@ -154,53 +151,53 @@ func Parse(r io.Reader, name, dir string) (*Recipe, error) {
 		return nil, &Error{Name: name, Reason: fmt.Sprintf("a recipe has at most %d bytes", maxRecipe)}
 	}
 	rec := &Recipe{}
-	if err := decode(b, rec); err != nil {
-		return nil, place(err, name)
+	d, err := decode(b, rec)
+	if err == nil {
+		err = d.locate(rec.check())
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		e.Name = name
+		return nil, e
+	}
+	if err != nil {
+		return nil, &Error{Name: name, Reason: err.Error()}
 	}
 	sum := sha256.Sum256(b)
 	rec.SHA256, rec.Dir = hex.EncodeToString(sum[:]), dir
-	if err := rec.check(); err != nil {
-		return nil, &Error{Name: name, Reason: err.Error()}
-	}
 	return rec, nil
 }
 
-// decode guards against panics of the YAML library on hostile input: they become errors.
-func decode(b []byte, rec *Recipe) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("not YAML: %v", p)
-		}
-	}()
-	err = yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(rec)
-	if errors.Is(err, io.EOF) {
-		return errors.New("the recipe is empty")
-	}
-	return err
+// fault is a value that makes no sense, at the path of its key.
+type fault struct{ path, reason string }
+
+func (f *fault) Error() string { return f.path + ": " + f.reason }
+
+func faultf(path, format string, args ...any) error {
+	return &fault{path, fmt.Sprintf(format, args...)}
 }
 
-func place(err error, name string) error {
-	var ye yaml.Error
-	if !errors.As(err, &ye) {
-		return &Error{Name: name, Reason: err.Error()}
+// under puts the path of a fault below a parent's; other errors become faults of the parent.
+func under(parent string, err error) error {
+	var f *fault
+	if errors.As(err, &f) {
+		return &fault{join(parent, f.path), f.reason}
 	}
-	out := &Error{Name: name, Reason: ye.GetMessage()}
-	if t := ye.GetToken(); t != nil && t.Position != nil {
-		out.Line, out.Column = t.Position.Line, t.Position.Column
-		var unknown *yaml.UnknownFieldError
-		if errors.As(err, &unknown) {
-			out.Key = strings.TrimSpace(t.Value)
-			out.Nearest = nearest(out.Key, knownKeys())
-			out.Reason = fmt.Sprintf("unknown key %q", out.Key)
-			if later[out.Key] {
-				out.Reason = fmt.Sprintf("key %q is not in this version", out.Key)
-				out.Nearest = ""
-			}
+	return &fault{parent, err.Error()}
+}
+
+// locate gives a fault its place: that of its key, or of the nearest key above it that is in the file.
+func (d *decoder) locate(err error) error {
+	var f *fault
+	if !errors.As(err, &f) {
+		return err
+	}
+	out := &Error{Reason: f.Error()}
+	for path := f.path; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
+		if at, ok := d.places[path]; ok {
+			out.Line, out.Column = at.line, at.column
+			break
 		}
 	}
 	return out
 }
-
-// later are the keys of the recipe format that a later version will read.
-var later = map[string]bool{"npz": true, "images": true, "size": true, "mean": true, "std": true, "layout": true,
-	"channels": true, "group": true, "calibration": true}

@@ -3,6 +3,8 @@ package recipe
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
@@ -55,21 +57,21 @@ func (p *Prune) check() error {
 		p.Ops = prune.DefaultOps
 	}
 	if _, ok := prune.Criteria[p.Criterion]; !ok {
-		return fmt.Errorf("prune.criterion: %q: want magnitude", p.Criterion)
+		return faultf("prune.criterion", "%q: want magnitude", p.Criterion)
 	}
 	pattern, err := prune.ParsePattern(p.Pattern)
 	if err != nil {
-		return err
+		return faultf("prune.pattern", "%s", strings.TrimPrefix(err.Error(), "prune: "))
 	}
 	if nm, ok := pattern.(prune.NM); ok {
 		want := 1 - float64(nm.N)/float64(nm.M)
 		if p.Sparsity != 0 && p.Sparsity != want {
-			return fmt.Errorf("prune.sparsity: %v: pattern %s has %v", p.Sparsity, p.Pattern, want)
+			return faultf("prune.sparsity", "%v: pattern %s has %v", p.Sparsity, p.Pattern, want)
 		}
 		p.Sparsity = want
 	}
 	if !(p.Sparsity > 0 && p.Sparsity < 1) {
-		return fmt.Errorf("prune.sparsity: %v: want a fraction between 0 and 1", p.Sparsity)
+		return faultf("prune.sparsity", "%v: want a fraction between 0 and 1", p.Sparsity)
 	}
 	return nil
 }
@@ -96,6 +98,9 @@ func (p *Prune) Apply(_ context.Context, g *model.Graph, env *Env) (*model.Graph
 	return g, notes, nil
 }
 
+// bf16OnCPU is why a graph that computes in bfloat16 is refused for ONNX Runtime on CPUs.
+const bf16OnCPU = "a bf16 graph on ort/cpu: ONNX Runtime's CPU provider has no bf16 kernels (NOT_IMPLEMENTED); use storage: weights, or an accelerator"
+
 // Quantize is the quantize stage of a recipe.
 type Quantize struct {
 	Scheme      string   `yaml:"scheme"`
@@ -115,27 +120,35 @@ func (q *Quantize) check() error {
 	case q.half():
 		setDefault(&q.Storage, "weights")
 		if q.Storage != "weights" && q.Storage != "graph" {
-			return fmt.Errorf("quantize.storage: %q: want weights or graph", q.Storage)
+			return faultf("quantize.storage", "%q: want weights or graph", q.Storage)
 		}
 		if q.Mode != "" || q.Granularity != "" || q.Ops != nil {
-			return fmt.Errorf("quantize: scheme %s takes storage only", q.Scheme)
+			return faultf("quantize", "scheme %s takes storage only", q.Scheme)
 		}
 	case q.Scheme == "int8":
 		setDefault(&q.Mode, "dynamic")
 		setDefault(&q.Granularity, string(quantize.PerChannel))
 		if q.Mode != "dynamic" {
-			return fmt.Errorf("quantize.mode: %q is not in this version: want dynamic", q.Mode)
+			return faultf("quantize.mode", "%q is not in this version: want dynamic", q.Mode)
 		}
 		if q.Storage != "" {
-			return fmt.Errorf("quantize.storage: int8 has none")
+			return faultf("quantize.storage", "int8 has none")
+		}
+		if g := quantize.Granularity(q.Granularity); g != quantize.PerChannel && g != quantize.PerTensor {
+			return faultf("quantize.granularity", "%q: want per-channel or per-tensor", q.Granularity)
 		}
 		if q.Ops == nil {
 			q.Ops = quantize.DynamicOps
 		}
+		for _, op := range q.Ops {
+			if !slices.Contains(quantize.DynamicOps, op) {
+				return faultf("quantize.ops", "%q: want some of %s", op, strings.Join(quantize.DynamicOps, ", "))
+			}
+		}
 	case q.Scheme == "int4" || q.Scheme == "uint8" || q.Scheme == "fp8":
-		return fmt.Errorf("quantize.scheme: %q is not in this version", q.Scheme)
+		return faultf("quantize.scheme", "%q is not in this version", q.Scheme)
 	default:
-		return fmt.Errorf("quantize.scheme: %q: want fp16, bf16 or int8", q.Scheme)
+		return faultf("quantize.scheme", "%q: want fp16, bf16 or int8", q.Scheme)
 	}
 	return nil
 }
@@ -155,7 +168,7 @@ func (q *Quantize) Apply(_ context.Context, g *model.Graph, env *Env) (*model.Gr
 		notes, err := quantize.Dynamic{Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops}.Apply(g)
 		return g, notes, err
 	case q.Storage == "graph" && q.Scheme == "bf16" && env.Runtime == "ort" && env.Provider == "cpu":
-		return nil, nil, fmt.Errorf("quantize: a bf16 graph on ort/cpu: ONNX Runtime's CPU provider has no bf16 kernels (NOT_IMPLEMENTED); use storage: weights, or an accelerator: %w", model.ErrUnsupported)
+		return nil, nil, fmt.Errorf("quantize: %s: %w", bf16OnCPU, model.ErrUnsupported)
 	}
 	dtype := model.Float16
 	if q.Scheme == "bf16" {

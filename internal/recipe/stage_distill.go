@@ -58,27 +58,27 @@ func (d *Distill) check() error {
 	}
 	switch {
 	case d.Teacher != "baseline" && d.Teacher != "none":
-		return fmt.Errorf("distill.teacher: %q: want baseline or none", d.Teacher)
+		return faultf("distill.teacher", "%q: want baseline or none", d.Teacher)
 	case d.Epochs < 1 || d.Epochs > 10000:
-		return fmt.Errorf("distill.epochs: %d: out of range", d.Epochs)
+		return faultf("distill.epochs", "%d: out of range", d.Epochs)
 	case !(d.Temperature > 0 && d.Temperature <= 1000):
-		return fmt.Errorf("distill.temperature: %v: want more than 0", d.Temperature)
+		return faultf("distill.temperature", "%v: want more than 0", d.Temperature)
 	case !(*d.Alpha >= 0 && *d.Alpha <= 1):
-		return fmt.Errorf("distill.alpha: %v: want 0 to 1", *d.Alpha)
+		return faultf("distill.alpha", "%v: want 0 to 1", *d.Alpha)
 	case !(d.LearningRate > 0 && d.LearningRate < 10):
-		return fmt.Errorf("distill.learning_rate: %v: out of range", d.LearningRate)
+		return faultf("distill.learning_rate", "%v: out of range", d.LearningRate)
 	case d.Batch < 1 || d.Batch > 1<<16:
-		return fmt.Errorf("distill.batch: %d: out of range", d.Batch)
+		return faultf("distill.batch", "%d: out of range", d.Batch)
 	}
 	if d.Teacher == "none" {
 		*d.Alpha = 0
 	}
 	if s := d.Student; s != nil {
 		if (s.File == "") == (s.Embedding == 0 && s.Hidden == 0) {
-			return errors.New("distill.student: want either embedding and hidden, or file")
+			return faultf("distill.student", "want either embedding and hidden, or file")
 		}
 		if s.File == "" && (s.Embedding < 1 || s.Hidden < 1 || s.Embedding > 1<<14 || s.Hidden > 1<<14) {
-			return fmt.Errorf("distill.student: embedding %d, hidden %d: out of range", s.Embedding, s.Hidden)
+			return faultf("distill.student", "embedding %d, hidden %d: out of range", s.Embedding, s.Hidden)
 		}
 	}
 	return nil

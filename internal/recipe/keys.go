@@ -1,0 +1,71 @@
+package recipe
+
+import (
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// keysOf returns the keys of a struct of the recipe format with the index of their fields.
+func keysOf(t reflect.Type) map[string]int {
+	keys := map[string]int{}
+	for i := range t.NumField() {
+		if key := t.Field(i).Tag.Get("yaml"); key != "" && key != "-" {
+			keys[key] = i
+		}
+	}
+	return keys
+}
+
+func sortedKeys(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }
+
+// laterKeys are the keys of the recipe format that a later version will read, by the path of the map they stand in.
+var laterKeys = map[string][]string{
+	"inputs":                       {"npz", "images", "size", "mean", "std", "layout", "channels"},
+	"variants[].stages[].prune":    {"schedule", "groups"},
+	"variants[].stages[].quantize": {"group", "calibration", "algorithm"},
+}
+
+var indexPattern = regexp.MustCompile(`\[\d+\]`)
+
+func isLater(path, key string) bool {
+	return slices.Contains(laterKeys[indexPattern.ReplaceAllString(path, "[]")], key)
+}
+
+// nearest returns the word of the list with the smallest edit distance to s, the first of equals, or "" when all are
+// further than half its length.
+func nearest(s string, words []string) string {
+	if len(s) > 64 {
+		return ""
+	}
+	best, at := (len(s)+2)/2, ""
+	for _, w := range words {
+		if d := distance(strings.ToLower(s), w); d <= best && (at == "" || d < best) {
+			best, at = d, w
+		}
+	}
+	return at
+}
+
+// distance is the Levenshtein distance in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diag
+			if a[i] != b[j] {
+				cost++
+			}
+			diag = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diag+1)
+		}
+	}
+	return row[len(b)]
+}
