@@ -11,7 +11,7 @@ import (
 func convOps() map[string]opDef {
 	return qualify("", map[string]opDef{
 		"Conv": float(opConv), "ConvTranspose": float(opConvTranspose), "CausalConvWithState": float(opCausalConv),
-		"DeformConv": float(opDeformConv), "Col2Im": float(opCol2Im),
+		"Col2Im": float(opCol2Im),
 	})
 }
 

@@ -247,7 +247,3 @@ func boolTensor(shape []int, v bool) *model.Tensor {
 	}
 	return model.FromSlice(shape, b)
 }
-
-func dropoutTraining(c *Call, x *model.Tensor) error {
-	return fmt.Errorf("training mode: %w", model.ErrUnsupported)
-}
