@@ -36,28 +36,15 @@ func tierTable() map[string]int {
 	return t
 }
 
-// tierOf returns the highest tier among the operators of a graph, of its bodies and functions.
+// tierOf returns the highest tier among the operators of a graph. Those inside of bodies do not count.
 func tierOf(g *model.Graph, table map[string]int) int {
-	tier := tierOfNodes(g.Nodes, table)
-	if g.Model != nil {
-		for _, f := range g.Model.Functions {
-			tier = max(tier, tierOfNodes(f.Nodes, table))
-		}
-	}
-	return tier
-}
-
-func tierOfNodes(nodes []*model.Node, table map[string]int) int {
 	tier := 1
-	for _, n := range nodes {
+	for _, n := range g.Nodes {
 		k, ok := table[n.Op]
 		if !ok || n.Domain != "" && n.Domain != "ai.onnx" {
 			k = Tiers
 		}
 		tier = max(tier, k)
-		for _, sub := range n.Subgraphs() {
-			tier = max(tier, tierOf(sub, table))
-		}
 	}
 	return tier
 }
