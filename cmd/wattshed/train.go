@@ -27,7 +27,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "arch", Value: "lstm", Usage: "lstm or logistic"},
 			&cli.IntFlag{Name: "embedding", Value: 64, Usage: "width of the embedding"},
 			&cli.IntFlag{Name: "hidden", Value: 128, Usage: "width of the LSTM"},
-			&cli.StringFlag{Name: "pooling", Value: "last", Usage: "of the LSTM's states: last, mean or max"},
+			&cli.StringFlag{Name: "pooling", Value: "max", Usage: "of the LSTM's states: last, mean or max"},
 			&cli.IntFlag{Name: "vocabulary", Value: 10000, Usage: "most words that are kept"},
 			&cli.IntFlag{Name: "max-length", Value: 128, Usage: "tokens a text is cut to"},
 			&cli.IntFlag{Name: "epochs", Value: 6, Usage: "passes over the data"},
