@@ -235,8 +235,9 @@ func (r *run) memory(i int, m *made) *reports.Memory {
 	}
 	var empty, peak MemoryAnswer
 	if r.journal.get(kindMemory, "", &empty) && r.journal.get(kindMemory, m.Name, &peak) {
-		rss := peak.PeakRSS - empty.PeakRSS
-		out.PeakRSS, out.EmptyProcess = &rss, &empty.PeakRSS
+		if rss := peak.PeakRSS - empty.PeakRSS; rss > 0 { // a small model may be within the noise of the empty process
+			out.PeakRSS, out.EmptyProcess = &rss, &empty.PeakRSS
+		}
 	}
 	if out.PeakRSS == nil && out.Weights == nil && out.Arena == nil {
 		return nil
