@@ -36,6 +36,7 @@ func halfWeights(g *model.Graph, dtype model.DType) ([]model.Note, error) {
 	var halves []*model.Tensor
 	for _, w := range g.Weights() {
 		if w.Tensor.DType() != model.Float32 {
+			notes = append(notes, otherNotes(w)...)
 			continue
 		}
 		n := newNote(w)

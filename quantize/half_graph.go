@@ -106,7 +106,8 @@ type halfRewrite struct {
 	byName  map[*model.Graph]map[string]*halfWeight
 	kept    []*keptOp // nodes kept in float32, by operator and reason, in order of appearance
 	halves  map[*model.Node]bool
-	lo, hi  string // initializers that values are clipped to
+	others  []model.Note // of weights of other types
+	lo, hi  string       // initializers that values are clipped to
 }
 
 type keptOp struct {
@@ -123,6 +124,7 @@ func newHalfRewrite(g *model.Graph, dtype model.DType) (*halfRewrite, error) {
 	}
 	for _, w := range g.Weights() {
 		if w.Tensor.DType() != model.Float32 {
+			r.others = append(r.others, otherNotes(w)...)
 			continue
 		}
 		x, err := w.Tensor.Float32()
@@ -202,7 +204,7 @@ func (r *halfRewrite) weightOf(s *halfScope, name string) *halfWeight {
 
 // notes returns the lines of the report, and ErrNothing when too little changes.
 func (r *halfRewrite) notes() ([]model.Note, error) {
-	var notes []model.Note
+	notes := r.others
 	for _, w := range r.weights {
 		n := newNote(w.Weight)
 		full := n.BytesBefore

@@ -111,6 +111,17 @@ func withOpset(g *model.Graph, need int64, what string, stage func(*model.Graph)
 	return append([]model.Note{{Weight: "(model)", Action: fmt.Sprintf("opset %d to %d", have, need), Reason: what + " need it"}}, notes...), nil
 }
 
+// otherNotes returns the note of a weight that is no float32: none for one of a few elements, as most are shapes
+// and indices.
+func otherNotes(w *model.Weight) []model.Note {
+	if w.Tensor.Len() < minHalf {
+		return nil
+	}
+	n := newNote(w)
+	n.Reason = "stored as " + w.Tensor.DType().String()
+	return []model.Note{n}
+}
+
 // newNote starts the note of a weight as left.
 func newNote(w *model.Weight) model.Note {
 	n := model.Note{Weight: w.Name, Action: model.Left, BytesBefore: int64(w.Tensor.ByteSize()), BytesAfter: int64(w.Tensor.ByteSize())}
