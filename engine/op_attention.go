@@ -156,7 +156,7 @@ func opAttention(c *Call) error {
 		work = Scratch[float32](c, len(scores))
 	}
 	c.Note("attention-"+kernel.Active().String(), int64(q.b*q.h*q.s*k.s)*int64(q.d+v.d), 0)
-	c.pool.Run(q.b*q.h, func(i int) {
+	parallel(c.pool, q.b*q.h, func(i int) {
 		b, h := i/q.h, i%q.h
 		size := q.s * k.s
 		p := work[i*size : (i+1)*size]

@@ -162,7 +162,7 @@ func opFusedAttention(c *Call) error {
 	block := min(s, attentionBlock)
 	blocks := (s + block - 1) / block
 	buf := Scratch[float32](c, b*h*blocks*block*k)
-	c.pool.Run(b*h*blocks, func(i int) {
+	parallel(c.pool, b*h*blocks, func(i int) {
 		head, lo := i/blocks, i%blocks*block
 		n, hh := head/h, head%h
 		rows := min(block, s-lo)

