@@ -27,8 +27,8 @@ build: ## the program, as one file: bin/wattshed
 test: ## all tests
 	$(GO) test ./...
 
-test-kill: ## kill runs at ten random moments and resume them (minutes)
-	WATTSHED_KILLS=10 $(GO) test -count=1 -run 'TestKill' -timeout 60m -v ./cmd/wattshed
+test-kill: ## kill a run at forty random moments and resume it each time
+	WATTSHED_KILLS=40 $(GO) test -count=1 -run 'TestKill' -timeout 60m -v ./cmd/wattshed
 
 bench: ## the benchmarks; against ONNX Runtime too where WATTSHED_ASSETS holds model and library
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./engine/... ./quantize/... ./internal/tokenize/...

@@ -230,11 +230,11 @@ func (r *run) memory(i int, m *made) *reports.Memory {
 	if info.WeightBytes > 0 {
 		out.Weights = &info.WeightBytes
 	}
-	if info.ArenaBytes > 0 {
-		out.Arena = &info.ArenaBytes
-	}
 	var empty, peak MemoryAnswer
 	if r.journal.get(kindMemory, "", &empty) && r.journal.get(kindMemory, m.Name, &peak) {
+		if peak.Arena > 0 { // of the same inputs in every run; this session's depends on what it has seen
+			out.Arena = &peak.Arena
+		}
 		if rss := peak.PeakRSS - empty.PeakRSS; rss > 0 { // a small model may be within the noise of the empty process
 			out.PeakRSS, out.EmptyProcess = &rss, &empty.PeakRSS
 		}

@@ -72,9 +72,10 @@ type MemoryRequest struct {
 	Inputs   []wireTensor `json:"inputs"`
 }
 
-// MemoryAnswer is the answer: the high-water mark of the resident set in bytes.
+// MemoryAnswer is the answer: the high-water mark of the resident set and the arena of the session, in bytes.
 type MemoryAnswer struct {
 	PeakRSS int64 `json:"peak_rss"`
+	Arena   int64 `json:"arena,omitempty"`
 }
 
 type wireTensor struct {
@@ -150,40 +151,41 @@ func AnswerMemory(ctx context.Context, request []byte, runtimes map[string]engin
 	if err := json.Unmarshal(request, &req); err != nil {
 		return nil, fmt.Errorf("recipe: memory request: %w", err)
 	}
+	var a MemoryAnswer
+	var err error
 	if req.Path != "" {
-		if err := loadAndRun(ctx, &req, runtimes); err != nil {
+		if a.Arena, err = loadAndRun(ctx, &req, runtimes); err != nil {
 			return nil, err
 		}
 	}
-	n, err := peak()
-	if err != nil {
+	if a.PeakRSS, err = peak(); err != nil {
 		return nil, err
 	}
-	return json.Marshal(MemoryAnswer{n})
+	return json.Marshal(a)
 }
 
-func loadAndRun(ctx context.Context, req *MemoryRequest, runtimes map[string]engine.Runtime) error {
+func loadAndRun(ctx context.Context, req *MemoryRequest, runtimes map[string]engine.Runtime) (arena int64, err error) {
 	rt := runtimes[req.Runtime]
 	if rt == nil {
-		return fmt.Errorf("recipe: runtime %q is not in this build", req.Runtime)
+		return 0, fmt.Errorf("recipe: runtime %q is not in this build", req.Runtime)
 	}
 	s, err := rt.Load(ctx, engine.Artifact{Path: req.Path}, engine.Options{Threads: req.Threads, Provider: req.Provider})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer s.Close()
 	feed := engine.Feed{}
 	for _, w := range req.Inputs {
 		t, err := model.NewTensor(w.DType, w.Shape, w.Data)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		feed[w.Name] = t
 	}
 	for range MemoryRuns {
 		if _, err := s.Run(ctx, feed); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return s.Info().ArenaBytes, nil
 }
