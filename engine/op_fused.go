@@ -62,9 +62,10 @@ func opEpilogueMatMul(c *Call) error {
 }
 
 // quantState is what prepQuantMatMul makes.
-type quantState struct{ m quantMatrix }
-
-func (*quantState) packedWeight() {}
+type quantState struct {
+	m    quantMatrix
+	bias []float32
+}
 
 func prepQuantMatMul(p *prep) (any, error) {
 	w := p.constant(1)

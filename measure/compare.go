@@ -267,7 +267,7 @@ func (r *runner) runIdle(ctx context.Context, into **IdleWindow, phase string) e
 		}
 	}
 	*into = &w
-	if phase == "before" && r.p.OnIdle != nil {
+	if r.p.OnIdle != nil {
 		return r.p.OnIdle(r.idle)
 	}
 	return nil

@@ -45,7 +45,7 @@ type Protocol struct {
 	Done       []Block           // blocks finished earlier, in their order: they are not run again
 	DoneIdle   *Idle             // idle of the earlier session, where it was measured
 	OnBlock    func(Block) error // called after each block, before the next; an error stops Compare
-	OnIdle     func(Idle) error  // called after the idle before
+	OnIdle     func(Idle) error  // called after each idle, with what is known so far
 	OnProgress func(Progress)    // called before each block
 }
 

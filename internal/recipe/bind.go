@@ -20,6 +20,8 @@ type bound struct {
 	describe  string        // of the scored examples
 	dataName  string
 	dataSHA   string
+	digest    string            // of tokenizer and examples
+	state     map[string]string // outputs fed back, by input
 	labels    []string
 	classes   []int
 	texts     []string
@@ -39,6 +41,13 @@ func (r *Recipe) bind(src *source, builtin fs.FS) (*bound, error) {
 		return b, r.bindRandom(b, src)
 	}
 	b.encoder = tok
+	if r.Inputs.Tokenizer != "" {
+		_, sum, err := fileDigest(resolve(r.Dir, r.Inputs.Tokenizer))
+		if err != nil {
+			return nil, err
+		}
+		b.digest = sum + " "
+	}
 	b.maxLength = r.Inputs.MaxLength
 	if s, ok := metadata(src.graph, MetaMaxLength); ok && b.maxLength == 0 {
 		if b.maxLength, err = strconv.Atoi(s); err != nil || b.maxLength < 1 {
@@ -51,6 +60,7 @@ func (r *Recipe) bind(src *source, builtin fs.FS) (*bound, error) {
 		return nil, err
 	}
 	b.texts, b.dataName, b.dataSHA = data.Texts(), data.Name, data.SHA256
+	b.digest += data.SHA256
 	in := &task.Text{Name: data.Name, Texts: b.texts, Encoder: tok, MaxLength: b.maxLength, Pad: tok.PadID(), Empty: tok.UnknownID()}
 	if err := in.Bind(graphInputs(src.graph)); err != nil {
 		return nil, err
@@ -102,25 +112,38 @@ func (r *Recipe) bindRandom(b *bound, src *source) error {
 		spec = &RandomSpec{Seed: 1, N: 64}
 	}
 	in := &task.Random{N: spec.N, Seed: spec.Seed, Batch: int64(r.Target.Batch), Sequence: int64(r.Target.Sequence), Shapes: r.Inputs.Shapes}
+	for input := range r.Inputs.State {
+		in.Zero = append(in.Zero, input)
+	}
 	if err := in.Bind(src.graph); err != nil {
 		return err
 	}
-	b.random, b.describe, b.dataName = true, in.Describe(), "random"
+	if err := checkState(r.Inputs.State, src.graph); err != nil {
+		return err
+	}
+	b.random, b.describe, b.dataName, b.state = true, in.Describe(), "random", r.Inputs.State
 	b.task = &task.Fidelity{Inputs: in, Batch: 1, Output: r.Inputs.Output, Pooling: "none"}
 	return b.collect(in, r.Measure.Inputs, 1)
 }
 
+// maxTimingBytes bounds the inputs that are kept in memory for the blocks; the first is kept whatever its size.
+const maxTimingBytes = 256 << 20
+
 // collect makes the feeds that a block runs over: at most n runs of batch examples.
 func (b *bound) collect(in task.Inputs, n, batch int) error {
 	feeds := task.Feeds(in, batch)
+	size := 0
 	for f, err := range feeds.All() {
 		if err != nil {
 			return err
 		}
-		b.timing = append(b.timing, f)
-		if len(b.timing) == n {
+		for _, t := range f {
+			size += t.ByteSize()
+		}
+		if len(b.timing) == n || len(b.timing) > 0 && size > maxTimingBytes {
 			break
 		}
+		b.timing = append(b.timing, f)
 	}
 	if len(b.timing) == 0 {
 		return fmt.Errorf("recipe: no inputs to time")

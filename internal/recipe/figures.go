@@ -21,7 +21,7 @@ type carbonFactor struct {
 }
 
 func (r *run) carbonFactor() (*carbonFactor, error) {
-	f, err := carbon.Zone(r.recipe.Carbon.Zone, r.started.Year(), true)
+	f, err := carbon.Zone(r.recipe.Carbon.Zone, r.journal.started.Year(), true)
 	if err != nil {
 		return nil, fmt.Errorf("recipe: carbon.zone: %w", err)
 	}
@@ -48,23 +48,24 @@ func (r *run) accuracy(i int, m *made) (*reports.Accuracy, error) {
 	if fidelity && i == 0 {
 		return a, nil
 	}
-	var own, base scores
-	if !r.journal.get(kindScore, m.Name, &own) {
+	own, ok := lookup[scores](r.journal, kindScore, m.Name)
+	if !ok {
 		return nil, fmt.Errorf("recipe: variant %q has no score", m.Name)
 	}
 	if fidelity {
 		return fidelityOf(a, own.Outcomes)
 	}
-	ok := correct(own.Outcomes)
-	a.Value = float64(count(ok)) / float64(len(ok))
-	a.CI95 = intervalOf(measure.Wilson(count(ok), len(ok)))
+	right := correct(own.Outcomes)
+	a.Value = float64(count(right)) / float64(len(right))
+	a.CI95 = intervalOf(measure.Wilson(count(right), len(right)))
 	if i == 0 {
 		return a, nil
 	}
-	if !r.journal.get(kindScore, r.made[0].Name, &base) {
+	base, ok := lookup[scores](r.journal, kindScore, r.made[0].Name)
+	if !ok {
 		return nil, errors.New("recipe: the baseline has no score")
 	}
-	d, err := measure.AccuracyDelta(correct(base.Outcomes), ok)
+	d, err := measure.AccuracyDelta(correct(base.Outcomes), right)
 	if err != nil {
 		return nil, err
 	}
@@ -181,14 +182,17 @@ func (f *carbonFactor) intensity() *reports.Intensity {
 	return &reports.Intensity{GPerKWh: float64(g.Intensity), Zone: g.Zone, Year: g.Year, Source: g.Source, Licence: g.Licence, Basis: g.Basis}
 }
 
-// cost is what making a variant took.
+// cost is what making a variant took; nil where it was not made here.
 func (r *run) cost(m *made, f *carbonFactor) *reports.Cost {
-	c := &reports.Cost{Seconds: &m.Seconds}
-	if m.Joules == nil {
+	if m.Cost == nil {
+		return nil
+	}
+	c := &reports.Cost{Seconds: &m.Cost.Seconds}
+	if m.Cost.Joules == nil {
 		return c
 	}
-	c.Joules, c.Source = m.Joules, string(m.Kind)
-	g := measure.Joules(*m.Joules).KWh() * f.pue.Value * float64(f.grid.Intensity)
+	c.Joules, c.Source = m.Cost.Joules, string(m.Cost.Kind)
+	g := measure.Joules(*m.Cost.Joules).KWh() * f.pue.Value * float64(f.grid.Intensity)
 	c.GCO2e = &g
 	return c
 }
@@ -197,8 +201,8 @@ func (r *run) cost(m *made, f *carbonFactor) *reports.Cost {
 func (r *run) breakeven(res *reports.Result, cmp measure.Comparison) {
 	for i := 1; i < len(res.Variants); i++ {
 		v, x := &res.Variants[i], cmp.Variants[i-1].EnergyRatio
-		if v.Cost == nil || v.Cost.Joules == nil || x == nil || cmp.Baseline.Energy == nil {
-			continue
+		if v.Cost == nil || v.Cost.Joules == nil || x == nil || cmp.Baseline.Energy == nil || v.Cost.Source != string(cmp.Baseline.Energy.Kind) {
+			continue // what was measured and what was modelled do not pay each other back
 		}
 		base := float64(cmp.Baseline.Energy.PerInference)
 		sd := base * x.Value * x.SD / math.Sqrt(float64(max(x.N, 1)))
@@ -214,3 +218,6 @@ func (r *run) breakeven(res *reports.Result, cmp measure.Comparison) {
 		}
 	}
 }
+
+// finite reports whether x is a number.
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -1,7 +1,6 @@
 package recipe
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -9,21 +8,28 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 )
 
-// ErrUnfinished is wrapped when the output folder holds a run that was interrupted and Resume was not set.
-var ErrUnfinished = errors.New("holds an unfinished run")
-
-// ErrOtherRun is wrapped when the run to resume is one of another recipe, model or version.
-var ErrOtherRun = errors.New("is a run of something else")
+// Errors of opening an output folder.
+var (
+	// ErrUnfinished is wrapped when the folder holds a run that was interrupted and Resume was not set.
+	ErrUnfinished = errors.New("holds an unfinished run")
+	// ErrOtherRun is wrapped when the run to resume is one of something else.
+	ErrOtherRun = errors.New("is a run of something else")
+	// ErrJournal is wrapped when the journal in the folder is not one of ours, or damaged.
+	ErrJournal = errors.New("journal is damaged")
+)
 
 const journalName = "journal.jsonl"
 
-// journal is the record of finished work of a run: one JSON line per piece, on disk before the next
-// piece starts. A last line that was cut off by a kill is dropped.
+// journal is the record of finished work of a run: one JSON line per piece, on disk before the next piece starts. A last
+// line that a kill or a power cut left unreadable is dropped. A later line replaces an earlier one of the same kind and
+// key, but for blocks, which are all kept.
 type journal struct {
-	f       *os.File
-	entries map[string]json.RawMessage // by kind/key, for kinds that are written once
+	f       *os.File // nil for work that is not resumed
+	started time.Time
+	entries map[string]json.RawMessage // by kind/key
 	blocks  []json.RawMessage          // in order
 }
 
@@ -35,24 +41,49 @@ type journalLine struct {
 
 // Kinds of journal lines.
 const (
-	kindIdentity = "identity"
-	kindVariant  = "variant"
+	kindIdentity = "identity" // the first line
+	kindEpoch    = "epoch"    // variant/stage/epoch: what an epoch of training took
+	kindVariant  = "variant"  // a written file
 	kindScore    = "score"
 	kindMemory   = "memory"
 	kindIdle     = "idle"
 	kindBlock    = "block"
-	kindFinished = "finished"
+	kindOverhead = "overhead"
+	kindProfile  = "profile"
+	kindTask     = "task"
+	kindRoofline = "roofline"
+	kindFinished = "finished" // the last line: the reports are written
 )
 
 // identity is what must agree between a run and its continuation.
 type identity struct {
 	Recipe  string `json:"recipe_sha256"`
 	Model   string `json:"model_sha256"`
+	Data    string `json:"data_sha256"` // of tokenizer and all data sets
 	Version string `json:"version"`
+	Host    string `json:"host"` // pairs of blocks from two machines say nothing
 }
 
-// openJournal starts a journal in dir, or continues the one that is there. It refuses to overwrite an
-// unfinished run without resume, and to continue one of another identity.
+// journalHead is the data of the first line.
+type journalHead struct {
+	identity
+	Started time.Time `json:"started"`
+}
+
+// differs names what differs between two identities, "" when nothing does.
+func (id identity) differs(other identity) string {
+	for _, c := range []struct{ what, a, b string }{{"the recipe", id.Recipe, other.Recipe}, {"the model", id.Model, other.Model},
+		{"the data", id.Data, other.Data}, {"the version of wattshed", id.Version, other.Version}, {"the machine", id.Host, other.Host}} {
+		if c.a != c.b {
+			return c.what
+		}
+	}
+	return ""
+}
+
+// openJournal starts a journal in dir, or with resume continues the one that is there. It refuses to overwrite an
+// unfinished run without resume (ErrUnfinished), and to continue one of another identity (ErrOtherRun). What a
+// finished run left is removed before a new one starts.
 func openJournal(dir string, id identity, resume bool) (*journal, error) {
 	path := filepath.Join(dir, journalName)
 	b, err := os.ReadFile(path)
@@ -60,73 +91,117 @@ func openJournal(dir string, id identity, resume bool) (*journal, error) {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}
 	j := &journal{entries: map[string]json.RawMessage{}}
-	whole := 0
-	if len(b) > 0 {
-		if whole, err = j.load(b); err != nil {
-			return nil, fmt.Errorf("recipe: %s: %w", path, err)
-		}
-	}
-	var have identity
-	found := j.get(kindIdentity, "", &have)
-	_, finished := j.entries[kindFinished+"/"]
-	switch {
-	case found && resume && have != id:
-		return nil, fmt.Errorf("recipe: folder %q %w: recipe, model or version differ", dir, ErrOtherRun)
-	case found && !resume && !finished:
-		return nil, fmt.Errorf("recipe: folder %q %w", dir, ErrUnfinished)
-	case !found || !resume:
-		return startJournal(dir, path, id)
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0o644)
+	whole, err := j.load(b)
 	if err != nil {
-		return nil, fmt.Errorf("recipe: %w", err)
-	}
-	if err := errors.Join(f.Truncate(int64(whole)), seekEnd(f)); err != nil {
-		f.Close()
 		return nil, fmt.Errorf("recipe: %s: %w", path, err)
 	}
-	j.f = f
+	head, found := lookup[journalHead](j, kindIdentity, "")
+	if !found {
+		return startJournal(path, id)
+	}
+	_, finished := j.entries[kindFinished+"/"]
+	switch what := head.differs(id); {
+	case !resume && !finished:
+		return nil, fmt.Errorf("recipe: folder %q %w", dir, ErrUnfinished)
+	case !resume:
+		if err := j.discard(dir); err != nil {
+			return nil, err
+		}
+		return startJournal(path, id)
+	case what != "":
+		return nil, fmt.Errorf("recipe: folder %q %w: %s differs", dir, ErrOtherRun, what)
+	}
+	j.started = head.Started
+	if j.f, err = os.OpenFile(path, os.O_WRONLY, 0o644); err != nil {
+		return nil, fmt.Errorf("recipe: %w", err)
+	}
+	_, err = j.f.Seek(int64(whole), io.SeekStart)
+	if err = errors.Join(j.f.Truncate(int64(whole)), err); err != nil {
+		j.f.Close()
+		return nil, fmt.Errorf("recipe: %s: %w", path, err)
+	}
 	return j, nil
 }
 
-func seekEnd(f *os.File) error {
-	_, err := f.Seek(0, io.SeekEnd)
-	return err
+// discard removes what the finished run of this journal wrote into dir; the journal itself goes last.
+func (j *journal) discard(dir string) error {
+	names := []string{"result.json", "result.csv", "report.md", "report.html"}
+	for _, pattern := range []string{"plots/*.svg", "plots/*.png", variantsName + "/*.onnx", variantsName + "/*.onnx.data"} {
+		found, err := filepath.Glob(filepath.Join(globEscape(dir), filepath.FromSlash(pattern)))
+		if err != nil {
+			return fmt.Errorf("recipe: %w", err)
+		}
+		for _, f := range found {
+			if rel, err := filepath.Rel(dir, f); err == nil {
+				names = append(names, rel)
+			}
+		}
+	}
+	for _, name := range append(names, journalName) {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("recipe: %w", err)
+		}
+	}
+	return nil
 }
 
-// startJournal begins anew: what an earlier, finished run left for resuming is removed.
-func startJournal(dir, path string, id identity) (*journal, error) {
-	if err := os.RemoveAll(filepath.Join(dir, checkpointsName)); err != nil {
-		return nil, fmt.Errorf("recipe: %w", err)
+// globEscape makes a pattern that matches dir alone.
+func globEscape(dir string) string {
+	var b bytes.Buffer
+	for _, r := range dir {
+		if r == '*' || r == '?' || r == '[' {
+			b.WriteString("[" + string(r) + "]")
+			continue
+		}
+		b.WriteRune(r)
 	}
+	return b.String()
+}
+
+// startJournal begins anew.
+func startJournal(path string, id identity) (*journal, error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}
-	j := &journal{f: f, entries: map[string]json.RawMessage{}}
-	if err := j.put(kindIdentity, "", id); err != nil {
+	j := memoryJournal()
+	j.f = f
+	if err := j.put(kindIdentity, "", journalHead{id, j.started}); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return j, nil
 }
 
-// load reads the lines and returns the length of the whole ones.
+// memoryJournal keeps nothing beyond the process: for work that is not resumed.
+func memoryJournal() *journal {
+	return &journal{started: time.Now().UTC().Truncate(time.Second), entries: map[string]json.RawMessage{}}
+}
+
+// load reads the lines and returns the length of the whole ones. The first must be the identity. A line that is not
+// readable is an error, unless it is the last.
 func (j *journal) load(b []byte) (int, error) {
-	r := bufio.NewReader(bytes.NewReader(b))
 	whole := 0
-	for {
-		line, err := r.ReadBytes('\n')
-		if err == io.EOF {
-			return whole, nil // a cut-off line ends without a newline
+	for n := 1; whole < len(b); n++ {
+		end := bytes.IndexByte(b[whole:], '\n')
+		if end < 0 {
+			return whole, nil // cut off
 		}
 		var l journalLine
-		if err := json.Unmarshal(line, &l); err != nil {
-			return 0, fmt.Errorf("line at byte %d is damaged: %w", whole, err)
+		err := json.Unmarshal(b[whole:whole+end], &l)
+		switch {
+		case err == nil && (l.Kind == kindIdentity) == (n == 1):
+		case n > 1 && whole+end+1 == len(b):
+			return whole, nil
+		case err != nil:
+			return 0, fmt.Errorf("%w: line %d: %v", ErrJournal, n, err)
+		default:
+			return 0, fmt.Errorf("%w: line %d is of kind %.40q", ErrJournal, n, l.Kind)
 		}
 		j.add(l)
-		whole += len(line)
+		whole += end + 1
 	}
+	return whole, nil
 }
 
 func (j *journal) add(l journalLine) {
@@ -144,60 +219,50 @@ func (j *journal) put(kind, key string, v any) error {
 		return fmt.Errorf("recipe: journal: %w", err)
 	}
 	l := journalLine{kind, key, data}
-	line, err := json.Marshal(l)
-	if err != nil {
-		return fmt.Errorf("recipe: journal: %w", err)
-	}
-	if j.f == nil {
-		j.add(l)
-		return nil
-	}
-	if _, err := j.f.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("recipe: journal: %w", err)
-	}
-	if err := j.f.Sync(); err != nil {
-		return fmt.Errorf("recipe: journal: %w", err)
+	if j.f != nil {
+		line, err := json.Marshal(l)
+		if err != nil {
+			return fmt.Errorf("recipe: journal: %w", err)
+		}
+		if _, err := j.f.Write(append(line, '\n')); err != nil {
+			return fmt.Errorf("recipe: journal: %w", err)
+		}
+		if err := j.f.Sync(); err != nil {
+			return fmt.Errorf("recipe: journal: %w", err)
+		}
 	}
 	j.add(l)
 	return nil
 }
 
-// get reads the entry of kind and key into v and reports whether there is a readable one.
-func (j *journal) get(kind, key string, v any) bool {
+// lookup returns the entry of kind and key, false where there is none that can be read.
+func lookup[T any](j *journal, kind, key string) (v T, ok bool) {
 	raw, ok := j.entries[kind+"/"+key]
-	return ok && json.Unmarshal(raw, v) == nil
+	if !ok || json.Unmarshal(raw, &v) != nil {
+		var none T
+		return none, false
+	}
+	return v, true
 }
+
+// remember returns the entry of kind and key; where there is none it does the work and records it.
+func remember[T any](j *journal, kind, key string, work func() (T, error)) (T, error) {
+	if v, ok := lookup[T](j, kind, key); ok {
+		return v, nil
+	}
+	v, err := work()
+	if err == nil {
+		err = j.put(kind, key, v)
+	}
+	return v, err
+}
+
+// done counts the pieces of work that are recorded.
+func (j *journal) done() int { return max(0, len(j.entries)-1) + len(j.blocks) }
 
 func (j *journal) close() error {
 	if j.f == nil {
 		return nil
 	}
 	return j.f.Close()
-}
-
-// memoryJournal keeps nothing: for work that is not resumed.
-func memoryJournal() *journal { return &journal{entries: map[string]json.RawMessage{}} }
-
-// writeFile puts b in the place of the file at path, all or nothing.
-func writeFile(path string, b []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".wattshed-*")
-	if err != nil {
-		return fmt.Errorf("recipe: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(b); err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = f.Close()
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
 }

@@ -10,24 +10,22 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/model"
-	"github.com/wattshed/wattshed/model/onnx"
 	"github.com/wattshed/wattshed/reports"
 )
 
 // result fills the Result from everything the run gathered.
 func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Result, error) {
 	res := &reports.Result{Schema: reports.Schema, Tool: r.opt.Tool, RecipeSHA256: r.recipe.SHA256,
-		Started: r.started.UTC().Truncate(time.Second), Method: r.method(cmp)}
+		Started: r.journal.started, Method: r.method(cmp)}
 	res.Host = r.opt.Host
 	info := r.sessions[0].Info()
 	res.Target = &reports.Target{Runtime: info.Runtime, Provider: info.Provider, Version: info.Version, ISA: info.ISA,
 		Threads: info.Threads, Batch: r.recipe.Target.Batch, Sequence: r.recipe.Target.Sequence}
 	res.Model = &reports.Model{Name: r.src.name, Path: r.recipe.Model, Format: "onnx", Bytes: r.src.bytes, SHA256: r.src.sha256}
 	var err error
-	if res.Task, err = r.taskInfo(); err != nil {
+	if res.Task, err = r.taskInfo(ctx); err != nil {
 		return nil, err
 	}
 	factor, err := r.carbonFactor()
@@ -43,6 +41,10 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 		res.Variants = append(res.Variants, *v)
 	}
 	r.breakeven(res, cmp)
+	if res.Roofline, err = r.roofline(ctx, res.Method); err != nil {
+		return nil, err
+	}
+	res.Impact = impactOf(res)
 	for _, w := range cmp.Warnings {
 		r.warn("%s", w)
 	}
@@ -52,6 +54,9 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 	res.Warnings = append(res.Warnings, r.warnings...)
 	res.Gates = reports.Judge(res, r.recipe.Judged)
 	res.Finished = time.Now().UTC().Truncate(time.Second)
+	if f, ok := lookup[finished](r.journal, kindFinished, ""); ok {
+		res.Finished = f.Finished
+	}
 	return res, nil
 }
 
@@ -75,7 +80,7 @@ func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, fa
 	if v.Weights, err = r.weights(m); err != nil {
 		return nil, err
 	}
-	v.Profile, err = r.profile(ctx, i, m)
+	v.Profile, err = remember(r.journal, kindProfile, m.Name, func() ([]reports.OpProfile, error) { return r.profile(ctx, i, m) })
 	if err != nil {
 		return nil, err
 	}
@@ -125,126 +130,6 @@ func notesOf(m *made) []reports.Note {
 	return out
 }
 
-// weights counts the parameters of the written file.
-func (r *run) weights(m *made) (*reports.Weights, error) {
-	f, err := onnx.Open(r.path(m))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	c, err := CountWeights(f.Graph())
-	if err != nil {
-		return nil, err
-	}
-	w := &reports.Weights{Parameters: c.Parameters, Nonzero: c.Nonzero, Bytes: c.Bytes}
-	if c.Parameters > 0 {
-		s := 1 - float64(c.Nonzero)/float64(c.Parameters)
-		w.Sparsity = &s
-	}
-	return w, nil
-}
-
-// WeightCount is the size of a model's weights; scales, zero points and shapes count as they are.
-type WeightCount struct {
-	Parameters, Nonzero, Bytes int64
-}
-
-// CountWeights counts the elements of all constant tensors of g, those that are not zero, and their bytes.
-func CountWeights(g *model.Graph) (WeightCount, error) {
-	var c WeightCount
-	for _, w := range g.Weights() {
-		c.Bytes += int64(w.Tensor.ByteSize())
-		if w.Tensor.DType() == model.String {
-			continue
-		}
-		x, err := w.Tensor.Float32()
-		if err != nil {
-			continue // an 8-bit float or the like: bytes only
-		}
-		c.Parameters += int64(len(x))
-		for _, v := range x {
-			if v != 0 {
-				c.Nonzero++
-			}
-		}
-	}
-	return c, nil
-}
-
-// profileRuns is the number of inferences that the time per operator is averaged over.
-const profileRuns = 5
-
-// profile measures the time per operator in a session of its own, since measuring costs time; only the
-// native runtime has one.
-func (r *run) profile(ctx context.Context, i int, m *made) ([]reports.OpProfile, error) {
-	if r.recipe.Target.Runtime != "native" {
-		return nil, nil
-	}
-	o := r.options()
-	o.Profile = true
-	s, err := r.runtime.Load(ctx, engine.Artifact{Path: r.path(m)}, o)
-	if err != nil {
-		return nil, fmt.Errorf("variant %q: %w", m.Name, err)
-	}
-	defer s.Close()
-	r.progress("time by operator of "+m.Name, i, len(r.made))
-	for k := range profileRuns {
-		if _, err := s.Run(ctx, r.bound.timing[k%len(r.bound.timing)]); err != nil {
-			return nil, fmt.Errorf("variant %q: %w", m.Name, err)
-		}
-	}
-	var total time.Duration
-	for _, t := range s.Profile() {
-		total += t.Time
-	}
-	var out []reports.OpProfile
-	for _, t := range s.Profile() {
-		p := reports.OpProfile{Op: t.Op, Kernel: t.Kernel, Count: t.Count, Seconds: t.Time.Seconds() / profileRuns}
-		if total > 0 {
-			p.Share = float64(t.Time) / float64(total)
-		}
-		if t.MACs > 0 {
-			p.MACs = &t.MACs
-		}
-		if t.Bytes > 0 {
-			p.Bytes = &t.Bytes
-		}
-		out = append(out, p)
-	}
-	return out, nil
-}
-
-func macs(p []reports.OpProfile) int64 {
-	var n int64
-	for _, o := range p {
-		if o.MACs != nil {
-			n += *o.MACs
-		}
-	}
-	return n
-}
-
-func (r *run) memory(i int, m *made) *reports.Memory {
-	out := &reports.Memory{}
-	info := r.sessions[i].Info()
-	if info.WeightBytes > 0 {
-		out.Weights = &info.WeightBytes
-	}
-	var empty, peak MemoryAnswer
-	if r.journal.get(kindMemory, "", &empty) && r.journal.get(kindMemory, m.Name, &peak) {
-		if peak.Arena > 0 { // of the same inputs in every run; this session's depends on what it has seen
-			out.Arena = &peak.Arena
-		}
-		if rss := peak.PeakRSS - empty.PeakRSS; rss > 0 { // a small model may be within the noise of the empty process
-			out.PeakRSS, out.EmptyProcess = &rss, &empty.PeakRSS
-		}
-	}
-	if out.PeakRSS == nil && out.Weights == nil && out.Arena == nil {
-		return nil
-	}
-	return out
-}
-
 func (r *run) method(cmp measure.Comparison) *reports.Method {
 	m := r.recipe.Measure
 	out := &reports.Method{Pairs: m.Pairs, Order: "randomised ABBA blocks", Precision: &m.Precision,
@@ -258,8 +143,8 @@ func (r *run) method(cmp measure.Comparison) *reports.Method {
 		out.Notes = append(out.Notes, "Scored on "+r.bound.describe+", the same for every variant.")
 	}
 	out.Assumptions = r.opt.Assumptions
-	if cmp.Overhead.Reads > 0 {
-		out.Notes = append(out.Notes, fmt.Sprintf("The meter was read %d times, %.2g %% of the blocks' time.", cmp.Overhead.Reads, 100*cmp.Overhead.Fraction))
+	if cmp.Overhead.Fraction > 0 {
+		out.Notes = append(out.Notes, fmt.Sprintf("Reading the meter took %.2g %% of the blocks' time.", 100*cmp.Overhead.Fraction))
 	}
 	if runtime.GOOS != "linux" {
 		out.Notes = append(out.Notes, "Peak memory is measured on Linux only.")

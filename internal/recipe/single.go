@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
@@ -35,7 +34,8 @@ type Outcome struct {
 }
 
 // ApplyStage applies one stage to the model file In and writes Out, whole or not at all. When the stage
-// leaves the model as it is, the notes come with the error and nothing is written.
+// leaves the model as it is, the notes come with the error and nothing is written. A stage that trains keeps its epochs
+// in the folder Out + ".training" until Out is written, and goes on from there when it is called again.
 func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	if err := s.Stage.check(); err != nil {
 		return nil, err
@@ -58,18 +58,22 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 		env.Progress = s.Progress
 	}
 	if s.Training != nil {
-		t, err := s.Runtimes["native"].Load(ctx, engine.Artifact{Graph: f.Graph()}, engine.Options{Threads: s.Threads})
-		if err != nil {
-			return nil, fmt.Errorf("teacher: %w", err)
+		var teacher engine.Session
+		defer func() {
+			if teacher != nil {
+				teacher.Close()
+			}
+		}()
+		env.Teacher = func(ctx context.Context) (_ engine.Session, err error) {
+			if teacher, err = s.Runtimes["native"].Load(ctx, engine.Artifact{Graph: f.Graph()}, engine.Options{Threads: s.Threads}); err != nil {
+				return nil, fmt.Errorf("teacher: %w", err)
+			}
+			return teacher, nil
 		}
-		defer t.Close()
-		env.Teacher = t
-		dir, err := os.MkdirTemp(filepath.Dir(s.Out), ".wattshed-*")
-		if err != nil {
-			return nil, err
-		}
-		defer os.RemoveAll(dir)
-		env.Checkpoints = dir
+		env.Checkpoints = s.Out + trainingSuffix
+	}
+	if err := canceled(ctx, s.Stage.Name()); err != nil {
+		return nil, err
 	}
 	next, notes, err := s.Stage.Apply(ctx, g, env)
 	out.Notes = notes
@@ -88,8 +92,10 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	if info, err := os.Stat(s.In); err == nil {
 		out.BytesBefore = info.Size()
 	}
-	out.BytesAfter, out.SHA256, err = fileDigest(s.Out)
-	return out, err
+	if out.BytesAfter, out.SHA256, err = fileDigest(s.Out); err != nil {
+		return out, err
+	}
+	return out, os.RemoveAll(s.Out + trainingSuffix)
 }
 
 // distinct refuses an output that is the input.

@@ -27,16 +27,17 @@ type Stage interface {
 
 // Env is what stages need besides the graph.
 type Env struct {
-	Feeds       engine.Feeds   // calibration inputs
-	Training    *Training      // nil when the task has no training data
-	Teacher     engine.Session // the baseline
-	Mask        model.Mask     // what earlier stages pruned; recovery training keeps it
-	Runtime     string         // target runtime and provider
+	Feeds       engine.Feeds                                  // calibration inputs
+	Training    *Training                                     // nil when the task has no training data
+	Teacher     func(context.Context) (engine.Session, error) // the baseline on the native runtime
+	Mask        model.Mask                                    // what earlier stages pruned; recovery training keeps it
+	Runtime     string                                        // target runtime and provider
 	Provider    string
 	Seed        uint64
 	Threads     int
 	Checkpoints string                              // folder for the state of interrupted stages
 	Progress    func(stage string, done, total int) // may be nil
+	Epoch       func(epoch int) error               // called after each epoch of training, once its state is safe; may be nil
 }
 
 // Prune is the prune stage of a recipe.

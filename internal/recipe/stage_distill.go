@@ -4,14 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"iter"
-	"math"
-	"path/filepath"
 
 	"github.com/wattshed/wattshed/distill"
-	"github.com/wattshed/wattshed/engine"
-	"github.com/wattshed/wattshed/internal/task"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 )
@@ -96,34 +90,6 @@ func (d *Distill) Options() map[string]any {
 	return o
 }
 
-// estimate is a rough guess of the training time in seconds.
-func (d *Distill) estimate(t *Training) float64 {
-	if t == nil {
-		return 0
-	}
-	perExample := 2.5e-3
-	if d.Student != nil {
-		perExample = 1.2e-3
-	}
-	return float64(d.Epochs*t.N) * perExample
-}
-
-// Training is what stages that train need: labelled examples and a way to validate.
-type Training struct {
-	N          int
-	Examples   engine.Feeds // inputs of the model, and "labels"
-	Validation *task.Classification
-	Inputs     []string // names of the model's inputs
-	Unknown    int64    // id of unknown words
-	Vocabulary int
-	Classes    int
-	texts      []string
-	classes    []int
-	validTexts []string
-	Dir        string // folder that a student's file is relative to
-	Native     engine.Runtime
-}
-
 // Apply trains and returns the trained graph.
 func (d *Distill) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.Graph, []model.Note, error) {
 	if env.Training == nil {
@@ -136,12 +102,16 @@ func (d *Distill) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.G
 			return nil, nil, err
 		}
 	}
-	tr := d.trainer(env)
+	tr, err := d.trainer(ctx, env)
+	if err != nil {
+		return nil, nil, err
+	}
 	if d.Student == nil && env.Mask != nil {
 		tr.Mask = env.Mask
 	}
+	failed := env.watch(&tr)
 	out, rep, err := tr.Train(ctx, start)
-	if err != nil {
+	if err = errors.Join(err, failed()); err != nil {
 		return nil, nil, err
 	}
 	if d.Student != nil {
@@ -151,7 +121,40 @@ func (d *Distill) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.G
 	return out, d.notes(out, rep), nil
 }
 
-func (d *Distill) trainer(env *Env) distill.Trainer {
+// trainer returns the settings of the stage with data, teacher and checkpoints.
+func (d *Distill) trainer(ctx context.Context, env *Env) (distill.Trainer, error) {
+	tr, t := d.settings(env), env.Training
+	if d.Teacher == "baseline" {
+		var err error
+		if tr.Teacher, err = env.Teacher(ctx); err != nil {
+			return tr, err
+		}
+		tr.Alpha = float32(*d.Alpha)
+	}
+	tr.Checkpoint = distill.Folder(env.Checkpoints)
+	if t.Validation != nil {
+		tr.Validate = t.validate(env.Threads)
+	}
+	return tr, nil
+}
+
+// watch passes on how far training is, and each finished epoch to the journal; the function returned tells whether
+// that failed.
+func (env *Env) watch(tr *distill.Trainer) func() error {
+	var failed error
+	tr.Progress = func(p distill.Progress) {
+		if env.Progress != nil {
+			env.Progress("training", p.Step, p.Steps)
+		}
+		if p.EpochDone != nil && env.Epoch != nil && failed == nil {
+			failed = env.Epoch(p.EpochDone.Epoch)
+		}
+	}
+	return func() error { return failed }
+}
+
+// settings returns the settings of the stage on the training data, without teacher, validation and checkpoints.
+func (d *Distill) settings(env *Env) distill.Trainer {
 	t := env.Training
 	tr := distill.Recovery()
 	if d.Student != nil {
@@ -159,43 +162,11 @@ func (d *Distill) trainer(env *Env) distill.Trainer {
 	}
 	tr.Runtime, tr.Threads, tr.Examples, tr.Epochs, tr.Batch, tr.Seed = t.Native, env.Threads, t.Examples, d.Epochs, d.Batch, d.Seed
 	tr.LearningRate, tr.Temperature, tr.Alpha = float32(d.LearningRate), float32(d.Temperature), 0
-	tr.Checkpoint = distill.Folder(env.Checkpoints)
 	tr.WordDropout.ID = t.Unknown
 	if in := t.Inputs; len(in) != 1 || in[0] != distill.InputIDs {
 		tr.WordDropout = distill.WordDropout{}
 	}
-	if d.Teacher == "baseline" {
-		tr.Teacher, tr.Alpha = env.Teacher, float32(*d.Alpha)
-	}
-	if t.Validation != nil {
-		tr.Validate = t.validate(env.Threads)
-	}
-	tr.Progress = func(p distill.Progress) {
-		if env.Progress != nil {
-			env.Progress("training", p.Step, p.Steps)
-		}
-	}
 	return tr
-}
-
-// validate scores a graph on the validation split.
-func (t *Training) validate(threads int) func(context.Context, *model.Graph) (float64, error) {
-	return func(ctx context.Context, g *model.Graph) (float64, error) {
-		s, err := t.Native.Load(ctx, engine.Artifact{Graph: g}, engine.Options{Threads: threads})
-		if err != nil {
-			return 0, err
-		}
-		defer s.Close()
-		out, err := t.Validation.Score(ctx, s, nil)
-		if err != nil {
-			return 0, err
-		}
-		sum := 0.0
-		for _, v := range out {
-			sum += v
-		}
-		return sum / float64(len(out)), nil
-	}
 }
 
 func (d *Distill) student(g *model.Graph, env *Env) (*model.Graph, error) {
@@ -228,84 +199,3 @@ func (d *Distill) notes(g *model.Graph, rep distill.Report) []model.Note {
 	}
 	return notes
 }
-
-// bindTraining opens the training and validation splits where a stage needs them.
-func (r *Recipe) bindTraining(src *source, b *bound, builtin fs.FS, native engine.Runtime) (*Training, error) {
-	needed := false
-	for _, v := range r.Variants {
-		for _, s := range v.Stages {
-			needed = needed || s.Distill != nil
-		}
-	}
-	if !needed {
-		return nil, nil
-	}
-	if r.Task == nil || r.Task.Kind != "classification" || b.encoder == nil {
-		return nil, errors.New("recipe: a distill stage needs a classification task with a tokenizer")
-	}
-	train, validation := r.Task.Train, r.Task.Validation
-	if r.Task.Data == builtinData || r.Task.Data == builtinData+"/test" {
-		setDefault(&train, builtinData+"/train")
-		setDefault(&validation, builtinData+"/validation")
-	}
-	if train == "" {
-		return nil, errors.New("recipe: task.train: missing, a distill stage needs training data")
-	}
-	t := &Training{Vocabulary: b.encoder.VocabSize(), Classes: len(b.labels), Dir: r.Dir, Native: native}
-	t.Unknown = b.encoder.UnknownID()
-	for _, v := range graphInputs(src.graph) {
-		t.Inputs = append(t.Inputs, v.Name)
-	}
-	in, classes, err := b.split(r, train, src, builtin)
-	if err != nil {
-		return nil, err
-	}
-	t.N, t.Examples, t.texts, t.classes = in.Len(), labelled(in, classes), in.Texts, classes
-	if validation != "" {
-		in, classes, err := b.split(r, validation, src, builtin)
-		if err != nil {
-			return nil, err
-		}
-		t.validTexts, t.Validation = in.Texts, &task.Classification{Inputs: in, Classes: classes, Batch: 16}
-	}
-	return t, nil
-}
-
-// split opens one more data set with the tokenizer and labels of the scored one.
-func (b *bound) split(r *Recipe, spec string, src *source, builtin fs.FS) (*task.Text, []int, error) {
-	data, err := openData(spec, r.Dir, r.Task.Text, r.Task.Label, builtin)
-	if err != nil {
-		return nil, nil, err
-	}
-	classes, err := data.Classes(b.labels)
-	if err != nil {
-		return nil, nil, err
-	}
-	in := &task.Text{Name: data.Name, Texts: data.Texts(), Encoder: b.encoder, MaxLength: b.maxLength, Pad: b.encoder.PadID(), Empty: b.encoder.UnknownID()}
-	return in, classes, in.Bind(graphInputs(src.graph))
-}
-
-// labelled gives the examples one by one with their class as "labels".
-func labelled(in *task.Text, classes []int) engine.Feeds {
-	return engine.Feeds{N: in.Len(), All: func() iter.Seq2[engine.Feed, error] {
-		return func(yield func(engine.Feed, error) bool) {
-			for i := range in.Len() {
-				f, _, err := in.Feed(i, i+1)
-				if err == nil {
-					f["labels"] = model.FromSlice([]int{1}, []int64{int64(classes[i])})
-				}
-				if !yield(f, err) || err != nil {
-					return
-				}
-			}
-		}
-	}}
-}
-
-// checkpointPath is the folder of the state of stage i of a variant.
-func (r *run) checkpointPath(variant string, i int) string {
-	return filepath.Join(r.out, checkpointsName, fmt.Sprintf("%s-%d", variant, i+1))
-}
-
-// finite reports whether x is a number.
-func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -1,6 +1,8 @@
 package recipe
 
 import (
+	"context"
+
 	"github.com/wattshed/wattshed/internal/task/baseline"
 	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/reports"
@@ -13,7 +15,7 @@ var (
 )
 
 // taskInfo says what was scored, with simple methods on the same examples where there is training data.
-func (r *run) taskInfo() (*reports.Task, error) {
+func (r *run) taskInfo(ctx context.Context) (*reports.Task, error) {
 	if r.bound.task == nil {
 		return nil, nil
 	}
@@ -24,7 +26,15 @@ func (r *run) taskInfo() (*reports.Task, error) {
 	if r.training == nil || r.bound.classes == nil {
 		return t, nil
 	}
+	var err error
+	t.Baselines, err = remember(r.journal, kindTask, "", func() ([]reports.TaskBaseline, error) { return r.simpleMethods(ctx) })
+	return t, err
+}
+
+// simpleMethods trains and scores the methods that a trained model has to beat.
+func (r *run) simpleMethods(ctx context.Context) ([]reports.TaskBaseline, error) {
 	r.progress("simple methods on the same examples", 0, 0)
+	var out []reports.TaskBaseline
 	train, test := r.bags(r.training.texts, r.training.classes), r.bags(r.bound.texts, r.bound.classes)
 	validation := train
 	if r.training.validTexts != nil {
@@ -39,6 +49,9 @@ func (r *run) taskInfo() (*reports.Task, error) {
 		{"naive Bayes", bayesAlphas, func(a float64) (baseline.Classifier, error) { return baseline.TrainNaiveBayes(train, a) }},
 		{"logistic regression", logisticL2s, func(l float64) (baseline.Classifier, error) { return baseline.TrainLogistic(train, l) }},
 	} {
+		if err := canceled(ctx, "simple methods"); err != nil {
+			return nil, err
+		}
 		best, top := baseline.Classifier(nil), -1.0
 		for _, setting := range m.settings {
 			c, err := m.train(setting)
@@ -50,10 +63,10 @@ func (r *run) taskInfo() (*reports.Task, error) {
 			}
 		}
 		ok := baseline.Outcomes(best, test)
-		t.Baselines = append(t.Baselines, reports.TaskBaseline{Name: m.name, N: len(ok),
+		out = append(out, reports.TaskBaseline{Name: m.name, N: len(ok),
 			Value: float64(count(ok)) / float64(len(ok)), CI95: intervalOf(measure.Wilson(count(ok), len(ok)))})
 	}
-	return t, nil
+	return out, nil
 }
 
 // bags counts the tokens of texts, whole texts whatever the model's length.

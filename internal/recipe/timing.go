@@ -26,14 +26,13 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 	if m.MaxPairs > 0 {
 		p.MaxPairs = m.MaxPairs
 	}
-	var idle measure.Idle
-	if r.journal.get(kindIdle, "", &idle) {
+	if idle, ok := lookup[measure.Idle](r.journal, kindIdle, ""); ok {
 		p.DoneIdle = &idle
 	}
 	for _, raw := range r.journal.blocks {
 		var b measure.Block
 		if err := json.Unmarshal(raw, &b); err != nil {
-			return measure.Comparison{}, fmt.Errorf("recipe: journal: block: %w", err)
+			return measure.Comparison{}, fmt.Errorf("recipe: %w: block: %v", ErrJournal, err)
 		}
 		p.Done = append(p.Done, b)
 	}
@@ -45,58 +44,20 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 	if err != nil {
 		return cmp, fmt.Errorf("measuring: %w", err)
 	}
-	return cmp, nil
+	// A run that is rendered again reads no meter: what reading cost stays as it was.
+	cmp.Overhead.Fraction, err = remember(r.journal, kindOverhead, "", func() (float64, error) { return cmp.Overhead.Fraction, nil })
+	return cmp, err
 }
 
-// trial runs the timing inputs on s; state outputs go back into the next run, from zero at every pass.
+// trial runs the timing inputs on s; state starts from zero at every pass.
 func (r *run) trial(name string, s engine.Session) measure.Trial {
-	state := r.recipe.Inputs.State
-	var carried engine.Feed
+	s, restart := withState(s, r.bound.state)
 	return measure.Trial{Name: name, Items: len(r.bound.timing), PerItem: r.recipe.Target.Batch,
 		Run: func(ctx context.Context, i int) error {
-			in := r.bound.timing[i]
-			if len(state) > 0 && i > 0 && carried != nil {
-				next := engine.Feed{}
-				for k, v := range in {
-					next[k] = v
-				}
-				for input, output := range state {
-					next[input] = carried[output]
-				}
-				in = next
+			if i == 0 {
+				restart()
 			}
-			out, err := s.Run(ctx, in)
-			carried = out
+			_, err := s.Run(ctx, r.bound.timing[i])
 			return err
 		}}
-}
-
-// meterReading returns the meter's present state, nil without one.
-func (r *run) meterReading() *measure.Reading {
-	if r.opt.Meter == nil {
-		return nil
-	}
-	got, err := r.opt.Meter.Read()
-	if err != nil {
-		return nil
-	}
-	return &got
-}
-
-// spent returns the headline joules since before, and their kind; nil where no complete figure exists.
-func (r *run) spent(before *measure.Reading) (*float64, measure.Kind) {
-	after := r.meterReading()
-	if before == nil || after == nil {
-		return nil, ""
-	}
-	w, err := measure.Between(*before, *after)
-	if err != nil || w.Kind() == measure.Mixed {
-		return nil, ""
-	}
-	sum, ok := w.Headline(w.Kind())
-	if !ok {
-		return nil, ""
-	}
-	j := float64(sum.Joules())
-	return &j, w.Kind()
 }

@@ -19,6 +19,9 @@ import (
 	"github.com/wattshed/wattshed/model/onnx"
 )
 
+// trainingSuffix ends the name of the folder that keeps the epochs of a training beside its output.
+const trainingSuffix = ".training"
+
 // TrainSpec are the arguments of Train.
 type TrainSpec struct {
 	Data, Validation string // .jsonl files or builtin:spam/SPLIT
@@ -72,7 +75,7 @@ func Train(ctx context.Context, s TrainSpec) (*Trained, error) {
 	}
 	b := &bound{labels: labels, encoder: tok, maxLength: s.MaxLength}
 	r := &Recipe{Dir: ".", Task: &TaskSpec{Text: s.Text, Label: s.Label}}
-	in, classes, err := b.split(r, s.Data, &source{graph: g}, s.Builtin)
+	in, classes, _, err := b.split(r, s.Data, &source{graph: g}, s.Builtin)
 	if err != nil {
 		return nil, err
 	}
@@ -81,9 +84,9 @@ func Train(ctx context.Context, s TrainSpec) (*Trained, error) {
 	tr.Epochs, tr.Batch, tr.LearningRate = s.Epochs, s.Batch, float32(s.LearningRate)
 	tr.Optimizer = grad.AdamW{WeightDecay: float32(s.WeightDecay)}
 	tr.WordDropout = distill.WordDropout{Rate: float32(s.WordDropout), ID: tok.UnknownID()}
-	tr.Checkpoint = distill.Folder(s.Out + ".training")
+	tr.Checkpoint = distill.Folder(s.Out + trainingSuffix)
 	if s.Validation != "" {
-		vin, vclasses, err := b.split(r, s.Validation, &source{graph: g}, s.Builtin)
+		vin, vclasses, _, err := b.split(r, s.Validation, &source{graph: g}, s.Builtin)
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +111,7 @@ func Train(ctx context.Context, s TrainSpec) (*Trained, error) {
 	}
 	res := &Trained{Report: rep, Labels: labels, Vocabulary: s.Arch.Vocabulary}
 	res.Bytes, res.SHA256, err = fileDigest(s.Out)
-	return res, errors.Join(err, os.RemoveAll(s.Out+".training"))
+	return res, errors.Join(err, os.RemoveAll(s.Out+trainingSuffix))
 }
 
 // describe puts into the metadata what a classifier needs to be scored on its own.

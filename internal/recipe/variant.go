@@ -2,13 +2,13 @@ package recipe
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
-	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 	"github.com/wattshed/wattshed/quantize"
@@ -21,11 +21,8 @@ type made struct {
 	Bytes   int64        `json:"bytes"`
 	SHA256  string       `json:"sha256"`
 	Notes   []stageNotes `json:"notes,omitempty"`
-	Seconds float64      `json:"seconds"`
-	CPU     float64      `json:"cpu_seconds"`
-	Joules  *float64     `json:"joules,omitempty"`
-	Kind    measure.Kind `json:"kind,omitempty"`
 	Remarks []string     `json:"remarks,omitempty"`
+	Cost    *spending    `json:"cost,omitempty"` // nil where the file was not made here
 }
 
 type stageNotes struct {
@@ -33,55 +30,130 @@ type stageNotes struct {
 	Notes []model.Note `json:"notes"`
 }
 
-const variantsName = "variants"
+// makeAll writes the baseline, where it is built in, and every variant that the journal lacks.
+func (r *run) makeAll(ctx context.Context) error {
+	base := &made{Name: "baseline", Bytes: r.src.bytes, SHA256: r.src.sha256, Path: r.src.path}
+	if base.Path == "" {
+		base.Path = variantsName + "/baseline.onnx"
+		if err := os.MkdirAll(filepath.Join(r.out, variantsName), 0o755); err != nil {
+			return fmt.Errorf("recipe: %w", err)
+		}
+		if err := writeFile(filepath.Join(r.out, filepath.FromSlash(base.Path)), r.src.raw); err != nil {
+			return err
+		}
+	}
+	r.made = []*made{base}
+	for i, v := range r.recipe.Variants {
+		r.progress("making "+v.Name, i, len(r.recipe.Variants))
+		m, ok := lookup[*made](r.journal, kindVariant, v.Name)
+		if !ok || !r.intact(m) {
+			var err error
+			if m, err = r.makeVariant(ctx, v); err != nil {
+				return err
+			}
+			if err := r.journal.put(kindVariant, v.Name, m); err != nil {
+				return err
+			}
+		}
+		r.made = append(r.made, m)
+	}
+	return nil
+}
+
+// intact reports whether the file of a variant is as the journal says.
+func (r *run) intact(m *made) bool {
+	if m == nil {
+		return false
+	}
+	n, sum, err := fileDigest(r.path(m))
+	return err == nil && n == m.Bytes && sum == m.SHA256
+}
+
+func (r *run) path(m *made) string {
+	if filepath.IsAbs(m.Path) || r.src.path != "" && m.Path == r.src.path {
+		return m.Path
+	}
+	return filepath.Join(r.out, filepath.FromSlash(m.Path))
+}
 
 // makeVariant applies the stages of v to a clone of the baseline and writes the file.
 func (r *run) makeVariant(ctx context.Context, v VariantSpec) (*made, error) {
-	start, before := time.Now(), r.meterReading()
-	cpu0, _ := measure.ProcessCPU()
+	meter := startSpending(r.opt.Meter)
+	defer meter.stop()
 	g := r.src.graph.Clone()
-	m := &made{Name: v.Name}
-	env := &Env{Feeds: r.calibration(), Training: r.training, Teacher: r.teacher, Runtime: r.recipe.Target.Runtime, Provider: r.recipe.Target.Provider,
-		Seed: r.recipe.Measure.Seed, Threads: r.threads}
+	m := &made{Name: v.Name, Path: variantsName + "/" + v.Name + ".onnx"}
+	env := &Env{Feeds: feedsOf(r.bound.timing), Training: r.training, Teacher: r.loadTeacher, Runtime: r.recipe.Target.Runtime,
+		Provider: r.recipe.Target.Provider, Seed: r.recipe.Measure.Seed, Threads: r.threads,
+		Progress: func(stage string, done, total int) { r.progress(v.Name+": "+stage, done, total) }}
+	var total spending
 	for i, spec := range v.Stages {
 		st, err := spec.stage()
 		if err != nil {
 			return nil, err
 		}
-		if err := canceled(ctx, "variant "+v.Name); err != nil {
-			return nil, err
-		}
-		env.Checkpoints = r.checkpointPath(v.Name, i)
-		env.Progress = func(stage string, done, total int) { r.progress(v.Name+": "+stage, done, total) }
-		if remark, err := raise(g, st); err != nil {
+		key := stagesKey(v.Stages[:i+1])
+		env.Checkpoints = filepath.Join(r.out, checkpointsName, key)
+		env.Epoch = func(e int) error { return r.journal.put(kindEpoch, epochKey(key, e), meter.lap()) }
+		if g, err = r.applyStage(ctx, v, st, g, env, m); err != nil {
 			return nil, fmt.Errorf("variant %q: %w", v.Name, err)
-		} else if remark != "" {
-			m.Remarks = append(m.Remarks, remark)
 		}
-		next, notes, err := st.Apply(ctx, g, env)
-		if notes != nil {
-			m.Notes = append(m.Notes, stageNotes{st.Name(), notes})
-		}
-		if err != nil && !(v.AllowNoop && errors.Is(err, quantize.ErrNothing)) {
-			return m, fmt.Errorf("variant %q: %w", v.Name, err)
-		}
-		if changed, _ := model.Touched(notes); changed == 0 && notes != nil && !v.AllowNoop {
-			return m, fmt.Errorf("variant %q: stage %s touched nothing (allow_noop: true lets it stand)", v.Name, st.Name())
-		}
-		if next != nil {
-			g = next
+		if d, ok := st.(*Distill); ok {
+			for e := range d.Epochs { // those of an interrupted run, or of a variant that begins alike, were spent too
+				if s, ok := lookup[spending](r.journal, kindEpoch, epochKey(key, e+1)); ok {
+					total = total.plus(s)
+				}
+			}
 		}
 	}
-	m.Path = filepath.ToSlash(filepath.Join(variantsName, v.Name+".onnx"))
 	if err := r.write(m, g); err != nil {
 		return nil, err
 	}
-	m.Seconds = time.Since(start).Seconds()
-	if cpu1, err := measure.ProcessCPU(); err == nil {
-		m.CPU = (cpu1 - cpu0).Seconds()
-	}
-	m.Joules, m.Kind = r.spent(before)
+	total = total.plus(meter.lap())
+	m.Cost = &total
 	return m, nil
+}
+
+// stagesKey names a list of stages by what they do: variants that begin with the same stages share their training.
+func stagesKey(stages []StageSpec) string {
+	var b []byte
+	for _, spec := range stages {
+		if st, err := spec.stage(); err == nil {
+			o, _ := json.Marshal(st.Options())
+			b = fmt.Appendf(b, "%s %s\n", st.Name(), o)
+		}
+	}
+	return textDigest(string(b))[:16]
+}
+
+func epochKey(stages string, epoch int) string { return fmt.Sprintf("%s/%d", stages, epoch) }
+
+// applyStage applies one stage to g and records its notes in m.
+func (r *run) applyStage(ctx context.Context, v VariantSpec, st Stage, g *model.Graph, env *Env, m *made) (*model.Graph, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	remark, err := raise(g, st)
+	if err != nil {
+		return nil, err
+	}
+	if remark != "" {
+		m.Remarks = append(m.Remarks, remark)
+	}
+	next, notes, err := st.Apply(ctx, g, env)
+	if len(notes) > 0 {
+		m.Notes = append(m.Notes, stageNotes{st.Name(), notes})
+	}
+	nothing := errors.Is(err, quantize.ErrNothing)
+	if changed, _ := model.Touched(notes); err == nil && changed == 0 {
+		nothing, err = true, fmt.Errorf("stage %s touched nothing (allow_noop: true lets it stand)", st.Name())
+	}
+	switch {
+	case nothing && v.AllowNoop:
+		return g, ctx.Err()
+	case err != nil:
+		return nil, err
+	}
+	return next, ctx.Err()
 }
 
 // write saves the graph and records size and digest of the file.
@@ -98,6 +170,18 @@ func (r *run) write(m *made, g *model.Graph) error {
 	return err
 }
 
+// loadTeacher returns the baseline on the native runtime, for stages that distil from it.
+func (r *run) loadTeacher(ctx context.Context) (engine.Session, error) {
+	if r.teacher == nil {
+		s, err := r.opt.Runtimes["native"].Load(ctx, engine.Artifact{Graph: r.src.graph}, engine.Options{Threads: r.threads})
+		if err != nil {
+			return nil, fmt.Errorf("teacher: %w", err)
+		}
+		r.teacher = s
+	}
+	return r.teacher, nil
+}
+
 // raise lifts the opset of g as far as the stage needs, and says so.
 func raise(g *model.Graph, st Stage) (string, error) {
 	q, ok := st.(*Quantize)
@@ -105,10 +189,10 @@ func raise(g *model.Graph, st Stage) (string, error) {
 		return "", nil
 	}
 	need := int64(0)
-	switch {
-	case q.Scheme == "bf16":
+	switch q.Scheme {
+	case "bf16":
 		need = 13
-	case q.Scheme == "int8":
+	case "int8":
 		need = 11
 	}
 	have := g.Opset("")

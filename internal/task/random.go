@@ -18,6 +18,7 @@ type Random struct {
 	Batch    int64            // value of a symbolic batch dimension (the first), 0 = not given
 	Sequence int64            // value of a symbolic second dimension, 0 = not given
 	Shapes   map[string][]int // shape by input name, before Batch and Sequence
+	Zero     []string         // inputs that are zeros: the state that a sequence starts from
 
 	inputs []randomInput
 }
@@ -27,7 +28,17 @@ type randomInput struct {
 	dtype model.DType
 	shape []int
 	limit int64 // integers are below it
+	fill  fill
 }
+
+// fill says what an input is filled with.
+type fill int
+
+const (
+	fillRandom fill = iota
+	fillOnes
+	fillZeros
+)
 
 var _ Inputs = (*Random)(nil)
 
@@ -52,8 +63,10 @@ func (r *Random) Bind(g *model.Graph) error {
 		switch {
 		case in.dtype == model.Invalid || in.dtype == model.String || in.dtype.Bits() < 8:
 			return fmt.Errorf("task: input %q: random values of %s: %w", v.Name, v.Type.DType, model.ErrUnsupported)
+		case slices.Contains(r.Zero, v.Name):
+			in.fill = fillZeros
 		case isMask(v.Name):
-			in.limit = -1
+			in.fill = fillOnes
 		}
 		r.inputs = append(r.inputs, in)
 	}
@@ -154,27 +167,28 @@ func (in randomInput) make(rng *rand.Rand) (*model.Tensor, error) {
 	if in.dtype.IsFloat() {
 		x := make([]float32, n)
 		for i := range x {
-			x[i] = float32(rng.NormFloat64())
-			if in.limit < 0 {
+			switch in.fill {
+			case fillOnes:
 				x[i] = 1
+			case fillRandom:
+				x[i] = float32(rng.NormFloat64())
 			}
 		}
 		return model.FromFloat32(in.dtype, in.shape, x)
 	}
-	draw := func() int64 {
-		switch {
-		case in.limit < 0:
-			return 1
-		case in.limit == 0:
-			return rng.Int64N(2)
-		}
-		return rng.Int64N(in.limit)
-	}
 	x := make([]byte, in.dtype.Size(n))
 	size := in.dtype.Bits() / 8
 	for i := range n {
-		v := draw()
-		for b := range size {
+		v := int64(0)
+		switch {
+		case in.fill == fillOnes:
+			v = 1
+		case in.fill == fillRandom && in.limit > 0:
+			v = rng.Int64N(in.limit)
+		case in.fill == fillRandom:
+			v = rng.Int64N(2)
+		}
+		for b := range min(size, 8) {
 			x[i*size+b] = byte(v >> (8 * b))
 		}
 	}

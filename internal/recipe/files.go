@@ -1,0 +1,136 @@
+package recipe
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/wattshed/wattshed/measure"
+)
+
+// Folders inside the output folder.
+const (
+	checkpointsName = "checkpoints" // the state of interrupted stages, removed at the end
+	variantsName    = "variants"
+)
+
+// ErrInUse is wrapped when another process works in the output folder.
+var ErrInUse = errors.New("is in use by another process")
+
+// folder is an output folder that this process alone works in.
+type folder struct {
+	path    string
+	lock    *measure.HostLock
+	created bool // the folder of checkpoints was not there before
+}
+
+// openFolder makes the folder, takes it for this process, and removes half-written files that a killed one left.
+func openFolder(path string) (*folder, error) {
+	checkpoints := filepath.Join(path, checkpointsName)
+	_, statErr := os.Stat(checkpoints)
+	if err := os.MkdirAll(checkpoints, 0o755); err != nil {
+		return nil, fmt.Errorf("recipe: %w", err)
+	}
+	lock, err := measure.LockHost(checkpoints)
+	if errors.Is(err, measure.ErrHostBusy) {
+		return nil, fmt.Errorf("recipe: folder %q %w", path, ErrInUse)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recipe: %w", err)
+	}
+	f := &folder{path, lock, errors.Is(statErr, os.ErrNotExist)}
+	for _, pattern := range []string{".wattshed-*", "plots/.wattshed-*", variantsName + "/.wattshed-*", variantsName + "/*.partial"} {
+		stale, err := filepath.Glob(filepath.Join(globEscape(path), filepath.FromSlash(pattern)))
+		for _, name := range stale {
+			err = errors.Join(err, os.Remove(name))
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("recipe: %w", err), f.close())
+		}
+	}
+	return f, nil
+}
+
+// fresh removes the state of stages that an earlier run left.
+func (f *folder) fresh() error {
+	dir := filepath.Join(f.path, checkpointsName)
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("recipe: %w", err)
+	}
+	return nil
+}
+
+// abort gives the folder back as it was found.
+func (f *folder) abort() error {
+	if f.created {
+		return f.finish()
+	}
+	return f.close()
+}
+
+// finish gives the folder back and removes the state of interrupted stages.
+func (f *folder) finish() error {
+	if err := errors.Join(f.close(), os.RemoveAll(filepath.Join(f.path, checkpointsName))); err != nil {
+		return fmt.Errorf("recipe: %w", err)
+	}
+	return nil
+}
+
+func (f *folder) close() error {
+	if f == nil || f.lock == nil {
+		return nil
+	}
+	lock := f.lock
+	f.lock = nil
+	return lock.Release()
+}
+
+// writeFile puts b in the place of the file at path, all or nothing.
+func writeFile(path string, b []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".wattshed-*")
+	if err != nil {
+		return fmt.Errorf("recipe: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+			err = fmt.Errorf("recipe: %w", err)
+		}
+	}()
+	if _, err = f.Write(b); err == nil {
+		err = errors.Join(f.Chmod(0o644), f.Sync())
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	return err
+}
+
+// fileDigest returns the size and the sha256 of a file.
+func fileDigest(path string) (int64, string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return 0, "", fmt.Errorf("%s: %w", path, err)
+	}
+	return n, hex.EncodeToString(h.Sum(nil)), nil
+}

@@ -1,0 +1,79 @@
+package recipe
+
+import (
+	"time"
+
+	"github.com/wattshed/wattshed/measure"
+)
+
+// spending is what some work took. Joules are absent where no complete figure of one kind exists.
+type spending struct {
+	Seconds float64      `json:"seconds"`
+	CPU     float64      `json:"cpu_seconds"`
+	Joules  *float64     `json:"joules,omitempty"`
+	Kind    measure.Kind `json:"kind,omitempty"`
+}
+
+func (a spending) plus(b spending) spending {
+	out := spending{Seconds: a.Seconds + b.Seconds, CPU: a.CPU + b.CPU}
+	switch {
+	case a == (spending{}):
+		return b
+	case a.Joules != nil && b.Joules != nil && a.Kind == b.Kind:
+		j := *a.Joules + *b.Joules
+		out.Joules, out.Kind = &j, a.Kind
+	}
+	return out
+}
+
+// spender measures what a piece of work takes.
+type spender struct {
+	meter *measure.Guard // nil: no energy
+	start time.Time
+	cpu   time.Duration
+	read  *measure.Reading
+}
+
+// startSpending begins to count. The meter, which may be nil, must not be read by others until stop.
+func startSpending(m measure.Meter) *spender {
+	s := &spender{}
+	if m != nil {
+		s.meter = measure.NewGuard(m)
+	}
+	s.lap()
+	return s
+}
+
+func (s *spender) stop() {
+	if s.meter != nil {
+		s.meter.Close()
+	}
+}
+
+// lap returns what was spent since the last lap.
+func (s *spender) lap() spending {
+	var out spending
+	now := time.Now()
+	out.Seconds = now.Sub(s.start).Seconds()
+	s.start = now
+	if cpu, err := measure.ProcessCPU(); err == nil {
+		out.CPU = (cpu - s.cpu).Seconds()
+		s.cpu = cpu
+	}
+	var read *measure.Reading
+	if s.meter != nil {
+		if got, err := s.meter.Read(); err == nil {
+			read = &got
+		}
+	}
+	if read != nil && s.read != nil {
+		if w, err := measure.Between(*s.read, *read); err == nil && w.Kind() != measure.Mixed {
+			if sum, ok := w.Headline(w.Kind()); ok {
+				j := float64(sum.Joules())
+				out.Joules, out.Kind = &j, w.Kind()
+			}
+		}
+	}
+	s.read = read
+	return out
+}
