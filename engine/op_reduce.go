@@ -159,7 +159,13 @@ func (l *loops) each(lo, hi int, f func(i, off int)) {
 
 // reduceVector handles float32 sums, means and extremes over contiguous rows.
 func reduceVector(c *Call, k reduction, x *model.Tensor, g reduceGrid) (bool, error) {
-	if g.keptN == 0 || g.redN == 0 || len(g.red.dims) != 1 || g.red.str[0][0] != 1 || g.redN < 4 {
+	if g.keptN == 0 || g.redN == 0 || len(g.red.dims) != 1 {
+		return false, nil
+	}
+	if n := len(g.kept.dims) - 1; g.kept.str[0][n] == 1 && g.red.str[0][0] == g.kept.dims[n] && g.redN > 1 {
+		return reduceColumns(c, k, x, g)
+	}
+	if g.red.str[0][0] != 1 || g.redN < 4 {
 		return false, nil
 	}
 	var f func([]float32) float32
@@ -190,6 +196,49 @@ func reduceVector(c *Call, k reduction, x *model.Tensor, g reduceGrid) (bool, er
 	}
 	rowsParallel(c.pool, g.keptN, g.redN, func(lo, hi int) {
 		g.kept.each(lo, hi, func(i, off int) { dst[i] = f(src[off : off+g.redN]) })
+	})
+	return true, nil
+}
+
+// reduceColumns reduces [outer, R, inner] over R, row by row and in order.
+func reduceColumns(c *Call, k reduction, x *model.Tensor, g reduceGrid) (bool, error) {
+	var f func(dst, a, b []float32)
+	switch k {
+	case redSum, redMean:
+		f = kernel.Add
+	case redMax:
+		f = kernel.Max
+	case redMin:
+		f = kernel.Min
+	default:
+		return false, nil
+	}
+	src, err := model.Data[float32](x)
+	if err != nil {
+		return false, err
+	}
+	dst, err := Out[float32](c, 0, g.out)
+	if err != nil {
+		return false, err
+	}
+	inner := g.kept.inner()
+	chunk := min(inner, 1024)
+	pieces := (inner + chunk - 1) / chunk
+	rowsParallel(c.pool, g.kept.rows()*pieces, chunk*g.redN, func(lo, hi int) {
+		var off [1]int
+		for i := lo; i < hi; i++ {
+			row, at := i/pieces, i%pieces*chunk
+			n := min(chunk, inner-at)
+			g.kept.offsets(row, off[:])
+			d, s := dst[row*inner+at:][:n], src[off[0]+at:]
+			copy(d, s[:n])
+			for r := 1; r < g.redN; r++ {
+				f(d, d, s[r*inner:][:n])
+			}
+			if k == redMean {
+				kernel.MulS(d, d, 1/float32(g.redN))
+			}
+		}
 	})
 	return true, nil
 }

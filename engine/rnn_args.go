@@ -22,7 +22,7 @@ type rnnCall[T real] struct {
 	clip          T
 	acts          []activation[T]
 	defaults      bool // the default activations, no clip
-	y, yh, yc     []T  // [T, D, B, H] and [D, B, H]
+	y             []T  // [T, D, B, H]
 	proj, hid     [][]*rnnMatrix[T]
 }
 
