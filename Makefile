@@ -27,8 +27,8 @@ build: ## the program, as one file: bin/wattshed
 test: ## all tests
 	$(GO) test ./...
 
-test-kill: ## kill runs at ten random moments and resume them (minutes)
-	WATTSHED_KILLS=10 $(GO) test -count=1 -run 'TestKill' -timeout 60m -v ./cmd/wattshed
+test-kill: ## kill a run at forty random moments and resume it each time
+	WATTSHED_KILLS=40 $(GO) test -count=1 -run 'TestKill' -timeout 60m -v ./cmd/wattshed
 
 bench: ## MiniLM on the native engine against ONNX Runtime, interleaved (needs WATTSHED_ASSETS)
 	$(GO) run ./internal/bench -rows 'MiniLM .* B1 '

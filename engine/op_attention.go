@@ -120,7 +120,7 @@ func opAttention(c *Call) error {
 		return err
 	}
 	if k.b != q.b || v.b != q.b || k.h == 0 || q.h%k.h != 0 || v.h != k.h || k.d != q.d || k.s != v.s {
-		return fmt.Errorf("Q %v, K %v and V %v do not fit", c.In[0].Shape(), c.In[1].Shape(), c.In[2].Shape())
+		return fmt.Errorf("inputs Q %v, K %v and V %v do not fit", c.In[0].Shape(), c.In[1].Shape(), c.In[2].Shape())
 	}
 	bias, err := attentionBias(c, &q, k.s, past)
 	if err != nil {

@@ -32,7 +32,7 @@ func newConv(c *Call, x, w, bias *model.Tensor) (*convCall, error) {
 	}
 	v := &convCall{n: n, cin: cin, cout: w.Shape()[0], groups: int(c.Node.Int("group", 1)), x: x, weights: w, bias: bias}
 	if v.groups < 1 || cin != w.Shape()[1]*v.groups || v.cout%v.groups != 0 {
-		return nil, fmt.Errorf("W %v does not fit X %v in %d groups", w.Shape(), x.Shape(), v.groups)
+		return nil, fmt.Errorf("weights %v do not fit X %v in %d groups", w.Shape(), x.Shape(), v.groups)
 	}
 	if k := attrInts(c.Node, "kernel_shape"); k != nil && !sameShape(k, w.Shape()[2:]) {
 		return nil, fmt.Errorf("kernel_shape %v does not fit W %v", k, w.Shape())
@@ -306,7 +306,7 @@ func convTranspose[T number](c *Call, xt *model.Tensor) error {
 	}
 	groups := int(c.Node.Int("group", 1))
 	if wt.Rank() != xt.Rank() || wt.Shape()[0] != cin || groups < 1 || cin%groups != 0 {
-		return fmt.Errorf("W %v does not fit X %v in %d groups", wt.Shape(), xt.Shape(), groups)
+		return fmt.Errorf("weights %v do not fit X %v in %d groups", wt.Shape(), xt.Shape(), groups)
 	}
 	x, err := model.Data[T](xt)
 	if err != nil {

@@ -62,10 +62,9 @@ func opEpilogueMatMul(c *Call) error {
 }
 
 // quantState is what prepQuantMatMul makes.
-type quantState struct {
-	m    quantMatrix
-	bias []float32
-}
+type quantState struct{ m quantMatrix }
+
+func (*quantState) packedWeight() {}
 
 func prepQuantMatMul(p *prep) (any, error) {
 	w := p.constant(1)

@@ -18,10 +18,16 @@ func matmulOps() map[string]opDef {
 }
 
 // prepMatMul packs a constant float32 matrix on the right.
-func prepMatMul(p *prep) (any, error) { return packRight(p, 1, false) }
+func prepMatMul(p *prep) (any, error) {
+	w, err := packRight(p, 1, false)
+	if w == nil || err != nil {
+		return nil, err
+	}
+	return &rightState{w}, nil
+}
 
 // packRight packs input i when it is a constant float32 (or half) matrix; nil otherwise.
-func packRight(p *prep, i int, trans bool) (any, error) {
+func packRight(p *prep, i int, trans bool) (*kernel.PackedF32, error) {
 	t := p.constant(i)
 	if t == nil || t.Rank() != 2 || t.DType() != model.Float32 && !isHalf(t) || t.Len() == 0 {
 		return nil, nil
@@ -45,13 +51,21 @@ func packRight(p *prep, i int, trans bool) (any, error) {
 	})
 }
 
+// rightState holds a packed matrix.
+type rightState struct{ w *kernel.PackedF32 }
+
+func (*rightState) packedWeight() {}
+func (*gemmState) packedWeight()  {}
+
 // packed returns what prep packed, or nil.
 func (c *Call) packed() *kernel.PackedF32 {
 	if c.st == nil {
 		return nil
 	}
-	w, _ := c.st.state.(*kernel.PackedF32)
-	return w
+	if s, ok := c.st.state.(*rightState); ok {
+		return s.w
+	}
+	return nil
 }
 
 // matmulShape describes a batched product: C[batch..., m, n].
@@ -225,11 +239,14 @@ type gemmState struct {
 }
 
 func prepGemm(p *prep) (any, error) {
+	if p.node.Int("transA", 0) != 0 {
+		return nil, nil
+	}
 	v, err := packRight(p, 1, p.node.Int("transB", 0) != 0)
 	if err != nil || v == nil {
 		return nil, err
 	}
-	s := &gemmState{w: v.(*kernel.PackedF32)}
+	s := &gemmState{w: v}
 	if t := p.constant(2); t != nil && t.DType() == model.Float32 && t.Len() == s.w.N && (t.Rank() == 1 || t.Rank() == 2 && t.Shape()[0] == 1) {
 		x, err := t.Float32()
 		if err != nil {
@@ -270,7 +287,7 @@ func opGemm(c *Call) error {
 	bias := c.Arg(2)
 	if bias != nil {
 		if bias.DType() != a.DType() {
-			return fmt.Errorf("C has type %s: %w", bias.DType(), model.ErrType)
+			return fmt.Errorf("bias has type %s: %w", bias.DType(), model.ErrType)
 		}
 		if s, err := broadcastShape(bias.Shape(), []int{m, n}); err != nil || !sameShape(s, []int{m, n}) {
 			return errShape("C", bias, fmt.Sprintf("one that broadcasts to [%d %d]", m, n))
@@ -295,10 +312,6 @@ func opGemm(c *Call) error {
 
 func gemmFloat32(c *Call, a, b, bias *model.Tensor, m, n, k int, ta, tb bool) error {
 	x, err := model.Data[float32](a)
-	if err != nil {
-		return err
-	}
-	y, err := model.Data[float32](b)
 	if err != nil {
 		return err
 	}
@@ -331,10 +344,14 @@ func gemmFloat32(c *Call, a, b, bias *model.Tensor, m, n, k int, ta, tb bool) er
 			}
 		}
 		return errors.Join(gemmLater(later, z, bias, beta, m, n), activateOut(c, ep.Act))
-	case st != nil && !ta:
+	case st != nil:
 		c.Note("gemm-"+kernel.Active().String(), int64(m)*int64(n)*int64(k), st.w.Bytes())
 		kernel.GemmF32(c.pool, m, x, k, st.w, z, n, ep)
 	default:
+		y, err := model.Data[float32](b)
+		if err != nil {
+			return err
+		}
 		c.Note("matmul-"+kernel.Active().String(), int64(m)*int64(n)*int64(k), 0)
 		kernel.MatMulF32(c.pool, m, n, k, x, a.Shape()[1], ta, y, b.Shape()[1], tb, z, n, ep)
 	}

@@ -141,7 +141,7 @@ func packedS8(c *Call, b *model.Tensor) (*kernel.PackedS8, error) {
 		}
 	}
 	if b.Rank() != 2 || !isByte(b) || b.Len() == 0 {
-		return nil, fmt.Errorf("B is %s%v, want a matrix of bytes: %w", b.DType(), b.Shape(), model.ErrUnsupported)
+		return nil, fmt.Errorf("matrix B is %s%v, want a matrix of bytes: %w", b.DType(), b.Shape(), model.ErrUnsupported)
 	}
 	raw, err := b.Bytes()
 	if err != nil {

@@ -50,6 +50,15 @@ func (c *Call) anyHalf() bool {
 	return false
 }
 
+// isPacked reports whether the node holds input i in packed form.
+func (c *Call) isPacked(i int) bool {
+	if i != 1 || c.st == nil {
+		return false
+	}
+	_, ok := c.st.state.(packedState)
+	return ok
+}
+
 // viaFloat32 runs the operator on float32 copies of its half inputs and rounds its float32 outputs to the type of
 // the first half input.
 func (c *Call) viaFloat32(d opDef) error {
@@ -65,6 +74,14 @@ func (c *Call) viaFloat32(d opDef) error {
 		}
 		if to == model.Invalid {
 			to = t.DType()
+		}
+		if c.isPacked(i) { // its values are not read
+			shell, err := model.NewLazy(model.Float32, t.Shape(), nil)
+			if err != nil {
+				return err
+			}
+			c.In[i] = shell
+			continue
 		}
 		x, err := t.Float32()
 		if err != nil {

@@ -14,6 +14,7 @@ func (c *compiler) passList() []pass {
 		return []pass{fold}
 	}
 	return []pass{
+		{"gathercast", rewrite(castAfterGather)},
 		fold,
 		{"identity", rewrite(removeIdentity)},
 		{"common", rewrite2(commonNodes)},
@@ -28,6 +29,30 @@ func (c *compiler) passList() []pass {
 		{"attention", attentionPass},
 		{"epilogue", epiloguePass},
 		{"dead", deadNodes},
+	}
+}
+
+// castAfterGather turns Gather of a converted half-size table into the conversion of the rows that are gathered, so that
+// the table stays as it is in the file.
+func castAfterGather(e *editor, n *model.Node) {
+	cast := e.from(n.In(0), "Cast")
+	if !n.Is("Gather") || cast == nil || len(n.Inputs) != 2 {
+		return
+	}
+	table := e.constant(cast.In(0))
+	if table == nil || !isHalf(table) || model.DType(cast.Int("to", 0)) != model.Float32 || e.pinned[cast.Out(0)] {
+		return
+	}
+	rows := *n
+	rows.Inputs = []string{cast.In(0), n.In(1)}
+	rows.Outputs = []string{n.Out(0) + "/half"}
+	wide := *cast
+	wide.Name, wide.Inputs, wide.Outputs = n.Name+"/cast", rows.Outputs, n.Outputs
+	e.replace(&wide, n)
+	e.index(&rows)
+	e.g.Nodes = append(e.g.Nodes, &rows)
+	if len(e.users[cast.Out(0)]) == 0 {
+		e.remove(cast)
 	}
 }
 

@@ -206,6 +206,7 @@ func (c *compiler) plan(g *model.Graph, outer *scope) (*Plan, error) {
 		}
 		p.outputs = append(p.outputs, planOutput{v, sc.slot(v.Name)})
 	}
+	p.release()
 	p.liveness()
 	return p, nil
 }
@@ -254,6 +255,45 @@ func (c *compiler) step(n *model.Node, sc *scope, made map[string]bool) (*step, 
 	}
 	return s, nil
 }
+
+// release lets go of the values of constants that are read in packed form alone; their shapes stay.
+func (p *Plan) release() {
+	reads := map[int]int{}
+	for _, c := range p.outputs {
+		reads[c.slot]++
+	}
+	for _, s := range p.steps {
+		for i, slot := range s.in {
+			if _, isPacked := s.state.(packedState); !isPacked || i != 1 {
+				reads[slot]++
+			}
+		}
+		for _, b := range s.bodies {
+			for _, c := range b.captures {
+				reads[c.outer]++
+			}
+		}
+	}
+	for i, c := range p.consts {
+		if reads[c.slot] > 0 {
+			continue
+		}
+		shell, err := model.NewLazy(c.t.DType(), c.t.Shape(), func() ([]byte, []string, error) {
+			return nil, nil, errors.New("the weight is kept in packed form only")
+		})
+		if err == nil {
+			p.consts[i].t = shell
+			for _, name := range p.graph.Initializers() {
+				if p.graph.Initializer(name) == c.t {
+					p.graph.SetInitializer(name, shell)
+				}
+			}
+		}
+	}
+}
+
+// packedState is implemented by states that hold input 1 of their node in packed form.
+type packedState interface{ packedWeight() }
 
 // liveness finds for every step the slots that are read there for the last time.
 func (p *Plan) liveness() {

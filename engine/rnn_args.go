@@ -52,7 +52,7 @@ func newRNN[T real](c *Call, gates int, split []int, defaults []string) (*rnnCal
 		return nil, err
 	}
 	if xt.Rank() != 3 || wt.Rank() != 3 || rt.Rank() != 3 {
-		return nil, fmt.Errorf("X, W and R have shapes %v, %v and %v, want rank 3", xt.Shape(), wt.Shape(), rt.Shape())
+		return nil, fmt.Errorf("inputs X, W and R have shapes %v, %v and %v, want rank 3", xt.Shape(), wt.Shape(), rt.Shape())
 	}
 	if r.x, err = model.Data[T](xt); err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func newRNN[T real](c *Call, gates int, split []int, defaults []string) (*rnnCal
 	}
 	r.h = rk
 	if wt.Shape()[0] != r.d || rt.Shape()[0] != r.d || wk != r.i || rn != gates*r.h || wn != rn {
-		return nil, fmt.Errorf("W %v and R %v do not fit X %v, %d directions and %d gates", wt.Shape(), rt.Shape(), xt.Shape(), r.d, gates)
+		return nil, fmt.Errorf("weights W %v and R %v do not fit X %v, %d directions and %d gates", wt.Shape(), rt.Shape(), xt.Shape(), r.d, gates)
 	}
 	if h := c.Node.Int("hidden_size", int64(r.h)); int(h) != r.h {
 		return nil, fmt.Errorf("hidden_size %d does not fit R %v", h, rt.Shape())

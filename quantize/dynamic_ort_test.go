@@ -282,3 +282,25 @@ func TestDynamicSilero(t *testing.T) {
 		t.Errorf("probabilities differ by up to %g, want at most 0.05 and not 0", worst)
 	}
 }
+
+// TestDynamicSileroBranches: the same detector with the LSTM spelled out in branches that read weights from the graph
+// around them.
+func TestDynamicSileroBranches(t *testing.T) {
+	g := loadAsset(t, "M12/silero_vad_op18_ifless.onnx")
+	feed := feedFor(t, g, 1, 576, 1)
+	want := runORT(t, g, feed)
+	if _, err := (quantize.Dynamic{}).Apply(g); err != nil {
+		t.Fatal(err)
+	}
+	s := session(t, g)
+	out, err := s.Run(context.Background(), feed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := relativeError(t, out, want); e > int8Limit || e == 0 {
+		t.Errorf("relative error %.2g, want at most %g, and not 0", e, int8Limit)
+	}
+	if ops := s.Info().Ops; ops["DynamicQuantizeMatMul"] != 4 || ops["Gemm"] != 0 {
+		t.Errorf("ONNX Runtime makes %v", ops)
+	}
+}

@@ -31,13 +31,8 @@ const microsoft = "com.microsoft"
 // initializers adds the tensors of f to the graph that held the float weight.
 func (p *dynamicPlan) initializers(w *model.Weight, f *packed) [3]string {
 	base := w.Value
-	switch f.form {
-	case transposed:
+	if f.form == transposed {
 		base += "_transposed"
-	case table:
-		if len(p.at) > 0 && len(w.Uses) > 0 && formOf(w.Uses[0]) != table {
-			base += "_table"
-		}
 	}
 	names := [3]string{p.names.name(base + "_quantized"), p.names.name(base + "_scale"), p.names.name(base + "_zero_point")}
 	for i, t := range []*model.Tensor{f.q, f.scale, f.zero} {

@@ -68,7 +68,7 @@ func floatInput(op string, i int) bool {
 // floatOutput reports whether output i of a half precision node stays float32.
 func floatOutput(op string, i int) bool { return op == "LayerNormalization" && i > 0 }
 
-// versionFor returns why op cannot compute in dtype at the opset of the model, or "".
+// missing returns why op cannot compute in dtype at the opset of the model, or "".
 func (v since) missing(op string, dtype model.DType, opset int64) string {
 	need := v.f16
 	if dtype == model.BFloat16 {

@@ -18,7 +18,7 @@ const module = "github.com/wattshed/wattshed/"
 // import model. A new package is one line here.
 var layer = map[string]int{
 	"engine/kernel": 0, "measure": 0, "measure/carbon": 0, "measure/metertest": 0, "testdata": 0,
-	"model": 1, "model/onnx": 1, "internal/tokenize": 1,
+	"model": 1, "model/onnx": 1, "model/dense": 1, "internal/tokenize": 1,
 	"engine": 2, "engine/grad": 2, "engine/ort": 2,
 	"prune": 3, "quantize": 3, "distill": 3,
 	"reports": 4, "internal/task": 4, "internal/task/baseline": 4, "internal/task/spamgen": 4, "internal/conformance": 4, "internal/conformance/score": 5,
@@ -29,8 +29,8 @@ var layer = map[string]int{
 // third-party packages by path prefix and the rooms that may import them; what is not here stays anywhere its
 // package documents it.
 var rooms = map[string][]string{
-	"gorgonia.org/tensor":                {"model"},
-	"go4.org/unsafe/assume-no-moving-gc": {"model"},
+	"gorgonia.org/tensor":                {"model/dense"},
+	"go4.org/unsafe/assume-no-moving-gc": {"model/dense"},
 	"github.com/x448/float16":            {"engine/kernel", "model"},
 	"gonum.org/v1/plot":                  {"reports"},
 	"gonum.org/v1/gonum":                 {"measure", "reports"},

@@ -94,8 +94,8 @@ func upConvertFunction(g *model.Graph, f *model.Function, target int64) error {
 type upConverter struct {
 	top      *model.Graph
 	version  int64
-	g        *model.Graph // the graph at hand
-	function bool         // nodes of a function, which has no initializers
+	g        *model.Graph          // the graph at hand
+	function bool                  // nodes of a function, which has no initializers
 	used     map[string]bool       // names of values
 	read     map[string]bool       // those that a node or an output reads
 	types    map[string]model.Type // of values by name; nil until asked for

@@ -1,0 +1,124 @@
+package engine
+
+import "github.com/wattshed/wattshed/model"
+
+// Symbolic shapes of operators that move elements by indices.
+
+func (s *symbols) gather(n *model.Node, x, idx []dim) {
+	if v, ok := s.vals[n.In(0)]; ok && n.Int("axis", 0) == 0 {
+		if i, ok := s.vals[n.In(1)]; ok && len(i) == 1 && i[0].s == 0 {
+			k := i[0].c
+			if k < 0 {
+				k += len(v)
+			}
+			if k >= 0 && k < len(v) {
+				s.vals[n.Out(0)], s.rank0[n.Out(0)] = []dim{v[k]}, s.rank0[n.In(1)]
+			}
+		}
+	}
+	ax := int(n.Int("axis", 0))
+	if x == nil || idx == nil || ax < 0 || ax >= len(x) {
+		return
+	}
+	s.set(n, append(append(append([]dim{}, x[:ax]...), idx...), x[ax+1:]...))
+}
+
+// slice keeps the dimensions that are not cut; the others become unknown.
+func (s *symbols) slice(n *model.Node, x []dim) {
+	if x == nil {
+		return
+	}
+	list := attrInts(n, "axes")
+	count := len(attrInts(n, "starts"))
+	if s.e.version(n) >= 10 {
+		list = nil
+		st := s.shapes[n.In(1)]
+		if len(st) != 1 || st[0].s != 0 {
+			return
+		}
+		count = st[0].c
+		if n.In(3) != "" {
+			v, ok := s.vals[n.In(3)]
+			if !ok {
+				return
+			}
+			for _, d := range v {
+				list = append(list, d.c)
+			}
+		}
+	}
+	if list == nil {
+		for i := range count {
+			list = append(list, i)
+		}
+	}
+	mark, err := axes(list, len(x))
+	if err != nil {
+		return
+	}
+	out := append([]dim{}, x...)
+	for i, m := range mark {
+		if m {
+			out[i] = s.unknown()
+		}
+	}
+	s.set(n, out)
+}
+
+func (s *symbols) concat(n *model.Node) {
+	var v []dim
+	for _, name := range n.Inputs {
+		d, ok := s.vals[name]
+		if !ok || s.rank0[name] {
+			return
+		}
+		v = append(v, d...)
+	}
+	s.vals[n.Out(0)] = v
+	s.set(n, []dim{{c: len(v)}})
+}
+
+func (s *symbols) squeeze(n *model.Node) {
+	if v, ok := s.vals[n.In(0)]; ok && len(v) == 1 {
+		s.vals[n.Out(0)] = v
+		s.rank0[n.Out(0)] = n.Op == "Squeeze"
+		return
+	}
+	x := s.shapes[n.In(0)]
+	list := attrInts(n, "axes")
+	if s.e.version(n) >= 13 {
+		list = nil
+		for _, d := range s.vals[n.In(1)] {
+			if d.s != 0 {
+				return
+			}
+			list = append(list, d.c)
+		}
+	}
+	if x == nil || list == nil {
+		return
+	}
+	r := len(x)
+	if n.Op == "Unsqueeze" {
+		r += len(list)
+	}
+	mark, err := axes(list, r)
+	if err != nil {
+		return
+	}
+	var out []dim
+	for i := range r {
+		switch {
+		case n.Op == "Squeeze" && mark[i]:
+		case n.Op == "Squeeze":
+			out = append(out, x[i])
+		case mark[i]:
+			out = append(out, dim{c: 1})
+		case len(x) == 0:
+			return
+		default:
+			out, x = append(out, x[0]), x[1:]
+		}
+	}
+	s.set(n, out)
+}
