@@ -10,7 +10,7 @@ import (
 // convOps are convolutions.
 func convOps() map[string]opDef {
 	return qualify("", map[string]opDef{
-		"Conv": float(opConv), "ConvTranspose": float(opConvTranspose), "CausalConvWithState": float(opCausalConv),
+		"Conv": {run: opConv, half: true, prep: prepConv}, "ConvTranspose": float(opConvTranspose), "CausalConvWithState": float(opCausalConv),
 		"Col2Im": float(opCol2Im),
 	})
 }
@@ -70,77 +70,6 @@ func opConv(c *Call) error {
 		return convPlain[float64](c, v)
 	}
 	return typeError(x)
-}
-
-// convFloat32 convolves with matrix products: W[cout, K] times the columns [K, out].
-func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
-	g, ok := v.w.window2D()
-	if !ok {
-		if err := convPlain[float32](c, v); err != nil {
-			return err
-		}
-		return activateOut(c, ep.Act)
-	}
-	x, err := model.Data[float32](v.x)
-	if err != nil {
-		return err
-	}
-	w, err := model.Data[float32](v.weights)
-	if err != nil {
-		return err
-	}
-	var bias []float32
-	if v.bias != nil {
-		if bias, err = model.Data[float32](v.bias); err != nil {
-			return err
-		}
-	}
-	y, err := Out[float32](c, 0, v.outShape())
-	if err != nil || len(y) == 0 {
-		return err
-	}
-	in, out, cg, og := g.H*g.W, g.OH*g.OW, v.cin/v.groups, v.cout/v.groups
-	if cg == 1 && og == 1 {
-		c.Note("depthwise", v.macs(), int64(4*len(w)))
-		kern := g.KH * g.KW
-		rowsParallel(c.pool, v.n*v.cin, out*kern, func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				ch := i % v.cin
-				var b []float32
-				if bias != nil {
-					b = bias[ch : ch+1]
-				}
-				kernel.DepthwiseConv(y[i*out:(i+1)*out], x[i*in:(i+1)*in], w[ch*kern:(ch+1)*kern], b, 1, &g)
-			}
-		})
-		return activateOut(c, ep.Act)
-	}
-	k := cg * g.KH * g.KW
-	pointwise := g.KH == 1 && g.KW == 1 && g.SH == 1 && g.SW == 1 && g.OH == g.H && g.OW == g.W && g.Top == 0 && g.Left == 0
-	var col []float32
-	kind := "conv-gemm-"
-	if !pointwise {
-		col, kind = Scratch[float32](c, k*out), "conv-im2col-"
-	}
-	c.Note(kind+kernel.Active().String(), v.macs(), int64(4*len(w)))
-	for n := range v.n {
-		for gr := range v.groups {
-			src := x[(n*v.cin+gr*cg)*in:][:cg*in]
-			if !pointwise {
-				kern := g.KH * g.KW
-				rowsParallel(c.pool, cg, kern*out, func(lo, hi int) {
-					kernel.Im2Col(col[lo*kern*out:hi*kern*out], src[lo*in:hi*in], hi-lo, &g)
-				})
-				src = col
-			}
-			e := ep
-			if bias != nil {
-				e.BiasM = bias[gr*og : (gr+1)*og]
-			}
-			kernel.MatMulF32(c.pool, og, out, k, w[gr*og*k:], k, false, src, out, false, y[(n*v.cout+gr*og)*out:][:og*out], out, e)
-		}
-	}
-	return nil
 }
 
 // activateOut applies an activation to output 0.

@@ -41,8 +41,8 @@ func ParseISA(s string) (ISA, error) {
 	return Generic, fmt.Errorf("kernel: unknown instruction set %q (want one of %v)", s, isaNames)
 }
 
-// isaLimit holds 1 + the level set by Limit, or 0.
-var isaLimit atomic.Int32
+// isaLimit holds 1 + the level set by Limit, or 0; isaActive 1 + what Active returns, or 0 before its first call.
+var isaLimit, isaActive atomic.Int32
 
 var detectOnce = sync.OnceValue(detectISA)
 
@@ -66,10 +66,18 @@ func Detect() ISA { return detectOnce() }
 // Active returns the level that kernels run at: the lowest of Detect, the environment variable ISAEnv (read once) and
 // Limit. An unknown value in the environment is ignored here and reported by ISAError.
 func Active() ISA {
+	if i := isaActive.Load(); i != 0 {
+		return ISA(i - 1)
+	}
+	return setActive()
+}
+
+func setActive() ISA {
 	i, _ := isaFromEnv()
 	if l := isaLimit.Load(); l != 0 {
-		return min(i, ISA(l-1))
+		i = min(i, ISA(l-1))
 	}
+	isaActive.Store(int32(i) + 1)
 	return i
 }
 
@@ -83,7 +91,11 @@ func ISAError() error {
 // process, and calls nest but must be restored in reverse order.
 func Limit(i ISA) (restore func()) {
 	old := isaLimit.Swap(int32(i) + 1)
-	return func() { isaLimit.Store(old) }
+	setActive()
+	return func() {
+		isaLimit.Store(old)
+		setActive()
+	}
 }
 
 // Features lists the CPU features that kernels look at and that are present, in a fixed order, for reports.

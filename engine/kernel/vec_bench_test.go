@@ -76,7 +76,7 @@ func BenchmarkDepthwise(b *testing.B) {
 		x, w, out := benchInput(64*24*96), benchInput(64*9), make([]float32, 64*g.OH*g.OW)
 		b.Run(map[int]string{1: "stride1", 2: "stride2"}[s], func(b *testing.B) {
 			for b.Loop() {
-				DepthwiseConv(out, x, w, nil, 64, &g)
+				DepthwiseConv(out, x, w, nil, 64, &g, ActNone)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(out)*9), "ns/MAC")
 		})

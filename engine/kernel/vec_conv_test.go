@@ -67,7 +67,7 @@ func TestConvHelpers(t *testing.T) {
 		near(t, "Im2Col", cols, wantCols, 0)
 		Col2Im(back, cols, c, &g)
 		near(t, "Col2Im", back, wantBack, 1e-5)
-		DepthwiseConv(dw, x, w, bias, c, &g)
+		DepthwiseConv(dw, x, w, bias, c, &g, ActNone)
 		near(t, "DepthwiseConv", dw, wantDW, 1e-5)
 		MaxPool(mp, x, c, &g)
 		for q, want := range wantMax {
@@ -98,7 +98,7 @@ func TestConvEqual(t *testing.T) {
 			for k := range got {
 				got[k] = make([]float32, c*g.OH*g.OW)
 			}
-			DepthwiseConv(got[0], x, w, nil, c, &g)
+			DepthwiseConv(got[0], x, w, nil, c, &g, ActNone)
 			MaxPool(got[1], x, c, &g)
 			AveragePool(got[2], x, c, &g, true)
 			restore()

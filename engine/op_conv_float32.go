@@ -1,0 +1,178 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/wattshed/wattshed/engine/kernel"
+	"github.com/wattshed/wattshed/model"
+)
+
+// convState is what a convolution with constant weights keeps: the weights as the right side of a product, packed when a
+// small image is first met.
+type convState struct {
+	once   sync.Once
+	packed *kernel.PackedF32
+}
+
+func prepConv(p *prep) (any, error) {
+	if w := p.constant(1); w != nil && w.DType() == model.Float32 && (w.Rank() == 3 || w.Rank() == 4) && w.Len() > 0 {
+		return &convState{}, nil
+	}
+	return nil, nil
+}
+
+// smallImage is the number of outputs per image and channel below which an image is a few rows of a product with
+// the packed weights: as columns they would fill a fraction of a panel.
+const smallImage = 16
+
+// convFloat32 convolves with matrix products: W[cout, K] times the columns [K, out], or rows times packed weights.
+func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
+	g, ok := v.w.window2D()
+	if !ok {
+		if err := convPlain[float32](c, v); err != nil {
+			return err
+		}
+		return activateOut(c, ep.Act)
+	}
+	x, err := model.Data[float32](v.x)
+	if err != nil {
+		return err
+	}
+	w, err := model.Data[float32](v.weights)
+	if err != nil {
+		return err
+	}
+	var bias []float32
+	if v.bias != nil {
+		if bias, err = model.Data[float32](v.bias); err != nil {
+			return err
+		}
+	}
+	y, err := Out[float32](c, 0, v.outShape())
+	if err != nil || len(y) == 0 {
+		return err
+	}
+	in, out, cg, og := g.H*g.W, g.OH*g.OW, v.cin/v.groups, v.cout/v.groups
+	if cg == 1 && og == 1 {
+		c.Note("depthwise", v.macs(), int64(4*len(w)))
+		kern := g.KH * g.KW
+		rowsParallel(c.pool, v.n*v.cin, out*kern, func(lo, hi int) {
+			for i := lo; i < hi; {
+				ch := i % v.cin
+				k := min(hi-i, v.cin-ch)
+				var b []float32
+				if bias != nil {
+					b = bias[ch : ch+k]
+				}
+				kernel.DepthwiseConv(y[i*out:(i+k)*out], x[i*in:(i+k)*in], w[ch*kern:(ch+k)*kern], b, k, &g, ep.Act)
+				i += k
+			}
+		})
+		return nil
+	}
+	var st *convState
+	if c.st != nil {
+		st, _ = c.st.state.(*convState)
+	}
+	if st != nil && v.groups == 1 && out < smallImage && cg > 0 {
+		c.Note("conv-rows-"+kernel.Active().String(), v.macs(), int64(4*len(w)))
+		ep.Bias = bias
+		convRows(c, v, &g, x, st.weights(w, v.cout, cg, g.KH*g.KW), y, ep)
+		return nil
+	}
+	c.Note("conv-"+kernel.Active().String(), v.macs(), int64(4*len(w)))
+	k := cg * g.KH * g.KW
+	for n := range v.n {
+		for gr := range v.groups {
+			e := ep
+			if bias != nil {
+				e.BiasM = bias[gr*og : (gr+1)*og]
+			}
+			kernel.ConvF32(c.pool, og, w[gr*og*k:(gr+1)*og*k], cg, x[(n*v.cin+gr*cg)*in:][:cg*in], &g, y[(n*v.cout+gr*og)*out:][:og*out], e)
+		}
+	}
+	return nil
+}
+
+// weights packs W [cout, cin, kern] as the matrix [kern*cin, cout].
+func (st *convState) weights(w []float32, cout, cin, kern int) *kernel.PackedF32 {
+	st.once.Do(func() {
+		if kern > 1 && cin > 1 {
+			t := make([]float32, len(w))
+			for o := range cout {
+				kernel.Transpose2D(t[o*cin*kern:(o+1)*cin*kern], w[o*cin*kern:(o+1)*cin*kern], cin, kern)
+			}
+			w = t
+		}
+		st.packed = kernel.PackF32(cin*kern, cout, w, cin*kern, true)
+	})
+	return st.packed
+}
+
+// convRows convolves all images at once: every output position is a row of kernel elements with their channels side
+// by side, times the packed weights.
+func convRows(c *Call, v *convCall, g *kernel.Window, x []float32, w *kernel.PackedF32, y []float32, ep kernel.Epilogue) {
+	in, out, k := g.H*g.W, g.OH*g.OW, w.K
+	a := x
+	if in != 1 || k != v.cin {
+		a = Scratch[float32](c, v.n*out*k)
+		last := Scratch[float32](c, v.n*in*v.cin) // channels last
+		rowsParallel(c.pool, v.n, in*v.cin+out*k, func(lo, hi int) {
+			for n := lo; n < hi; n++ {
+				img := last[n*in*v.cin : (n+1)*in*v.cin]
+				if v.cin == 1 || in == 1 {
+					img = x[n*in*v.cin : (n+1)*in*v.cin]
+				} else {
+					kernel.Transpose2D(img, x[n*in*v.cin:(n+1)*in*v.cin], v.cin, in)
+				}
+				imageRows(a[n*out*k:(n+1)*out*k], img, v.cin, g)
+			}
+		})
+	}
+	z := y
+	if out > 1 {
+		z = Scratch[float32](c, len(y))
+	}
+	kernel.GemmF32(c.pool, v.n*out, a, k, w, z, v.cout, ep)
+	if out > 1 {
+		for n := range v.n {
+			kernel.Transpose2D(y[n*out*v.cout:(n+1)*out*v.cout], z[n*out*v.cout:(n+1)*out*v.cout], out, v.cout)
+		}
+	}
+}
+
+// imageRows writes the row [KH*KW, c] of every output position of an image [H, W, c].
+func imageRows(dst, src []float32, c int, g *kernel.Window) {
+	for oh := range g.OH {
+		for ow := range g.OW {
+			for kh := range g.KH {
+				d := dst[:g.KW*c]
+				dst = dst[g.KW*c:]
+				h, w := oh*g.SH+kh*g.DH-g.Top, ow*g.SW-g.Left
+				if h < 0 || h >= g.H {
+					clear(d)
+					continue
+				}
+				row := src[h*g.W*c : (h+1)*g.W*c]
+				if g.DW == 1 {
+					lo := min(max(0, -w), g.KW)
+					hi := max(lo, min(g.KW, g.W-w))
+					clear(d[:lo*c])
+					clear(d[hi*c:])
+					if lo < hi {
+						copy(d[lo*c:hi*c], row[(w+lo)*c:])
+					}
+					continue
+				}
+				for kw := range g.KW {
+					e := d[kw*c : (kw+1)*c]
+					if p := w + kw*g.DW; p >= 0 && p < g.W {
+						copy(e, row[p*c:])
+					} else {
+						clear(e)
+					}
+				}
+			}
+		}
+	}
+}
