@@ -8,11 +8,15 @@ FUZZ    ?= 20000x
 CORPUS  := testdata/conformance/onnx-node-1.23.2.tgz
 SCORE   := $(GO) run ./internal/conformance/score
 
+# TRAIN are the settings of the built-in model.
+TRAIN := --arch lstm --embedding 64 --hidden 128 --pooling max --vocabulary 10000 --max-length 128 --epochs 6 --batch 32 \
+  --learning-rate 0.001 --weight-decay 0.01 --word-dropout 0.3 --seed 1
+
 # STATICCHECK is the pinned linter; it is installed into TOOLS where it is missing.
 TOOLS       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wattshed-tools
 STATICCHECK := $(TOOLS)/staticcheck-v0.7.0/staticcheck
 
-.PHONY: help demo build test test-kill bench bench-engine bench-kernels generate generate-check assets conformance conformance-readme fuzz lint testdata calibrate clean
+.PHONY: help demo build test test-kill bench bench-engine bench-kernels generate generate-check assets conformance conformance-readme fuzz lint testdata gallery calibrate clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -77,6 +81,10 @@ testdata: build ## train the built-in model again; the bytes must be those of te
 	$(BIN) train builtin:spam/train --validation builtin:spam/validation -o "$$dir/model.onnx" $(TRAIN) && \
 	if cmp -s "$$dir/model.onnx" testdata/spam/model.onnx; then echo "testdata/spam/model.onnx is reproduced bit for bit"; \
 	else echo "testdata/spam/model.onnx DIFFERS from what training gives (sha256 $$(sha256sum < "$$dir/model.onnx" | cut -d' ' -f1))"; exit 1; fi
+
+gallery: demo ## the demo's report into reports/gallery/spam-lstm
+	rm -rf reports/gallery/spam-lstm && mkdir -p reports/gallery/spam-lstm
+	cp -r $(addprefix wattshed-demo/,report.html report.md result.json result.csv plots) reports/gallery/spam-lstm/
 
 calibrate: ## how often the statistics of measuring are wrong: A/A runs by simulation (minutes)
 	WATTSHED_CALIBRATE=2000 $(GO) test -count=1 -run CalibrationAA -v ./measure
