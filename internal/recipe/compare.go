@@ -2,6 +2,8 @@ package recipe
 
 import (
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/reports"
@@ -17,11 +19,8 @@ type Difference struct {
 	Ratio    *reports.Ratio `json:"latency_ratio,omitempty"` // of the medians, B over A
 }
 
-// compareDraws is the number of bootstrap draws of a ratio of medians.
-const compareDraws = 2000
-
 // CompareResults compares the variants that both results have, in the order of a. The latency ratio is one
-// of medians with a bootstrap interval over the samples of both; it fails when no variant is in both.
+// of medians with an interval over the samples of both; it fails when no variant is in both.
 func CompareResults(a, b *reports.Result) ([]Difference, error) {
 	var out []Difference
 	for i := range a.Variants {
@@ -50,33 +49,37 @@ func differ(a, b *reports.Variant) Difference {
 		d.Energy = fmt.Sprintf("%.3g J -> %.3g J (%s, %s)", *a.Energy.PerInference, *b.Energy.PerInference, a.Energy.Source, b.Energy.Source)
 	}
 	if a.Latency != nil && b.Latency != nil && len(a.Latency.Samples) > 1 && len(b.Latency.Samples) > 1 {
-		d.Ratio = medianRatio(a.Latency.Samples, b.Latency.Samples)
-		d.Latency = fmt.Sprintf("%.3f [%.3f, %.3f]", d.Ratio.Value, d.Ratio.CI95[0], d.Ratio.CI95[1])
+		if d.Ratio = medianRatio(a.Latency.Samples, b.Latency.Samples); d.Ratio != nil {
+			d.Latency = fmt.Sprintf("%.3f", d.Ratio.Value)
+		}
+		if d.Ratio != nil && d.Ratio.CI95 != nil {
+			d.Latency += fmt.Sprintf(" [%.3f, %.3f]", d.Ratio.CI95[0], d.Ratio.CI95[1])
+		}
 	}
 	return d
 }
 
-// medianRatio is median(b)/median(a) with the percentile interval of independent bootstraps.
+// medianRatio is median(b)/median(a). The interval takes the logarithms of the two medians as independent and normal,
+// with the widths of their distribution-free intervals: order statistics n/2 ± 0.98·√n (Hahn and Meeker, Statistical
+// Intervals, 5.2). It is nil where a median is not above 0. Samples that follow each other are alike, so it is narrow.
 func medianRatio(a, b []float64) *reports.Ratio {
-	median := func(x []float64) func([]int) float64 {
-		pick := make([]float64, len(x))
-		return func(idx []int) float64 {
-			for i, k := range idx {
-				pick[i] = x[k]
-			}
-			return measure.Percentile(pick, 0.5)
-		}
+	ma, wa := logMedian(a)
+	mb, wb := logMedian(b)
+	if !finite(ma) || !finite(mb) {
+		return nil
 	}
-	all := func(x []float64) []int {
-		idx := make([]int, len(x))
-		for i := range idx {
-			idx[i] = i
-		}
-		return idx
+	r := &reports.Ratio{Value: math.Exp(mb - ma), N: min(len(a), len(b))}
+	if w := math.Hypot(wa, wb); finite(w) {
+		r.CI95 = &reports.Interval{math.Exp(mb - ma - w), math.Exp(mb - ma + w)}
 	}
-	da := measure.Bootstrap(len(a), compareDraws, 1, median(a))
-	db := measure.Bootstrap(len(b), compareDraws, 2, median(b))
-	lo := measure.Percentile(db, 0.025) / measure.Percentile(da, 0.975)
-	hi := measure.Percentile(db, 0.975) / measure.Percentile(da, 0.025)
-	return &reports.Ratio{Value: median(b)(all(b)) / median(a)(all(a)), CI95: &reports.Interval{lo, hi}, N: min(len(a), len(b))}
+	return r
+}
+
+// logMedian returns the logarithm of the median and half the width of its 95 % interval on that scale.
+func logMedian(x []float64) (mid, half float64) {
+	s := slices.Sorted(slices.Values(x))
+	n := float64(len(s))
+	at := func(rank float64) float64 { return math.Log(s[int(min(max(rank, 0), n-1))]) }
+	d := 0.98 * math.Sqrt(n)
+	return math.Log(measure.Percentile(s, 0.5)), (at(math.Ceil(n/2+d)) - at(math.Floor(n/2-d-1))) / 2
 }

@@ -48,6 +48,11 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 		return nil, err
 	}
 	defer f.Close()
+	for _, w := range f.Graph().Weights() { // external data
+		if m := w.Tensor.Mapping(); m != nil && (m.SameFile(s.Out) || m.SameFile(s.Out+".data")) {
+			return nil, fmt.Errorf("output %q %w: weights are read from there", s.Out, ErrSameFile)
+		}
+	}
 	g := f.Graph().Clone()
 	out := &Outcome{}
 	if out.Remark, err = raise(g, s.Stage); err != nil {

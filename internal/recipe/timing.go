@@ -13,14 +13,18 @@ import (
 // measureAll runs baseline and variants in interleaved blocks; finished blocks come from the journal.
 func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 	m := r.recipe.Measure
-	p := measure.Protocol{Meter: r.opt.Meter, Seed: m.Seed, MinPairs: m.Pairs, Precision: m.Precision,
+	p := measure.Protocol{Meter: r.opt.Meter, HostCPU: measure.HostCPUTime, Seed: m.Seed, MinPairs: m.Pairs, Precision: m.Precision,
 		Block:   time.Duration(m.BlockSeconds * float64(time.Second)),
 		Idle:    time.Duration(m.IdleSeconds * float64(time.Second)),
 		MaxTime: time.Duration(m.MaxSeconds * float64(len(r.made)-1) * float64(time.Second)),
 		OnBlock: func(b measure.Block) error { return r.journal.put(kindBlock, "", b) },
 		OnIdle:  func(i measure.Idle) error { return r.journal.put(kindIdle, "", i) },
 		OnProgress: func(p measure.Progress) {
-			r.progress("measuring "+p.Variant, p.Pairs, m.Pairs)
+			if p.Phase == "idle" {
+				r.progress("idle power", 0, 0)
+				return
+			}
+			r.progress("measuring "+p.Variant, p.Pairs, max(m.Pairs, p.Pairs))
 		},
 	}
 	if m.MaxPairs > 0 {

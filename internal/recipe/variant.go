@@ -11,6 +11,7 @@ import (
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
+	"github.com/wattshed/wattshed/prune"
 	"github.com/wattshed/wattshed/quantize"
 )
 
@@ -143,13 +144,15 @@ func (r *run) applyStage(ctx context.Context, v VariantSpec, st Stage, g *model.
 	if len(notes) > 0 {
 		m.Notes = append(m.Notes, stageNotes{st.Name(), notes})
 	}
-	nothing := errors.Is(err, quantize.ErrNothing)
+	nothing := errors.Is(err, quantize.ErrNothing) || errors.Is(err, prune.ErrNothing)
 	if changed, _ := model.Touched(notes); err == nil && changed == 0 {
-		nothing, err = true, fmt.Errorf("stage %s touched nothing (allow_noop: true lets it stand)", st.Name())
+		nothing, err = true, fmt.Errorf("stage %s touched nothing", st.Name())
 	}
 	switch {
 	case nothing && v.AllowNoop:
 		return g, ctx.Err()
+	case nothing:
+		return nil, fmt.Errorf("%w (allow_noop: true lets it stand)", err)
 	case err != nil:
 		return nil, err
 	}

@@ -1,0 +1,279 @@
+package recipe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/reports"
+)
+
+// counter is a meter that draws constant power: what a RAPL counter says of an idle machine with a busy core.
+type counter struct {
+	watts   float64
+	start   time.Time
+	broken  bool // its counter has a gap from the start
+	failing bool
+}
+
+func (c *counter) Read() (measure.Reading, error) {
+	if c.failing {
+		return measure.Reading{}, measure.ErrPermission
+	}
+	if c.start.IsZero() {
+		c.start = time.Now()
+	}
+	at := time.Since(c.start)
+	d := measure.DomainReading{Domain: measure.Domain{Scope: measure.ScopePackage, Name: "package-0", Zone: "p0", Headline: true},
+		Source: measure.Source{Name: "powercap", Kind: measure.Measured, UAbs: 0.05, URatio: 0.01},
+		Energy: measure.Microjoules(c.watts * at.Seconds() * 1e6), Status: measure.StatusOK}
+	if c.broken {
+		d.Status, d.Gaps = measure.StatusPartial, []measure.Gap{{From: 0, To: time.Hour, Reason: measure.GapReset}}
+	}
+	core := d
+	core.Domain = measure.Domain{Scope: measure.ScopeCore, Name: "core", Zone: "p0/core"} // a breakdown, not part of the sum
+	core.Energy /= 2
+	return measure.Reading{At: at, Domains: []measure.DomainReading{d, core}}, nil
+}
+
+const energyRecipe = `version: 1
+model: model.onnx
+task: {kind: classification, data: test.jsonl, train: train.jsonl}
+target: {threads: 1}
+measure: {pairs: 4, max_pairs: 4, max_seconds: 5, block_seconds: 0.01, idle_seconds: 0.01, inputs: 2}
+carbon: {zone: DEU, pue: 1.2, embodied: true}
+variants:
+  - name: half
+    stages: [{quantize: {scheme: fp16}}]
+  - name: student
+    stages: [{distill: {student: {embedding: 4, hidden: 4, pooling: max}, epochs: 1}}]
+gates: {energy_ratio: "<= 100"}
+`
+
+func energyRun(t *testing.T, m measure.Meter) *reports.Result {
+	t.Helper()
+	o := options(t.TempDir())
+	o.Meter, o.Facts = m, measure.HostFacts{CPU: "test"}
+	res, err := compute(context.Background(), parseIn(t, fixtureDir(t), energyRecipe), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := res.Validate(); err != nil {
+		t.Error(err)
+	}
+	return res
+}
+
+func near(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Max(math.Abs(a), math.Abs(b)) }
+
+// consistent checks what must hold between the figures whatever their values: the formulas are those of the result's
+// description, computed here in the open.
+func consistent(t *testing.T, res *reports.Result, source, basis string) {
+	t.Helper()
+	for i, v := range res.Variants {
+		e, c := v.Energy, v.Carbon
+		if e == nil || e.PerInference == nil || c == nil || c.Intensity == nil {
+			t.Fatalf("%s: energy %+v, carbon %+v", v.Name, e, c)
+		}
+		per := *e.PerInference
+		if e.Source != source || per <= 0 || e.CI95 == nil || e.CI95[0] > per || e.CI95[1] < per {
+			t.Errorf("%s: energy %v %v of source %q", v.Name, per, e.CI95, e.Source)
+		}
+		if (e.Ratio == nil) != (i == 0) || e.Ratio != nil && e.Ratio.Basis != basis {
+			t.Errorf("%s: ratio %+v", v.Name, e.Ratio)
+		}
+		if e.PerCorrect == nil || !near(*e.PerCorrect, per/v.Accuracy.Value) {
+			t.Errorf("%s: per correct %v", v.Name, e.PerCorrect)
+		}
+		if c.Intensity.Zone != "DEU" || *c.PUE != 1.2 || !near(*c.Operational, per/3.6e6*1.2*c.Intensity.GPerKWh) {
+			t.Errorf("%s: operational %v g of %v J", v.Name, *c.Operational, per)
+		}
+		if c.Embodied == nil || !near(*c.Total, *c.Operational+*c.Embodied) || *c.Embodied <= 0 {
+			t.Errorf("%s: total %v, embodied %v", v.Name, *c.Total, c.Embodied)
+		}
+		if i == 0 {
+			continue
+		}
+		k := v.Cost
+		if k == nil || k.Joules == nil || *k.Joules <= 0 || k.Source != source || !near(*k.GCO2e, *k.Joules/3.6e6*1.2*c.Intensity.GPerKWh) {
+			t.Errorf("%s: cost %+v", v.Name, k)
+			continue
+		}
+		saving := *res.Variants[0].Energy.PerInference * (1 - e.Ratio.Value)
+		switch b := k.Breakeven; {
+		case b == nil && !k.NoneDemonstrated, b != nil && k.NoneDemonstrated:
+			t.Errorf("%s: break-even %v and none %v", v.Name, b, k.NoneDemonstrated)
+		case b != nil && (!near(b.Value, *k.Joules/saving) || b.CI95[0] > b.Value || b.CI95[1] < b.Value):
+			t.Errorf("%s: break-even %+v, want %v", v.Name, b, *k.Joules/saving)
+		}
+	}
+	im := res.Impact
+	if im == nil || im.EnergyIntensity == nil {
+		t.Fatalf("impact %+v", im)
+	}
+	for _, v := range res.Variants {
+		if *v.Energy.PerCorrect < perCorrectOf(res, im.Variant) {
+			t.Errorf("impact is of %s, %s takes less", im.Variant, v.Name)
+		}
+		if v.Name == im.Variant && !near(*im.EnergyIntensity, *v.Energy.PerInference/float64(*v.Weights.MACs)) {
+			t.Errorf("%v J/MAC", *im.EnergyIntensity)
+		}
+	}
+}
+
+func perCorrectOf(res *reports.Result, name string) float64 {
+	for _, v := range res.Variants {
+		if v.Name == name {
+			return *v.Energy.PerCorrect
+		}
+	}
+	return math.NaN()
+}
+
+func TestEnergyMeasured(t *testing.T) {
+	res := energyRun(t, &counter{watts: 20})
+	consistent(t, res, reports.SourceMeasured, reports.BasisCounter)
+	for _, v := range res.Variants {
+		sum := 0.0
+		for _, d := range v.Energy.Domains {
+			if d.Domain == "package-0" {
+				sum += d.Joules
+				if !near(*d.UAbs, 0.05*d.Joules) {
+					t.Errorf("%s: u_abs %v of %v J", v.Name, *d.UAbs, d.Joules)
+				}
+			}
+		}
+		if !near(sum, *v.Energy.PerInference) {
+			t.Errorf("%s: domains sum to %v J, per inference %v", v.Name, sum, *v.Energy.PerInference)
+		}
+		// The meter draws 20 W whatever happens. Its reads stand just outside of the timed block, so that the energy is
+		// that of a little more time: a tenth would be 1 ms of 10.
+		watts := *v.Energy.PerInference * *v.Throughput
+		if watts < 19.9 || watts > 23 {
+			t.Errorf("%s: %v W, the meter draws 20", v.Name, watts)
+		}
+		if w := v.Energy.IdleW; w == nil || math.Abs(*w-20) > 0.5 {
+			t.Errorf("%s: idle %v W", v.Name, w)
+		}
+		if v.Energy.NetPerInference != nil {
+			t.Errorf("%s: net %v J where work draws no more than idle", v.Name, *v.Energy.NetPerInference)
+		}
+	}
+	for _, g := range res.Gates {
+		if g.Verdict != reports.Pass {
+			t.Errorf("gate %+v", g)
+		}
+	}
+}
+
+func TestEnergyModelled(t *testing.T) {
+	m, err := measure.ModelOf(measure.ReadHost(emptyFS{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := energyRun(t, measure.NewModel(m, measure.ModelOptions{}))
+	consistent(t, res, reports.SourceModelled, reports.BasisCPUTime)
+	for _, g := range res.Gates {
+		if g.Verdict != reports.Inconclusive || g.Reason != reports.ReasonNotMeasured {
+			t.Errorf("a gate on modelled energy: %+v", g)
+		}
+	}
+}
+
+// TestEnergyAbsent checks that what was not measured is absent, and not 0.
+func TestEnergyAbsent(t *testing.T) {
+	for name, m := range map[string]measure.Meter{"gaps": &counter{watts: 20, broken: true}, "unreadable": &counter{failing: true}} {
+		res := energyRun(t, m)
+		for _, v := range res.Variants {
+			if v.Energy != nil || v.Carbon != nil {
+				t.Errorf("%s: %s: energy %+v, carbon %+v", name, v.Name, v.Energy, v.Carbon)
+			}
+			if c := v.Cost; c != nil && (c.Joules != nil || c.GCO2e != nil || c.Source != "" || c.Breakeven != nil || c.NoneDemonstrated || c.Seconds == nil) {
+				t.Errorf("%s: %s: cost %+v", name, v.Name, c)
+			}
+		}
+		if res.Impact != nil {
+			t.Errorf("%s: impact %+v", name, res.Impact)
+		}
+		b, err := json.Marshal(res)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"energy_j\"", "carbon_g\"", "joules", "impact"} {
+			if strings.Contains(string(b), key) {
+				t.Errorf("%s: %q is in the result", name, key)
+			}
+		}
+		for _, g := range res.Gates {
+			if g.Verdict != reports.Inconclusive {
+				t.Errorf("%s: gate %+v", name, g)
+			}
+		}
+	}
+}
+
+func TestSpending(t *testing.T) {
+	j, k := 2.0, 3.0
+	a, b := spending{Seconds: 1, CPU: 2, Joules: &j, Kind: measure.Measured}, spending{Seconds: 10, CPU: 20, Joules: &k, Kind: measure.Measured}
+	if s := (spending{}).plus(a).plus(b); s.Seconds != 11 || s.CPU != 22 || *s.Joules != 5 || s.Kind != measure.Measured {
+		t.Errorf("%+v", s)
+	}
+	b.Kind = measure.Modelled
+	if s := a.plus(b); s.Joules != nil || s.Kind != "" {
+		t.Errorf("measured and modelled joules add to %v %s", *s.Joules, s.Kind)
+	}
+	if s := a.plus(spending{Seconds: 1}); s.Joules != nil {
+		t.Error("joules of a part stand for the whole")
+	}
+}
+
+// TestMemory checks the way through the child process, played by this one.
+func TestMemory(t *testing.T) {
+	o := options(t.TempDir())
+	peak := int64(1000)
+	o.Child = func(ctx context.Context, req []byte) ([]byte, error) {
+		peak += 100
+		return AnswerMemory(ctx, req, map[string]engine.Runtime{"native": engine.Native{}}, func() (int64, error) { return peak, nil })
+	}
+	rec := parseIn(t, fixtureDir(t), energyRecipe)
+	res, err := compute(context.Background(), rec, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range res.Variants {
+		m := v.Memory
+		if m == nil || m.PeakRSS == nil || *m.EmptyProcess != 1100 || *m.PeakRSS != int64(i+1)*100 || m.Weights == nil || m.Arena == nil {
+			t.Errorf("%s: %+v", v.Name, m)
+		}
+	}
+	o = options(t.TempDir())
+	o.Child = func(context.Context, []byte) ([]byte, error) { return []byte("{}"), nil }
+	if res, err = compute(context.Background(), rec, o); err != nil {
+		t.Fatal(err)
+	}
+	if res.Variants[0].Memory.PeakRSS != nil || !strings.Contains(fmt.Sprint(res.Warnings), "peak memory was not measured") {
+		t.Errorf("a child without an answer: %v", res.Warnings)
+	}
+	runtimes := map[string]engine.Runtime{"native": engine.Native{}}
+	for _, req := range []string{"", "{", `{"path":"none.onnx","runtime":"native"}`, `{"path":"a.onnx","runtime":"tflite"}`} {
+		if _, err := AnswerMemory(context.Background(), []byte(req), runtimes, func() (int64, error) { return 1, nil }); err == nil {
+			t.Errorf("request %q is answered", req)
+		}
+	}
+	if _, err := AnswerMemory(context.Background(), []byte("{}"), runtimes, func() (int64, error) { return 0, errors.New("no") }); err == nil {
+		t.Error("no peak, and an answer")
+	}
+}
+
+// emptyFS is a machine of which nothing is known.
+type emptyFS struct{}
+
+func (emptyFS) Open(name string) (fs.File, error) { return nil, fs.ErrNotExist }
