@@ -21,9 +21,9 @@ func prepConv(p *prep) (any, error) {
 	return nil, nil
 }
 
-// smallImage is the number of outputs per image and channel below which an image is a few rows of a product with
-// the packed weights: as columns they would fill a fraction of a panel.
-const smallImage = 16
+// smallImage is the number of outputs per image and channel below which an image is rows of a product with the packed
+// weights: as columns they would leave much of the last panel empty, and be packed at every call.
+const smallImage = 200
 
 // convFloat32 convolves with matrix products: W[cout, K] times the columns [K, out], or rows times packed weights.
 func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {

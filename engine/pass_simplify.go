@@ -25,6 +25,7 @@ func (c *compiler) passList() []pass {
 		{"hardswish", rewrite(fuseHardSwish)},
 		{"silu", rewrite(fuseSiLU)},
 		{"quantmatmul", rewrite(fuseQuantMatMul)},
+		{"quantgather", rewrite(fuseQuantGather)},
 		{"convbn", rewrite(fuseConvBN)},
 		{"attention", attentionPass},
 		{"epilogue", epiloguePass},
