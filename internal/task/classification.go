@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
@@ -54,7 +55,7 @@ func (c *Classification) Score(ctx context.Context, s engine.Session, progress f
 	return outcomes, err
 }
 
-// Argmax returns the class of each of n rows of logits.
+// Argmax returns the class of each of n rows of logits: the first of equal ones, -1 for a row with NaN in it.
 func Argmax(t *model.Tensor, n int) ([]int, error) {
 	x, err := t.Float32()
 	if err != nil {
@@ -67,16 +68,16 @@ func Argmax(t *model.Tensor, n int) ([]int, error) {
 	out := make([]int, n)
 	for i := range n {
 		row := x[i*k : (i+1)*k]
-		if k == 1 {
-			if row[0] > 0 {
-				out[i] = 1
-			}
-			continue
+		if k == 1 && row[0] > 0 {
+			out[i] = 1
 		}
 		for j, v := range row {
-			if v > row[out[i]] {
+			if k > 1 && v > row[out[i]] {
 				out[i] = j
 			}
+		}
+		if slices.ContainsFunc(row, func(v float32) bool { return v != v }) {
+			out[i] = -1
 		}
 	}
 	return out, nil

@@ -2,6 +2,7 @@ package task
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -44,18 +45,22 @@ func ReadJSONL(r io.Reader, name, text, label string) (*Dataset, error) {
 			return fmt.Errorf("task: %s: line %d: %w", name, line, err)
 		}
 		ex := Example{}
-		if raw, ok := row[text]; !ok {
+		raw, ok := row[text]
+		if !ok {
 			return fmt.Errorf("task: %s: line %d: no field %q", name, line, text)
-		} else if err := json.Unmarshal(raw, &ex.Text); err != nil {
+		}
+		if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &ex.Text) != nil {
 			return fmt.Errorf("task: %s: line %d: field %q is no string", name, line, text)
 		}
-		if raw, ok := row[label]; ok {
-			ex.Label = scalar(raw)
-		} else if label != "" {
+		if raw, ok := row[label]; label != "" && !ok {
 			return fmt.Errorf("task: %s: line %d: no field %q", name, line, label)
+		} else if label != "" {
+			if ex.Label, ok = scalar(raw); !ok {
+				return fmt.Errorf("task: %s: line %d: field %q is no string, number or boolean", name, line, label)
+			}
 		}
 		if raw, ok := row["id"]; ok {
-			ex.ID = scalar(raw)
+			ex.ID, _ = scalar(raw)
 		}
 		d.Examples = append(d.Examples, ex)
 		return nil
@@ -75,28 +80,38 @@ func ReadText(r io.Reader, name string) (*Dataset, error) {
 	return d, err
 }
 
-func scalar(raw json.RawMessage) string {
+// scalar returns a string as it is and a number or boolean as it is written; false for null, lists and objects.
+func scalar(raw json.RawMessage) (string, bool) {
 	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return s
+	switch {
+	case len(raw) == 0 || strings.ContainsRune("n[{", rune(raw[0])):
+		return "", false
+	case raw[0] == '"':
+		err := json.Unmarshal(raw, &s)
+		return s, err == nil
 	}
-	return string(raw)
+	return string(raw), true
 }
 
 func (d *Dataset) lines(r io.Reader, use func(line int, b []byte) error) error {
 	h := sha256.New()
 	sc := bufio.NewScanner(io.TeeReader(r, h))
 	sc.Buffer(make([]byte, 0, 64<<10), maxLine)
-	for line := 1; sc.Scan(); line++ {
+	line := 1
+	for ; sc.Scan(); line++ {
 		if len(d.Examples) >= maxExamples {
 			return fmt.Errorf("task: %s: more than %d examples", d.Name, maxExamples)
 		}
-		if err := use(line, sc.Bytes()); err != nil {
+		b := sc.Bytes()
+		if line == 1 {
+			b = bytes.TrimPrefix(b, []byte("\ufeff"))
+		}
+		if err := use(line, b); err != nil {
 			return err
 		}
 	}
 	if err := sc.Err(); err != nil {
-		return fmt.Errorf("task: %s: %w", d.Name, err)
+		return fmt.Errorf("task: %s: line %d: %w", d.Name, line, err)
 	}
 	if len(d.Examples) == 0 {
 		return fmt.Errorf("task: %s: no examples", d.Name)

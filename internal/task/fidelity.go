@@ -128,10 +128,13 @@ func (f *Fidelity) split(t, mask *model.Tensor, n int) ([][]float32, error) {
 	return out, nil
 }
 
-// Cosine returns the cosine of the angle between a and b, computed in float64; 1 for two zero vectors and 0
-// when one is zero or not finite.
+// Cosine returns the cosine of the angle between a and b, computed in float64, within -1 and 1; 1 for two zero vectors
+// and 0 when one is zero or not finite, or when the lengths differ.
 func Cosine(a, b []float32) float64 {
 	var ab, aa, bb float64
+	if len(a) != len(b) {
+		return 0
+	}
 	for i := range a {
 		x, y := float64(a[i]), float64(b[i])
 		ab += x * y
@@ -145,5 +148,5 @@ func Cosine(a, b []float32) float64 {
 	if math.IsNaN(c) || math.IsInf(c, 0) {
 		return 0
 	}
-	return math.Min(c, 1)
+	return math.Max(-1, math.Min(c, 1))
 }

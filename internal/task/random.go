@@ -56,6 +56,9 @@ func (r *Random) Bind(g *model.Graph) error {
 		}
 		in := randomInput{name: v.Name, dtype: v.Type.DType, limit: indexLimit(g, v.Name)}
 		shape, err := r.shape(v)
+		if err == nil {
+			err = checkShape(v.Name, shape)
+		}
 		if err != nil {
 			return err
 		}
@@ -98,34 +101,57 @@ func (r *Random) shape(v *model.Value) ([]int, error) {
 			return nil, fmt.Errorf("task: input %q: dimension %d (%s) is not fixed by batch, sequence or shapes", v.Name, i, d)
 		}
 	}
-	if _, err := model.NumElements(out); err != nil {
-		return nil, fmt.Errorf("task: input %q: %w", v.Name, err)
-	}
 	return out, nil
 }
 
-// indexLimit returns the size of the axis that the input indexes through Gather (directly or behind Cast,
-// Reshape and the like), the smallest of several, or 0 when it indexes nothing.
+// maxElements bounds one random input: larger shapes are more likely wrong than meant.
+const maxElements = 1 << 27
+
+func checkShape(name string, shape []int) error {
+	n, err := model.NumElements(shape)
+	if err == nil && n > maxElements {
+		err = fmt.Errorf("shape %v has %d elements, at most %d are made", shape, n, maxElements)
+	}
+	if err != nil {
+		return fmt.Errorf("task: input %q: %w", name, err)
+	}
+	return nil
+}
+
+// passThrough are operators that hand the values of their first input on.
+var passThrough = []string{"Cast", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Flatten", "Expand", "DequantizeLinear"}
+
+// indexLimit returns the size of the axis that the input indexes through Gather (directly or behind operators that hand
+// its values on), the smallest of several, or 0 when it indexes no constant table. Tables may be initializers, Constant
+// nodes, or either behind a Cast or a DequantizeLinear. Nodes are taken in the order in which they stand.
 func indexLimit(g *model.Graph, name string) int64 {
 	same := map[string]bool{name: true}
+	tables := map[string][]int{}
+	for _, w := range g.Weights() {
+		if w.Graph != g {
+			continue // of a body
+		}
+		tables[w.Value] = w.Tensor.Shape()
+	}
 	limit := int64(0)
 	for _, n := range g.Nodes {
-		switch n.Op {
-		case "Cast", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Flatten":
+		switch {
+		case n.Domain != "" && n.Domain != "ai.onnx":
+		case slices.Contains(passThrough, n.Op):
 			if same[n.In(0)] {
 				same[n.Out(0)] = true
 			}
-		case "Gather":
-			t := g.Initializer(n.In(0))
-			if t == nil || !same[n.In(1)] {
-				continue
+			if t, ok := tables[n.In(0)]; ok && (n.Op == "Cast" || n.Op == "Identity" || n.Op == "DequantizeLinear") {
+				tables[n.Out(0)] = t
 			}
+		case n.Op == "Gather" && same[n.In(1)]:
+			t := tables[n.In(0)]
 			axis := int(n.Int("axis", 0))
 			if axis < 0 {
-				axis += t.Rank()
+				axis += len(t)
 			}
-			if axis >= 0 && axis < t.Rank() {
-				if size := int64(t.Shape()[axis]); limit == 0 || size < limit {
+			if axis >= 0 && axis < len(t) {
+				if size := int64(t[axis]); limit == 0 || size < limit {
 					limit = size
 				}
 			}

@@ -38,6 +38,7 @@ type Inputs interface {
 // Feeds returns the inputs as calibration or benchmark feeds of batch examples each; a last, smaller
 // batch is left out unless it is the only one.
 func Feeds(in Inputs, batch int) engine.Feeds {
+	batch = max(batch, 1)
 	n := in.Len() / batch
 	if n == 0 && in.Len() > 0 {
 		n = 1

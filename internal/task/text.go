@@ -24,13 +24,15 @@ type Text struct {
 	Pad       int64 // id of padding
 	Empty     int64 // id that stands for a text without tokens, since some runtimes refuse empty sequences
 
-	names [3]string // inputs for ids, types, mask; "" = the model has none
+	names  [3]string // inputs for ids, types, mask; "" = the model has none
+	dtypes [3]model.DType
 }
 
 var _ Inputs = (*Text)(nil)
 
-// Bind finds which inputs of the model take ids, type ids and the mask. An input that is none of these is
-// an error naming it.
+// Bind finds which inputs of the model take ids, type ids and the mask: by "type" or "segment", "mask", and "ids", "tokens"
+// or the whole name "input" in their names. An input that is none of these, or a second one of a kind, is an error naming
+// it. A length that the model declares becomes Fixed.
 func (t *Text) Bind(inputs []*model.Value) error {
 	for _, v := range inputs {
 		slot := -1
@@ -48,7 +50,13 @@ func (t *Text) Bind(inputs []*model.Value) error {
 		if dt := v.Type.DType; dt != model.Int64 && dt != model.Int32 && dt != model.Invalid {
 			return fmt.Errorf("task: model input %q is %s, token ids are integers", v.Name, dt)
 		}
-		t.names[slot] = v.Name
+		t.names[slot], t.dtypes[slot] = v.Name, v.Type.DType
+		if s := v.Type.Shape; len(s) == 2 && s[1].Known() {
+			if t.Fixed > 0 && int64(t.Fixed) != s[1].Size {
+				return fmt.Errorf("task: model input %q %s does not take sequences of %d", v.Name, s, t.Fixed)
+			}
+			t.Fixed = int(s[1].Size)
+		}
 	}
 	if t.names[0] == "" {
 		return fmt.Errorf("task: the model has no input for token ids")
@@ -95,7 +103,13 @@ func (t *Text) Feed(from, to int) (engine.Feed, *model.Tensor, error) {
 		if k == 2 {
 			mask = x
 		}
-		if name != "" {
+		if name != "" && t.dtypes[k] == model.Int32 {
+			narrow := make([]int32, len(flat))
+			for i, v := range flat {
+				narrow[i] = int32(v)
+			}
+			feed[name] = model.FromSlice([]int{n, length}, narrow)
+		} else if name != "" {
 			feed[name] = x
 		}
 	}
