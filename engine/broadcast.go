@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"sync/atomic"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 )
@@ -147,22 +146,5 @@ func rowsParallel(p *kernel.Pool, n, length int, f func(lo, hi int)) {
 		piece = max(piece, 1)
 	}
 	k := (n + piece - 1) / piece
-	parallel(p, k, func(i int) { f(i*piece, min(n, (i+1)*piece)) })
-}
-
-// parallel is p.Run for functions that are not proven never to panic: a panic in a worker, which would end the process,
-// comes back in the caller.
-func parallel(p *kernel.Pool, n int, f func(i int)) {
-	var bad atomic.Pointer[any]
-	p.Run(n, func(i int) {
-		defer func() {
-			if r := recover(); r != nil {
-				bad.Store(&r)
-			}
-		}()
-		f(i)
-	})
-	if r := bad.Load(); r != nil {
-		panic(*r)
-	}
+	p.Run(k, func(i int) { f(i*piece, min(n, (i+1)*piece)) })
 }

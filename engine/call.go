@@ -82,7 +82,10 @@ func (c *Call) Alloc(i int, dtype model.DType, shape []int) (*model.Tensor, erro
 	if c.arena.limit > 0 && size > c.arena.limit {
 		return nil, errFoldSize
 	}
-	b := c.arena.get(size)
+	b, err := c.arena.tryGet(size)
+	if err != nil {
+		return nil, fmt.Errorf("output %d of shape %v: %w", i, shape, err)
+	}
 	t, err := model.NewTensor(dtype, shape, b.mem[:size:size])
 	if err != nil {
 		return nil, err
@@ -154,12 +157,16 @@ func base(t *model.Tensor) unsafe.Pointer {
 	return unsafe.Pointer(&b[0])
 }
 
-// Scratch returns n elements of memory that is not zeroed and is the call's own until it returns.
+// Scratch returns n elements of memory that is not zeroed and is the call's own until it returns. A panic that the engine
+// turns into the operator's error, wrapping ErrMemory, ends a call that asks for too much.
 func Scratch[T model.Element](c *Call, n int) []T {
 	if n == 0 {
 		return nil
 	}
 	var z T
+	if n < 0 || n > maxTensorBytes {
+		panic(fmt.Errorf("scratch of %d elements: %w", n, ErrMemory))
+	}
 	size := n * int(unsafe.Sizeof(z))
 	b := c.arena.get(size)
 	c.bufs = append(c.bufs, b)

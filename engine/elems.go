@@ -30,7 +30,7 @@ func elemsOf(t *model.Tensor) (elems, error) {
 func (c *Call) outElems(i int, d model.DType, shape []int) (e elems, done func() error, err error) {
 	if d == model.String {
 		n, err := model.NumElements(shape)
-		if err != nil || n > maxTensorBytes/64 {
+		if err != nil || int64(n) > c.arena.bound()/16 { // 16 bytes a string header
 			return elems{}, nil, fmt.Errorf("shape %v of strings is too large", shape)
 		}
 		s := make([]string, n)

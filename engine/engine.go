@@ -35,6 +35,10 @@ type Options struct {
 	Exact    bool          // use no transformation that changes float results beyond rounding order
 	NoFusion bool          // run the graph as it stands: no optimisation passes (native runtime)
 
+	// Memory bounds the bytes of the values that one Run may hold at a time, whatever sizes a model claims; beyond it Run
+	// fails with an error that wraps ErrMemory (native runtime). 0 = three quarters of what the machine has free at Load.
+	Memory int64
+
 	// Ops adds operators to the native runtime, or replaces its own, by "domain::Op" ("::Op" in the default domain).
 	Ops map[string]OpFunc
 }

@@ -156,7 +156,7 @@ func opAttention(c *Call) error {
 		work = Scratch[float32](c, len(scores))
 	}
 	c.Note("attention-"+kernel.Active().String(), int64(q.b*q.h*q.s*k.s)*int64(q.d+v.d), 0)
-	parallel(c.pool, q.b*q.h, func(i int) {
+	c.pool.Run(q.b*q.h, func(i int) {
 		b, h := i/q.h, i%q.h
 		size := q.s * k.s
 		p := work[i*size : (i+1)*size]
@@ -300,6 +300,9 @@ func opRotaryEmbedding(c *Call) error {
 	if rot == 0 {
 		rot = x.d
 	}
+	if rot < 0 || rot > x.d {
+		return fmt.Errorf("rotary_embedding_dim %d of heads of %d", rot, x.d)
+	}
 	half := rot / 2
 	var cache [2][]float32
 	for i := range cache {
@@ -310,7 +313,7 @@ func opRotaryEmbedding(c *Call) error {
 		if cache[i], err = model.Data[float32](t); err != nil {
 			return err
 		}
-		if t.Rank() == 0 || t.Shape()[t.Rank()-1] != half || rot > x.d {
+		if t.Rank() == 0 || t.Shape()[t.Rank()-1] != half {
 			return errShape("the cache", t, fmt.Sprintf("[... %d]", half))
 		}
 	}
@@ -330,7 +333,7 @@ func opRotaryEmbedding(c *Call) error {
 			if pos != nil {
 				row = pos[row]
 			}
-			if row < 0 || (row+1)*half > len(cache[0]) || (row+1)*half > len(cache[1]) {
+			if row < 0 || half > 0 && row >= min(len(cache[0]), len(cache[1]))/half {
 				return fmt.Errorf("position %d is outside of the cache", row)
 			}
 			co, si := cache[0][row*half:], cache[1][row*half:]

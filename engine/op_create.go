@@ -130,8 +130,11 @@ func rangeHalf(c *Call) error {
 		}
 	}
 	n, err := rangeLen(v[0], v[1], v[2])
-	if err != nil || n > 1<<28 {
-		return fmt.Errorf("range of %d elements: %w", n, err)
+	if err != nil {
+		return err
+	}
+	if int64(n)*4 > c.arena.bound() {
+		return fmt.Errorf("range of %d elements: %w", n, ErrMemory)
 	}
 	x := make([]float32, n)
 	for i := range x {
@@ -189,8 +192,8 @@ func window(a []float64) OpFunc {
 		if err != nil {
 			return err
 		}
-		if n < 0 || n > 1<<28 {
-			return fmt.Errorf("size %d", n)
+		if n < 0 || int64(n)*8 > c.arena.bound() {
+			return fmt.Errorf("size %d: %w", n, ErrMemory)
 		}
 		den := float64(n)
 		if c.Node.Int("periodic", 1) == 0 {

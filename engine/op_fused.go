@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/wattshed/wattshed/engine/kernel"
@@ -13,7 +14,7 @@ func fusedOps() map[string]opDef {
 		"MatMul":      {run: opEpilogueMatMul, prep: prepMatMul},
 		"QuantMatMul": {run: opQuantMatMul, prep: prepQuantMatMul},
 		"QuantGather": plain(opQuantGather),
-		"Attention":   plain(opFusedAttention),
+		"Attention":   float(opFusedAttention),
 		"SiLU":        float(unary(kernel.SiLU, func(x float64) float64 { return x * sigmoid64(x) })),
 	})
 }
@@ -81,6 +82,10 @@ func prepQuantMatMul(p *prep) (any, error) {
 	return st, err
 }
 
+// errUnfused says that a fused operator met a type that only the operators it stands for can compute: the plan runs
+// again without passes.
+var errUnfused = errors.New("the fused operator has no kernel for the type")
+
 // opQuantMatMul is act((qa - za) sa (W - zw) sw + bias + residual): qa, W, sa, sw, za, zw, bias, residual.
 func opQuantMatMul(c *Call) error {
 	a, err := c.Need(0)
@@ -134,6 +139,9 @@ func opFusedAttention(c *Call) error {
 		if t.Rank() != 3 {
 			return errShape(fmt.Sprintf("input %d", i), t, "rank 3")
 		}
+		if t.DType() != model.Float32 {
+			return errUnfused
+		}
 		if x[i], err = model.Data[float32](t); err != nil {
 			return err
 		}
@@ -162,7 +170,7 @@ func opFusedAttention(c *Call) error {
 	block := min(s, attentionBlock)
 	blocks := (s + block - 1) / block
 	buf := Scratch[float32](c, b*h*blocks*block*k)
-	parallel(c.pool, b*h*blocks, func(i int) {
+	c.pool.Run(b*h*blocks, func(i int) {
 		head, lo := i/blocks, i%blocks*block
 		n, hh := head/h, head%h
 		rows := min(block, s-lo)

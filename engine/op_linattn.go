@@ -83,7 +83,7 @@ func opLinearAttention(c *Call) error {
 		scale = float32(1 / math.Sqrt(float64(k.d)))
 	}
 	group := hq / hk
-	parallel(c.pool, q.b*hk, func(i int) {
+	c.pool.Run(q.b*hk, func(i int) {
 		b, h := i/hk, i%hk
 		st := state[i*size : (i+1)*size]
 		add := make([]float32, v.d)

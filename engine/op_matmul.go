@@ -185,7 +185,7 @@ func matmulFloat32(c *Call, a, b *model.Tensor, s matmulShape, ep kernel.Epilogu
 		kernel.MatMulF32(p, s.m, s.n, s.k, x[oa:oa+s.m*s.k], s.k, false, y[ob:ob+s.k*s.n], s.n, false, z[i*s.m*s.n:(i+1)*s.m*s.n], s.n, ep)
 	}
 	if batch >= 2*c.pool.Threads() && s.macs() > 1<<18 {
-		parallel(c.pool, batch, func(i int) { one(nil, i) })
+		c.pool.Run(batch, func(i int) { one(nil, i) })
 		return nil
 	}
 	for i := range batch {

@@ -354,6 +354,9 @@ func opTile(c *Call) error {
 		if n < 0 {
 			return fmt.Errorf("repeats %v are invalid", reps)
 		}
+		if n > maxTensorBytes {
+			return fmt.Errorf("repeats %v: %w", reps, ErrMemory)
+		}
 		shape[i] = n * x.Shape()[i]
 		wide = append(wide, n, x.Shape()[i])
 		str = append(str, 0, old[i])

@@ -160,7 +160,7 @@ func (c *compiler) foldNode(n *model.Node, sc *foldScope) ([]*model.Tensor, erro
 	case "QuantizeLinear", "DequantizeLinear": // the marks of quantized weights: fused, not expanded
 		return nil, nil
 	}
-	call := &Call{Node: n, Opset: c.opset(n), arena: &arena{limit: maxFoldBytes}}
+	call := &Call{Node: n, Opset: c.opset(n), arena: &arena{limit: maxFoldBytes, most: c.opts.Memory}}
 	size := 0
 	for _, name := range n.Inputs {
 		var t *model.Tensor

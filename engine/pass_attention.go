@@ -26,7 +26,7 @@ func (e *editor) heads(name string, perm ...int) (x string, h, d int, nodes []*m
 	}
 	in, out := e.c.shapes[rs.In(0)], e.c.shapes[rs.Out(0)]
 	if len(in) != 3 || len(out) != 4 || in[0] != out[0] || in[1] != out[1] || out[2].s != 0 || out[3].s != 0 ||
-		in[2] != (dim{c: out[2].c * out[3].c}) {
+		out[2].c < 1 || out[3].c < 1 || in[2] != (dim{c: out[2].c * out[3].c}) {
 		return
 	}
 	return rs.In(0), out[2].c, out[3].c, []*model.Node{rs, tr}

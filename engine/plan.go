@@ -23,6 +23,7 @@ type Plan struct {
 	passes   []PassCount
 	warnings []string
 	packed   int64 // bytes of packed weights
+	memory   int64 // bound of Options.Memory, resolved
 	opts     Options
 	trusted  []trusted
 	fallback func() (*Plan, error)
@@ -92,6 +93,10 @@ func Compile(g *model.Graph, o Options) (*Plan, error) {
 		return nil, errors.New("engine: no graph")
 	}
 	c := &compiler{opts: o, table: opTable()}
+	if o.Memory <= 0 {
+		o.Memory = freeMemory() / 4 * 3
+	}
+	c.opts = o
 	source := g
 	g = g.Clone()
 	if err := c.prepare(g); err != nil {
@@ -164,7 +169,7 @@ func (s *scope) constOf(name string) *model.Tensor {
 
 // plan compiles one graph; outer is the scope around a body.
 func (c *compiler) plan(g *model.Graph, outer *scope) (*Plan, error) {
-	p := &Plan{graph: g, opts: c.opts}
+	p := &Plan{graph: g, opts: c.opts, memory: c.opts.Memory}
 	sc := &scope{outer: outer, slots: map[string]int{}, consts: map[string]*model.Tensor{}, plan: p}
 	for _, name := range g.Initializers() {
 		t := g.Initializer(name)

@@ -28,13 +28,14 @@ func (p *Plan) acquire() *arena {
 		p.arenas = p.arenas[:n-1]
 		return a
 	}
-	return &arena{}
+	return &arena{most: p.memory}
 }
 
 func (p *Plan) giveBack(a *arena) {
 	if a.held > p.peak.Load() {
 		p.peak.Store(a.held)
 	}
+	a.away = 0
 	p.mu.Lock()
 	p.arenas = append(p.arenas, a)
 	p.mu.Unlock()
@@ -153,6 +154,10 @@ func (c *Call) captured(cp capture, vals []slot) {
 func (c *Call) invoke(d opDef) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
+			if e, ok := r.(error); ok && errors.Is(e, ErrMemory) {
+				err = e
+				return
+			}
 			err = fmt.Errorf("internal error: %v\n%s", r, debug.Stack())
 		}
 	}()
@@ -254,6 +259,13 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 	a := p.acquire()
 	e := &eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile}
 	outs, err := p.exec(e, vals)
+	if errors.Is(err, errUnfused) && !p.opts.NoFusion {
+		f, err := p.fallback()
+		if err != nil {
+			return nil, err
+		}
+		return f.Exec(ctx, pool, in)
+	}
 	if err != nil {
 		// The arena may hold buffers that are still referenced: it is dropped.
 		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

@@ -21,6 +21,8 @@ type Pool struct {
 	f func(i int) // the job: written by the owner while no worker is inside
 	n int64
 
+	failed atomic.Pointer[any] // what the first f that panicked in this job panicked with
+
 	_      [64]byte // the fields that threads fight for, each on its own cache line
 	seq    atomic.Uint32
 	_      [64]byte
@@ -76,7 +78,7 @@ func (p *Pool) Close() {
 }
 
 // Run calls f(i) once for every i in [0, n), in any order, possibly at the same time, and returns when all have returned.
-// f must not panic. Indices are handed out one by one, so unequal work balances itself. Run allocates nothing.
+// When an f panics, the indices not yet taken are dropped and Run panics with the same value in its caller. Indices are handed out one by one, so unequal work balances itself. Run allocates nothing.
 func (p *Pool) Run(n int, f func(i int)) {
 	if n <= 0 {
 		return
@@ -99,12 +101,23 @@ func (p *Pool) Run(n int, f func(i int)) {
 		p.wait()
 	}
 	p.f = nil
+	r := p.failed.Swap(nil)
 	p.mu.Unlock()
+	if r != nil {
+		panic(*r)
+	}
 }
 
-// work takes indices until there are none.
+// work takes indices until there are none. A panic must not end the process from a worker, nor leave the pool locked.
 func (p *Pool) work(f func(i int)) {
 	n := p.n
+	defer func() {
+		if r := recover(); r != nil {
+			v := r // r itself would escape, and every call allocate
+			p.failed.CompareAndSwap(nil, &v)
+			p.next.Store(n)
+		}
+	}()
 	for {
 		i := p.next.Add(1) - 1
 		if i >= n {

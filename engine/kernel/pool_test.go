@@ -91,6 +91,31 @@ func TestPoolSlowWorkerIsWaitedFor(t *testing.T) {
 	}
 }
 
+// A panic of any thread comes back in the caller of Run, and the pool goes on.
+func TestPoolRunPanics(t *testing.T) {
+	p := NewPool(2, 0)
+	defer p.Close()
+	for bad := range 8 {
+		func() {
+			defer func() {
+				if r := recover(); r != bad {
+					t.Fatalf("recovered %v, want %d", r, bad)
+				}
+			}()
+			p.Run(8, func(i int) {
+				time.Sleep(100 * time.Microsecond) // time for the worker to take its share
+				if i == bad {
+					panic(i)
+				}
+			})
+		}()
+		var n atomic.Int64
+		if p.Run(5, func(int) { n.Add(1) }); n.Load() != 5 {
+			t.Fatalf("%d calls after a panic, want 5", n.Load())
+		}
+	}
+}
+
 func TestPoolRunDoesNotAllocate(t *testing.T) {
 	p := NewPool(2, 0)
 	defer p.Close()
