@@ -35,8 +35,16 @@ func TestConvConstantWeights(t *testing.T) {
 		}
 		oh, ow = oh/st[0]+1, ow/st[1]+1
 		x, wt, bias := randomTensor(r, 1, n, cg*groups, h, w), randomTensor(r, 1, og*groups, cg, kh, kw), randomTensor(r, 1, og*groups)
+		feed := engine.Feed{"x": x}
 		in := []string{b.input("x", model.Float32, model.Shape{{Size: int64(n)}, {Size: int64(cg * groups)}, {Size: int64(h)}, {Size: int64(w)}}), b.constant(wt), b.constant(bias)}
 		y := b.node("Conv", in, model.IntAttr("group", int64(groups)), intsAttr("strides", st), intsAttr("dilations", di), intsAttr("pads", pad))
+		var res []float32
+		if r.IntN(3) == 0 {
+			t := randomTensor(r, 1, n, og*groups, oh, ow)
+			res, _ = t.Float32()
+			y = b.node([]string{"Add", "Sum"}[r.IntN(2)], []string{y, b.node("Neg", []string{b.node("Neg", []string{b.input("r", model.Float32, model.Shape{{Size: int64(n)}, {Size: int64(og * groups)}, {Size: int64(oh)}, {Size: int64(ow)}})})})})
+			feed["r"] = t
+		}
 		act := r.IntN(3)
 		if act > 0 {
 			y = b.node([]string{"", "Relu", "HardSwish"}[act], []string{y})
@@ -46,7 +54,8 @@ func TestConvConstantWeights(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := s.Run(context.Background(), engine.Feed{"x": x})
+		out, err := s.Run(context.Background(), feed)
+		fused := s.Info().Ops["wattshed.Conv"]
 		s.Close()
 		if err != nil {
 			t.Fatal(err)
@@ -69,6 +78,9 @@ func TestConvConstantWeights(t *testing.T) {
 					}
 				}
 			}
+			if res != nil {
+				sum += float64(res[i])
+			}
 			switch act {
 			case 1:
 				sum = max(sum, 0)
@@ -79,6 +91,9 @@ func TestConvConstantWeights(t *testing.T) {
 				t.Fatalf("seed %d: x [%d %d %d %d] w [%d %d %d %d] strides %v dilations %v pads %v: y[%d] = %g, want %g",
 					seed, n, cg*groups, h, w, og*groups, cg, kh, kw, st, di, pad, i, got[i], sum)
 			}
+		}
+		if fused != min(1, len(res)) {
+			t.Fatalf("seed %d: %d convolutions with a residual", seed, fused)
 		}
 		if len(got) != n*og*groups*oh*ow {
 			t.Fatalf("seed %d: %d outputs, want %d", seed, len(got), n*og*groups*oh*ow)

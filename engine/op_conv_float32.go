@@ -32,7 +32,11 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 		if err := convPlain[float32](c, v); err != nil {
 			return err
 		}
-		return activateOut(c, ep.Act)
+		y, err := model.Data[float32](c.out[0].t)
+		if err != nil {
+			return err
+		}
+		return addThen(c, y, ep)
 	}
 	x, err := model.Data[float32](v.x)
 	if err != nil {
@@ -55,7 +59,10 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 	in, out, cg, og := g.H*g.W, g.OH*g.OW, v.cin/v.groups, v.cout/v.groups
 	if cg == 1 && og == 1 {
 		c.Note("depthwise", v.macs(), int64(4*len(w)))
-		kern := g.KH * g.KW
+		kern, act := g.KH*g.KW, ep.Act
+		if ep.Residual != nil {
+			act = kernel.ActNone
+		}
 		rowsParallel(c.pool, v.n*v.cin, out*kern, func(lo, hi int) {
 			for i := lo; i < hi; {
 				ch := i % v.cin
@@ -64,10 +71,13 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 				if bias != nil {
 					b = bias[ch : ch+k]
 				}
-				kernel.DepthwiseConv(y[i*out:(i+k)*out], x[i*in:(i+k)*in], w[ch*kern:(ch+k)*kern], b, k, &g, ep.Act)
+				kernel.DepthwiseConv(y[i*out:(i+k)*out], x[i*in:(i+k)*in], w[ch*kern:(ch+k)*kern], b, k, &g, act)
 				i += k
 			}
 		})
+		if ep.Residual != nil {
+			return addThen(c, y, ep)
+		}
 		return nil
 	}
 	var st *convState
@@ -77,8 +87,7 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 	if st != nil && v.groups == 1 && out < smallImage && cg > 0 {
 		c.Note("conv-rows-"+kernel.Active().String(), v.macs(), int64(4*len(w)))
 		ep.Bias = bias
-		convRows(c, v, &g, x, st.weights(w, v.cout, cg, g.KH*g.KW), y, ep)
-		return nil
+		return convRows(c, v, &g, x, st.weights(w, v.cout, cg, g.KH*g.KW), y, ep)
 	}
 	c.Note("conv-"+kernel.Active().String(), v.macs(), int64(4*len(w)))
 	k := cg * g.KH * g.KW
@@ -87,6 +96,9 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 			e := ep
 			if bias != nil {
 				e.BiasM = bias[gr*og : (gr+1)*og]
+			}
+			if ep.Residual != nil {
+				e.Residual, e.LdR = ep.Residual[(n*v.cout+gr*og)*out:], out
 			}
 			kernel.ConvF32(c.pool, og, w[gr*og*k:(gr+1)*og*k], cg, x[(n*v.cin+gr*cg)*in:][:cg*in], &g, y[(n*v.cout+gr*og)*out:][:og*out], e)
 		}
@@ -111,7 +123,7 @@ func (st *convState) weights(w []float32, cout, cin, kern int) *kernel.PackedF32
 
 // convRows convolves all images at once: every output position is a row of kernel elements with their channels side
 // by side, times the packed weights.
-func convRows(c *Call, v *convCall, g *kernel.Window, x []float32, w *kernel.PackedF32, y []float32, ep kernel.Epilogue) {
+func convRows(c *Call, v *convCall, g *kernel.Window, x []float32, w *kernel.PackedF32, y []float32, ep kernel.Epilogue) error {
 	in, out, k := g.H*g.W, g.OH*g.OW, w.K
 	a := x
 	if in != 1 || k != v.cin {
@@ -129,16 +141,23 @@ func convRows(c *Call, v *convCall, g *kernel.Window, x []float32, w *kernel.Pac
 			}
 		})
 	}
-	z := y
-	if out > 1 {
-		z = Scratch[float32](c, len(y))
-	}
-	kernel.GemmF32(c.pool, v.n*out, a, k, w, z, v.cout, ep)
-	if out > 1 {
-		for n := range v.n {
-			kernel.Transpose2D(y[n*out*v.cout:(n+1)*out*v.cout], z[n*out*v.cout:(n+1)*out*v.cout], out, v.cout)
+	if out == 1 {
+		if ep.Residual != nil {
+			ep.LdR = v.cout
 		}
+		kernel.GemmF32(c.pool, v.n, a, k, w, y, v.cout, ep)
+		return nil
 	}
+	later := kernel.Epilogue{Residual: ep.Residual}
+	if ep.Residual != nil { // it lies like y
+		ep.Act, later.Act, ep.Residual = kernel.ActNone, ep.Act, nil
+	}
+	z := Scratch[float32](c, len(y))
+	kernel.GemmF32(c.pool, v.n*out, a, k, w, z, v.cout, ep)
+	for n := range v.n {
+		kernel.Transpose2D(y[n*out*v.cout:(n+1)*out*v.cout], z[n*out*v.cout:(n+1)*out*v.cout], out, v.cout)
+	}
+	return addThen(c, y, later)
 }
 
 // imageRows writes the row [KH*KW, c] of every output position of an image [H, W, c].

@@ -12,7 +12,7 @@ const actAttr = "wattshed.act"
 
 // epiloguePass gives matrix products their bias, residual and activation, and convolutions their activation.
 func epiloguePass(c *compiler, g *model.Graph) error {
-	for _, f := range []func(e *editor, n *model.Node){startMatMul, addBias, addResidual, addActivation} {
+	for _, f := range []func(e *editor, n *model.Node){startMatMul, addBias, addResidual, addConvResidual, addActivation} {
 		if err := rewrite(f)(c, g); err != nil {
 			return err
 		}
@@ -130,6 +130,7 @@ func activationOf(e *editor, n *model.Node) kernel.Activation {
 
 func addActivation(e *editor, n *model.Node) {
 	_, _, ok := fusedInputs(n)
+	ok = ok || n.Domain == fusedDomain && n.Op == "Conv"
 	conv := n.Is("Conv") && (n.Domain == "" || n.Domain == "ai.onnx")
 	gemm := n.Is("Gemm")
 	if !ok && !conv && !gemm || n.Int(actAttr, 0) != 0 {

@@ -26,6 +26,8 @@ type symbols struct {
 	shapes map[string][]dim
 	vals   map[string][]dim
 	rank0  map[string]bool // names in vals that are scalars
+
+	windows map[windowKey]dim
 }
 
 // shapesPass infers symbolic shapes and makes the targets of Reshape constant where they are known to copy dimensions.
@@ -186,6 +188,14 @@ func (s *symbols) node(n *model.Node) {
 	case "Add", "Sub", "Mul", "Div", "Pow", "PRelu", "Equal", "Less", "Greater", "And", "Or", "LessOrEqual", "GreaterOrEqual":
 		s.set(n, s.broadcast(in(0), in(1)))
 		s.arithmetic(n)
+	case "Sum":
+		out := in(0)
+		for i := range n.Inputs[1:] {
+			out = s.broadcast(out, in(1+i))
+		}
+		s.set(n, out)
+	case "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool":
+		s.image(n)
 	case "Where":
 		s.set(n, s.broadcast(in(0), s.broadcast(in(1), in(2))))
 	case "Relu", "Erf", "Sqrt", "Tanh", "Sigmoid", "Exp", "Log", "Neg", "Abs", "Softmax", "LogSoftmax", "Identity", "Dropout",
