@@ -3,6 +3,7 @@ package distill
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
@@ -193,6 +194,9 @@ func (j *job) epoch(ctx context.Context) (EpochReport, error) {
 		if err != nil {
 			return ep, fmt.Errorf("distill: step %d: %w", j.step+1, err)
 		}
+		if l := float64(loss); math.IsNaN(l) || math.IsInf(l, 0) {
+			return ep, fmt.Errorf("distill: step %d: the loss is %g: training diverged at learning rate %g", j.step, l, t.LearningRate)
+		}
 		ep.Steps++
 		ep.Loss += float64(loss)
 		if t.Progress != nil {
@@ -206,6 +210,9 @@ func (j *job) epoch(ctx context.Context) (EpochReport, error) {
 		score, err := t.Validate(ctx, j.graph(j.weights))
 		if err != nil {
 			return ep, fmt.Errorf("distill: validation after epoch %d: %w", ep.Epoch, err)
+		}
+		if math.IsNaN(score) || math.IsInf(score, 0) {
+			return ep, fmt.Errorf("distill: validation after epoch %d: the score is %g", ep.Epoch, score)
 		}
 		ep.Validation = &score
 		if j.best == nil || score > j.bestScore {

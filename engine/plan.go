@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -88,10 +89,15 @@ func (p *Plan) Graph() *model.Graph { return p.graph }
 // Compile prepares g for execution: it clones it, runs the optimisation passes, orders the nodes, folds constants and
 // packs weights. Errors name the node, its operator and domain, and wrap model.ErrUnsupported where an operator is not
 // known.
-func Compile(g *model.Graph, o Options) (*Plan, error) {
+func Compile(g *model.Graph, o Options) (p *Plan, err error) {
 	if g == nil {
 		return nil, errors.New("engine: no graph")
 	}
+	defer func() { // as in Call.invoke
+		if r := recover(); r != nil {
+			p, err = nil, fmt.Errorf("engine: internal error: %v\n%s", r, debug.Stack())
+		}
+	}()
 	c := &compiler{opts: o, table: opTable()}
 	if o.Memory <= 0 {
 		o.Memory = freeMemory() / 4 * 3
@@ -102,8 +108,7 @@ func Compile(g *model.Graph, o Options) (*Plan, error) {
 	if err := c.prepare(g); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	p, err := c.plan(g, nil)
-	if err != nil {
+	if p, err = c.plan(g, nil); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	p.passes, p.warnings, p.packed, p.trusted = c.passes, c.warnings, c.packed, c.trusted
@@ -172,12 +177,18 @@ func (c *compiler) plan(g *model.Graph, outer *scope) (*Plan, error) {
 	p := &Plan{graph: g, opts: c.opts, memory: c.opts.Memory}
 	sc := &scope{outer: outer, slots: map[string]int{}, consts: map[string]*model.Tensor{}, plan: p}
 	for _, name := range g.Initializers() {
+		if name == "" {
+			return nil, errors.New("an initializer has no name")
+		}
 		t := g.Initializer(name)
 		p.consts = append(p.consts, constant{sc.slot(name), t})
 		sc.consts[name] = t
 	}
 	overridable := g.Model == nil || g.Model.IRVersion >= 4
-	for _, v := range g.Inputs {
+	for i, v := range g.Inputs {
+		if v.Name == "" {
+			return nil, fmt.Errorf("input %d has no name", i)
+		}
 		opt := g.Initializer(v.Name) != nil
 		p.inputs = append(p.inputs, planInput{v, sc.slot(v.Name), opt})
 		if opt && overridable {
@@ -205,7 +216,10 @@ func (c *compiler) plan(g *model.Graph, outer *scope) (*Plan, error) {
 		}
 		p.steps = append(p.steps, s)
 	}
-	for _, v := range g.Outputs {
+	for i, v := range g.Outputs {
+		if v.Name == "" {
+			return nil, fmt.Errorf("output %d has no name", i)
+		}
 		if !made[v.Name] {
 			return nil, fmt.Errorf("output %q is made by no node", v.Name)
 		}

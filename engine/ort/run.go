@@ -73,6 +73,9 @@ func (s *session) checkInputs(in engine.Feed) error {
 		if !ok {
 			return fmt.Errorf("ort: input %q is missing", v.Name)
 		}
+		if t == nil {
+			return fmt.Errorf("ort: input %q is nil", v.Name)
+		}
 		if v.Type.DType != model.Invalid && t.DType() != v.Type.DType {
 			return fmt.Errorf("ort: input %q is %s, the model wants %s", v.Name, t.DType(), v.Type.DType)
 		}
