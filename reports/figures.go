@@ -53,8 +53,8 @@ func carbonRatio(v, base *Variant) (figure, bool) {
 	}
 	f := figure{value: *v.Carbon.Total / *base.Carbon.Total, exact: v == base}
 	f.modelled = v.Energy == nil || modelled(v.Energy)
-	if q := energyRatioOf(v); q != nil && v.Carbon.Embodied == nil && base.Carbon.Embodied == nil {
-		f.ci = q.CI95
+	if q := energyRatioOf(v); q != nil && v != base && v.Carbon.Embodied == nil && base.Carbon.Embodied == nil {
+		f.value, f.ci = q.Value, q.CI95 // paired, as the energy's: the ratio of the means may lie outside the interval
 	}
 	return f, true
 }

@@ -20,11 +20,11 @@ func evalCommand() *cli.Command {
 			&cli.StringFlag{Name: "tokenizer", Usage: "`FILE` tokenizer.json (default: the model's metadata)"},
 			&cli.StringFlag{Name: "text", Value: "text", Usage: "field of the text"},
 			&cli.StringFlag{Name: "label", Value: "label", Usage: "field of the label"},
-			&cli.IntFlag{Name: "max-length", Usage: "tokens a text is cut to (default: the model's metadata, else 128)"},
+			&cli.IntFlag{Name: "max-length", Usage: "tokens a text is cut to", DefaultText: "the model's metadata, else 128"},
 			&cli.StringFlag{Name: "runtime", Value: "native", Usage: "native or ort"},
 			&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "of ort: cpu, cuda, tensorrt or webgpu"},
 			&cli.IntFlag{Name: "batch", Value: 1, Usage: "examples per run"},
-			&cli.IntFlag{Name: "threads", Usage: "threads (default: all processors)"},
+			&cli.IntFlag{Name: "threads", Usage: "threads", DefaultText: "all processors"},
 			jsonFlag(), quietFlag(),
 		},
 		Action: func(c *cli.Context) error {
@@ -43,7 +43,7 @@ func evalCommand() *cli.Command {
 			a, err := recipe.Evaluate(c.Context, rec, recipe.Options{Builtin: testdata.FS, Runtimes: runtimes(), Progress: p.set})
 			p.close()
 			if err != nil {
-				return runHint(err, "")
+				return runHint(err, c.Command.Name, "")
 			}
 			if c.Bool("json") {
 				return printJSON(c, a)

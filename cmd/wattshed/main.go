@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"slices"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/wattshed/wattshed/internal/recipe"
 )
 
 // version is set by the linker in releases.
@@ -52,6 +55,9 @@ func (e codeError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
 	app := newApp(in, out, errw)
 	permuted, err := permute(app, args)
+	if err == nil && len(args) > 2 && args[1] == "help" && app.Command(args[2]) == nil {
+		err = unknownCommand(app, args[2]) // the parser would call it a failure
+	}
 	if err == nil {
 		err = app.RunContext(ctx, permuted)
 	}
@@ -97,7 +103,7 @@ var later = []string{"verify", "explain", "search", "gate", "sweep", "runtime"}
 
 func unknownCommand(app *cli.App, name string) error {
 	if slices.Contains(later, name) {
-		return usagef("command %q: not in this version", name)
+		return withHint(usagef("command %q: not in this version", name), "wattshed help lists those that are")
 	}
 	var names []string
 	for _, c := range app.VisibleCommands() {
@@ -167,6 +173,8 @@ func report(w io.Writer, args []string, err error) int {
 		return exitOK
 	case errors.As(err, &code):
 		return int(code)
+	case errors.Is(err, recipe.ErrValue): // of a flag: one in a recipe's file has its place there
+		err = usageError{err}
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintf(w, "wattshed: error: interrupted\n")
 		if h := hintOf(err); h != "" {
@@ -174,7 +182,7 @@ func report(w io.Writer, args []string, err error) int {
 		}
 		return exitFailed
 	}
-	fmt.Fprintf(w, "wattshed: error: %s\n", oneLine(err.Error()))
+	fmt.Fprintf(w, "wattshed: error: %s\n", oneLine(message(err)))
 	hint := hintOf(err)
 	isUsage := errors.As(err, &usage)
 	if hint == "" && isUsage {
@@ -190,6 +198,19 @@ func report(w io.Writer, args []string, err error) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// message is the text of err, with a failed file operation as thing, value and reason.
+func message(err error) string {
+	s := err.Error()
+	var pe *fs.PathError
+	if !errors.As(err, &pe) {
+		return s
+	}
+	if s == pe.Error() {
+		return fmt.Sprintf("file: %s: %v", pe.Path, pe.Err)
+	}
+	return strings.Replace(s, pe.Error(), fmt.Sprintf("%s: %v", pe.Path, pe.Err), 1)
 }
 
 func oneLine(s string) string {

@@ -42,7 +42,7 @@ func measureCommand() *cli.Command {
 			res, err := recipe.Measure(c.Context, rec, c.Args().Slice()[1:], o)
 			p.close()
 			if err != nil {
-				return runHint(err, "")
+				return runHint(err, c.Command.Name, "")
 			}
 			if c.Bool("json") {
 				return reports.JSON(c.App.Writer, res)
@@ -59,9 +59,9 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "runtime", Value: "native", Usage: "native or ort"},
 		&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "of ort: cpu, cuda, tensorrt or webgpu"},
 		&cli.IntFlag{Name: "batch", Value: 1, Usage: "examples per run"},
-		&cli.IntFlag{Name: "sequence", Usage: "length of sequences"},
+		&cli.IntFlag{Name: "sequence", Usage: "length of sequences", DefaultText: "the model's own"},
 		&cli.StringSliceFlag{Name: "shape", Usage: "shape of an input, `NAME=1x3x48x192`; may be repeated"},
-		&cli.IntFlag{Name: "threads", Usage: "threads (default: all processors)"},
+		&cli.IntFlag{Name: "threads", Usage: "threads", DefaultText: "all processors"},
 		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of random inputs and of the order of blocks"},
 	}
 }

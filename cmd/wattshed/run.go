@@ -81,7 +81,7 @@ func runRecipe(c *cli.Context, rec *recipe.Recipe, out string, resume bool) erro
 	res, err := recipe.Run(c.Context, rec, o)
 	p.close()
 	if err != nil {
-		return runHint(err, out)
+		return runHint(err, c.Command.Name, out)
 	}
 	if c.Bool("json") {
 		if err := reports.JSON(c.App.Writer, res); err != nil {
@@ -101,13 +101,16 @@ func runRecipe(c *cli.Context, rec *recipe.Recipe, out string, resume bool) erro
 	return nil
 }
 
-func runHint(err error, out string) error {
+// runHint adds what to type after an error of the command called name.
+func runHint(err error, name, out string) error {
 	switch {
 	case errors.Is(err, recipe.ErrUnfinished):
 		return withHint(err, "--resume goes on with it; another --out leaves it alone")
 	case errors.Is(err, recipe.ErrOtherRun):
 		return withHint(err, "choose another --out, or remove "+out)
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled) && name == "demo":
+		return withHint(err, "the same command goes on where it was")
+	case errors.Is(err, context.Canceled) && name == "run":
 		return withHint(err, "the same command with --resume goes on where it was")
 	case errors.Is(err, ort.ErrNotFound):
 		return withHint(err, "pip install onnxruntime, or set "+ort.EnvLibrary+" to the library; target: {runtime: native} needs none")
@@ -130,7 +133,7 @@ func printPlan(c *cli.Context, p recipe.Plan) {
 
 // meterFlag chooses the energy source.
 func meterFlag() cli.Flag {
-	return &cli.StringFlag{Name: "meter", Value: "auto", Usage: "energy source: auto, perf, powercap or model"}
+	return &cli.StringFlag{Name: "meter", Value: "auto", Usage: "energy source: auto, perf, powercap, nvml, hwmon, battery or model"}
 }
 
 // recipeOptions gathers what runs need of this machine and this program. done releases it.

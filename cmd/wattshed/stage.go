@@ -38,6 +38,9 @@ func applyStage(c *cli.Context, st recipe.Stage, training func(modelPath string)
 	if _, err := os.Stat(filepath.Dir(out)); err != nil {
 		return withHint(err, "mkdir -p "+filepath.Dir(out))
 	}
+	if info, err := os.Stat(out); err == nil && info.IsDir() {
+		return withHint(fmt.Errorf("-o: %s: is a directory", out), "-o "+filepath.Join(out, filepath.Base(in)))
+	}
 	s := recipe.Single{In: in, Out: out, Stage: st, Runtimes: runtimes(), Threads: c.Int("threads")}
 	if training != nil {
 		if s.Training, err = training(in); err != nil {

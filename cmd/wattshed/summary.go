@@ -3,23 +3,42 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
+	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/reports"
 )
 
 // printSummary prints the one table that a terminal needs; the rest is in the report.
 func printSummary(w io.Writer, res *reports.Result) {
 	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "VARIANT\tSIZE\tACCURACY\tLATENCY p50\tLATENCY RATIO\tENERGY RATIO\tCARBON/INF")
+	fmt.Fprintf(tw, "VARIANT\tSIZE\t%s\tLATENCY p50\tLATENCY RATIO\tENERGY RATIO\tCARBON/INF\n", scoreTitle(res))
 	for i := range res.Variants {
 		v := &res.Variants[i]
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, bytesText(v.File.Bytes), accuracyText(v), latencyText(v), ratioText(v), energyText(v), carbonText(v))
 	}
 	tw.Flush()
+	if anyModelled(res) {
+		fmt.Fprintln(w, "note: energy and carbon are estimated from CPU time, no counter on this host")
+	}
 	for _, warning := range res.Warnings {
 		fmt.Fprintf(w, "note: %s\n", warning)
 	}
+}
+
+// scoreTitle names what the score is: agreement with the baseline is no accuracy.
+func scoreTitle(res *reports.Result) string {
+	if res.Task != nil && res.Task.Kind == "fidelity" {
+		return "FIDELITY"
+	}
+	return "ACCURACY"
+}
+
+func anyModelled(res *reports.Result) bool {
+	return slices.ContainsFunc(res.Variants, func(v reports.Variant) bool {
+		return v.Energy != nil && v.Energy.Source == string(measure.Modelled)
+	})
 }
 
 func accuracyText(v *reports.Variant) string {
@@ -70,7 +89,11 @@ func carbonText(v *reports.Variant) string {
 	if v.Carbon == nil || v.Carbon.Total == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%.3g µg", 1e6**v.Carbon.Total)
+	s := fmt.Sprintf("%.3g µg", 1e6**v.Carbon.Total)
+	if v.Energy != nil && v.Energy.Source != string(measure.Measured) {
+		s += " " + v.Energy.Source
+	}
+	return s
 }
 
 func printGates(w io.Writer, res *reports.Result, overall reports.Verdict) {

@@ -205,9 +205,10 @@ func (r *run) breakeven(res *reports.Result, cmp measure.Comparison) {
 			continue // what was measured and what was modelled do not pay each other back
 		}
 		base := float64(cmp.Baseline.Energy.PerInference)
-		sd := base * x.Value * x.SD / math.Sqrt(float64(max(x.N, 1)))
+		t := measure.TQuantile(x.N)
+		se := base * x.Value * x.HalfWidth() / t // as wide as the ratio's own interval, whichever method made it
 		b, err := measure.BreakEven(measure.Estimate{Value: *v.Cost.Joules},
-			measure.Estimate{Value: base * (1 - x.Value), Var: sd * sd}, 0, measure.TQuantile(x.N))
+			measure.Estimate{Value: base * (1 - x.Value), Var: se * se}, 0, t)
 		switch {
 		case err != nil:
 			r.warn("break-even of %s: %v", v.Name, err)

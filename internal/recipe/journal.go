@@ -61,7 +61,8 @@ type identity struct {
 	Model   string `json:"model_sha256"`
 	Data    string `json:"data_sha256"` // of tokenizer and all data sets
 	Version string `json:"version"`
-	Host    string `json:"host"` // pairs of blocks from two machines say nothing
+	Host    string `json:"host"`  // pairs of blocks from two machines say nothing
+	Meter   string `json:"meter"` // nor do those of two energy sources
 }
 
 // journalHead is the data of the first line.
@@ -73,7 +74,8 @@ type journalHead struct {
 // differs names what differs between two identities, "" when nothing does.
 func (id identity) differs(other identity) string {
 	for _, c := range []struct{ what, a, b string }{{"the recipe", id.Recipe, other.Recipe}, {"the model", id.Model, other.Model},
-		{"the data", id.Data, other.Data}, {"the version of wattshed", id.Version, other.Version}, {"the machine", id.Host, other.Host}} {
+		{"the data", id.Data, other.Data}, {"the version of wattshed", id.Version, other.Version}, {"the machine", id.Host, other.Host},
+		{"the energy source", id.Meter, other.Meter}} {
 		if c.a != c.b {
 			return c.what
 		}

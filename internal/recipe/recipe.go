@@ -122,6 +122,10 @@ func (s StageSpec) stage() (Stage, error) {
 	return set[0], nil
 }
 
+// ErrValue is what errors.Is recognises a value by that makes no sense where it was given, as an option or in a Recipe
+// that was not parsed from a file.
+var ErrValue = errors.New("makes no sense")
+
 // Error is a fault in a recipe with its place; Key is the unknown key and Nearest the closest known one,
 // where that is the fault.
 type Error struct {
@@ -172,6 +176,9 @@ func Parse(r io.Reader, name, dir string) (*Recipe, error) {
 type fault struct{ path, reason string }
 
 func (f *fault) Error() string { return f.path + ": " + f.reason }
+
+// Is makes every fault an ErrValue.
+func (f *fault) Is(target error) bool { return target == ErrValue }
 
 func faultf(path, format string, args ...any) error {
 	return &fault{path, fmt.Sprintf(format, args...)}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
@@ -139,7 +140,8 @@ func (r *run) identity() identity {
 	if r.training != nil {
 		data += " " + r.training.digest
 	}
-	return identity{Recipe: r.recipe.SHA256, Model: r.src.sha256, Data: textDigest(data), Version: r.opt.Tool.Version, Host: host}
+	return identity{Recipe: r.recipe.SHA256, Model: r.src.sha256, Data: textDigest(data), Version: r.opt.Tool.Version, Host: host,
+		Meter: strings.Join(r.opt.Assumptions, "; ")}
 }
 
 // loadAll reads every file back on the target.

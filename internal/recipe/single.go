@@ -26,11 +26,11 @@ type Single struct {
 
 // Outcome says what ApplyStage did.
 type Outcome struct {
-	Notes       []model.Note
-	Remark      string // such as that the opset was raised
-	BytesBefore int64
-	BytesAfter  int64
-	SHA256      string
+	Notes       []model.Note `json:"notes"`
+	Remark      string       `json:"remark,omitempty"` // such as that the opset was raised
+	BytesBefore int64        `json:"bytes_before"`
+	BytesAfter  int64        `json:"bytes_after"`
+	SHA256      string       `json:"sha256"`
 }
 
 // ApplyStage applies one stage to the model file In and writes Out, whole or not at all. When the stage

@@ -24,7 +24,7 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 				r.progress("idle power", 0, 0)
 				return
 			}
-			r.progress("measuring "+p.Variant, p.Pairs, max(m.Pairs, p.Pairs))
+			r.progress(measuring(p, m.Pairs))
 		},
 	}
 	if m.MaxPairs > 0 {
@@ -51,6 +51,18 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 	// A run that is rendered again reads no meter: what reading cost stays as it was.
 	cmp.Overhead.Fraction, err = remember(r.journal, kindOverhead, "", func() (float64, error) { return cmp.Overhead.Fraction, nil })
 	return cmp, err
+}
+
+// measuring says how far p is: pairs against the least number, from there on only their number, since what is left
+// depends on what they show; without variants blocks.
+func measuring(p measure.Progress, least int) (what string, done, total int) {
+	switch {
+	case p.Variant == "baseline":
+		return "measuring baseline", p.Blocks, max(least, p.Blocks)
+	case p.Pairs < least:
+		return "measuring " + p.Variant, p.Pairs, least
+	}
+	return fmt.Sprintf("measuring %s for precision, %d pairs", p.Variant, p.Pairs), 0, 0
 }
 
 // trial runs the timing inputs on s; state starts from zero at every pass.
