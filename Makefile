@@ -29,7 +29,7 @@ build: ## the program, as one file: bin/wattshed
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/wattshed
 
 test: ## all tests
-	$(GO) test ./...
+	$(GO) test -timeout 20m ./...
 
 test-kill: ## kill a run at forty random moments and resume it each time
 	WATTSHED_KILLS=40 $(GO) test -count=1 -run 'TestKill' -timeout 60m -v ./cmd/wattshed
