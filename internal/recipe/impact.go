@@ -13,7 +13,7 @@ import (
 // Settings of the measurement of the machine's ceilings.
 const (
 	rooflineTime  = 10 * time.Millisecond
-	rooflineBytes = 256 << 20 // of all threads together
+	rooflineBytes = 96 << 20 // of all threads together
 )
 
 // roofline measures the ceilings of this machine with the run's threads at once, and adds to the method what that

@@ -2,6 +2,8 @@ package recipe
 
 import (
 	"context"
+	"fmt"
+	"sync"
 
 	"github.com/wattshed/wattshed/internal/task/baseline"
 	"github.com/wattshed/wattshed/measure"
@@ -31,38 +33,75 @@ func (r *run) taskInfo(ctx context.Context) (*reports.Task, error) {
 	return t, err
 }
 
-// simpleMethods trains and scores the methods that a trained model has to beat.
+// simpleMethods trains and scores the methods that a trained model has to beat, all settings at once. It returns early
+// when ctx is done: the training that is left behind touches nothing but memory.
 func (r *run) simpleMethods(ctx context.Context) ([]reports.TaskBaseline, error) {
 	r.progress("simple methods on the same examples", 0, 0)
-	var out []reports.TaskBaseline
+	type outcome struct {
+		out []reports.TaskBaseline
+		err error
+	}
+	done := make(chan outcome, 1)
 	train, test := r.bags(r.training.texts, r.training.classes), r.bags(r.bound.texts, r.bound.classes)
 	validation := train
 	if r.training.validTexts != nil {
 		validation = r.bags(r.training.validTexts, r.training.Validation.Classes)
 	}
-	for _, m := range []struct {
+	go func() {
+		out, err := trainSimple(train, validation, test)
+		done <- outcome{out, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("simple methods: %w", ctx.Err())
+	case o := <-done:
+		return o.out, o.err
+	}
+}
+
+// trainSimple tries every setting of every method and scores the best by validation on test.
+func trainSimple(train, validation, test baseline.Set) ([]reports.TaskBaseline, error) {
+	type method struct {
 		name     string
 		settings []float64
 		train    func(setting float64) (baseline.Classifier, error)
-	}{
+	}
+	methods := []method{
 		{"majority class", []float64{0}, func(float64) (baseline.Classifier, error) { return baseline.TrainMajority(train) }},
 		{"naive Bayes", bayesAlphas, func(a float64) (baseline.Classifier, error) { return baseline.TrainNaiveBayes(train, a) }},
 		{"logistic regression", logisticL2s, func(l float64) (baseline.Classifier, error) { return baseline.TrainLogistic(train, l) }},
-	} {
-		if err := canceled(ctx, "simple methods"); err != nil {
-			return nil, err
+	}
+	type fitted struct {
+		c     baseline.Classifier
+		score float64
+		err   error
+	}
+	fits := make([][]fitted, len(methods))
+	var wg sync.WaitGroup
+	for i, m := range methods {
+		fits[i] = make([]fitted, len(m.settings))
+		for k, setting := range m.settings {
+			wg.Go(func() {
+				f := &fits[i][k]
+				if f.c, f.err = m.train(setting); f.err == nil {
+					f.score = baseline.Accuracy(f.c, validation)
+				}
+			})
 		}
-		best, top := baseline.Classifier(nil), -1.0
-		for _, setting := range m.settings {
-			c, err := m.train(setting)
-			if err != nil {
-				return nil, err
+	}
+	wg.Wait()
+	var out []reports.TaskBaseline
+	for i, m := range methods {
+		best := fits[i][0]
+		for _, f := range fits[i] {
+			if f.err != nil {
+				return nil, f.err
 			}
-			if a := baseline.Accuracy(c, validation); a > top {
-				best, top = c, a
+			if f.score > best.score {
+				best = f
 			}
 		}
-		ok := baseline.Outcomes(best, test)
+		ok := baseline.Outcomes(best.c, test)
 		out = append(out, reports.TaskBaseline{Name: m.name, N: len(ok),
 			Value: float64(count(ok)) / float64(len(ok)), CI95: intervalOf(measure.Wilson(count(ok), len(ok)))})
 	}
