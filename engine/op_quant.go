@@ -26,16 +26,6 @@ type quantMatrix struct {
 	zero  []int8 // of the packed values; nil when all are 0
 }
 
-// mul sets out[rows, N] = quantize(x) * W + bias, or adds the product to out; tmp then holds rows*N elements.
-func (m *quantMatrix) mul(p *kernel.Pool, rows int, x, out, bias, tmp []float32, add bool) {
-	if !add {
-		kernel.DynQuantGemm(p, rows, x, m.q.K, m.q, m.scale, m.zero, out, m.q.N, kernel.Epilogue{Bias: bias})
-		return
-	}
-	kernel.DynQuantGemm(p, rows, x, m.q.K, m.q, m.scale, m.zero, tmp, m.q.N, kernel.Epilogue{Bias: bias, Residual: out, LdR: m.q.N})
-	copy(out, tmp)
-}
-
 // blockIndex maps element i of a tensor to the scale that applies to it: one for all, one per position along an axis,
 // or one per block along it.
 func blockIndex(shape []int, scale *model.Tensor, ax, block int) (func(i int) int, error) {

@@ -139,7 +139,7 @@ func lstm[T real](r *rnnCall[T]) error {
 		}
 		for s := range r.t {
 			g := r.rows(gates, tmp, d, s, h4)
-			r.hid[d][0].mul(c, r.b, hd, g, nil, true)
+			g = r.hid[d][0].mul(c, r.b, hd, g, nil, true)
 			if r.ragged {
 				copy(oldH, hd)
 				copy(oldC, cd)

@@ -188,22 +188,29 @@ func (m *rnnMatrix[T]) pack() {
 	}
 }
 
-// mul sets out[rows, n] = x[rows, k] W^T + bias, or adds the product to out when add is set.
-func (m *rnnMatrix[T]) mul(c *Call, rows int, x, out, bias []T, add bool) {
+// mul returns x[rows, k] W^T + bias, added to out when add is set: in out [rows, n], or, for a quantized matrix that adds,
+// in memory of its own that the next call overwrites.
+func (m *rnnMatrix[T]) mul(c *Call, rows int, x, out, bias []T, add bool) []T {
 	if rows == 0 || m.n == 0 {
-		return
+		return out
 	}
 	if m.quant != nil {
-		if add && len(m.tmp) < rows*m.n {
-			m.tmp = Scratch[float32](c, rows*m.n)
+		y := any(out).([]float32)[:rows*m.n]
+		ep := kernel.Epilogue{Bias: any(bias).([]float32)}
+		if add {
+			if len(m.tmp) < len(y) {
+				m.tmp = Scratch[float32](c, len(y))
+			}
+			ep.Residual, ep.LdR = y, m.n
+			y = m.tmp[:len(y)]
 		}
-		m.quant.mul(c.pool, rows, any(x).([]float32), any(out).([]float32)[:rows*m.n], any(bias).([]float32), m.tmp[:min(len(m.tmp), rows*m.n)], add)
-		return
+		kernel.DynQuantGemm(c.pool, rows, any(x).([]float32), m.k, m.quant.q, m.quant.scale, m.quant.zero, y, m.n, ep)
+		return any(y).([]T)
 	}
 	if m.packed != nil {
 		kernel.GemmF32(c.pool, rows, any(x).([]float32), m.k, m.packed, any(out).([]float32), m.n,
 			kernel.Epilogue{Bias: any(bias).([]float32), Accumulate: add})
-		return
+		return out
 	}
 	for i := range rows {
 		o := out[i*m.n : (i+1)*m.n]
@@ -221,6 +228,7 @@ func (m *rnnMatrix[T]) mul(c *Call, rows int, x, out, bias []T, add bool) {
 			o[j] = s
 		}
 	}
+	return out
 }
 
 // optional returns input i as [D, n] or nil when it is omitted.
