@@ -20,7 +20,7 @@ import (
 type inspection struct {
 	Path       string         `json:"path"`
 	IRVersion  int64          `json:"ir_version"`
-	Opsets     []model.Opset  `json:"opsets"`
+	Opsets     []opsetInfo    `json:"opsets"`
 	Producer   string         `json:"producer,omitempty"`
 	Inputs     []valueInfo    `json:"inputs"`
 	Outputs    []valueInfo    `json:"outputs"`
@@ -33,6 +33,11 @@ type inspection struct {
 	ByOp       []opSize       `json:"bytes_by_op"`
 	Quantized  []string       `json:"quantized,omitempty"`
 	Weights    []weightInfo   `json:"weights,omitempty"`
+}
+
+type opsetInfo struct {
+	Domain  string `json:"domain"`
+	Version int64  `json:"version"`
 }
 
 type valueInfo struct {
@@ -89,8 +94,11 @@ func inspectCommand() *cli.Command {
 }
 
 func inspect(path string, g *model.Graph, weights bool) (*inspection, error) {
-	in := &inspection{Path: path, IRVersion: g.Model.IRVersion, Opsets: g.Model.Opsets,
+	in := &inspection{Path: path, IRVersion: g.Model.IRVersion,
 		Producer: strings.TrimSpace(g.Model.Producer + " " + g.Model.ProducerVersion), Ops: map[string]int{}, Quantized: quantize.Styles(g)}
+	for _, o := range g.Model.Opsets {
+		in.Opsets = append(in.Opsets, opsetInfo{o.Domain, o.Version})
+	}
 	for _, v := range g.Inputs {
 		if g.Initializer(v.Name) == nil {
 			in.Inputs = append(in.Inputs, valueInfo{v.Name, v.Type.DType.String(), v.Type.Shape.String()})

@@ -53,7 +53,7 @@ type progress struct {
 }
 
 // plainEvery is the least time between two plain progress lines.
-const plainEvery = 5 * time.Second
+const plainEvery = 10 * time.Second
 
 // newProgress returns the display for standard error, nil with --quiet.
 func newProgress(c *cli.Context) *progress {
