@@ -327,7 +327,7 @@ func (b *bench) roofline(ctx context.Context, r row, art engine.Artifact, feed e
 	for _, p := range prof {
 		res.MACs += p.MACs
 		peak := b.report.F32Flops
-		if strings.HasPrefix(p.Kernel, "qgemm") || strings.HasPrefix(p.Kernel, "int8") || strings.HasPrefix(p.Kernel, "qlstm") {
+		if strings.Contains(p.Op, "Quant") || strings.Contains(p.Op, "Integer") {
 			peak = b.report.Int8Ops
 		}
 		if peak > 0 {
