@@ -83,7 +83,7 @@ testdata: build ## train the built-in model again; the bytes must be those of te
 	else echo "testdata/spam/model.onnx DIFFERS from what training gives (sha256 $$(sha256sum < "$$dir/model.onnx" | cut -d' ' -f1))"; exit 1; fi
 
 gallery: demo ## the demo's report into reports/gallery/spam-lstm
-	rm -rf reports/gallery/spam-lstm && mkdir -p reports/gallery/spam-lstm
+	mkdir -p reports/gallery/spam-lstm/plots && rm -f reports/gallery/spam-lstm/plots/*
 	cp -r $(addprefix wattshed-demo/,report.html report.md result.json result.csv plots) reports/gallery/spam-lstm/
 
 calibrate: ## how often the statistics of measuring are wrong: A/A runs by simulation (minutes)

@@ -65,7 +65,11 @@ func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, fa
 	if info := r.sessions[i].Info(); r.recipe.Target.Runtime != "native" && info.Ops != nil {
 		v.Notes = append(v.Notes, reports.Note{Stage: "target", Action: reports.Remark, Why: "operators after " + info.Runtime + "'s optimisation: " + histogram(info.Ops)})
 	}
-	v.File = &reports.File{Path: filepath.ToSlash(m.Path), Format: "onnx", Bytes: m.Bytes, SHA256: m.SHA256}
+	path := m.Path
+	if i == 0 && r.src.path != "" {
+		path = r.recipe.Model // as the recipe names it, wherever it lies on this machine
+	}
+	v.File = &reports.File{Path: filepath.ToSlash(path), Format: "onnx", Bytes: m.Bytes, SHA256: m.SHA256}
 	if i > 0 {
 		for _, spec := range r.recipe.Variants[i-1].Stages {
 			st, err := spec.stage()
