@@ -58,6 +58,7 @@ func (l *nvmlLibrary) check(call string, code int32) error {
 	return fmt.Errorf("%s: %s (%d)", call, l.errString(code), code)
 }
 
+// Count returns the number of boards.
 func (l *nvmlLibrary) Count() (int, error) {
 	var n uint32
 	err := l.check("nvmlDeviceGetCount", l.count(&n))

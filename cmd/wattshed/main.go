@@ -41,7 +41,10 @@ const (
 // usageError marks an error of the command line.
 type usageError struct{ err error }
 
+// Error returns the message of the fault.
 func (e usageError) Error() string { return e.err.Error() }
+
+// Unwrap returns the fault itself.
 func (e usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
@@ -49,6 +52,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // codeError ends the program with a code and no message: everything was said.
 type codeError int
 
+// Error names the exit code.
 func (e codeError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 // run is the program: it parses args, carries out the command and returns the exit code.

@@ -23,7 +23,10 @@ type hintError struct {
 	hint string
 }
 
+// Error returns the message without the hint.
 func (e hintError) Error() string { return e.err.Error() }
+
+// Unwrap returns the error that the hint belongs to.
 func (e hintError) Unwrap() error { return e.err }
 
 func withHint(err error, hint string) error {

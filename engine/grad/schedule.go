@@ -23,6 +23,7 @@ var _ Schedule = Constant{}
 // Factor returns 1.
 func (Constant) Factor(int, int) float32 { return 1 }
 
+// String names the schedule; checkpoints are told apart by it.
 func (Constant) String() string { return "constant" }
 
 // Cosine rises linearly over the first Warmup fraction of the steps and then falls to Floor along half a cosine:
@@ -45,4 +46,5 @@ func (s Cosine) Factor(step, total int) float32 {
 	return s.Floor + float32((1-s.Floor)*float32(0.5*(1+x[0])))
 }
 
+// String names the schedule with its settings; checkpoints are told apart by it.
 func (s Cosine) String() string { return fmt.Sprintf("cosine(warmup=%g,floor=%g)", s.Warmup, s.Floor) }
