@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strconv"
 	"strings"
@@ -138,6 +139,23 @@ func TestDecode(t *testing.T) {
 	}
 	if s, err := x.Strings(); err != nil || len(s) != 2 || s[0] != "a" {
 		t.Errorf("strings: %q, %v", s, err)
+	}
+}
+
+// TestAttributeKind: of an attribute's values only the one of its kind is read, none beside a reference.
+func TestAttributeKind(t *testing.T) {
+	tensor := rec(5, num(2, 1), rec(4, make([]byte, 4)), str(8, "t"))
+	b := modelWith(rec(1, str(4, "X"),
+		rec(5, str(1, "f"), num(3, 1), str(4, "s"), tensor, num(20, 1)),
+		rec(5, str(1, "r"), num(3, 1), str(21, "outer"), num(20, 2)),
+		rec(5, str(1, "i"), num(3, 7), num(8, 5))))
+	g, err := onnx.Parse(b, onnx.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []model.Attr{model.FloatAttr("f", 0), {Name: "r", Kind: model.AttrInt, Ref: "outer"}, model.IntsAttr("i", 5)}
+	if got := g.Nodes[0].Attrs; !reflect.DeepEqual(got, want) {
+		t.Errorf("attributes %+v, want %+v", got, want)
 	}
 }
 

@@ -3,6 +3,7 @@ package onnx
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wattshed/wattshed/model"
 )
@@ -131,10 +132,12 @@ func (s *source) node(b []byte) (*model.Node, error) {
 	return n, s.count()
 }
 
+// attr reads an AttributeProto. A value in a field of another kind than the declared one, and any value beside a
+// reference, is dropped, as every reader of ONNX does.
 func (s *source) attr(b []byte) (model.Attr, error) {
 	var a model.Attr
 	var kind int64
-	var tx []model.TensorExtra
+	var one, many []model.TensorExtra // of the tensor, and of the list of tensors
 	err := each(b, func(f field) error {
 		var err error
 		switch f.num {
@@ -152,11 +155,10 @@ func (s *source) attr(b []byte) (model.Attr, error) {
 			if t, x, err = s.tensor(f.bytes()); err != nil {
 				return err
 			}
-			tx = append(tx, x)
 			if f.num == 5 {
-				a.T = t
+				a.T, one = t, []model.TensorExtra{x}
 			} else {
-				a.Tensors = append(a.Tensors, t)
+				a.Tensors, many = append(a.Tensors, t), append(many, x)
 			}
 		case 6:
 			a.G, err = s.graph(f.bytes())
@@ -182,18 +184,54 @@ func (s *source) attr(b []byte) (model.Attr, error) {
 		}
 		return err
 	})
-	for _, x := range tx {
-		if !x.IsZero() {
-			a.TExtra = tx
-		}
-	}
 	if err == nil {
 		a.Kind, err = attrKind(&a, kind)
 	}
 	if err != nil {
 		return a, fmt.Errorf("attribute %q: %w", a.Name, err)
 	}
+	a = ofKind(a)
+	switch {
+	case a.T != nil:
+		a.TExtra = one
+	case a.Tensors != nil:
+		a.TExtra = many
+	}
+	if !slices.ContainsFunc(a.TExtra, func(x model.TensorExtra) bool { return !x.IsZero() }) {
+		a.TExtra = nil
+	}
 	return a, s.count()
+}
+
+// ofKind returns the attribute with the one value that its kind names, and with none if it is a reference.
+func ofKind(a model.Attr) model.Attr {
+	b := model.Attr{Name: a.Name, Kind: a.Kind, Ref: a.Ref, Doc: a.Doc, Raw: a.Raw}
+	if a.Ref != "" {
+		return b
+	}
+	switch a.Kind {
+	case model.AttrFloat:
+		b.F = a.F
+	case model.AttrInt:
+		b.I = a.I
+	case model.AttrString:
+		b.S = a.S
+	case model.AttrTensor:
+		b.T = a.T
+	case model.AttrGraph:
+		b.G = a.G
+	case model.AttrFloats:
+		b.Floats = a.Floats
+	case model.AttrInts:
+		b.Ints = a.Ints
+	case model.AttrStrings:
+		b.Strings = a.Strings
+	case model.AttrTensors:
+		b.Tensors = a.Tensors
+	case model.AttrGraphs:
+		b.Graphs = a.Graphs
+	}
+	return b
 }
 
 // attrKind checks the declared kind, or, as in files of IR version 1, finds it from the field that is set.
