@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 )
 
@@ -75,7 +76,10 @@ type stateHeader struct {
 	HasBest     bool
 }
 
-var errState = errors.New("is no trainer state")
+var (
+	errState = errors.New("is no trainer state")
+	errOther = errors.New("is of another run")
+)
 
 // encode returns magic, header length, header, float32 values, sha256 of all that.
 func (h stateHeader) encode(tensors [][]float32) ([]byte, error) {
@@ -156,45 +160,43 @@ func (j *job) save() error {
 }
 
 // resume loads the state, if there is one of this very run, and returns the number of epochs that it spares. A state of another
-// run, or a damaged one, is passed over: training starts at the beginning.
-func (j *job) resume() (int, error) {
+// run, or a damaged one, is not used: training starts at the beginning, and unused says why.
+func (j *job) resume() (epochs int, unused error, err error) {
 	if j.t.Checkpoint == nil {
-		return 0, nil
+		return 0, nil, nil
 	}
 	b, err := j.t.Checkpoint.Load(stateName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return 0, nil, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("distill: checkpoint: %w", err)
+		return 0, nil, fmt.Errorf("distill: checkpoint: %w", err)
 	}
 	h, tensors, err := decodeState(b)
-	if err != nil || !bytes.Equal(h.Fingerprint, j.print[:]) || len(h.History) > j.t.Epochs {
-		return 0, nil
+	if err != nil {
+		return 0, err, nil
+	}
+	if !bytes.Equal(h.Fingerprint, j.print[:]) || len(h.History) > j.t.Epochs {
+		return 0, errOther, nil
 	}
 	dst := append([][]float32(nil), j.weights...)
 	for _, s := range j.slots {
 		dst = append(dst, s...)
 	}
+	var best [][]float32
 	if h.HasBest {
-		j.best = copySlices(j.weights)
-		dst = append(dst, j.best...)
+		best = copySlices(j.weights)
+		dst = append(dst, best...)
 	}
-	if len(dst) != len(tensors) {
-		j.best = nil
-		return 0, nil
-	}
-	for i := range dst {
-		if len(dst[i]) != len(tensors[i]) {
-			j.best = nil
-			return 0, nil
-		}
+	same := func(a, b []float32) bool { return len(a) == len(b) }
+	if !slices.EqualFunc(dst, tensors, same) {
+		return 0, errOther, nil
 	}
 	for i := range dst {
 		copy(dst[i], tensors[i])
 	}
-	j.step, j.bestScore, j.bestEpoch, j.bad, j.history = h.Step, h.BestScore, h.BestEpoch, h.Bad, h.History
-	return len(j.history), nil
+	j.best, j.step, j.bestScore, j.bestEpoch, j.bad, j.history = best, h.Step, h.BestScore, h.BestEpoch, h.Bad, h.History
+	return len(j.history), nil, nil
 }
 
 // fingerprint identifies the run: its settings, its first weights, its examples and the teacher's answers.

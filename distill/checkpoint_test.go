@@ -103,12 +103,12 @@ func TestForeignCheckpoint(t *testing.T) {
 		other := tr
 		other.Checkpoint = &memory{data: map[string][]byte{stateName: store.data[stateName]}}
 		change(&other)
-		if _, rep := mustTrain(t, other, mustGraph(t, smallArch(), 1)); rep.Resumed != 0 {
-			t.Errorf("%s: resumed %d epochs", name, rep.Resumed)
+		if _, rep := mustTrain(t, other, mustGraph(t, smallArch(), 1)); rep.Resumed != 0 || rep.Unused == "" {
+			t.Errorf("%s: resumed %d epochs, unused %q", name, rep.Resumed, rep.Unused)
 		}
 	}
 	got, rep := mustTrain(t, tr, mustGraph(t, smallArch(), 1))
-	if rep.Resumed != 2 || digest(t, got) != digest(t, want) {
+	if rep.Resumed != 2 || rep.Unused != "" || digest(t, got) != digest(t, want) {
 		t.Errorf("finished run: %d epochs resumed", rep.Resumed)
 	}
 }

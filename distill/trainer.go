@@ -86,6 +86,7 @@ type Report struct {
 	Steps          int     // all steps of all epochs, resumed ones included
 	Best           int     // the epoch whose weights were kept, from 1
 	Resumed        int     // epochs that a checkpoint spared
+	Unused         string  // why the saved state that was found was not used, "" if it was or there was none
 	Parameters     int     // trained numbers
 	StepsPerSecond float64 // of the steps done now
 }
@@ -123,7 +124,7 @@ func (t *Trainer) Train(ctx context.Context, g *model.Graph) (*model.Graph, Repo
 		return nil, Report{}, err
 	}
 	defer j.session.Close()
-	resumed, err := j.resume()
+	resumed, unused, err := j.resume()
 	if err != nil {
 		return nil, Report{}, err
 	}
@@ -142,6 +143,9 @@ func (t *Trainer) Train(ctx context.Context, g *model.Graph) (*model.Graph, Repo
 		}
 	}
 	rep := Report{Epochs: j.history, Steps: j.step, Best: j.bestEpoch, Resumed: resumed}
+	if unused != nil {
+		rep.Unused = "the saved state " + unused.Error()
+	}
 	for _, w := range j.weights {
 		rep.Parameters += len(w)
 	}

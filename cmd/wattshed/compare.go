@@ -16,14 +16,7 @@ func compareCommand() *cli.Command {
 		Description: "Example: wattshed compare model.onnx model.int8.onnx\n\n" +
 			"Two models are measured against each other now, paired and interleaved. Two result.json are compared variant by\n" +
 			"variant from their samples: they were not measured together, so those intervals do not know what changed between the runs.",
-		Flags: append(targetFlags(),
-			&cli.IntFlag{Name: "pairs", Value: 10, Usage: "least number of pairs of blocks"},
-			&cli.Float64Flag{Name: "precision", Value: 0.02, Usage: "wanted half-width of the 95 % interval of a ratio"},
-			&cli.Float64Flag{Name: "max-seconds", Value: 120, Usage: "cap"},
-			&cli.Float64Flag{Name: "idle-seconds", Usage: "idle power measured before and after"},
-			&cli.Float64Flag{Name: "block-seconds", Value: 1, Usage: "length of a block"},
-			&cli.StringFlag{Name: "zone", Value: "World", Usage: "country whose grid the energy comes from"},
-			meterFlag(), jsonFlag(), quietFlag()),
+		Flags: measureFlags(),
 		Action: func(c *cli.Context) error {
 			if c.Args().Len() != 2 {
 				return usagef("compare: %d arguments: want A and B", c.Args().Len())

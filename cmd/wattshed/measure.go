@@ -16,14 +16,7 @@ func measureCommand() *cli.Command {
 		Description: "Example: wattshed measure model.onnx model.int8.onnx --batch 1 --sequence 128\n\n" +
 			"The first model is the baseline. Inputs are random (integers inside the table that they index, masks 1); how closely\n" +
 			"the outputs of the others follow the first is shown as fidelity.",
-		Flags: append(targetFlags(),
-			&cli.IntFlag{Name: "pairs", Value: 10, Usage: "least number of pairs of blocks"},
-			&cli.Float64Flag{Name: "precision", Value: 0.02, Usage: "wanted half-width of the 95 % interval of a ratio"},
-			&cli.Float64Flag{Name: "max-seconds", Value: 120, Usage: "cap per model"},
-			&cli.Float64Flag{Name: "idle-seconds", Usage: "idle power measured before and after"},
-			&cli.Float64Flag{Name: "block-seconds", Value: 1, Usage: "length of a block"},
-			&cli.StringFlag{Name: "zone", Value: "World", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)"},
-			meterFlag(), jsonFlag(), quietFlag()),
+		Flags: measureFlags(),
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
 				return usagef("MODEL: missing")
@@ -64,6 +57,18 @@ func targetFlags() []cli.Flag {
 		&cli.IntFlag{Name: "threads", Usage: "threads", DefaultText: "all processors"},
 		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of random inputs and of the order of blocks"},
 	}
+}
+
+// measureFlags say how models are measured, and on what.
+func measureFlags() []cli.Flag {
+	return append(targetFlags(),
+		&cli.IntFlag{Name: "pairs", Value: 10, Usage: "least number of pairs of blocks"},
+		&cli.Float64Flag{Name: "precision", Value: 0.02, Usage: "wanted half-width of the 95 % interval of a ratio"},
+		&cli.Float64Flag{Name: "max-seconds", Value: 120, Usage: "cap per model"},
+		&cli.Float64Flag{Name: "idle-seconds", Usage: "idle power measured before and after"},
+		&cli.Float64Flag{Name: "block-seconds", Value: 1, Usage: "length of a block"},
+		&cli.StringFlag{Name: "zone", Value: "World", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)"},
+		meterFlag(), jsonFlag(), quietFlag())
 }
 
 // measureRecipe turns the flags into a recipe without variants.

@@ -73,6 +73,9 @@ func trainCommand() *cli.Command {
 				}
 				fmt.Fprintln(c.App.Writer, line)
 			}
+			if res.Report.Unused != "" {
+				fmt.Fprintf(c.App.Writer, "trained from the beginning: %s\n", res.Report.Unused)
+			}
 			fmt.Fprintf(c.App.Writer, "%s: %s, %d parameters, epoch %d, sha256 %s\n", out, bytesText(res.Bytes), res.Report.Parameters, res.Report.Best, res.SHA256)
 			return nil
 		},

@@ -190,11 +190,15 @@ func (d *Distill) notes(g *model.Graph, rep distill.Report) []model.Note {
 	if *d.Alpha > 0 && d.Teacher == "baseline" {
 		what = "distilled"
 	}
+	why := fmt.Sprintf("%d steps, best epoch %d of %d", rep.Steps, rep.Best, d.Epochs)
+	if rep.Unused != "" {
+		why += ", trained from the beginning: " + rep.Unused
+	}
 	var notes []model.Note
 	for _, w := range g.Weights() {
 		if w.Node == nil && w.Tensor.DType().IsFloat() && w.Tensor.Rank() > 0 {
 			n := int64(w.Tensor.ByteSize())
-			notes = append(notes, model.Note{Weight: w.Name, Action: what, Reason: fmt.Sprintf("%d steps, best epoch %d of %d", rep.Steps, rep.Best, d.Epochs), BytesBefore: n, BytesAfter: n})
+			notes = append(notes, model.Note{Weight: w.Name, Action: what, Reason: why, BytesBefore: n, BytesAfter: n})
 		}
 	}
 	return notes
