@@ -13,7 +13,6 @@ func microsoftOps() map[string]opDef {
 		"DynamicQuantizeLSTM":   {run: opDynamicQuantizeLSTM, prep: prepDynamicQuantizeLSTM},
 		"MatMulIntegerToFloat":  {run: opMatMulIntegerToFloat, prep: prepMatMulInteger},
 		"DynamicQuantizeMatMul": {run: opDynamicQuantizeMatMul, prep: prepMatMulInteger},
-		"FusedMatMul":           float(opFusedMatMul),
 		"Gelu":                  float(unary(kernel.GeluErf, gelu64)),
 		"FastGelu":              float(opFastGelu),
 		"BiasGelu":              float(opBiasGelu),
@@ -263,42 +262,6 @@ func opDynamicQuantizeMatMul(c *Call) error {
 	c.Note("qgemm-"+kernel.Active().String(), s.macs(), w.Bytes())
 	kernel.DynQuantGemm(c.pool, len(z)/s.n, x, s.k, w, bs, bz, z, s.n, kernel.Epilogue{Bias: bias})
 	return nil
-}
-
-// opFusedMatMul is alpha op(A) op(B), where op may swap the last two dimensions.
-func opFusedMatMul(c *Call) error {
-	n := c.Node
-	if n.Int("transBatchA", 0) != 0 || n.Int("transBatchB", 0) != 0 {
-		return fmt.Errorf("transBatchA or transBatchB: %w", model.ErrUnsupported)
-	}
-	in := make([]*model.Tensor, 2)
-	for i, attr := range []string{"transA", "transB"} {
-		t, err := c.Need(i)
-		if err != nil {
-			return err
-		}
-		in[i] = t
-		if n.Int(attr, 0) != 0 && t.Rank() >= 2 {
-			perm := make([]int, t.Rank())
-			for k := range perm {
-				perm[k] = k
-			}
-			perm[len(perm)-2], perm[len(perm)-1] = len(perm)-1, len(perm)-2
-			tmp := &Call{Node: n, arena: &arena{}, in: []slot{{t: t}}}
-			if err := transposeTo(tmp, 0, t, perm); err != nil {
-				return err
-			}
-			in[i] = tmp.out[0].t
-		}
-	}
-	s, err := newMatmulShape(in[0].Shape(), in[1].Shape())
-	if err != nil {
-		return err
-	}
-	if in[0].DType() != model.Float32 || in[1].DType() != model.Float32 {
-		return typeError(in[0])
-	}
-	return matmulFloat32(c, in[0], in[1], s, kernel.Epilogue{Alpha: n.Float("alpha", 1)})
 }
 
 func opFastGelu(c *Call) error {
