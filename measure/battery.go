@@ -3,6 +3,7 @@ package measure
 import (
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
 	"strings"
 	"time"
@@ -42,7 +43,11 @@ func NewBattery(fsys fs.FS, o SensorOptions) (*Battery, error) {
 	return m, nil
 }
 
-// watts sums the packs: power_now in µW, or current_now in µA times voltage_now in µV.
+// leastBattery is the power below which a whole machine cannot run: milliwatts given as microwatts look like that.
+const leastBattery = 0.05
+
+// watts sums the packs: power_now in µW, or current_now in µA times voltage_now in µV. Some drivers give a discharge the sign
+// of the current, so the status decides and the sign does not.
 func (m *Battery) watts() (float64, error) {
 	sum := 0.0
 	for _, dir := range m.packs {
@@ -53,11 +58,11 @@ func (m *Battery) watts() (float64, error) {
 		if status != "Discharging" {
 			return 0, errCharging
 		}
-		if p, err := readCount(m.fsys, path.Join(dir, "power_now")); err == nil {
-			sum += float64(p) / MicroPerUnit
+		if p, err := readSigned(m.fsys, path.Join(dir, "power_now")); err == nil {
+			sum += math.Abs(float64(p)) / MicroPerUnit
 			continue
 		}
-		i, err := readCount(m.fsys, path.Join(dir, "current_now"))
+		i, err := readSigned(m.fsys, path.Join(dir, "current_now"))
 		if err != nil {
 			return 0, err
 		}
@@ -65,7 +70,10 @@ func (m *Battery) watts() (float64, error) {
 		if err != nil {
 			return 0, err
 		}
-		sum += float64(i) / MicroPerUnit * float64(u) / MicroPerUnit
+		sum += math.Abs(float64(i)) / MicroPerUnit * float64(u) / MicroPerUnit
+	}
+	if sum < leastBattery {
+		return 0, errGarbage
 	}
 	return sum, nil
 }

@@ -178,6 +178,8 @@ func errName(err error) string {
 		return "EPERM"
 	case errors.As(err, &no) && no == syscall.ENODEV:
 		return "ENODEV"
+	case errors.Is(err, errGarbage):
+		return "garbage"
 	case errors.Is(err, fs.ErrPermission):
 		return "EACCES"
 	case errors.Is(err, fs.ErrNotExist):

@@ -1,8 +1,6 @@
 package measure
 
 import (
-	"errors"
-	"io"
 	"sync"
 	"time"
 )
@@ -15,6 +13,8 @@ type Guard struct {
 	quit chan struct{}
 	wg   sync.WaitGroup
 	once sync.Once
+	cost time.Duration
+	n    int
 }
 
 // NewGuard starts the background reads that m asks for (see Guarded). Close stops them and waits; it leaves m open.
@@ -32,7 +32,7 @@ func NewGuard(m Meter) *Guard {
 			case <-g.quit:
 				return
 			case <-tick.C:
-				_, _ = g.Read() // a failed read is in the next Reading's Errors
+				g.poll()
 			}
 		}
 	})
@@ -44,6 +44,23 @@ func (g *Guard) Read() (Reading, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.m.Read()
+}
+
+// poll reads in the background and notes what that took; a failed read is in the next Reading's Errors.
+func (g *Guard) poll() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := time.Now()
+	_, _ = g.m.Read()
+	g.cost += time.Since(t)
+	g.n++
+}
+
+// Cost returns how many background reads there were and how long they took in all: part of the meter's own overhead.
+func (g *Guard) Cost() (reads int, total time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.n, g.cost
 }
 
 // Period passes on the meter's period; 0 when it has none.
@@ -67,75 +84,4 @@ func (g *Guard) Close() error {
 	g.once.Do(func() { close(g.quit) })
 	g.wg.Wait()
 	return nil
-}
-
-// Join reads several meters as one, such as the CPU's and a board's: their domains stand side by side. Zones must
-// differ. A meter that fails leaves its domains out of that Reading, which windows show as unreadable.
-func Join(meters ...Meter) Meter { return joined(meters) }
-
-type joined []Meter
-
-// Read reads all of them; the error is that of all when none answered.
-func (j joined) Read() (Reading, error) {
-	var out Reading
-	var errs []error
-	for _, m := range j {
-		r, err := m.Read()
-		if err != nil {
-			errs = append(errs, err)
-		}
-		out.At = max(out.At, r.At)
-		out.Domains = append(out.Domains, r.Domains...)
-	}
-	if len(errs) == len(j) {
-		return out, errors.Join(errs...)
-	}
-	return out, nil
-}
-
-// Period returns the longest of the meters' periods.
-func (j joined) Period() time.Duration {
-	var most time.Duration
-	for _, m := range j {
-		if p, ok := m.(Perioder); ok {
-			most = max(most, p.Period())
-		}
-	}
-	return most
-}
-
-// GuardPeriod returns the shortest of the meters' guard periods; 0 when none needs one.
-func (j joined) GuardPeriod() time.Duration {
-	var least time.Duration
-	for _, m := range j {
-		if g, ok := m.(Guarded); ok && g.GuardPeriod() > 0 && (least == 0 || g.GuardPeriod() < least) {
-			least = g.GuardPeriod()
-		}
-	}
-	return least
-}
-
-// Describe joins what the meters say of themselves.
-func (j joined) Describe() string {
-	s := ""
-	for _, m := range j {
-		if d, ok := m.(Describer); ok {
-			if s != "" {
-				s += "; "
-			}
-			s += d.Describe()
-		}
-	}
-	return s
-}
-
-// Close closes those that can be closed.
-func (j joined) Close() error {
-	var errs []error
-	for _, m := range j {
-		if c, ok := m.(io.Closer); ok {
-			errs = append(errs, c.Close())
-		}
-	}
-	return errors.Join(errs...)
 }

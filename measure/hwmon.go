@@ -6,12 +6,16 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // hwmonGarbage is unsigned 32-bit all ones × 1000: what broken sensors say.
 const hwmonGarbage = 4294967295000
+
+// maxHwmonRails is how many energyN and powerN files of one device are looked at.
+const maxHwmonRails = 8
 
 // SensorOptions are the injected parts of the sensor meters. The zero value is usable.
 type SensorOptions struct {
@@ -25,8 +29,8 @@ func (o SensorOptions) clock() func() time.Duration {
 	return o.Now
 }
 
-// Hwmon reads power and energy sensors of Linux's hwmon: AMD and Intel GPUs, ACPI power meters such as NVIDIA Grace's. Power is
-// integrated and needs a Guard.
+// Hwmon reads power and energy sensors of Linux's hwmon: AMD and Intel GPUs, ACPI power meters such as NVIDIA Grace's, and
+// AMD's energy driver of older kernels. Power is integrated and needs a Guard.
 type Hwmon struct {
 	fsys    fs.FS
 	now     func() time.Duration
@@ -35,6 +39,7 @@ type Hwmon struct {
 
 type hwmonSensor struct {
 	file   string
+	device string // canonical path of the device, "" where there is no link
 	domain Domain
 	source Source
 	energy bool // µJ counter, else power in µW
@@ -42,54 +47,39 @@ type hwmonSensor struct {
 	power  powerSensor
 }
 
-// hwmonScopes tells what the drivers that are known measure. Only a discrete GPU is a headline of its own: an integrated one lies
-// inside the package, and an ACPI meter's module contains the others.
-var hwmonScopes = map[string]struct {
-	scope    Scope
-	headline bool
-	note     string
-}{
-	"amdgpu":      {ScopeGPU, true, "driver's figure; two-die modules report on one die"},
-	"i915":        {ScopeGPU, false, "may lie inside the package of the CPU"},
-	"xe":          {ScopeGPU, false, "may lie inside the package of the CPU"},
-	"power_meter": {ScopePlatform, false, "ACPI power meter; a module contains its CPU and GPU"},
-}
-
 // NewHwmon finds the sensors below fsys, the root of sysfs. Sensors are keyed by device, for hwmon numbers change from boot
-// to boot; a sensor that says garbage at the start is left out. ErrNoCounter when none is left.
+// to boot; a sensor that says garbage at the start is left out. A rail that several files or drivers show is counted once:
+// energy before averaged power before power, and a second driver of the same device is shown but not added. ErrNoCounter
+// when none is left.
 func NewHwmon(fsys fs.FS, o SensorOptions) (*Hwmon, error) {
 	m := &Hwmon{fsys: fsys, now: o.clock()}
 	entries, err := fs.ReadDir(fsys, "class/hwmon")
 	if err != nil {
 		return nil, fmt.Errorf("%w: hwmon: %w", ErrNoCounter, err)
 	}
-	used := map[string]bool{}
+	used, devices := map[string]bool{}, map[string]string{}
 	for _, e := range entries[:min(len(entries), maxZones)] {
 		dir := path.Join("class/hwmon", e.Name())
-		name, err := readAttribute(fsys, path.Join(dir, "name"))
-		known, ok := hwmonScopes[name]
+		name, base, err := hwmonName(fsys, dir)
+		known, ok := hwmonDrivers[driverOf(name)]
 		if err != nil || !ok {
 			continue
 		}
-		for _, f := range []string{"energy1_input", "power1_average", "power1_input"} {
-			v, err := readCount(fsys, path.Join(dir, f))
-			if errors.Is(err, fs.ErrNotExist) || v >= hwmonGarbage {
-				continue
-			}
-			s := hwmonSensor{file: path.Join(dir, f), energy: strings.HasPrefix(f, "energy"),
-				domain: Domain{Scope: known.scope, Name: name, Zone: "hwmon/" + hwmonKey(fsys, dir, name) + "/" + f, Headline: known.headline},
-				source: Source{Name: "hwmon", Kind: Measured, UAbs: 0.1, URatio: 0.05, Resolution: 1, Period: nvmlPeriod, Note: known.note}}
-			if label, err := readAttribute(fsys, path.Join(dir, "power1_oem_info")); err == nil && label != "" {
-				s.domain.Name += " " + label
-			}
+		key, device := hwmonKey(fsys, dir, name)
+		first, had := devices[device]
+		for _, s := range hwmonRails(fsys, base, name, key, known) {
 			if used[s.domain.Zone] {
 				s.domain.Zone += "@" + e.Name()
 			}
 			used[s.domain.Zone] = true
-			s.count.spec = counterSpec{perJoule: MicroPerUnit, pmax: 1500, period: nvmlPeriod, wide: true}
-			s.power = powerSensor{hold: sensorHold, limit: 4000}
+			if s.device = device; device != "" && had && first != name {
+				s.domain.Headline = false
+				s.source.Note = joinNote(s.source.Note, "second view of a device that driver "+first+" shows too")
+			}
 			m.sensors = append(m.sensors, s)
-			break // one view per device: energy and power are the same rail
+		}
+		if device != "" && !had {
+			devices[device] = name
 		}
 	}
 	if len(m.sensors) == 0 {
@@ -101,12 +91,86 @@ func NewHwmon(fsys fs.FS, o SensorOptions) (*Hwmon, error) {
 	return m, nil
 }
 
-// hwmonKey is the device behind a hwmon folder, or its driver's name where there is no link.
-func hwmonKey(fsys fs.FS, dir, name string) string {
-	if target, err := fs.ReadLink(fsys, path.Join(dir, "device")); err == nil {
-		return name + "-" + path.Base(target)
+// hwmonName returns the driver's name and the folder of its attributes: old drivers keep them in the device's folder.
+func hwmonName(fsys fs.FS, dir string) (name, base string, err error) {
+	for _, base = range []string{dir, path.Join(dir, "device")} {
+		if name, err = readAttribute(fsys, path.Join(base, "name")); err == nil {
+			break
+		}
 	}
-	return name
+	if err != nil {
+		return "", "", err
+	}
+	for _, base = range []string{dir, path.Join(dir, "device")} {
+		for _, f := range []string{"energy1_input", "power1_average", "power1_input"} {
+			if _, err := fs.Stat(fsys, path.Join(base, f)); err == nil {
+				return name, base, nil
+			}
+		}
+	}
+	return name, dir, nil
+}
+
+// hwmonRails lists the sensors of one device: of every index its energy counter, else its averaged, else its present power.
+func hwmonRails(fsys fs.FS, base, name, key string, known hwmonDriver) []hwmonSensor {
+	var out []hwmonSensor
+	for i := 1; i <= maxHwmonRails; i++ {
+		n := strconv.Itoa(i)
+		for _, f := range []string{"energy" + n + "_input", "power" + n + "_average", "power" + n + "_input"} {
+			v, err := readCount(fsys, path.Join(base, f))
+			if errors.Is(err, fs.ErrNotExist) || v >= hwmonGarbage && !strings.HasPrefix(f, "energy") {
+				continue
+			}
+			label := hwmonLabel(fsys, base, n, strings.HasPrefix(f, "energy"))
+			d := known(hwmonDevice{fsys: fsys, base: base, name: name, key: key, label: label})
+			if d.Scope == "" {
+				break // a part of another rail that nobody needs by itself
+			}
+			s := hwmonSensor{file: path.Join(base, f), energy: strings.HasPrefix(f, "energy"),
+				domain: Domain{Scope: d.Scope, Name: strings.TrimSpace(name + " " + label), Zone: "hwmon/" + key + "/" + f, Headline: d.Headline},
+				source: Source{Name: "hwmon", Kind: Measured, UAbs: 0.1, URatio: 0.05, Resolution: 1, Period: hwmonPeriod(fsys, base, n), Note: d.note}}
+			s.count.spec = counterSpec{perJoule: MicroPerUnit, pmax: hwmonMost, period: s.source.Period, wide: true}
+			s.power = powerSensor{hold: sensorHold, limit: hwmonMost}
+			out = append(out, s)
+			break
+		}
+	}
+	return out
+}
+
+// hwmonMost is the power above which a reading is garbage: milliwatts taken for microwatts look like kilowatts.
+const hwmonMost = 4000
+
+// hwmonLabel is what the driver calls the rail.
+func hwmonLabel(fsys fs.FS, base, n string, energy bool) string {
+	files := []string{"power" + n + "_oem_info", "power" + n + "_label"}
+	if energy {
+		files = []string{"energy" + n + "_label"}
+	}
+	for _, f := range files {
+		if s, err := readAttribute(fsys, path.Join(base, f)); err == nil && s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// hwmonPeriod is the driver's averaging interval where it says one, in ms, else 100 ms.
+func hwmonPeriod(fsys fs.FS, base, n string) time.Duration {
+	for _, f := range []string{"power" + n + "_average_interval", "update_interval"} {
+		if v, err := readCount(fsys, path.Join(base, f)); err == nil && v > 0 && v <= 60_000 {
+			return time.Duration(v) * time.Millisecond
+		}
+	}
+	return nvmlPeriod
+}
+
+// hwmonKey names the device behind a hwmon folder, or its driver where there is no link, and its canonical path.
+func hwmonKey(fsys fs.FS, dir, name string) (key, device string) {
+	if target, err := fs.ReadLink(fsys, path.Join(dir, "device")); err == nil {
+		return name + "-" + path.Base(target), path.Join(resolveLink(fsys, dir), target)
+	}
+	return name, ""
 }
 
 // Read reads every sensor once.
@@ -142,8 +206,14 @@ func (m *Hwmon) Read() (Reading, error) {
 	return r, nil
 }
 
-// Period returns the assumed update period of the sensors.
-func (m *Hwmon) Period() time.Duration { return nvmlPeriod }
+// Period returns the longest update period of the sensors.
+func (m *Hwmon) Period() time.Duration {
+	var most time.Duration
+	for _, s := range m.sensors {
+		most = max(most, s.source.Period)
+	}
+	return most
+}
 
 // GuardPeriod is 100 ms where power is integrated.
 func (m *Hwmon) GuardPeriod() time.Duration {

@@ -17,7 +17,8 @@ type NVML interface {
 	TotalEnergy(i int) (millijoules uint64, err error) // since driver load, Volta and newer
 	Power(i int) (milliwatts uint32, err error)
 	EnforcedLimit(i int) (milliwatts uint32, err error)
-	MIG(i int) (bool, error) // whether the board is split
+	MIG(i int) (bool, error)                       // whether the board is split
+	Utilization(i int) (percent uint32, err error) // share of time in which some kernel ran
 	Close() error
 }
 
@@ -25,10 +26,15 @@ type NVML interface {
 type NVIDIAOptions struct {
 	Now     func() time.Duration // clock that counts suspend; default Boottime
 	Devices []int                // indices to count; nil: all
+	// Infer is how long the counters are watched to find their update periods, which the library does not tell; 0: they are
+	// taken to be 100 ms. Wait sleeps between the reads, default time.Sleep.
+	Infer time.Duration
+	Wait  func(time.Duration)
 }
 
 // NVIDIA reads the energy of boards. Work must be finished (the device synchronised) before a window is closed, or its
-// energy falls outside. Where the total-energy counter is missing the power sensor is integrated, which needs a Guard.
+// energy falls outside. Where the total-energy counter is missing the power sensor is integrated, which needs a Guard; where that
+// is missing too the energy is modelled from utilisation, and says so.
 type NVIDIA struct {
 	lib    NVML
 	now    func() time.Duration
@@ -42,6 +48,8 @@ type nvidiaBoard struct {
 	count   counter
 	sensor  powerSensor
 	byPower bool
+	model   *GPUPower // by utilisation: no sensor at all
+	limit   Watts
 }
 
 const (
@@ -75,7 +83,31 @@ func NewNVIDIA(lib NVML, o NVIDIAOptions) (*NVIDIA, error) {
 	if len(m.boards) == 0 {
 		return nil, fmt.Errorf("%w: nvml: no device", ErrNoCounter)
 	}
+	if o.Infer > 0 {
+		if o.Wait == nil {
+			o.Wait = time.Sleep
+		}
+		m.inferPeriods(o.Infer, o.Wait)
+	}
 	return m, nil
+}
+
+// inferPeriods watches every board by itself: a reading is what the meter will go on with.
+func (m *NVIDIA) inferPeriods(d time.Duration, wait func(time.Duration)) {
+	periods, err := inferPeriods(m, d, m.now, wait)
+	if err != nil {
+		return // the boards' own Errors tell
+	}
+	for i := range m.boards {
+		b := &m.boards[i]
+		p, ok := periods[b.domain.Zone]
+		if !ok || b.model != nil {
+			b.source.Note = joinNote(b.source.Note, "update period not seen, taken to be 100 ms")
+			continue
+		}
+		b.source.Period, b.count.spec.period = p, p
+		b.source.Note = joinNote(b.source.Note, fmt.Sprintf("update period inferred: %v", p.Round(time.Millisecond)))
+	}
 }
 
 func newNVIDIABoard(lib NVML, i int) nvidiaBoard {
@@ -96,14 +128,49 @@ func newNVIDIABoard(lib NVML, i int) nvidiaBoard {
 	if split, err := lib.MIG(i); err == nil && split {
 		b.source.Note = "board is split by MIG: energy of the whole board, shared by all slices"
 	}
+	b.limit = limit
 	if _, err := lib.TotalEnergy(i); err != nil {
 		b.byPower = true
 		b.source.UAbs, b.source.URatio = 0.1, 0.05
 		b.source.Note = joinNote(b.source.Note, "no energy counter ("+err.Error()+"): power sensor integrated")
+		if _, err := lib.Power(i); err != nil {
+			b.modelled(err)
+		}
 	}
 	b.count.spec = counterSpec{perJoule: 1000, pmax: 2 * limit, period: nvmlPeriod, moves: true, wide: true}
 	b.sensor = powerSensor{hold: sensorHold, limit: 2 * limit}
 	return b
+}
+
+// modelled turns to P_idle + (P_limit − P_idle)·utilisation: some kernel ran, nobody says how hard.
+func (b *nvidiaBoard) modelled(why error) {
+	row, ok := LookupGPU(b.domain.Name)
+	if !ok {
+		return // the power sensor goes on failing, and the domain is unreadable
+	}
+	if row.Idle <= 0 {
+		row.Idle = 0.1 * row.TDP
+	}
+	b.model = &row
+	b.source.Name, b.source.Kind, b.source.UAbs, b.source.URatio = "model", Modelled, gpuModelUncertainty, 1
+	b.source.Note = fmt.Sprintf("no energy counter and no power sensor (%v): %g W idle to %g W at full utilisation (%s)", why,
+		float64(row.Idle), float64(b.limit), row.Name)
+}
+
+// gpuModelUncertainty is u_abs of a power that is taken from utilisation.
+const gpuModelUncertainty = 0.4
+
+// power is the present power of a board without energy counter.
+func (m *NVIDIA) power(b *nvidiaBoard) (float64, error) {
+	if b.model == nil {
+		mw, err := m.lib.Power(b.index)
+		return float64(mw) / 1000, err
+	}
+	u, err := m.lib.Utilization(b.index)
+	if err != nil || u > 100 {
+		return 0, errors.Join(err, errGarbage)
+	}
+	return float64(b.model.Idle + max(0, b.limit-b.model.Idle)*Watts(u)/100), nil
 }
 
 // Read reads every board once.
@@ -115,9 +182,9 @@ func (m *NVIDIA) Read() (Reading, error) {
 		d := DomainReading{Domain: b.domain, Source: b.source}
 		var err error
 		if b.byPower {
-			var mw uint32
-			mw, err = m.lib.Power(b.index)
-			b.sensor.read(r.At, float64(mw)/1000, err)
+			var w float64
+			w, err = m.power(b)
+			b.sensor.read(r.At, w, err)
 			d.Energy, d.Errors = Microjoules(b.sensor.sum), b.sensor.errs
 			d.Gaps, d.Status = b.sensor.state()
 		} else {
@@ -138,8 +205,14 @@ func (m *NVIDIA) Read() (Reading, error) {
 	return r, nil
 }
 
-// Period returns the update period of the counters.
-func (m *NVIDIA) Period() time.Duration { return nvmlPeriod }
+// Period returns the longest update period of the boards.
+func (m *NVIDIA) Period() time.Duration {
+	var most time.Duration
+	for _, b := range m.boards {
+		most = max(most, b.source.Period)
+	}
+	return most
+}
 
 // GuardPeriod is 100 ms where a power sensor has to be integrated; a 64-bit counter needs no guard.
 func (m *NVIDIA) GuardPeriod() time.Duration {
@@ -156,7 +229,10 @@ func (m *NVIDIA) Describe() string {
 	var s []string
 	for _, b := range m.boards {
 		how := "energy counter"
-		if b.byPower {
+		switch {
+		case b.model != nil:
+			how = "modelled from utilisation"
+		case b.byPower:
 			how = "power sensor"
 		}
 		s = append(s, b.domain.Name+" ("+how+")")
@@ -170,12 +246,24 @@ func (m *NVIDIA) Close() error { return m.lib.Close() }
 // InferPeriod polls a meter for d and returns the median time between changes of its fastest domain: NVIDIA counters do not say
 // how often they update. It returns 0 when nothing changed twice.
 func InferPeriod(m Meter, d time.Duration, now func() time.Duration, wait func(time.Duration)) (time.Duration, error) {
+	periods, err := inferPeriods(m, d, now, wait)
+	var best time.Duration
+	for _, p := range periods {
+		if best == 0 || p < best {
+			best = p
+		}
+	}
+	return best, err
+}
+
+// inferPeriods is InferPeriod by zone; zones that did not change twice are absent.
+func inferPeriods(m Meter, d time.Duration, now func() time.Duration, wait func(time.Duration)) (map[string]time.Duration, error) {
 	last := map[string]Microjoules{}
 	changed := map[string][]time.Duration{}
 	for start := now(); now()-start < d; wait(time.Millisecond) {
 		r, err := m.Read()
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		for _, x := range r.Domains {
 			if v, ok := last[x.Domain.Zone]; ok && v != x.Energy {
@@ -184,19 +272,16 @@ func InferPeriod(m Meter, d time.Duration, now func() time.Duration, wait func(t
 			last[x.Domain.Zone] = x.Energy
 		}
 	}
-	var best time.Duration
-	for _, at := range changed {
+	periods := map[string]time.Duration{}
+	for zone, at := range changed {
 		var gaps []time.Duration
 		for i := 1; i < len(at); i++ {
 			gaps = append(gaps, at[i]-at[i-1])
 		}
-		if len(gaps) == 0 {
-			continue
-		}
-		slices.Sort(gaps)
-		if g := gaps[len(gaps)/2]; best == 0 || g < best {
-			best = g
+		if len(gaps) > 0 {
+			slices.Sort(gaps)
+			periods[zone] = gaps[len(gaps)/2]
 		}
 	}
-	return best, nil
+	return periods, nil
 }

@@ -20,6 +20,7 @@ type nvmlLibrary struct {
 	power     func(uintptr, *uint32) int32
 	limit     func(uintptr, *uint32) int32
 	mig       func(uintptr, *uint32, *uint32) int32
+	use       func(uintptr, *[2]uint32) int32
 	errString func(int32) string
 }
 
@@ -37,7 +38,7 @@ func LoadNVML() (NVML, error) {
 	}{{&start, "nvmlInit_v2"}, {&l.shutdown, "nvmlShutdown"}, {&l.count, "nvmlDeviceGetCount_v2"}, {&l.handle, "nvmlDeviceGetHandleByIndex_v2"},
 		{&l.name, "nvmlDeviceGetName"}, {&l.uuid, "nvmlDeviceGetUUID"}, {&l.energy, "nvmlDeviceGetTotalEnergyConsumption"},
 		{&l.power, "nvmlDeviceGetPowerUsage"}, {&l.limit, "nvmlDeviceGetEnforcedPowerLimit"}, {&l.mig, "nvmlDeviceGetMigMode"},
-		{&l.errString, "nvmlErrorString"}} {
+		{&l.use, "nvmlDeviceGetUtilizationRates"}, {&l.errString, "nvmlErrorString"}} {
 		addr, err := purego.Dlsym(lib, f.name)
 		if err != nil {
 			return nil, fmt.Errorf("%w: nvml: %s: %w", ErrNoCounter, f.name, err)
@@ -67,7 +68,8 @@ func (l *nvmlLibrary) Count() (int, error) {
 
 func (l *nvmlLibrary) device(i int) (uintptr, error) {
 	var h uintptr
-	return h, l.check("nvmlDeviceGetHandleByIndex", l.handle(uint32(i), &h))
+	err := l.check("nvmlDeviceGetHandleByIndex", l.handle(uint32(i), &h)) // before h is looked at
+	return h, err
 }
 
 func (l *nvmlLibrary) text(i int, call string, f func(uintptr, *byte, uint32) int32) (string, error) {
@@ -93,7 +95,8 @@ func (l *nvmlLibrary) TotalEnergy(i int) (uint64, error) {
 		return 0, err
 	}
 	var v uint64
-	return v, l.check("nvmlDeviceGetTotalEnergyConsumption", l.energy(h, &v))
+	err = l.check("nvmlDeviceGetTotalEnergyConsumption", l.energy(h, &v))
+	return v, err
 }
 
 func (l *nvmlLibrary) Power(i int) (uint32, error) {
@@ -110,7 +113,8 @@ func (l *nvmlLibrary) milliwatts(i int, call string, f func(uintptr, *uint32) in
 		return 0, err
 	}
 	var v uint32
-	return v, l.check(call, f(h, &v))
+	err = l.check(call, f(h, &v))
+	return v, err
 }
 
 func (l *nvmlLibrary) MIG(i int) (bool, error) {
@@ -121,6 +125,16 @@ func (l *nvmlLibrary) MIG(i int) (bool, error) {
 	var now, later uint32
 	err = l.check("nvmlDeviceGetMigMode", l.mig(h, &now, &later))
 	return now == 1, err
+}
+
+func (l *nvmlLibrary) Utilization(i int) (uint32, error) {
+	h, err := l.device(i)
+	if err != nil {
+		return 0, err
+	}
+	var v [2]uint32 // GPU, memory
+	err = l.check("nvmlDeviceGetUtilizationRates", l.use(h, &v))
+	return v[0], err
 }
 
 func (l *nvmlLibrary) Close() error { return l.check("nvmlShutdown", l.shutdown()) }

@@ -114,6 +114,7 @@ type board struct {
 	mig      bool
 	closed   bool
 	noDevice bool
+	use      uint32
 }
 
 func (b *board) Count() (int, error) {
@@ -128,6 +129,7 @@ func (b *board) TotalEnergy(int) (uint64, error)   { return b.mj, b.energy }
 func (b *board) Power(int) (uint32, error)         { return b.mw, b.power }
 func (b *board) EnforcedLimit(int) (uint32, error) { return 72_000, nil }
 func (b *board) MIG(int) (bool, error)             { return b.mig, nil }
+func (b *board) Utilization(int) (uint32, error)   { return b.use, nil }
 func (b *board) Close() error                      { b.closed = true; return nil }
 
 var errNotSupported = errors.New("not supported")

@@ -39,7 +39,7 @@ func readLimited(fsys fs.FS, name string, limit int64) ([]byte, error) {
 func parseCount(s string) (uint64, error) {
 	v, err := strconv.ParseUint(strings.TrimSpace(s), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("measure: %.40q is not an unsigned 64-bit count", s)
+		return 0, fmt.Errorf("measure: %.40q is not an unsigned 64-bit count: %w", s, errGarbage)
 	}
 	return v, nil
 }

@@ -45,8 +45,8 @@ func TestSuiteRejects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(cases) != 13 {
-		t.Errorf("%d cases, want the 13 fixtures", len(cases))
+	if len(cases) != 21 {
+		t.Errorf("%d cases, want the 21 fixtures", len(cases))
 	}
 	rejected := map[string]bool{}
 	for _, c := range cases {
@@ -61,7 +61,7 @@ func TestSuiteRejects(t *testing.T) {
 			rejected[c.Name] = true
 		}
 	}
-	for _, name := range []string{"client_nesting", "mmio_duplicate", "counter_reset", "eacces", "stuck_counter", "perf_power"} {
+	for _, name := range []string{"client_nesting", "mmio_duplicate", "counter_reset", "eacces", "stuck_counter", "perf_power", "dies", "amd_package", "hot_removed", "hot_replugged", "perf_amd_offline"} {
 		if !rejected[name] {
 			t.Errorf("a reader that sums every zone and hides gaps passes %s", name)
 		}

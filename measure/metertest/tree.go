@@ -62,7 +62,10 @@ type step struct {
 	values map[string]value // by zone or event
 }
 
-// parseSamples reads a samples.csv: time, zone or event, value or errno.
+// errnos are the errors that a script may name in place of a value: denied, a bad transfer, a zone or a device that is gone.
+var errnos = map[string]error{"EACCES": syscall.EACCES, "EPERM": syscall.EPERM, "EIO": syscall.EIO, "ENOENT": syscall.ENOENT, "ENODEV": syscall.ENODEV}
+
+// parseSamples reads a samples.csv: time, zone or event, value or errno. Any other text is served as it stands.
 func parseSamples(text string) ([]step, error) {
 	var steps []step
 	for n, line := range strings.Split(strings.TrimSpace(text), "\n") {
@@ -82,11 +85,8 @@ func parseSamples(text string) ([]step, error) {
 			steps = append(steps, step{at, map[string]value{}})
 		}
 		v := value{text: f[2]}
-		switch f[2] {
-		case "EACCES":
-			v.err = syscall.EACCES
-		case "EIO":
-			v.err = syscall.EIO
+		if no, ok := errnos[f[2]]; ok {
+			v.err = no
 		}
 		steps[len(steps)-1].values[f[1]] = v
 	}
