@@ -17,6 +17,8 @@ var (
 	Uint8Range  = Range{0, 255}
 	Int16Range  = Range{-32768, 32767}
 	Uint16Range = Range{0, 65535}
+	Int4Range   = Range{-8, 7}
+	Uint4Range  = Range{0, 15}
 )
 
 // symmetric returns the range that a symmetric scale is chosen for: without the lowest value of the two
@@ -79,7 +81,7 @@ func DynamicParams(lo, hi float32) Params {
 	return Params{s, int32(math.RoundToEven(float64(z)))}
 }
 
-// Quantized are the Go types of quantized elements.
+// Quantized are the Go types of quantized elements; those of 4 bits are held one to a byte.
 type Quantized interface {
 	int8 | uint8 | int16 | uint16
 }

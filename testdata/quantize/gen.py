@@ -3,6 +3,8 @@
 affine.tsv   by case: what ONNX Runtime's QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear make of a tensor, as
              CRC-32 of the little-endian bytes. The tensors come from the generator below, which the test repeats.
 params.tsv   by type: CRC-32 of scales (float32) and zero points (int32) that onnxruntime.quantization chooses for 4,000 ranges.
+nbits.tsv    by case: bits, group, whether symmetric, inputs k and outputs n, and CRC-32 of the codes, scales and zero points
+             that MatMulNBitsQuantizer stores for a matrix. A spare code at the end of a row is taken as 0, it is not defined there.
 float.onnx   a small model of MatMul, Gemm, Gather and LSTM, and what onnxruntime.quantization.quantize_dynamic makes of it:
 per-channel.onnx, per-tensor.onnx
 """
@@ -88,7 +90,7 @@ def affine():
 
 def params():
     with open(os.path.join(HERE, "params.tsv"), "w") as f:
-        for name, (t, _) in TYPES.items():
+        for name, t in [(name, t) for name, (t, _) in TYPES.items()] + [("int4", T.INT4), ("uint4", T.UINT4)]:
             for symmetric in (False, True):
                 qmin, qmax = quant_utils.get_qmin_qmax_for_qType(t, reduce_range=False, symmetric=symmetric)
                 scales, zeros = [], []
@@ -98,6 +100,26 @@ def params():
                     scales.append(s), zeros.append(int(z))
                 f.write("%s\t%s\t%08x\t%08x\n" % (name, "symmetric" if symmetric else "asymmetric",
                         zlib.crc32(np.array(scales, np.float32).tobytes()), zlib.crc32(np.array(zeros, np.int32).tobytes())))
+
+
+def nbits():
+    import onnxruntime.capi._pybind_state as c
+    with open(os.path.join(HERE, "nbits.tsv"), "w") as f:
+        for seed in range(1400):
+            if seed % 8 == 5:
+                continue  # subnormal scales are not defined there
+            r = [int(v) for v in mix(seed + 300000, 5)]
+            bits, group, symmetric = 4 << (r[0] & 1), 16 << (r[1] % 4), bool(r[2] & 1)
+            k, n = 1 + r[3] % 150, 1 + r[4] % 12
+            w = np.ascontiguousarray(tensor(seed + 7000 - 7000 % 8, k * n).reshape(k, n))
+            blocks = (k + group - 1) // group
+            q, s = np.zeros((n, blocks, group * bits // 8), np.uint8), np.zeros((n, blocks), np.float32)
+            z = np.zeros((n, (blocks * bits + 7) // 8), np.uint8)
+            {4: c.quantize_matmul_4bits, 8: c.quantize_matmul_8bits}[bits](q, w, s, z, group, n, k, symmetric)
+            if bits == 4 and k % 2:
+                q.reshape(n, -1)[:, k // 2] &= 15
+            crc = lambda a: zlib.crc32(a.tobytes())
+            f.write("%d\t%d\t%d\t%d\t%d\t%d\t%08x\t%08x\t%08x\n" % (seed, bits, group, symmetric, k, n, crc(q), crc(s), 0 if symmetric else crc(z)))
 
 
 def models():
@@ -122,4 +144,4 @@ def models():
                          op_types_to_quantize=["MatMul", "Gather", "LSTM"])
 
 
-affine(), params(), models()
+affine(), params(), nbits(), models()
