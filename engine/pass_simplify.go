@@ -26,6 +26,8 @@ func (c *compiler) passList() []pass {
 		{"silu", rewrite(fuseSiLU)},
 		{"quantmatmul", rewrite(fuseQuantMatMul)},
 		{"quantgather", rewrite(fuseQuantGather)},
+		{"nbits", rewrite(fuseNBits)},
+		{"nbitsbias", rewrite(fuseNBitsBias)},
 		{"convbn", rewrite(fuseConvBN)},
 		{"attention", attentionPass},
 		{"epilogue", epiloguePass},

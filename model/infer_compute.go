@@ -61,6 +61,27 @@ func inferRuleMicrosoft(op string) func(c *inferCall) {
 		return inferUnary
 	case "SkipLayerNormalization":
 		return func(c *inferCall) { c.set(0, c.dtype(0), c.shape(0)) }
+	case "GatherBlockQuantized":
+		return func(c *inferCall) {
+			data, idx := c.shape(0), c.shape(1)
+			ax := int(c.n.Int("gather_axis", 0))
+			if len(data) == 0 || idx == nil || ax < -len(data) || ax >= len(data) {
+				c.set(0, c.dtype(2), nil)
+				return
+			}
+			if ax < 0 {
+				ax += len(data)
+			}
+			s := append(append(append(Shape{}, data[:ax]...), idx...), data[ax+1:]...)
+			if c.dtype(0) == Uint8 && c.n.Int("bits", 4) == 4 { // two to a byte of the last dimension
+				if d := &s[len(s)-1]; d.Size > 0 && d.Size < 1<<61 && ax != len(data)-1 {
+					d.Size *= 2
+				} else {
+					*d = Dim{Size: -1}
+				}
+			}
+			c.set(0, c.dtype(2), s)
+		}
 	case "MatMulNBits":
 		return func(c *inferCall) {
 			s := c.shape(0)

@@ -15,6 +15,7 @@ var outputs = []func() []file{
 	packFiles,
 	int8Files,
 	peakFiles,
+	nbitsFiles,
 	vecFiles,
 	moveFiles,
 	convFiles,

@@ -1,0 +1,387 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// nbTile is a kernel for block-wise quantized weights of 4 or 8 bits: rows of A, a panel of 32 columns, all blocks of K. The
+// elements of A are integers in one or three signed digits of 8 bits, the digits of a group of four elements side by side.
+type nbTile struct{ bits, parts, rows int }
+
+func (t nbTile) name() string { return fmt.Sprintf("nbits%dp%dm%d", t.bits, t.parts, t.rows) }
+
+// sets is 2 where the nibbles of a byte are summed apart: the upper ones unshifted, to be divided by 16 once per block.
+func (t nbTile) sets() int {
+	if t.rows == 1 || t.parts == 1 && t.rows == 2 {
+		return 2
+	}
+	return 1
+}
+
+func (t nbTile) acc(set, r, p, v int) string {
+	return fmt.Sprintf("Z%d", ((set*t.rows+r)*t.parts+p)*2+v)
+}
+
+func (t nbTile) out(r, v int) string { return fmt.Sprintf("Z%d", 2*t.sets()*t.rows*t.parts+2*r+v) }
+
+const nbArgs = `blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72`
+
+// row is the address of row r, d bytes on: SI and R8 for A, R11 and R9 for the terms of the blocks.
+func (t nbTile) row(base, stride, triple string, r, d int) string {
+	switch r {
+	case 0:
+		return fmt.Sprintf("%d(%s)", d, base)
+	case 3:
+		return fmt.Sprintf("%d(%s)(%s*1)", d, base, triple)
+	}
+	return fmt.Sprintf("%d(%s)(%s*%d)", d, base, stride, r)
+}
+
+func (t nbTile) kernel(a *asm, stubs *strings.Builder) {
+	decl := fmt.Sprintf("func %s(x *nbitsArgs)", t.name())
+	fmt.Fprintf(stubs, "\n// %s is the product of %d row(s) in %d digit(s) with a panel of weights of %d bits.\n//\n//go:noescape\n%s\n", t.name(), t.rows, t.parts, t.bits, decl)
+	a.text(decl+"\nfields: "+nbArgs, t.name(), 8)
+	a.op("MOVQ x+0(FP), DX")
+	for _, l := range []string{"0(DX), R12", "16(DX), DI", "24(DX), SI", "32(DX), R8", "40(DX), R11", "48(DX), R9"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("LEAQ (R8)(R8*2), R14")
+	a.op("LEAQ (R9)(R9*2), R15")
+	a.op("MOVQ 72(DX), AX")
+	for r := range t.rows {
+		for v := range 2 {
+			a.op("VPXORD %[1]s, %[1]s, %[1]s", t.out(r, v))
+		}
+	}
+	if t.bits == 4 {
+		a.op("MOVL $0x0f0f0f0f, CX")
+		a.op("VPBROADCASTD CX, Z31")
+	}
+	a.label("block")
+	for r := range t.rows {
+		for p := range t.parts {
+			a.op("VPBROADCASTD %s, %s", t.row("R11", "R9", "R15", r, 4*p), t.acc(0, r, p, 0))
+			a.op("VMOVDQA32 %s, %s", t.acc(0, r, p, 0), t.acc(0, r, p, 1))
+			if t.sets() == 2 {
+				a.op("VPXORD %[1]s, %[1]s, %[1]s", t.acc(1, r, p, 0))
+				a.op("VPXORD %[1]s, %[1]s, %[1]s", t.acc(1, r, p, 1))
+			}
+		}
+	}
+	a.op("MOVQ 8(DX), CX")
+	a.b.WriteString("\n\tPCALIGN $32\n")
+	a.label("pair")
+	t.pair(a)
+	a.op("ADDQ $%d, SI", 8*t.parts)
+	a.op("ADDQ $%d, DI", 32*t.bits)
+	a.op("DECQ CX")
+	a.op("JNE  pair")
+	t.scale(a)
+	a.op("ADDQ $32, R11")
+	a.op("DECQ R12")
+	a.op("JNE  block")
+	a.op("MOVQ 56(DX), BX")
+	a.op("MOVQ 64(DX), R13")
+	for r := range t.rows {
+		for v := range 2 {
+			a.op("VMOVUPS %s, %d(BX)", t.out(r, v), 64*v)
+		}
+		if r < t.rows-1 {
+			a.op("ADDQ R13, BX")
+		}
+	}
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// pair multiplies two groups of four rows of the panel. Z24 to Z27 hold them, Z28 the elements of A.
+func (t nbTile) pair(a *asm) {
+	w := func(g, v int) string { return fmt.Sprintf("Z%d", 24+2*g+v) }
+	if t.rows*t.parts == 9 { // Z24 to Z26 are taken: one column vector after the other
+		w = func(g, _ int) string { return fmt.Sprintf("Z%d", 28+g) }
+	}
+	load := func(v int) {
+		if t.bits == 8 {
+			for g := range 2 {
+				a.op("VMOVDQU32 %d(DI), %s", 128*g+64*v, w(g, v))
+			}
+			return
+		}
+		a.op("VMOVDQU32 %d(DI), %s", 64*v, w(1, v))
+		a.op("VPANDD %s, Z31, %s", w(1, v), w(0, v))
+		if t.sets() == 2 {
+			a.op("VPANDND %s, Z31, %s", w(1, v), w(1, v))
+			return
+		}
+		a.op("VPSRLW $4, %s, %s", w(1, v), w(1, v))
+		a.op("VPANDD %s, Z31, %s", w(1, v), w(1, v))
+	}
+	if t.rows*t.parts == 9 {
+		for v := range 2 {
+			load(v)
+			for g := range 2 {
+				for r := range t.rows {
+					for p := range t.parts {
+						a.op("VPDPBUSD.BCST %s, %s, %s", t.row("SI", "R8", "R14", r, 4*(g*t.parts+p)), w(g, v), t.acc(0, r, p, v))
+					}
+				}
+			}
+		}
+		return
+	}
+	load(0)
+	load(1)
+	for g := range 2 {
+		for r := range t.rows {
+			for p := range t.parts {
+				a.op("VPBROADCASTD %s, Z28", t.row("SI", "R8", "R14", r, 4*(g*t.parts+p)))
+				for v := range 2 {
+					a.op("VPDPBUSD Z28, %s, %s", w(g, v), t.acc(g*(t.sets()-1), r, p, v))
+				}
+			}
+		}
+	}
+}
+
+// scale adds the block's integers, times the scales of its columns and rows, to the sums.
+func (t nbTile) scale(a *asm) {
+	for r := range t.rows {
+		for p := range t.parts {
+			for v := range 2 {
+				s := t.acc(0, r, p, v)
+				if t.sets() == 2 {
+					if t.bits == 4 {
+						a.op("VPSRAD $4, %[1]s, %[1]s", t.acc(1, r, p, v))
+					}
+					a.op("VPADDD %s, %s, %s", t.acc(1, r, p, v), s, s)
+				}
+				a.op("VCVTDQ2PS %s, %s", s, s)
+			}
+		}
+	}
+	if t.parts == 3 {
+		a.op("MOVL $0x43800000, BX") // 256
+		a.op("VPBROADCASTD BX, Z28")
+		for r := range t.rows {
+			for v := range 2 {
+				a.op("VFMADD231PS %s, Z28, %s", t.acc(0, r, 1, v), t.acc(0, r, 0, v))
+			}
+		}
+		a.op("MOVL $0x47800000, BX") // 65536
+		a.op("VPBROADCASTD BX, Z28")
+		for r := range t.rows {
+			for v := range 2 {
+				a.op("VFMADD231PS %s, Z28, %s", t.acc(0, r, 2, v), t.acc(0, r, 0, v))
+			}
+		}
+	}
+	for r := range t.rows {
+		a.op("VBROADCASTSS %s, Z28", t.row("R11", "R9", "R15", r, 12))
+		for v := range 2 {
+			a.op("VMULPS %d(DI), Z28, Z29", 64*v)
+			a.op("VFMADD231PS Z29, %s, %s", t.acc(0, r, 0, v), t.out(r, v))
+		}
+	}
+	a.op("ADDQ $128, DI")
+	a.op("TESTQ AX, AX")
+	a.op("JEQ  even")
+	for r := range t.rows {
+		a.op("VBROADCASTSS %s, Z28", t.row("R11", "R9", "R15", r, 16))
+		for v := range 2 {
+			a.op("VFNMADD231PS %d(DI), Z28, %s", 64*v, t.out(r, v))
+		}
+	}
+	a.op("ADDQ $128, DI")
+	a.label("even")
+}
+
+// nbFloat writes the product of one row of float32 with a panel: every weight becomes a float32 on its way.
+func nbFloat(a *asm, stubs *strings.Builder, isa string, bits int) {
+	name := fmt.Sprintf("nbits%df%d", bits, map[string]int{"Z": 512, "Y": 256}[isa])
+	decl := fmt.Sprintf("func %s(x *nbitsArgs)", name)
+	fmt.Fprintf(stubs, "\n// %s is the product of one row of float32 with a panel of weights of %d bits.\n//\n//go:noescape\n%s\n", name, bits, decl)
+	a.text(decl+"\nfields: "+nbArgs, name, 8)
+	w := map[string]int{"Z": 64, "Y": 32}[isa]
+	vecs := 128 / w
+	r := func(i int) string { return fmt.Sprintf("%s%d", isa, i) }
+	d := map[string]string{"Z": "D", "Y": ""}[isa]
+	a.op("MOVQ x+0(FP), DX")
+	for _, l := range []string{"0(DX), R12", "16(DX), DI", "24(DX), SI", "40(DX), R11", "72(DX), AX"} {
+		a.op("MOVQ %s", l)
+	}
+	for v := range vecs {
+		a.op("VPXOR%s %[2]s, %[2]s, %[2]s", d, r(vecs+v))
+	}
+	broadcast := func(reg string, to int) {
+		a.op("VMOVD %s, X%d", reg, to)
+		a.op("VPBROADCASTD X%d, %s", to, r(to))
+	}
+	a.op("MOVL $%d, CX", 1<<bits-1)
+	broadcast("CX", 12)
+	a.op("MOVL 20(R11), CX")
+	broadcast("CX", 13)
+	a.label("block")
+	for v := range vecs {
+		a.op("VPXOR%s %[2]s, %[2]s, %[2]s", d, r(v))
+	}
+	a.op("MOVQ 8(DX), CX")
+	a.label("pair")
+	for k := range 8 {
+		a.op("VBROADCASTSS %d(SI), %s", 4*k, r(14))
+		at, shift := 0, 8*(k%4)
+		if bits == 8 {
+			at = 128 * (k / 4)
+		} else {
+			shift += 4 * (k / 4)
+		}
+		for v := range vecs {
+			t := 8 + v%4
+			a.op("VMOVDQU%s %d(DI), %s", map[string]string{"Z": "32", "Y": ""}[isa], at+w*v, r(t))
+			if shift > 0 {
+				a.op("VPSRLD $%d, %s, %s", shift, r(t), r(t))
+			}
+			a.op("VPAND%s %s, %s, %s", d, r(t), r(12), r(t))
+			a.op("VPSUBD %s, %s, %s", r(13), r(t), r(t))
+			a.op("VCVTDQ2PS %s, %s", r(t), r(t))
+			a.op("VFMADD231PS %s, %s, %s", r(t), r(14), r(v))
+		}
+	}
+	a.op("ADDQ $32, SI")
+	a.op("ADDQ $%d, DI", 32*bits)
+	a.op("DECQ CX")
+	a.op("JNE  pair")
+	for v := range vecs {
+		a.op("VFMADD231PS %d(DI), %s, %s", w*v, r(v), r(vecs+v))
+	}
+	a.op("ADDQ $128, DI")
+	a.op("TESTQ AX, AX")
+	a.op("JEQ  even")
+	a.op("VBROADCASTSS 16(R11), %s", r(14))
+	for v := range vecs {
+		a.op("VFNMADD231PS %d(DI), %s, %s", w*v, r(14), r(vecs+v))
+	}
+	a.op("ADDQ $128, DI")
+	a.label("even")
+	a.op("ADDQ $32, R11")
+	a.op("DECQ R12")
+	a.op("JNE  block")
+	a.op("MOVQ 56(DX), BX")
+	for v := range vecs {
+		a.op("VMOVUPS %s, %d(BX)", r(vecs+v), w*v)
+	}
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// nbSplit writes the largest magnitude of a block and its division into digits.
+func nbSplit(a *asm, stubs *strings.Builder) {
+	decl := "func nbitsMax512(x *float32, n int) uint32"
+	fmt.Fprintf(stubs, "\n// nbitsMax512 returns the bits of the largest magnitude of n floats, n a multiple of 16 and not 0; a NaN is the largest.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "nbitsMax512", 20)
+	a.op("MOVQ x+0(FP), SI")
+	a.op("MOVQ n+8(FP), CX")
+	a.op("MOVL $0x7fffffff, AX")
+	a.op("VPBROADCASTD AX, Z1")
+	a.op("VPXORD Z0, Z0, Z0")
+	a.label("loop")
+	a.op("VPANDD (SI), Z1, Z2")
+	a.op("VPMAXUD Z2, Z0, Z0")
+	a.op("ADDQ $64, SI")
+	a.op("SUBQ $16, CX")
+	a.op("JG   loop")
+	a.op("VEXTRACTI64X4 $1, Z0, Y1")
+	a.op("VPMAXUD Y1, Y0, Y0")
+	a.op("VEXTRACTI128 $1, Y0, X1")
+	a.op("VPMAXUD X1, X0, X0")
+	a.op("VPSHUFD $0x4e, X0, X1")
+	a.op("VPMAXUD X1, X0, X0")
+	a.op("VPSHUFD $0xb1, X0, X1")
+	a.op("VPMAXUD X1, X0, X0")
+	a.op("VMOVD X0, AX")
+	a.op("MOVL AX, ret+16(FP)")
+	a.op("VZEROUPPER")
+	a.op("RET")
+	a.data("nbitsOrder", []uint32{0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, 0, 0, 0, 0})
+	for _, parts := range []int{1, 3} {
+		name := fmt.Sprintf("nbitsSplit%d", parts)
+		decl := fmt.Sprintf("func %s(x *float32, n int, factor float32, q *int8, sums *[3]int32)", name)
+		fmt.Fprintf(stubs, "\n// %s rounds n floats times factor, n a multiple of 16 and not 0, to integers of %d digit(s) and adds up each digit.\n//\n//go:noescape\n%s\n", name, parts, decl)
+		a.text(decl, name, 40)
+		a.op("MOVQ x+0(FP), SI")
+		a.op("MOVQ n+8(FP), CX")
+		a.op("VBROADCASTSS factor+16(FP), Z10")
+		a.op("MOVQ q+24(FP), DI")
+		a.op("MOVQ sums+32(FP), BX")
+		for p := range parts {
+			a.op("VPXORD Z%[1]d, Z%[1]d, Z%[1]d", 20+p)
+		}
+		if parts == 3 {
+			a.op("VMOVDQU32 nbitsOrder<>(SB), Z11")
+			a.op("MOVL $0xfff, AX")
+			a.op("KMOVW AX, K1")
+		}
+		a.label("loop")
+		a.op("VMULPS (SI), Z10, Z0")
+		a.op("VCVTPS2DQ Z0, Z0")
+		for p := range parts {
+			if p < parts-1 {
+				a.op("VPSLLD $24, Z0, Z1")
+				a.op("VPSRAD $24, Z1, Z1")
+				a.op("VPSUBD Z1, Z0, Z0")
+				a.op("VPSRAD $8, Z0, Z0")
+				a.op("VPADDD Z1, Z%[1]d, Z%[1]d", 20+p)
+				a.op("VPMOVDB Z1, X%d", 2+p)
+			} else {
+				a.op("VPADDD Z0, Z%[1]d, Z%[1]d", 20+p)
+				a.op("VPMOVDB Z0, X%d", 2+p)
+			}
+		}
+		if parts == 3 {
+			a.op("VINSERTI32X4 $1, X3, Z2, Z2")
+			a.op("VINSERTI32X4 $2, X4, Z2, Z2")
+			a.op("VPERMD Z2, Z11, Z2")
+			a.op("VMOVDQU32 Z2, K1, (DI)")
+		} else {
+			a.op("VMOVDQU X2, (DI)")
+		}
+		a.op("ADDQ $64, SI")
+		a.op("ADDQ $%d, DI", 16*parts)
+		a.op("SUBQ $16, CX")
+		a.op("JG   loop")
+		for p := range parts {
+			s := 20 + p
+			a.op("VEXTRACTI64X4 $1, Z%d, Y1", s)
+			a.op("VPADDD Y1, Y%d, Y2", s)
+			a.op("VEXTRACTI128 $1, Y2, X1")
+			a.op("VPADDD X1, X2, X2")
+			a.op("VPSHUFD $0x4e, X2, X1")
+			a.op("VPADDD X1, X2, X2")
+			a.op("VPSHUFD $0xb1, X2, X1")
+			a.op("VPADDD X1, X2, X2")
+			a.op("VMOVD X2, %d(BX)", 4*p)
+		}
+		a.op("VZEROUPPER")
+		a.op("RET")
+	}
+}
+
+// nbitsFiles writes the products with block-wise quantized weights.
+func nbitsFiles() []file {
+	var stubs strings.Builder
+	fmt.Fprintf(&stubs, goHead, "nbits.go")
+	a := newAsm("nbits.go")
+	for _, bits := range []int{4, 8} {
+		for rows := 1; rows <= 4; rows++ {
+			nbTile{bits, 1, rows}.kernel(a, &stubs)
+		}
+		for rows := 1; rows <= 3; rows++ {
+			nbTile{bits, 3, rows}.kernel(a, &stubs)
+		}
+		for _, isa := range []string{"Z", "Y"} {
+			nbFloat(a, &stubs, isa, bits)
+		}
+	}
+	nbSplit(a, &stubs)
+	return []file{a.file("nbits_amd64.s"), {"nbits_stubs_amd64.go", []byte(stubs.String())}}
+}

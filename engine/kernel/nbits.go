@@ -1,0 +1,377 @@
+package kernel
+
+import (
+	"math"
+	"sync"
+)
+
+// GemmNBits computes C = epilogue(A*B) for A[m,K] and C[m,N], row-major with leading dimensions lda and ldc.
+//
+// With bytes set, A is rounded to 8 bits in every block of a row: x = round(127*a/max|a|), half to even. Otherwise every block
+// of A is held in 24-bit integers, a power of two times a with an error of at most 2^-23 max|a| of the block, as three signed
+// digits: the sums of a block are then exact, and the result is as good as one of float32 (see the bound in the test). Rows
+// with an infinity, a NaN or nothing above 2^-80, and CPUs without VPDPBUSD, multiply in float32.
+func GemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32, ldc int, bytes bool, ep Epilogue) {
+	checkA(len(a), m, b.K, lda)
+	checkC(len(c), m, b.N, ldc)
+	ep.check(m, b.N)
+	if ep.Accumulate {
+		panic("kernel: a block-wise product cannot accumulate")
+	}
+	if m == 0 || b.N == 0 {
+		return
+	}
+	if b.K == 0 {
+		for i := range m {
+			clear(c[i*ldc:][:b.N])
+		}
+		g := newGemmJob(m, b.N, 0, nil, 0, c, ldc, &ep)
+		g.epilogue(0, m, 0, b.N)
+		g.release()
+		return
+	}
+	g := nbitsJobs.Get().(*nbitsJob)
+	g.m, g.a, g.lda, g.b, g.c, g.ldc, g.ep, g.isa = m, a, lda, b, c, ldc, ep, Active()
+	g.parts = 3
+	if bytes {
+		g.parts = 1
+	}
+	g.prepare(p)
+	g.run(p)
+	g.a, g.b, g.c, g.ep = nil, nil, nil, Epilogue{} // keep no slice of the caller's
+	nbitsJobs.Put(g)
+}
+
+// nbitsTerms is what a product needs of one block of one row of A besides its digits.
+type nbitsTerms struct {
+	start  [3]int32 // per digit: minus the middle of the weights times the sum of the digits
+	scale  float32  // of the digits
+	sum    float32  // of the row's elements as the digits have them, or as they are
+	centre int32
+	_      [2]int32
+}
+
+// nbitsArgs are the arguments of the assembly; see its comments for the offsets. Strides are in bytes.
+type nbitsArgs struct {
+	blocks, pairs int
+	w             *byte
+	a             *byte
+	lda           int
+	terms         *nbitsTerms
+	ldt           int
+	c             *float32
+	ldc           int
+	zeros         int
+}
+
+// nbitsJob is one product on its way through the pool.
+type nbitsJob struct {
+	m        int
+	a        []float32
+	lda      int
+	b        *PackedNBits
+	c        []float32
+	ldc      int
+	ep       Epilogue
+	isa      ISA
+	parts    int
+	digits   []int8       // [m][groups of four][parts][4], K filled up to whole blocks
+	floats   []float32    // [m][K filled up], for rows multiplied in float32
+	terms    []nbitsTerms // [m][blocks]
+	float    []rowKind
+	any      bool // there are such rows
+	rowTasks int
+	rows     int
+	panels   int
+	task     func(int)
+	row      func(int)
+}
+
+var nbitsJobs = sync.Pool{New: func() any {
+	g := new(nbitsJob)
+	g.task, g.row = g.doTask, g.doRow
+	return g
+}}
+
+// rowKind is how a row of A is multiplied.
+type rowKind uint8
+
+const (
+	rowDigits rowKind = iota
+	rowFloat
+	rowWild // in float32, with a NaN or a magnitude of 2^100 or more: every weight is made before it is multiplied
+)
+
+// sized returns s with n elements of undefined contents.
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+// kPad is K filled up to whole blocks.
+func (g *nbitsJob) kPad() int { return g.b.blocks() * g.b.Block }
+
+// usesDigits tells whether the active kernels multiply integers: those with VPDPBUSD and the Go twin, which has their bits.
+func (g *nbitsJob) usesDigits() bool { return g.isa >= AVX512VNNI || g.isa < AVX2 }
+
+// prepare turns A into digits.
+func (g *nbitsJob) prepare(p *Pool) {
+	kb := g.b.blocks()
+	g.terms, g.float = sized(g.terms, g.m*kb), sized(g.float, g.m)
+	if g.usesDigits() {
+		g.digits = sized(g.digits, g.m*g.kPad()*g.parts)
+	}
+	if g.m*g.b.K < forkQuantize {
+		p = nil
+	}
+	p.Run(g.m, g.row)
+	g.any = false
+	for _, f := range g.float {
+		g.any = g.any || f != rowDigits
+	}
+	if !g.any {
+		return
+	}
+	kp := g.kPad()
+	g.floats = sized(g.floats, g.m*kp)
+	for i, f := range g.float {
+		if f != rowDigits {
+			row := g.floats[i*kp:][:kp]
+			clear(row[copy(row, g.a[i*g.lda:][:g.b.K]):])
+		}
+	}
+}
+
+// doRow prepares row i of A.
+func (g *nbitsJob) doRow(i int) {
+	kb, bl := g.b.blocks(), g.b.Block
+	x := g.a[i*g.lda:][:g.b.K]
+	terms := g.terms[i*kb:][:kb]
+	if g.float[i] = rowDigits; g.usesDigits() && g.digitRow(i, x, terms) {
+		return
+	}
+	g.float[i] = rowFloat
+	if top := absMax(g.isa, x); !(top < 1<<100) {
+		g.float[i] = rowWild
+	}
+	for t := range terms {
+		var s float32
+		for _, v := range x[t*bl : min(len(x), (t+1)*bl)] {
+			s += v
+		}
+		terms[t] = nbitsTerms{sum: s, centre: int32(g.b.centre)}
+	}
+}
+
+// digitRow makes the digits of row i, or reports false.
+func (g *nbitsJob) digitRow(i int, x []float32, terms []nbitsTerms) bool {
+	bl := g.b.Block
+	q := g.digits[i*g.kPad()*g.parts:]
+	var most float32
+	for t := range terms {
+		block := x[t*bl : min(len(x), (t+1)*bl)]
+		var top float32
+		if top = absMax(g.isa, block); !(top < 1<<100) {
+			return false
+		}
+		most = max(most, top)
+		factor, scale := digitScale(top, g.parts)
+		var sums [3]int32
+		d := q[t*bl*g.parts:][:bl*g.parts]
+		n := len(block) &^ 15
+		splitDigits(g.isa, block[:n], factor, d, g.parts, &sums)
+		if n < bl {
+			clear(d[n*g.parts:])
+			splitDigitsGo(block[n:], factor, d[n*g.parts:], g.parts, &sums)
+		}
+		e := &terms[t]
+		*e = nbitsTerms{scale: scale, centre: int32(g.b.centre)}
+		total := int64(0)
+		for p := g.parts - 1; p >= 0; p-- {
+			total = total<<8 + int64(sums[p])
+			e.start[p] = -int32(g.b.centre) * sums[p]
+		}
+		e.sum = float32(float64(scale) * float64(total))
+	}
+	return most == 0 || most > 0x1p-80
+}
+
+// digitScale returns the factor that turns a block with the given largest magnitude into integers, and its inverse.
+func digitScale(top float32, parts int) (factor, scale float32) {
+	if top == 0 {
+		return 0, 0
+	}
+	if parts == 1 {
+		return 127 / top, top / 127
+	}
+	_, e := math.Frexp(float64(top)) // top < 2^e
+	e = min(23-e, 100)
+	if math.RoundToEven(math.Ldexp(float64(top), e)) > maxDigits {
+		e--
+	}
+	return float32(math.Ldexp(1, e)), float32(math.Ldexp(1, -e))
+}
+
+// maxDigits is the largest integer of three digits of -128 to 127.
+const maxDigits = 127<<16 + 127<<8 + 127
+
+// absMaxGo is the Go twin of absMax.
+func absMaxGo(x []float32) float32 {
+	var top uint32
+	for _, v := range x {
+		top = max(top, math.Float32bits(v)&0x7fffffff)
+	}
+	return math.Float32frombits(top)
+}
+
+// splitDigitsGo is the Go twin of splitDigits: x times factor in digits, the lowest first, and the sum of each digit.
+func splitDigitsGo(x []float32, factor float32, q []int8, parts int, sums *[3]int32) {
+	for k, v := range x {
+		n := int32(math.RoundToEven(float64(v * factor)))
+		for p := range parts {
+			d := int8(n)
+			if p == parts-1 {
+				d = int8(min(n, 127))
+			}
+			q[k/4*4*parts+4*p+k%4] = d
+			sums[p] += int32(d)
+			n = (n - int32(d)) >> 8
+		}
+	}
+}
+
+// forkNBits is the number of bytes of weights, times the rows in dozens, from which on a product is spread over threads.
+const forkNBits = 600_000
+
+func (g *nbitsJob) run(p *Pool) {
+	np := panels(g.b.N)
+	threads := p.Threads()
+	if int(g.b.Bytes())*ceilDiv(g.m, 4) < forkNBits {
+		threads = 1
+	}
+	g.rows, g.panels = min(g.m, 48), min(np, 8)
+	if threads > 1 {
+		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < 4*threads && g.panels > 1 {
+			g.panels = (g.panels + 1) / 2
+		}
+	} else {
+		p = nil
+	}
+	g.rowTasks = ceilDiv(g.m, g.rows)
+	p.Run(g.rowTasks*ceilDiv(np, g.panels), g.task)
+}
+
+// doTask computes one group of rows of one group of panels.
+func (g *nbitsJob) doTask(t int) {
+	i0 := t % g.rowTasks * g.rows
+	i1 := min(g.m, i0+g.rows)
+	j0 := t / g.rowTasks * g.panels
+	j1 := min(panels(g.b.N), j0+g.panels)
+	var edge [4 * PanelWidth]float32
+	for j := j0; j < j1; j++ {
+		w := min(PanelWidth, g.b.N-j*PanelWidth)
+		for i := i0; i < i1; {
+			n := g.height(i, i1)
+			dst, ld := g.c[i*g.ldc+j*PanelWidth:], g.ldc
+			if w < PanelWidth {
+				dst, ld = edge[:], PanelWidth
+			}
+			g.tile(i, n, j, dst, ld)
+			if w < PanelWidth {
+				for r := range n {
+					copy(g.c[(i+r)*g.ldc+j*PanelWidth:][:w], edge[r*PanelWidth:])
+				}
+			}
+			i += n
+		}
+	}
+	e := gemmJob{c: g.c, ldc: g.ldc, ep: g.ep, isa: g.isa}
+	e.epilogue(i0, i1, j0*PanelWidth, min(g.b.N, j1*PanelWidth))
+}
+
+// height is the number of rows from i on that one tile takes: of digits, or a single one of floats.
+func (g *nbitsJob) height(i, i1 int) int {
+	if g.float[i] != rowDigits {
+		return 1
+	}
+	most := 4
+	if g.parts == 3 {
+		most = 3
+	}
+	n := 1
+	for n < most && i+n < i1 && g.float[i+n] == rowDigits {
+		n++
+	}
+	return n
+}
+
+// tileGo is the Go twin of the assembly: rows i to i+n of panel j, 32 columns, to c. Digits give its very bits.
+func (g *nbitsJob) tileGo(i, n, j int, c []float32, ldc int) {
+	kb, size := g.b.blocks(), g.b.blockBytes()
+	for r := i; r < i+n; r++ {
+		out := c[(r-i)*ldc:][:PanelWidth]
+		clear(out)
+		for t := range kb {
+			block := g.b.data[(j*kb+t)*size:][:size]
+			if g.float[r] != rowDigits {
+				g.floatBlock(r, t, block, out)
+			} else {
+				g.digitBlock(r, t, block, out)
+			}
+		}
+	}
+}
+
+// digitBlock adds the product of block t of row r.
+func (g *nbitsJob) digitBlock(r, t int, block []byte, out []float32) {
+	b := g.b
+	scale, zero := b.terms(block)
+	e := &g.terms[r*b.blocks()+t]
+	q := g.digits[(r*g.kPad()+t*b.Block)*g.parts:][:b.Block*g.parts]
+	for c := range out {
+		s := e.start
+		for k := range b.Block {
+			w := b.integer(block, k, c)
+			for p := range g.parts {
+				s[p] += w * int32(q[k/4*4*g.parts+4*p+k%4])
+			}
+		}
+		f := float32(s[0])
+		if g.parts == 3 {
+			f = Fma32(65536, float32(s[2]), Fma32(256, float32(s[1]), f))
+		}
+		out[c] = Fma32(f, scale[c]*e.scale, out[c])
+		if zero != nil {
+			out[c] = Fma32(negf(zero[c]), e.sum, out[c])
+		}
+	}
+}
+
+// floatBlock adds the product of block t of row r in float32.
+func (g *nbitsJob) floatBlock(r, t int, block []byte, out []float32) {
+	b := g.b
+	scale, zero := b.terms(block)
+	x := g.floats[r*g.kPad()+t*b.Block:][:b.Block]
+	for c := range out {
+		if g.float[r] == rowWild {
+			for k, v := range x[:min(b.Block, b.K-t*b.Block)] {
+				w := float32(b.integer(block, k, c)-int32(b.centre)) * scale[c]
+				if zero != nil {
+					w -= zero[c]
+				}
+				out[c] = Fma32(v, w, out[c])
+			}
+			continue
+		}
+		var s float32
+		for k, v := range x {
+			s = Fma32(v, float32(b.integer(block, k, c)-int32(b.centre)), s)
+		}
+		out[c] = Fma32(s, scale[c], out[c])
+		if zero != nil {
+			out[c] = Fma32(negf(zero[c]), g.terms[r*b.blocks()+t].sum, out[c])
+		}
+	}
+}

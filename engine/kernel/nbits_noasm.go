@@ -1,0 +1,11 @@
+//go:build !amd64 || noasm
+
+package kernel
+
+func absMax(_ ISA, x []float32) float32 { return absMaxGo(x) }
+
+func splitDigits(_ ISA, x []float32, factor float32, q []int8, parts int, sums *[3]int32) {
+	splitDigitsGo(x, factor, q, parts, sums)
+}
+
+func (g *nbitsJob) tile(i, n, j int, c []float32, ldc int) { g.tileGo(i, n, j, c, ldc) }
