@@ -31,11 +31,11 @@ func TestBlocksAsQuantizer(t *testing.T) {
 				flipped[j*k+i] = x[i*n+j]
 			}
 		}
-		q, s, z, w, err := quantize.NBits(x, k, n, group, bits, symmetric == 1, true)
+		q, s, z, w, err := quantize.QuantizeNBits(x, k, n, group, bits, symmetric == 1, true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		q2, s2, z2, w2, err := quantize.NBits(flipped, k, n, group, bits, symmetric == 1, false)
+		q2, s2, z2, w2, err := quantize.QuantizeNBits(flipped, k, n, group, bits, symmetric == 1, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func TestBlockCorners(t *testing.T) {
 				x[i] = (rng.Float32()*2 - 1) * math.MaxFloat32
 			}
 			x[0], x[1] = -math.MaxFloat32, math.MaxFloat32
-			_, s, _, w, err := quantize.NBits(x, 32, 2, 32, bits, symmetric, false)
+			_, s, _, w, err := quantize.QuantizeNBits(x, 32, 2, 32, bits, symmetric, false)
 			if err != nil || math.IsInf(float64(s[0]), 0) {
 				t.Errorf("%d bits: whole range: %v %v", bits, s, err)
 			}
@@ -86,7 +86,7 @@ func TestBlockCorners(t *testing.T) {
 			for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
 				for _, columns := range []bool{false, true} {
 					x[37] = bad
-					if _, _, _, _, err := quantize.NBits(x, 32, 2, 16, bits, symmetric, columns); err == nil {
+					if _, _, _, _, err := quantize.QuantizeNBits(x, 32, 2, 16, bits, symmetric, columns); err == nil {
 						t.Errorf("%d bits: %v: no error", bits, bad)
 					}
 				}

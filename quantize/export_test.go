@@ -1,8 +1,8 @@
 package quantize
 
-// NBits quantizes a matrix, [n][k] or, with columns, [k][n], and returns codes, scales, zero points as they are
+// QuantizeNBits quantizes a matrix, [n][k] or, with columns, [k][n], and returns codes, scales, zero points as they are
 // stored, and the weights [n][k] that they stand for.
-func NBits(x []float32, k, n, group, bits int, symmetric, columns bool) (q []byte, s []float32, z []byte, w []float32, err error) {
+func QuantizeNBits(x []float32, k, n, group, bits int, symmetric, columns bool) (q []byte, s []float32, z []byte, w []float32, err error) {
 	f := nbits{k, n, group, bits, symmetric}
 	m, err := f.quantize(x, columns)
 	if err != nil {

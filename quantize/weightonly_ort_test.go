@@ -1,0 +1,88 @@
+//go:build !static
+
+package quantize_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/quantize"
+)
+
+// TestBlocksInRuntime runs 1,000 random matrices through ONNX Runtime's MatMulNBits with the unit matrix as activations:
+// what comes out are the weights that codes, scales and zero points stand for, bit for bit, as every sum has one term.
+func TestBlocksInRuntime(t *testing.T) {
+	rt := onnxRuntime(t)
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 1000 {
+		k, n, group, bits, symmetric := 1+rng.IntN(80), 1+rng.IntN(20), 16<<rng.IntN(4), 4<<rng.IntN(2), rng.IntN(2) == 0
+		x := randomTensor(rng, k*n)
+		g := graphOf(values(value("x", unknown, k)), values(value("y", unknown, n)), map[string]*model.Tensor{"w": model.FromSlice([]int{k, n}, x)}, node("MatMul", "y", "x", "w"))
+		h, _ := weightOnly(t, g, quantize.WeightOnly{Bits: bits, Group: group, Symmetric: symmetric})
+		_, _, _, w, err := quantize.QuantizeNBits(x, k, n, group, bits, symmetric, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := rt.Load(context.Background(), engine.Artifact{Graph: h}, engine.Options{Threads: 1, Spin: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		unit := make([]float32, k*k)
+		for i := range k {
+			unit[i*k+i] = 1
+		}
+		out, err := s.Run(context.Background(), engine.Feed{"x": model.FromSlice([]int{k, k}, unit)})
+		s.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, _ := out["y"].Float32()
+		for i := range k {
+			for j := range n {
+				if y[i*n+j] != w[j*k+i] {
+					t.Fatalf("%d x %d, group %d, %d bits, symmetric %v: weight %d,%d is %v, want %v", k, n, group, bits, symmetric, i, j, y[i*n+j], w[j*k+i])
+				}
+			}
+		}
+	}
+}
+
+// weightOnlyLimit bounds the relative RMS error of a product whose weights are normal deviates in groups of 32: the range
+// of 32 deviates is 4.2 on average, a step of it 4.2/15, its rounding error that over sqrt(12): 8 %, and 3 products in
+// a row sqrt(3) of it. At 8 bits a 17th.
+const weightOnlyLimit = 0.16
+
+// TestWeightOnlyInRuntime runs weights in unusual places in ONNX Runtime.
+func TestWeightOnlyInRuntime(t *testing.T) {
+	for name, g := range placed() {
+		if name == "table of rank 3" {
+			continue // left, see TestWeightOnlyLeaves
+		}
+		feed := placedFeed(g)
+		want := runORT(t, g, feed)
+		for _, o := range []quantize.WeightOnly{{}, {Symmetric: true}, {Bits: 8, Group: 16}, {Group: quantize.WholeChannel}, {Algorithm: quantize.HQQ},
+			{Format: quantize.QDQ}, {Format: quantize.QDQ, Symmetric: true}, {Format: quantize.QDQ, Bits: 8, Group: 128}, {Format: quantize.QDQ, Group: quantize.WholeChannel}} {
+			h, notes := weightOnly(t, g, o)
+			for _, n := range notes {
+				if n.Action == model.Left && n.Weight != "b" {
+					t.Errorf("%s %+v: %+v", name, o, n)
+				}
+			}
+			for _, w := range h.Weights() {
+				if w.Tensor.DType() == model.Float32 && w.Tensor.Len() >= 64*64 {
+					t.Errorf("%s %+v: float weight %q is still there", name, o, w.Name)
+				}
+			}
+			limit := weightOnlyLimit
+			if o.Bits == 8 {
+				limit /= 10
+			}
+			if e := relativeError(t, runORT(t, h, feed), want); e > limit || e == 0 {
+				t.Errorf("%s %+v: relative error %.3g, want at most %.3g, and not 0", name, o, e, limit)
+			}
+		}
+	}
+}
