@@ -14,6 +14,8 @@ var outputs = []func() []file{
 	epilogueFiles,
 	packFiles,
 	int8Files,
+	int8ConvFiles,
+	int8ElemFiles,
 	peakFiles,
 	nbitsFiles,
 	vecFiles,

@@ -1,0 +1,397 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"unsafe"
+)
+
+// ConvU8Config describes a convolution (or, with a kernel of one element, a matrix product) of unsigned bytes with constant signed weights.
+// Images lie channels last. The result of channel j is
+//
+//	Table[clamp(round(float32(Bias[j] + sum (x - ZeroX) * W[j]) * Scale[j]) + ZeroY, Lo, Hi)]
+//
+// with sums in int32 (modulo 2^32), one float32 multiplication and ties to even: ONNX QLinearConv as ONNX Runtime computes it, with
+// Scale = xScale*wScale/yScale. Signed bytes are those of x XOR 0x80, their zero points too. The padding has the value ZeroX.
+type ConvU8Config struct {
+	Cin, Cout, Groups, KH, KW int
+	W                         []int8    // [Cout, Cin/Groups, KH, KW]
+	Bias                      []int32   // [Cout], nil for 0
+	Scale                     []float32 // 1 or [Cout], finite
+	ZeroX, ZeroY, Lo, Hi      uint8
+	Table                     *[256]uint8 // nil for the identity
+}
+
+// ConvU8 is a prepared convolution of bytes; it is immutable.
+type ConvU8 struct {
+	ConvU8Config
+	cg, og    int // channels per group
+	taps      int
+	depthwise bool
+	gather    bool       // rows are copied together first: Cin is no multiple of four
+	panels    []convEdge // of one group
+	data      []int8     // packed weights, group after group
+	perGroup  int        // bytes of data per group
+	bias      []int32    // padded, in the order of the kernels, zero point of x included
+	scale     []float32
+	padded    int     // columns of bias and scale per group
+	pad       []uint8 // a pixel of padding
+	narrow    bool    // sums of two products of 255 and neighbouring weights fit 16 bits
+	plain     []int32 // bias in channel order, zero point of x included
+}
+
+// convEdge is a panel of columns: where it starts and the vectors of 16 that it has.
+type convEdge struct{ first, vecs, width, off int }
+
+const badConvU8 = "kernel: invalid integer convolution"
+
+// NewConvU8 packs weights. It panics when lengths do not fit the description.
+func NewConvU8(cfg ConvU8Config) *ConvU8 {
+	c := &ConvU8{ConvU8Config: cfg, taps: cfg.KH * cfg.KW}
+	if c.Groups < 1 || c.Cin < 1 || c.Cout < 1 || c.Cin%c.Groups != 0 || c.Cout%c.Groups != 0 || c.taps < 1 {
+		panic(badConvU8)
+	}
+	c.cg, c.og = c.Cin/c.Groups, c.Cout/c.Groups
+	if len(c.W) != c.Cout*c.cg*c.taps || len(c.Scale) != 1 && len(c.Scale) != c.Cout || c.Bias != nil && len(c.Bias) != c.Cout {
+		panic(badConvU8)
+	}
+	c.depthwise = c.Groups == c.Cin && c.Groups == c.Cout && c.Groups > 1
+	c.gather = !c.depthwise && c.Groups == 1 && c.cg%4 != 0
+	c.pad = make([]uint8, c.Cin+64)
+	for i := range c.pad {
+		c.pad[i] = c.ZeroX
+	}
+	c.plain = make([]int32, c.Cout)
+	for o := range c.Cout {
+		var s int32
+		for _, w := range c.W[o*c.cg*c.taps:][:c.cg*c.taps] {
+			s += int32(w)
+		}
+		if c.Bias != nil {
+			c.plain[o] = c.Bias[o]
+		}
+		c.plain[o] -= s * int32(c.ZeroX)
+	}
+	if c.depthwise {
+		c.packDepthwise()
+	} else {
+		c.packDense()
+	}
+	return c
+}
+
+// Bytes returns the size of the packed copy.
+func (c *ConvU8) Bytes() int64 { return int64(len(c.data)+len(c.W)) + 8*int64(len(c.bias)) }
+
+// scaleOf returns the scale of channel o.
+func (c *ConvU8) scaleOf(o int) float32 { return c.Scale[o%len(c.Scale)] }
+
+// column returns the column, in 0..63, at place p of a panel of four vectors: 64 results packed lane by lane are then in order.
+func column(p int) int { return p/4%4*16 + p/16*4 + p%4 }
+
+// packDense orders the weights as [group][panel][tap][four channels][column][4]; with gather, all of a row is one tap.
+func (c *ConvU8) packDense() {
+	for first := 0; first < c.og; {
+		w := min(64, c.og-first)
+		c.panels = append(c.panels, convEdge{first: first, vecs: ceilDiv(w, 16), width: w, off: c.padded})
+		c.padded += ceilDiv(w, 16) * 16
+		first += w
+	}
+	k4 := ceilDiv(c.cg, 4) * c.taps
+	if c.gather {
+		k4 = ceilDiv(c.cg*c.taps, 4)
+	}
+	c.perGroup = c.padded * k4 * 4
+	c.data = make([]int8, c.perGroup*c.Groups)
+	c.bias, c.scale = make([]int32, c.padded*c.Groups), make([]float32, c.padded*c.Groups)
+	for g := range c.Groups {
+		for _, e := range c.panels {
+			panel := c.data[g*c.perGroup+e.off*k4*4:][:e.vecs*16*k4*4]
+			for p := range e.vecs * 16 {
+				col := p
+				if e.vecs == 4 {
+					col = column(p)
+				}
+				if col >= e.width {
+					continue
+				}
+				o := g*c.og + e.first + col
+				c.bias[g*c.padded+e.off+p], c.scale[g*c.padded+e.off+p] = c.plain[o], c.scaleOf(o)
+				c.packColumn(panel, p, e.vecs*16, c.W[o*c.cg*c.taps:][:c.cg*c.taps])
+			}
+		}
+	}
+	c.narrow = narrowPairs(c.data)
+}
+
+// packColumn writes the weights w [cg, taps] of one output channel into place p of a panel of the given width.
+func (c *ConvU8) packColumn(panel []int8, p, width int, w []int8) {
+	step := ceilDiv(c.cg, 4) * 4
+	for t := range c.taps {
+		for i := range c.cg {
+			k := t*step + i
+			if c.gather {
+				k = t*c.cg + i
+			}
+			panel[k/4*4*width+4*p+k%4] = w[i*c.taps+t]
+		}
+	}
+}
+
+// narrowPairs reports whether 255 times the sum of two neighbouring weights always fits 16 bits.
+func narrowPairs(w []int8) bool {
+	for i := 0; i+1 < len(w); i += 2 {
+		a, b := int32(w[i]), int32(w[i+1])
+		if max(a, 0)+max(b, 0) > 128 || min(a, 0)+min(b, 0) < -128 {
+			return false
+		}
+	}
+	return true
+}
+
+// packDepthwise orders the weights as [block of 64 channels][four taps][place][4].
+func (c *ConvU8) packDepthwise() {
+	t4, blocks := ceilDiv(c.taps, 4), ceilDiv(c.Cout, 64)
+	c.padded = blocks * 64
+	c.data = make([]int8, blocks*64*t4*4)
+	c.bias, c.scale = make([]int32, c.padded), make([]float32, c.padded)
+	for b := range blocks {
+		for p := range 64 {
+			o := b*64 + column(p)
+			if o >= c.Cout {
+				continue
+			}
+			c.bias[b*64+p], c.scale[b*64+p] = c.plain[o], c.scaleOf(o)
+			for t := range c.taps {
+				c.data[b*64*t4*4+t/4*256+4*p+t%4] = c.W[o*c.taps+t]
+			}
+		}
+	}
+}
+
+// Run convolves n images x [n, H, W, Cin] to y [n, OH, OW, Cout].
+func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
+	if !g.Valid() || g.KH != c.KH || g.KW != c.KW || n < 0 {
+		panic(badConvU8)
+	}
+	rows := n * g.OH * g.OW
+	if len(x) < n*g.H*g.W*c.Cin || len(y) < rows*c.Cout {
+		panic(badShapeLen)
+	}
+	if rows == 0 {
+		return
+	}
+	j := &convU8Job{c: c, g: g, x: x[:n*g.H*g.W*c.Cin], y: y, isa: Active()}
+	if len(j.x) == 0 {
+		j.x = c.pad
+	}
+	if c.cg%4 != 0 && !c.depthwise && !c.gather && j.isa > Generic { // whole fours are read
+		s := getScratchU8(len(j.x) + 4)
+		copy(s.b, j.x)
+		j.x = s.b
+		defer scratchPoolU8.Put(s)
+	}
+	k := c.cg * c.taps
+	block := max(24, min(192, 96<<10/k)) / 24 * 24
+	threads := p.Threads()
+	work := rows * c.Cout * k
+	if c.depthwise {
+		work *= 4
+	}
+	if work < forkMacs {
+		p, threads = nil, 1
+	}
+	groups := c.Groups
+	if c.depthwise {
+		groups = 1
+	}
+	for threads > 1 && block > 24 && ceilDiv(rows, block)*groups < 4*threads {
+		block -= 24
+	}
+	parts := 1
+	if threads > 1 && !c.depthwise {
+		parts = min(len(c.panels), max(1, 4*threads/(ceilDiv(rows, block)*groups)))
+	}
+	blocks := ceilDiv(rows, block)
+	p.Run(blocks*groups*parts, func(t int) {
+		b := t % blocks
+		part := t / blocks % parts
+		r0, r1 := b*block, min(rows, (b+1)*block)
+		j.block(t/blocks/parts, r0, r1, part*len(c.panels)/parts, (part+1)*len(c.panels)/parts)
+	})
+}
+
+// convU8Job is one run of a convolution.
+type convU8Job struct {
+	c    *ConvU8
+	g    *Window
+	x, y []uint8
+	isa  ISA
+}
+
+// pixel returns the pixel of x that tap t of output row r meets, nil in the padding.
+func (j *convU8Job) pixel(r, t int) []uint8 {
+	g := j.g
+	n, oh, ow := r/(g.OH*g.OW), r/g.OW%g.OH, r%g.OW
+	h, w := oh*g.SH+t/g.KW*g.DH-g.Top, ow*g.SW+t%g.KW*g.DW-g.Left
+	if h < 0 || h >= g.H || w < 0 || w >= g.W {
+		return nil
+	}
+	return j.x[((n*g.H+h)*g.W+w)*j.c.Cin:]
+}
+
+// requantizeOne is the result of one sum, bias included.
+func (c *ConvU8) requantizeOne(sum int32, o int) uint8 {
+	z := float32(c.ZeroY)
+	f := min(float32(sum)*c.scaleOf(o), float32(c.Hi)-z)
+	v := int32(c.Lo)
+	if f > float32(c.Lo)-z {
+		v = int32(math.RoundToEven(float64(f))) + int32(c.ZeroY)
+	}
+	if c.Table != nil {
+		return c.Table[uint8(v)]
+	}
+	return uint8(v)
+}
+
+// blockGo is the Go twin: rows r0..r1 of group gr, panels p0..p1.
+func (j *convU8Job) blockGo(gr, r0, r1, p0, p1 int) {
+	c := j.c
+	first, last := 0, c.Cout
+	if !c.depthwise {
+		first, last = gr*c.og+c.panels[p0].first, gr*c.og+c.panels[p1-1].first+c.panels[p1-1].width
+	}
+	acc := make([]int32, last-first)
+	for r := r0; r < r1; r++ {
+		copy(acc, c.plain[first:last])
+		for t := range c.taps {
+			px := j.pixel(r, t)
+			if px == nil {
+				px = c.pad
+			}
+			for o := first; o < last; o++ {
+				at := o / c.og * c.cg
+				s := acc[o-first]
+				for i, v := range px[at : at+c.cg] {
+					s += int32(v) * int32(c.W[(o*c.cg+i)*c.taps+t])
+				}
+				acc[o-first] = s
+			}
+		}
+		row := j.y[r*c.Cout+first:][:last-first]
+		for i, s := range acc {
+			row[i] = c.requantizeOne(s, first+i)
+		}
+	}
+}
+
+// pointers is recycled memory for the addresses of pixels.
+type pointers struct{ p []unsafe.Pointer }
+
+var pointerPool = sync.Pool{New: func() any { return new(pointers) }}
+
+func getPointers(n int) *pointers {
+	s := pointerPool.Get().(*pointers)
+	if cap(s.p) < n {
+		s.p = make([]unsafe.Pointer, n)
+	}
+	s.p = s.p[:n]
+	return s
+}
+
+// release forgets the addresses.
+func (s *pointers) release() {
+	clear(s.p)
+	pointerPool.Put(s)
+}
+
+// addresses writes the pixels of rows r0..r1 at channel ch, tile after tile of mr rows: [tile][tap][row of the tile]; the taps are
+// filled up to step with padding.
+func (j *convU8Job) addresses(dst []unsafe.Pointer, r0, r1, mr, ch, step int) {
+	g, c := j.g, j.c
+	base := unsafe.Pointer(&j.x[0])
+	pad := unsafe.Pointer(&c.pad[0])
+	n, oh, ow := r0/(g.OH*g.OW), r0/g.OW%g.OH, r0%g.OW
+	for r := r0; r < r1; r++ {
+		tile := r0 + (r-r0)/mr*mr
+		w := min(mr, r1-tile)
+		d := dst[(tile-r0)*step+r-tile:]
+		t := 0
+		for kh := range g.KH {
+			h := oh*g.SH + kh*g.DH - g.Top
+			for kw := range g.KW {
+				x := ow*g.SW + kw*g.DW - g.Left
+				if uint(h) < uint(g.H) && uint(x) < uint(g.W) {
+					d[t*w] = unsafe.Add(base, ((n*g.H+h)*g.W+x)*c.Cin+ch)
+				} else {
+					d[t*w] = pad
+				}
+				t++
+			}
+		}
+		for ; t < step; t++ {
+			d[t*w] = pad
+		}
+		if ow++; ow == g.OW {
+			ow = 0
+			if oh++; oh == g.OH {
+				oh = 0
+				n++
+			}
+		}
+	}
+}
+
+// gatherRows copies the pixels of rows r0..r1 together, each row filled up to ld bytes.
+func (j *convU8Job) gatherRows(dst []uint8, r0, r1, ld int) {
+	g, c := j.g, j.c
+	ch := c.Cin
+	n, oh, ow := r0/(g.OH*g.OW), r0/g.OW%g.OH, r0%g.OW
+	for r := r0; r < r1; r++ {
+		d := dst[(r-r0)*ld:][:ld]
+		for kh := range g.KH {
+			e := d[kh*g.KW*ch:][:g.KW*ch]
+			h, w := oh*g.SH+kh*g.DH-g.Top, ow*g.SW-g.Left
+			switch {
+			case uint(h) >= uint(g.H):
+				fill(e, c.ZeroX)
+			case g.DW == 1 && w >= 0 && w+g.KW <= g.W:
+				copy(e, j.x[((n*g.H+h)*g.W+w)*ch:])
+			default:
+				for kw := range g.KW {
+					if p := w + kw*g.DW; uint(p) < uint(g.W) {
+						copy(e[kw*ch:(kw+1)*ch], j.x[((n*g.H+h)*g.W+p)*ch:])
+					} else {
+						fill(e[kw*ch:(kw+1)*ch], c.ZeroX)
+					}
+				}
+			}
+		}
+		if ow++; ow == g.OW {
+			ow = 0
+			if oh++; oh == g.OH {
+				oh = 0
+				n++
+			}
+		}
+	}
+}
+
+func fill(d []uint8, v uint8) {
+	for i := range d {
+		d[i] = v
+	}
+}
+
+// String says which kernel runs.
+func (c *ConvU8) String() string {
+	kind := "conv"
+	switch {
+	case c.depthwise:
+		kind = "depthwise"
+	case c.taps == 1:
+		kind = "1x1"
+	}
+	return fmt.Sprintf("u8s8-%s-%s", kind, Active())
+}
