@@ -133,21 +133,3 @@ func TestConvU8(t *testing.T) {
 func describe(c *ConvU8Config, g *Window, n int) string {
 	return fmt.Sprintf("%d images, cin %d cout %d groups %d, zero %d to %d, [%d %d], %+v", n, c.Cin, c.Cout, c.Groups, c.ZeroX, c.ZeroY, c.Lo, c.Hi, *g)
 }
-
-func TestLookup(t *testing.T) {
-	rng := rand.New(rand.NewPCG(8, 0))
-	var table [256]uint8
-	for i := range table {
-		table[i] = uint8(rng.IntN(256))
-	}
-	for n := range 300 {
-		src, dst, want := make([]uint8, n), make([]uint8, n), make([]uint8, n)
-		for i := range src {
-			src[i] = uint8(rng.IntN(256))
-			want[i] = table[src[i]]
-		}
-		if Lookup(dst, src, &table); !bytes.Equal(dst, want) {
-			t.Fatalf("%d elements: wrong bytes", n)
-		}
-	}
-}

@@ -1,5 +1,7 @@
 package kernel
 
+import "math"
+
 // Lookup sets dst[i] = t[src[i]]. dst may be src.
 func Lookup(dst, src []uint8, t *[256]uint8) {
 	if len(dst) != len(src) {
@@ -12,5 +14,76 @@ func Lookup(dst, src []uint8, t *[256]uint8) {
 func lookupGo(dst, src []uint8, t *[256]uint8) {
 	for i, v := range src {
 		dst[i] = t[v]
+	}
+}
+
+// AddU8 holds the factors of a sum of bytes: see NewAddU8.
+type AddU8 struct{ A, B, Fixed, Lo, Hi float32 }
+
+// NewAddU8 returns the factors of clamp(round(a*sa/sc + b*sb/sc + fixed), lo, hi) with fixed = zc - (sa/sc*za + sb/sc*zb), ties to
+// even, both products by fused multiply-adds, that of b first: QLinearAdd as ONNX Runtime computes it on amd64.
+func NewAddU8(sa, sb, sc float32, za, zb, zc, lo, hi uint8) AddU8 {
+	ra, rb := sa/sc, sb/sc
+	pa, pb := ra*float32(za), rb*float32(zb)
+	sum := pa + pb
+	return AddU8{A: ra, B: rb, Fixed: float32(zc) - sum, Lo: float32(lo), Hi: float32(hi)}
+}
+
+// Apply sets dst[i] from a[i] and b[i]. dst may be a or b.
+func (f *AddU8) Apply(dst, a, b []uint8) {
+	if len(a) != len(dst) || len(b) != len(dst) {
+		panic(badLen)
+	}
+	for i := f.vectors(dst, a, b); i < len(dst); i++ {
+		s := Fma32(float32(b[i]), f.B, f.Fixed)
+		dst[i] = uint8(math.RoundToEven(float64(clamp32(Fma32(float32(a[i]), f.A, s), f.Lo, f.Hi))))
+	}
+}
+
+// MulU8 holds the factors of a product of bytes: see NewMulU8.
+type MulU8 struct{ ZA, ZB, Ratio, Lo, Hi, Zero float32 }
+
+// NewMulU8 returns the factors of clamp(round((a-za)*(b-zb)*(sa*sb/sc)) + zc, lo, hi), ties to even: QLinearMul as ONNX Runtime
+// computes it.
+func NewMulU8(sa, sb, sc float32, za, zb, zc, lo, hi uint8) MulU8 {
+	z := float32(zc)
+	p := sa * sb
+	return MulU8{ZA: float32(za), ZB: float32(zb), Ratio: p / sc, Lo: float32(lo) - z, Hi: float32(hi) - z, Zero: z}
+}
+
+// Apply sets dst[i] from a[i] and b[i]. dst may be a or b.
+func (f *MulU8) Apply(dst, a, b []uint8) {
+	if len(a) != len(dst) || len(b) != len(dst) {
+		panic(badLen)
+	}
+	for i := f.vectors(dst, a, b); i < len(dst); i++ {
+		p := (float32(a[i]) - f.ZA) * (float32(b[i]) - f.ZB)
+		dst[i] = uint8(int32(math.RoundToEven(float64(clamp32(p*f.Ratio, f.Lo, f.Hi)))) + int32(f.Zero))
+	}
+}
+
+// MaxU8 sets dst[i] = max(dst[i], src[i]).
+func MaxU8(dst, src []uint8) {
+	if len(dst) != len(src) {
+		panic(badLen)
+	}
+	for i := maxU8(dst, src); i < len(dst); i++ {
+		dst[i] = max(dst[i], src[i])
+	}
+}
+
+// SumRowsU8 adds rows of bytes, ld apart, to the sums: acc[i] += sum over r of x[r*ld+i].
+func SumRowsU8(acc []int32, x []uint8, rows, ld int) {
+	if rows <= 0 || len(acc) == 0 {
+		return
+	}
+	if len(x) < (rows-1)*ld+len(acc) {
+		panic(badLen)
+	}
+	n := sumRowsU8(acc, x, rows, ld)
+	for r := range rows {
+		for i, v := range x[r*ld+n:][:len(acc)-n] {
+			acc[n+i] += int32(v)
+		}
 	}
 }

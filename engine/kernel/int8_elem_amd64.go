@@ -16,3 +16,61 @@ func lookup(dst, src []uint8, t *[256]uint8) int {
 	lookup512(&dst[0], &src[0], n, &t[0])
 	return n
 }
+
+// vectors does whole vectors and returns how many elements that were.
+func (f *AddU8) vectors(dst, a, b []uint8) int {
+	isa := Active()
+	switch {
+	case isa >= AVX512 && len(dst) >= 16:
+		n := len(dst) &^ 15
+		addU8x512(&dst[0], &a[0], &b[0], n, f)
+		return n
+	case isa >= AVX2 && len(dst) >= 8:
+		n := len(dst) &^ 7
+		addU8x256(&dst[0], &a[0], &b[0], n, f)
+		return n
+	}
+	return 0
+}
+
+// vectors does whole vectors and returns how many elements that were.
+func (f *MulU8) vectors(dst, a, b []uint8) int {
+	isa := Active()
+	switch {
+	case isa >= AVX512 && len(dst) >= 16:
+		n := len(dst) &^ 15
+		mulU8x512(&dst[0], &a[0], &b[0], n, f)
+		return n
+	case isa >= AVX2 && len(dst) >= 8:
+		n := len(dst) &^ 7
+		mulU8x256(&dst[0], &a[0], &b[0], n, f)
+		return n
+	}
+	return 0
+}
+
+// maxU8 does whole vectors and returns how many elements that were.
+func maxU8(dst, src []uint8) int {
+	n := len(dst) &^ 31
+	if n == 0 || Active() < AVX2 {
+		return 0
+	}
+	maxU8x32(&dst[0], &src[0], n)
+	return n
+}
+
+// sumRowsU8 does whole vectors of sums and returns how many sums that were.
+func sumRowsU8(acc []int32, x []uint8, rows, ld int) int {
+	isa := Active()
+	switch {
+	case isa >= AVX512 && len(acc) >= 16:
+		n := len(acc) &^ 15
+		sumRowsU8x512(&acc[0], n, &x[0], rows, ld)
+		return n
+	case isa >= AVX2 && len(acc) >= 8:
+		n := len(acc) &^ 7
+		sumRowsU8x256(&acc[0], n, &x[0], rows, ld)
+		return n
+	}
+	return 0
+}

@@ -8,3 +8,38 @@ package kernel
 //
 //go:noescape
 func lookup512(dst, src *uint8, n int, t *uint8)
+
+// addU8x512 does n elements, a multiple of 16, not 0.
+//
+//go:noescape
+func addU8x512(dst, a, b *uint8, n int, f *AddU8)
+
+// mulU8x512 does n elements, a multiple of 16, not 0.
+//
+//go:noescape
+func mulU8x512(dst, a, b *uint8, n int, f *MulU8)
+
+// sumRowsU8x512 adds rows of bytes to n sums, a multiple of 16, not 0; rows is not 0.
+//
+//go:noescape
+func sumRowsU8x512(acc *int32, n int, x *uint8, rows, ld int)
+
+// addU8x256 does n elements, a multiple of 8, not 0.
+//
+//go:noescape
+func addU8x256(dst, a, b *uint8, n int, f *AddU8)
+
+// mulU8x256 does n elements, a multiple of 8, not 0.
+//
+//go:noescape
+func mulU8x256(dst, a, b *uint8, n int, f *MulU8)
+
+// sumRowsU8x256 adds rows of bytes to n sums, a multiple of 8, not 0; rows is not 0.
+//
+//go:noescape
+func sumRowsU8x256(acc *int32, n int, x *uint8, rows, ld int)
+
+// maxU8x32 sets dst[i] = max(dst[i], src[i]); n is a multiple of 32, not 0.
+//
+//go:noescape
+func maxU8x32(dst, src *uint8, n int)

@@ -11,6 +11,12 @@ func int8ElemFiles() []file {
 	fmt.Fprintf(&s, goHead, "int8elem.go")
 	a := newAsm("int8elem.go")
 	lookupU8(a, &s)
+	for _, isa := range []string{"Z", "Y"} {
+		binaryU8(a, &s, isa, "addU8", "AddU8")
+		binaryU8(a, &s, isa, "mulU8", "MulU8")
+		sumRowsU8(a, &s, isa)
+	}
+	maxU8(a, &s)
 	return []file{a.file("int8_elem_amd64.s"), {"int8_elem_stubs_amd64.go", []byte(s.String())}}
 }
 
@@ -36,6 +42,120 @@ func lookupU8(a *asm, s *strings.Builder) {
 	a.op("ADDQ $64, SI")
 	a.op("ADDQ $64, DI")
 	a.op("SUBQ $64, CX")
+	a.op("JG   loop")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// bytesOut stores the 16 or 8 integers of register 0 as bytes to (DI).
+func bytesOut(a *asm, isa string) {
+	if isa == "Z" {
+		a.op("VPMOVDB Z0, (DI)")
+		return
+	}
+	a.op("VEXTRACTI128 $1, Y0, X1")
+	a.op("VPACKUSDW X1, X0, X0")
+	a.op("VPACKUSWB X0, X0, X0")
+	a.op("VMOVQ X0, (DI)")
+}
+
+// binaryU8 writes a sum or product of quantized bytes; the factors are read in the order of the fields of typ.
+func binaryU8(a *asm, s *strings.Builder, isa, name, typ string) {
+	full := name + map[string]string{"Z": "x512", "Y": "x256"}[isa]
+	lanes := map[string]int{"Z": 16, "Y": 8}[isa]
+	decl := fmt.Sprintf("func %s(dst, a, b *uint8, n int, f *%s)", full, typ)
+	fmt.Fprintf(s, "\n// %s does n elements, a multiple of %d, not 0.\n//\n//go:noescape\n%s\n", full, lanes, decl)
+	a.text(decl, full, 40)
+	for _, l := range []string{"dst+0(FP), DI", "a+8(FP), SI", "b+16(FP), DX", "n+24(FP), CX", "f+32(FP), BX"} {
+		a.op("MOVQ %s", l)
+	}
+	r := func(i int) string { return fmt.Sprintf("%s%d", isa, i) }
+	fields := 5
+	if typ == "MulU8" {
+		fields = 6
+	}
+	for i := range fields {
+		a.op("VBROADCASTSS %d(BX), %s", 4*i, r(8+i))
+	}
+	if typ == "MulU8" {
+		a.op("VCVTPS2DQ %s, %s", r(13), r(13))
+	}
+	a.label("loop")
+	a.op("VPMOVZXBD (SI), %s", r(0))
+	a.op("VPMOVZXBD (DX), %s", r(1))
+	a.op("VCVTDQ2PS %s, %s", r(0), r(0))
+	a.op("VCVTDQ2PS %s, %s", r(1), r(1))
+	if typ == "AddU8" { // 8 A, 9 B, 10 Fixed, 11 Lo, 12 Hi
+		a.op("VFMADD213PS %s, %s, %s", r(10), r(9), r(1))
+		a.op("VFMADD213PS %s, %s, %s", r(1), r(8), r(0))
+	} else { // 8 ZA, 9 ZB, 10 Ratio, 11 Lo, 12 Hi, 13 Zero
+		a.op("VSUBPS %s, %s, %s", r(8), r(0), r(0))
+		a.op("VSUBPS %s, %s, %s", r(9), r(1), r(1))
+		a.op("VMULPS %s, %s, %s", r(1), r(0), r(0))
+		a.op("VMULPS %s, %s, %s", r(10), r(0), r(0))
+	}
+	a.op("VMAXPS %s, %s, %s", r(11), r(0), r(0))
+	a.op("VMINPS %s, %s, %s", r(12), r(0), r(0))
+	a.op("VCVTPS2DQ %s, %s", r(0), r(0))
+	if typ == "MulU8" {
+		a.op("VPADDD %s, %s, %s", r(13), r(0), r(0))
+	}
+	bytesOut(a, isa)
+	a.op("ADDQ $%d, SI", lanes)
+	a.op("ADDQ $%d, DX", lanes)
+	a.op("ADDQ $%d, DI", lanes)
+	a.op("SUBQ $%d, CX", lanes)
+	a.op("JG   loop")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// sumRowsU8 writes the sums of columns of bytes.
+func sumRowsU8(a *asm, s *strings.Builder, isa string) {
+	name := "sumRowsU8" + map[string]string{"Z": "x512", "Y": "x256"}[isa]
+	lanes := map[string]int{"Z": 16, "Y": 8}[isa]
+	decl := fmt.Sprintf("func %s(acc *int32, n int, x *uint8, rows, ld int)", name)
+	fmt.Fprintf(s, "\n// %s adds rows of bytes to n sums, a multiple of %d, not 0; rows is not 0.\n//\n//go:noescape\n%s\n", name, lanes, decl)
+	a.text(decl, name, 40)
+	for _, l := range []string{"acc+0(FP), DI", "n+8(FP), CX", "x+16(FP), SI", "rows+24(FP), DX", "ld+32(FP), R8"} {
+		a.op("MOVQ %s", l)
+	}
+	r := func(i int) string { return fmt.Sprintf("%s%d", isa, i) }
+	add := map[string]string{"Z": "VMOVDQU32", "Y": "VMOVDQU"}[isa]
+	a.label("columns")
+	a.op("%s (DI), %s", add, r(0))
+	a.op("MOVQ SI, R9")
+	a.op("MOVQ DX, R10")
+	a.label("row")
+	a.op("VPMOVZXBD (R9), %s", r(1))
+	a.op("VPADDD %s, %s, %s", r(1), r(0), r(0))
+	a.op("ADDQ R8, R9")
+	a.op("DECQ R10")
+	a.op("JNE  row")
+	a.op("%s %s, (DI)", add, r(0))
+	a.op("ADDQ $%d, DI", 4*lanes)
+	a.op("ADDQ $%d, SI", lanes)
+	a.op("SUBQ $%d, CX", lanes)
+	a.op("JG   columns")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// maxU8 writes the maximum of bytes.
+func maxU8(a *asm, s *strings.Builder) {
+	decl := "func maxU8x32(dst, src *uint8, n int)"
+	fmt.Fprintf(s, "\n// maxU8x32 sets dst[i] = max(dst[i], src[i]); n is a multiple of 32, not 0.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "maxU8x32", 24)
+	for _, l := range []string{"dst+0(FP), DI", "src+8(FP), SI", "n+16(FP), CX"} {
+		a.op("MOVQ %s", l)
+	}
+	a.label("loop")
+	a.op("VMOVDQU (DI), Y0")
+	a.op("VPMAXUB (SI), Y0, Y0")
+	a.op("VMOVDQU Y0, (DI)")
+	a.op("ADDQ $32, DI")
+	a.op("ADDQ $32, SI")
+	a.op("SUBQ $32, CX")
 	a.op("JG   loop")
 	a.op("VZEROUPPER")
 	a.op("RET")
