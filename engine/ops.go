@@ -24,7 +24,7 @@ func opTable() map[string]opDef {
 	for _, family := range []map[string]opDef{
 		unaryOps(), binaryOps(), logicOps(), castOps(), reduceOps(), shapeOps(), moveOps(), indexOps(), matmulOps(),
 		convOps(), poolOps(), normOps(), softmaxOps(), rnnOps(), quantOps(), controlOps(), sequenceOps(), createOps(),
-		attentionOps(), resizeOps(), miscOps(), lossOps(), microsoftOps(), contribOps(), nbitsOps(), fusedOps(),
+		attentionOps(), resizeOps(), miscOps(), lossOps(), microsoftOps(), contribOps(), nbitsOps(), fusedOps(), qlinearOps(),
 	} {
 		maps.Copy(t, family)
 	}

@@ -87,3 +87,24 @@ func SumRowsU8(acc []int32, x []uint8, rows, ld int) {
 		}
 	}
 }
+
+// InterleaveU8 turns planes [c, n] into pixels [n, c].
+func InterleaveU8(dst, src []uint8, c int) {
+	n := len(src) / max(c, 1)
+	if c < 1 || len(dst) < n*c {
+		panic(badLen)
+	}
+	if c == 3 {
+		x, y, z := src[:n], src[n:2*n], src[2*n:3*n]
+		for i, v := range x {
+			d := dst[3*i : 3*i+3 : 3*i+3]
+			d[0], d[1], d[2] = v, y[i], z[i]
+		}
+		return
+	}
+	for k := range c {
+		for i, v := range src[k*n : (k+1)*n] {
+			dst[i*c+k] = v
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// operator handles the nodes of the QOperator form that have constant scales and zero points.
+func (p *qdq) operator(n *model.Node) bool {
+	micro := n.Domain == "com.microsoft"
+	if n.Domain != "" && n.Domain != "ai.onnx" && !micro || n.Int("channels_last", 0) != 0 {
+		return false
+	}
+	switch n.Op {
+	case "QLinearConv":
+		return !micro && p.qlinearConv(n)
+	case "QLinearMatMul":
+		return !micro && p.qlinearMatMul(n)
+	}
+	if !micro {
+		return false
+	}
+	switch n.Op {
+	case "QGemm":
+		return p.qgemm(n)
+	case "QLinearAdd", "QLinearMul":
+		a, ok := p.value(n.In(0), n.In(1), n.In(2), false)
+		b, ok2 := p.value(n.In(3), n.In(4), n.In(5), false)
+		out, ok3 := p.value(n.Out(0), n.In(6), n.In(7), true)
+		return ok && ok2 && ok3 && p.pair(n.Op, n, a, b, out, 0, 255)
+	case "QLinearConcat":
+		out, ok := p.value(n.Out(0), n.In(0), n.In(1), true)
+		var vs []qvalue
+		for i := 2; i+2 < len(n.Inputs)+1; i += 3 {
+			v, ok2 := p.value(n.In(i), n.In(i+1), n.In(i+2), false)
+			ok = ok && ok2
+			vs = append(vs, v)
+		}
+		return ok && p.join(n, vs, out, int(n.Int("axis", 0)))
+	case "QLinearGlobalAveragePool", "QLinearAveragePool":
+		x, ok := p.value(n.In(0), n.In(1), n.In(2), false)
+		out, ok2 := p.value(n.Out(0), n.In(3), n.In(4), true)
+		return ok && ok2 && p.pooling(n.Op[len("QLinear"):], n, n, x, out, 0, 255)
+	case "QLinearSigmoid", "QLinearLeakyRelu":
+		return p.qlinearUnary(n)
+	}
+	return false
+}
+
+// qlinearConv is QLinearConv with constant weights.
+func (p *qdq) qlinearConv(n *model.Node) bool {
+	x, ok := p.value(n.In(0), n.In(1), n.In(2), false)
+	out, ok2 := p.value(n.Out(0), n.In(6), n.In(7), true)
+	if !ok || !ok2 || p.e.constant(x.name) != nil {
+		return false
+	}
+	w, ws, err := p.intWeights(p.e.constant(n.In(3)), n.In(4), n.In(5), 0)
+	if err != nil || !convFits(n, w) {
+		return false
+	}
+	b, err := p.intBias(n.In(8), w.Shape()[0])
+	return err == nil && p.product(n, n, x, w, ws, b, out, 0, 255)
+}
+
+// intBias reads a constant bias of 32 bits.
+func (p *qdq) intBias(name string, n int) ([]int32, error) {
+	if name == "" {
+		return nil, nil
+	}
+	t := p.e.constant(name)
+	if t == nil || t.DType() != model.Int32 || t.Len() != n {
+		return nil, fmt.Errorf("the bias is no constant of 32 bits")
+	}
+	return model.Data[int32](t)
+}
+
+// qlinearMatMul is QLinearMatMul with a constant matrix on the right.
+func (p *qdq) qlinearMatMul(n *model.Node) bool {
+	x, ok := p.value(n.In(0), n.In(1), n.In(2), false)
+	out, ok2 := p.value(n.Out(0), n.In(6), n.In(7), true)
+	if !ok || !ok2 || p.e.constant(x.name) != nil {
+		return false
+	}
+	w, ws, err := p.intWeights(p.e.constant(n.In(3)), n.In(4), n.In(5), 1)
+	if err != nil || w.Rank() != 2 {
+		return false
+	}
+	if w, err = transposedBytes(w); err != nil {
+		return false
+	}
+	return p.product(n, n, x, w, ws, nil, out, 0, 255)
+}
+
+// qgemm is QGemm: A, aScale, aZero, B, bScale, bZero, C, yScale, yZero; without yScale the result is float.
+func (p *qdq) qgemm(n *model.Node) bool {
+	x, ok := p.value(n.In(0), n.In(1), n.In(2), false)
+	out, ok2 := p.value(n.Out(0), n.In(7), n.In(8), true)
+	alpha := n.Float("alpha", 1)
+	if !ok || !ok2 || p.e.constant(x.name) != nil || n.Int("transA", 0) != 0 || !(alpha > 0) || math.IsInf(float64(alpha), 0) {
+		return false
+	}
+	ax := 1
+	if n.Int("transB", 0) != 0 {
+		ax = 0
+	}
+	w, ws, err := p.intWeights(p.e.constant(n.In(3)), n.In(4), n.In(5), ax)
+	if err != nil || w.Rank() != 2 {
+		return false
+	}
+	if ax == 1 {
+		if w, err = transposedBytes(w); err != nil {
+			return false
+		}
+	}
+	b, err := p.intBias(n.In(6), w.Shape()[0])
+	if err != nil {
+		return false
+	}
+	x.scale *= alpha
+	return p.product(n, n, x, w, ws, b, out, 0, 255)
+}
+
+// qlinearUnary is a function of one value as a table.
+func (p *qdq) qlinearUnary(n *model.Node) bool {
+	x, ok := p.value(n.In(0), n.In(1), n.In(2), false)
+	out, ok2 := p.value(n.Out(0), n.In(3), n.In(4), true)
+	if !ok || !ok2 || p.e.constant(x.name) != nil {
+		return false
+	}
+	t := qlinearTable(n, x, out)
+	names, rank := p.forms(x)
+	return p.emit(p.tableNode(names[0], t), n, out, rank)
+}
+
+// floatProduct turns a MatMul of quantized inputs whose result is not quantized into QuantMatMul.
+func (p *qdq) floatProduct(n *model.Node) {
+	if !n.Is("MatMul") || !p.quantized(n) {
+		return
+	}
+	x, ok := p.dequantized(n.In(0))
+	d := p.e.from(n.In(1), "DequantizeLinear")
+	if !ok || d == nil || p.e.constant(x.name) != nil {
+		return
+	}
+	w, ws, err := p.weights(n.In(1), 1)
+	if err != nil || w.Rank() != 2 {
+		return
+	}
+	f := &model.Node{Name: n.Name, Op: "QuantMatMul", Domain: fusedDomain, Outputs: n.Outputs, Inputs: []string{p.plain(x), p.e.addConstant(w),
+		p.e.addConstant(model.FromSlice([]int{1}, []float32{x.scale})), p.e.addConstant(model.FromSlice([]int{len(ws)}, ws)),
+		p.e.addConstant(model.FromSlice([]int{1}, []uint8{x.zero})), ""}}
+	p.e.replace(f, n)
+}

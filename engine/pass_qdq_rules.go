@@ -1,0 +1,428 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// weights returns constant quantized weights as signed bytes without zero point, with their scales, one or one per slice of the axis.
+func (p *qdq) weights(name string, ax int) (w *model.Tensor, scale []float32, err error) {
+	n := p.e.from(name, "DequantizeLinear")
+	if n == nil {
+		return nil, nil, fmt.Errorf("the weights are not quantized")
+	}
+	t := p.e.constant(n.In(0))
+	if q := p.e.from(n.In(0), "QuantizeLinear"); q != nil {
+		t = p.evaluate(q)
+	}
+	if n.Int("block_size", 0) != 0 {
+		return nil, nil, fmt.Errorf("the weights are quantized in blocks")
+	}
+	w, scale, err = p.intWeights(t, n.In(1), n.In(2), ax)
+	if err == nil && len(scale) > 1 && w.Rank() > 1 && p.e.version(n) >= 13 {
+		if a, err := axis(int(n.Int("axis", 1)), w.Rank()); err != nil || a != ax {
+			return nil, nil, fmt.Errorf("the scales lie along another axis")
+		}
+	}
+	return w, scale, err
+}
+
+// intWeights subtracts the zero points.
+func (p *qdq) intWeights(t *model.Tensor, scaleName, zeroName string, ax int) (*model.Tensor, []float32, error) {
+	st := p.e.constant(scaleName)
+	if t == nil || !isByte(t) || t.Len() == 0 || t.Rank() < 2 || st == nil || st.DType() != model.Float32 {
+		return nil, nil, fmt.Errorf("the weights are no constant bytes")
+	}
+	if st.Len() != 1 && (st.Rank() != 1 || st.Len() != t.Shape()[ax]) {
+		return nil, nil, fmt.Errorf("scales of shape %v do not fit weights %v", st.Shape(), t.Shape())
+	}
+	scale, err := model.Data[float32](st)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range scale {
+		if !(s > 0) || math.IsInf(float64(s), 0) {
+			return nil, nil, fmt.Errorf("a scale of the weights is %v", s)
+		}
+	}
+	raw, err := t.Bytes()
+	if err != nil {
+		return nil, nil, err
+	}
+	zero := []int32{0}
+	if zeroName != "" {
+		zt := p.e.constant(zeroName)
+		if zt == nil || zt.DType() != t.DType() || zt.Len() != 1 && zt.Len() != t.Shape()[ax] {
+			return nil, nil, fmt.Errorf("the zero points of the weights do not fit")
+		}
+		v, err := toFloat64(zt)
+		if err != nil {
+			return nil, nil, err
+		}
+		zero = zero[:0]
+		for _, z := range v {
+			zero = append(zero, int32(z))
+		}
+	}
+	inner := product(t.Shape()[ax+1:])
+	out := make([]int8, len(raw))
+	for i, b := range raw {
+		v := int32(b)
+		if t.DType() == model.Int8 {
+			v = int32(int8(b))
+		}
+		v -= zero[i/inner%t.Shape()[ax]%len(zero)]
+		if v < -128 || v > 127 {
+			return nil, nil, fmt.Errorf("weights less their zero point do not fit eight bits")
+		}
+		out[i] = int8(v)
+	}
+	return model.FromSlice(t.Shape(), out), scale, nil
+}
+
+// bias returns the bias in units of xScale*wScale[j]; nil for none.
+func (p *qdq) bias(name string, n int, xScale float32, wScale []float32) ([]int32, error) {
+	if name == "" {
+		return nil, nil
+	}
+	unit := func(i int) float64 { return float64(xScale) * float64(wScale[i%len(wScale)]) }
+	if d := p.e.from(name, "DequantizeLinear"); d != nil {
+		t, st := p.e.constant(d.In(0)), p.e.constant(d.In(1))
+		if t == nil || st == nil || t.DType() != model.Int32 || t.Len() != n || st.DType() != model.Float32 || st.Len() != 1 && st.Len() != n || d.Int("block_size", 0) != 0 {
+			return nil, fmt.Errorf("the bias is no constant of 32 bits")
+		}
+		if z := d.In(2); z != "" {
+			if zt := p.e.constant(z); zt == nil || !allZero(zt) {
+				return nil, fmt.Errorf("the bias has a zero point")
+			}
+		}
+		b, err := model.Data[int32](t)
+		if err != nil {
+			return nil, err
+		}
+		s, err := model.Data[float32](st)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]float64, n)
+		for i, v := range b {
+			out[i] = float64(v)
+			if r := float64(s[i%len(s)]) / unit(i); math.Abs(r-1) > 1e-5 { // beyond the rounding of the product of the scales
+				out[i] *= r
+			}
+		}
+		return roundAll(out)
+	}
+	t := p.e.constant(name)
+	if t == nil || t.DType() != model.Float32 || t.Len() != n {
+		return nil, fmt.Errorf("the bias is no constant")
+	}
+	b, err := model.Data[float32](t)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float64, n)
+	for i, v := range b {
+		out[i] = float64(v) / unit(i)
+	}
+	return roundAll(out)
+}
+
+func allZero(t *model.Tensor) bool {
+	v, err := toFloat64(t)
+	for _, x := range v {
+		if x != 0 {
+			return false
+		}
+	}
+	return err == nil
+}
+
+// roundAll rounds to int32.
+func roundAll(x []float64) ([]int32, error) {
+	out := make([]int32, len(x))
+	for i, v := range x {
+		if v = math.RoundToEven(v); !(math.Abs(v) < math.MaxInt32) {
+			return nil, fmt.Errorf("a bias does not fit 32 bits")
+		}
+		out[i] = int32(v)
+	}
+	return out, nil
+}
+
+// product makes a QuantConv of weights [Cout, ...] and emits it.
+func (p *qdq) product(n, q *model.Node, x qvalue, w *model.Tensor, ws []float32, bias []int32, out qvalue, lo, hi uint8) bool {
+	rank := 0
+	in := ""
+	if n.Is("Conv") || n.Is("QLinearConv") {
+		rank = w.Rank()
+		in = p.image(x, rank)
+	} else {
+		in = p.plain(x)
+	}
+	scale := make([]float32, len(ws))
+	for i, s := range ws {
+		f := x.scale * s
+		scale[i] = f / out.scale
+		if math.IsInf(float64(scale[i]), 0) || scale[i] != scale[i] {
+			return p.stay(n, "its scales leave the range of float32")
+		}
+	}
+	f := &model.Node{Op: "QuantConv", Inputs: []string{in, p.e.addConstant(w), p.e.addConstant(model.FromSlice([]int{len(scale)}, scale)), "", ""}}
+	if bias != nil {
+		f.Inputs[3] = p.e.addConstant(model.FromSlice([]int{len(bias)}, bias))
+	}
+	if rank > 0 {
+		for _, a := range n.Attrs {
+			switch a.Name {
+			case "strides", "pads", "dilations", "group", "auto_pad":
+				f.SetAttr(a)
+			}
+		}
+	} else {
+		f.SetAttr(model.IntAttr("matmul", 1))
+	}
+	setBytes(f, map[string]uint8{"zx": x.zero, "zy": out.zero, "lo": lo, "hi": hi})
+	return p.emit(f, q, out, rank)
+}
+
+// setBytes sets attributes that hold bytes.
+func setBytes(n *model.Node, m map[string]uint8) {
+	for _, name := range []string{"zx", "zy", "za", "zb", "zc", "lo", "hi"} {
+		if v, ok := m[name]; ok {
+			n.SetAttr(model.IntAttr(name, int64(v)))
+		}
+	}
+}
+
+// conv is DQ, DQ -> Conv -> Q.
+func (p *qdq) conv(n, q *model.Node, out qvalue, lo, hi uint8) bool {
+	x, ok := p.dequantized(n.In(0))
+	if !ok || p.e.constant(x.name) != nil {
+		return p.stay(n, "its input is not quantized")
+	}
+	w, ws, err := p.weights(n.In(1), 0)
+	if err != nil {
+		return p.stay(n, err.Error())
+	}
+	if !convFits(n, w) {
+		return p.stay(n, "its attributes do not fit the weights")
+	}
+	b, err := p.bias(n.In(2), w.Shape()[0], x.scale, ws)
+	if err != nil {
+		return p.stay(n, err.Error())
+	}
+	return p.product(n, q, x, w, ws, b, out, lo, hi)
+}
+
+// convFits reports whether a convolution has one or two spatial dimensions and attributes that fit its weights.
+func convFits(n *model.Node, w *model.Tensor) bool {
+	g := int(n.Int("group", 1))
+	if r := w.Rank(); r != 3 && r != 4 || g < 1 || w.Shape()[0]%g != 0 {
+		return false
+	}
+	k := attrInts(n, "kernel_shape")
+	return k == nil || sameShape(k, w.Shape()[2:])
+}
+
+// gemm is DQ, DQ -> Gemm -> Q with weights [N, K] or [K, N].
+func (p *qdq) gemm(n, q *model.Node, out qvalue, lo, hi uint8) bool {
+	x, ok := p.dequantized(n.In(0))
+	if !ok || p.e.constant(x.name) != nil {
+		return p.stay(n, "its input is not quantized")
+	}
+	if n.Float("alpha", 1) != 1 || n.Int("transA", 0) != 0 || n.In(2) != "" && n.Float("beta", 1) != 1 {
+		return p.stay(n, "alpha, beta or transA is set")
+	}
+	w, ws, err := p.matrix(n.In(1), n.Int("transB", 0) != 0)
+	if err != nil {
+		return p.stay(n, err.Error())
+	}
+	b, err := p.bias(n.In(2), w.Shape()[0], x.scale, ws)
+	if err != nil {
+		return p.stay(n, err.Error())
+	}
+	return p.product(n, q, x, w, ws, b, out, lo, hi)
+}
+
+// matrix returns quantized weights as [N, K].
+func (p *qdq) matrix(name string, transposed bool) (*model.Tensor, []float32, error) {
+	ax := 1
+	if transposed {
+		ax = 0
+	}
+	w, ws, err := p.weights(name, ax)
+	if err != nil {
+		return nil, nil, err
+	}
+	if w.Rank() != 2 {
+		return nil, nil, fmt.Errorf("the weights have shape %v", w.Shape())
+	}
+	if !transposed {
+		w, err = transposedBytes(w)
+	}
+	return w, ws, err
+}
+
+func transposedBytes(w *model.Tensor) (*model.Tensor, error) {
+	b, err := model.Data[int8](w)
+	if err != nil {
+		return nil, err
+	}
+	k, n := w.Shape()[0], w.Shape()[1]
+	out := make([]int8, len(b))
+	for i := range k {
+		for j := range n {
+			out[j*k+i] = b[i*n+j]
+		}
+	}
+	return model.FromSlice([]int{n, k}, out), nil
+}
+
+// matmul is DQ, DQ -> MatMul -> Q; without constant weights it becomes QLinearMatMul.
+func (p *qdq) matmul(n, q *model.Node, out qvalue, lo, hi uint8) bool {
+	x, ok := p.dequantized(n.In(0))
+	if !ok {
+		return p.stay(n, "its input is not quantized")
+	}
+	if w, ws, err := p.matrix(n.In(1), false); err == nil && p.e.constant(x.name) == nil {
+		return p.product(n, q, x, w, ws, nil, out, lo, hi)
+	}
+	y, ok := p.dequantized(n.In(1))
+	if !ok || lo != 0 || hi != 255 {
+		return p.stay(n, "its second input is not quantized by one scale")
+	}
+	zero := func(v qvalue) string { return p.e.addConstant(model.Scalar(v.zero)) }
+	scale := func(v qvalue) string { return p.e.addConstant(model.Scalar(v.scale)) }
+	f := &model.Node{Op: "QLinearMatMul", Inputs: []string{p.plain(x), scale(x), zero(x), p.plain(y), scale(y), zero(y), scale(out), zero(out)}}
+	p.emit(f, q, out, 0)
+	f.Domain = ""
+	return true
+}
+
+// binary is DQ, DQ -> Add, Sum or Mul -> Q.
+func (p *qdq) binary(n, q *model.Node, out qvalue, lo, hi uint8) bool {
+	if len(n.Inputs) != 2 {
+		return p.stay(n, "it has not two inputs")
+	}
+	a, ok := p.dequantized(n.In(0))
+	b, ok2 := p.dequantized(n.In(1))
+	if !ok || !ok2 {
+		return p.stay(n, "an input is not quantized")
+	}
+	return p.pair(n.Op, q, a, b, out, lo, hi)
+}
+
+// pair makes QuantAdd or QuantMul.
+func (p *qdq) pair(op string, q *model.Node, a, b, out qvalue, lo, hi uint8) bool {
+	names, rank := p.forms(a, b)
+	f := &model.Node{Op: "QuantAdd", Inputs: names}
+	if op == "Mul" || op == "QLinearMul" {
+		f.Op = "QuantMul"
+	}
+	f.SetAttr(model.FloatAttr("sa", a.scale))
+	f.SetAttr(model.FloatAttr("sb", b.scale))
+	f.SetAttr(model.FloatAttr("sc", out.scale))
+	setBytes(f, map[string]uint8{"za": a.zero, "zb": b.zero, "zc": out.zero, "lo": lo, "hi": hi})
+	return p.emit(f, q, out, rank)
+}
+
+// concat is DQ, DQ, ... -> Concat -> Q.
+func (p *qdq) concat(n, q *model.Node, out qvalue) bool {
+	var vs []qvalue
+	for _, in := range n.Inputs {
+		v, ok := p.dequantized(in)
+		if !ok {
+			return p.stay(n, "an input is not quantized")
+		}
+		vs = append(vs, v)
+	}
+	return p.join(q, vs, out, int(n.Int("axis", 0)))
+}
+
+// join makes QuantConcat.
+func (p *qdq) join(q *model.Node, vs []qvalue, out qvalue, ax int) bool {
+	names, rank := p.forms(vs...)
+	f := &model.Node{Op: "QuantConcat"}
+	for i, v := range vs {
+		table := ""
+		if v.scale != out.scale || v.zero != out.zero {
+			t := requantizeTable(v, out)
+			table = p.e.addConstant(model.FromSlice([]int{256}, t[:]))
+		}
+		f.Inputs = append(f.Inputs, names[i], table)
+	}
+	if rank > 0 {
+		if ax < 0 {
+			ax += rank
+		}
+		if ax == 1 {
+			ax = rank - 1
+		} else if ax > 1 {
+			ax--
+		}
+	}
+	f.SetAttr(model.IntAttr("axis", int64(ax)))
+	return p.emit(f, q, out, rank)
+}
+
+// pool is DQ -> pooling -> Q.
+func (p *qdq) pool(n, q *model.Node, out qvalue, lo, hi uint8) bool {
+	x, ok := p.dequantized(n.In(0))
+	if !ok || p.e.constant(x.name) != nil {
+		return p.stay(n, "its input is not quantized")
+	}
+	return p.pooling(n.Op, n, q, x, out, lo, hi)
+}
+
+// pooling makes QuantMaxPool, QuantAveragePool or QuantGlobalAveragePool.
+func (p *qdq) pooling(op string, n, q *model.Node, x, out qvalue, lo, hi uint8) bool {
+	rank := p.rankOf(x.name)
+	if k := attrInts(n, "kernel_shape"); k != nil {
+		rank = len(k) + 2
+	}
+	if rank != 3 && rank != 4 {
+		return p.stay(n, "the number of its dimensions is not known")
+	}
+	if len(n.Outputs) > 1 && n.Outputs[1] != "" || n.Int("storage_order", 0) != 0 {
+		return p.stay(n, "its positions are read")
+	}
+	f := &model.Node{Op: "Quant" + op, Inputs: []string{p.image(x, rank)}}
+	for _, a := range n.Attrs {
+		switch a.Name {
+		case "strides", "pads", "dilations", "auto_pad", "kernel_shape", "ceil_mode", "count_include_pad":
+			f.SetAttr(a)
+		}
+	}
+	if op == "MaxPool" {
+		if x.scale == out.scale && x.zero == out.zero && lo == 0 && hi == 255 {
+			return p.emit(f, q, out, rank)
+		}
+		f.Name, f.Domain, f.Outputs = n.Name, fusedDomain, []string{p.fresh(out.name, "/max")}
+		p.add(f)
+		t := requantizeTable(x, out)
+		for i, v := range t {
+			t[i] = min(max(v, lo), hi)
+		}
+		return p.emit(p.tableNode(f.Outputs[0], t), q, out, rank)
+	}
+	f.SetAttr(model.FloatAttr("sx", x.scale))
+	f.SetAttr(model.FloatAttr("sy", out.scale))
+	setBytes(f, map[string]uint8{"zx": x.zero, "zy": out.zero, "lo": lo, "hi": hi})
+	return p.emit(f, q, out, rank)
+}
+
+// move is DQ -> an operator that moves elements -> Q: it moves the bytes.
+func (p *qdq) move(n, q *model.Node, out qvalue) bool {
+	x, ok := p.dequantized(n.In(0))
+	if !ok || p.e.constant(x.name) != nil {
+		return false
+	}
+	f := *n
+	f.Inputs = append([]string{p.plain(x)}, n.Inputs[1:]...)
+	f.Outputs = []string{p.fresh(out.name, "/moved")}
+	p.add(&f)
+	return p.emit(p.tableNode(f.Outputs[0], requantizeTable(x, out)), q, out, 0)
+}
