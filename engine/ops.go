@@ -23,6 +23,7 @@ func opTable() map[string]opDef {
 	t := map[string]opDef{}
 	for _, family := range []map[string]opDef{
 		unaryOps(), binaryOps(), logicOps(), castOps(), reduceOps(), shapeOps(), moveOps(), indexOps(), matmulOps(),
+		sampleOps(), signalOps(), textOps(), mlOps(), bodyOps(),
 		convOps(), poolOps(), normOps(), softmaxOps(), rnnOps(), quantOps(), controlOps(), sequenceOps(), createOps(),
 		attentionOps(), resizeOps(), miscOps(), lossOps(), microsoftOps(), contribOps(), nbitsOps(), fusedOps(), qlinearOps(),
 	} {

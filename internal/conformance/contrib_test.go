@@ -160,18 +160,6 @@ func (r source) floats(shape ...int) *model.Tensor {
 	return model.FromSlice(shape, v)
 }
 
-func (r source) as(d model.DType, t *model.Tensor) *model.Tensor {
-	v, err := t.Float32()
-	if err != nil {
-		panic(err)
-	}
-	out, err := model.FromFloat32(d, t.Shape(), v)
-	if err != nil {
-		panic(err)
-	}
-	return out
-}
-
 func (r source) ints(below int, shape ...int) *model.Tensor {
 	n, _ := model.NumElements(shape)
 	v := make([]int32, n)

@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/wattshed/wattshed/engine/kernel"
+	"github.com/wattshed/wattshed/model"
+)
+
+// wide returns the numbers of t as float64, in memory that counts towards Options.Memory; it must not be changed.
+func (c *Call) wide(t *model.Tensor) ([]float64, error) {
+	switch t.DType() {
+	case model.Float64:
+		return model.Data[float64](t)
+	case model.Float32:
+		x, err := model.Data[float32](t)
+		if err != nil {
+			return nil, err
+		}
+		out := Scratch[float64](c, len(x))
+		for i, v := range x {
+			out[i] = float64(v)
+		}
+		return out, nil
+	}
+	if err := c.arena.room(8 * t.Len()); err != nil {
+		return nil, err
+	}
+	return toFloat64(t)
+}
+
+// result makes output i of numbers that were computed in float64.
+func (c *Call) result(i int, d model.DType, shape []int, v []float64) error {
+	switch d {
+	case model.Float32:
+		out, err := Out[float32](c, i, shape)
+		if err != nil {
+			return err
+		}
+		for k, e := range v {
+			out[k] = float32(e)
+		}
+		return nil
+	case model.Float64:
+		out, err := Out[float64](c, i, shape)
+		if err != nil {
+			return err
+		}
+		copy(out, v)
+		return nil
+	}
+	if err := c.arena.room(12 * len(v)); err != nil {
+		return err
+	}
+	t, err := fromFloat64(d, shape, v, castRule{})
+	if err == nil {
+		c.Set(i, t)
+	}
+	return err
+}
+
+// zeros returns n zeros of the call's own memory; a count that overflows or is too large is an error.
+func (c *Call) zeros(shape ...int) ([]float64, error) {
+	n, err := model.NumElements(shape)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.arena.room(8 * n); err != nil {
+		return nil, fmt.Errorf("shape %v: %w", shape, err)
+	}
+	v := Scratch[float64](c, n)
+	clear(v)
+	return v, nil
+}
+
+// each calls f for 0 to n-1 on the threads of the session and stops early when the run is cancelled.
+func (c *Call) each(n int, f func(i int)) error {
+	var ctxErr func() error
+	if c.eval != nil && c.eval.ctx != nil {
+		ctxErr = c.eval.ctx.Err
+	}
+	return runUntil(c.pool, n, ctxErr, f)
+}
+
+// runUntil runs f(0) to f(n-1) in slices, asking stop between them.
+func runUntil(p *kernel.Pool, n int, stop func() error, f func(i int)) error {
+	step := 8 * p.Threads()
+	for lo := 0; lo < n; lo += step {
+		if stop != nil {
+			if err := stop(); err != nil {
+				return err
+			}
+		}
+		p.Run(min(step, n-lo), func(i int) { f(lo + i) })
+	}
+	return nil
+}
