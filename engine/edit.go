@@ -31,6 +31,9 @@ func newEditor(c *compiler, g *model.Graph) *editor {
 	for _, v := range g.Outputs {
 		e.pinned[v.Name] = true
 	}
+	for name := range c.watch {
+		e.pinned[name] = true
+	}
 	if g.Model == nil || g.Model.IRVersion >= 4 {
 		for _, v := range g.Inputs {
 			e.fixed[v.Name] = true

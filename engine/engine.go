@@ -39,6 +39,9 @@ type Options struct {
 	// fails with an error that wraps ErrMemory (native runtime). 0 = three quarters of what the machine has free at Load.
 	Memory int64
 
+	// Watch shows inner values of every run (native runtime); nil for none.
+	Watch *Watch
+
 	// Ops adds operators to the native runtime, or replaces its own, by "domain::Op" ("::Op" in the default domain).
 	Ops map[string]OpFunc
 }

@@ -126,7 +126,7 @@ func deadNodes(c *compiler, g *model.Graph) error {
 		n := g.Nodes[i]
 		used := len(n.Outputs) == 0
 		for _, o := range n.Outputs {
-			used = used || live[o]
+			used = used || live[o] || c.watch[o]
 		}
 		if !used {
 			continue

@@ -62,7 +62,8 @@ type step struct {
 	last    []int // slots that nobody reads after this step
 	dying   []bool
 	bodies  map[string]*Plan
-	state   any // what def.prep made
+	watch   map[string]bool // outputs to show; nil for none
+	state   any             // what def.prep made
 	stats   stepStats
 }
 
@@ -98,7 +99,7 @@ func Compile(g *model.Graph, o Options) (p *Plan, err error) {
 			p, err = nil, fmt.Errorf("engine: internal error: %v\n%s", r, debug.Stack())
 		}
 	}()
-	c := &compiler{opts: o, table: opTable()}
+	c := &compiler{opts: o, table: opTable(), watch: o.watches()}
 	if o.Memory <= 0 {
 		o.Memory = freeMemory() / 4 * 3
 	}
@@ -123,6 +124,7 @@ func Compile(g *model.Graph, o Options) (p *Plan, err error) {
 type compiler struct {
 	opts     Options
 	table    map[string]opDef
+	watch    map[string]bool // values that Options.Watch shows
 	opsets   map[string]int64
 	passes   []PassCount
 	warnings []string
@@ -236,7 +238,7 @@ func (c *compiler) step(n *model.Node, sc *scope, made map[string]bool) (*step, 
 	if err != nil {
 		return nil, err
 	}
-	s := &step{node: n, def: def, opset: c.opset(n)}
+	s := &step{node: n, def: def, opset: c.opset(n), watch: c.watched(n)}
 	for i, name := range n.Inputs {
 		if name != "" && !made[name] {
 			return nil, fmt.Errorf("input %d, %q, is made by no node before it", i, name)

@@ -17,6 +17,7 @@ type eval struct {
 	pool    *kernel.Pool
 	arena   *arena
 	profile bool
+	watch   *Watch
 }
 
 // acquire returns an arena that nobody uses.
@@ -107,6 +108,11 @@ func (e *eval) step(s *step, vals []slot) error {
 	}
 	if err := c.invoke(s.def); err != nil {
 		return err
+	}
+	if s.watch != nil {
+		if err := s.show(e.watch, &c); err != nil {
+			return err
+		}
 	}
 	if e.profile {
 		s.stats.calls.Add(1)
@@ -257,7 +263,7 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 		return f.Exec(ctx, pool, in)
 	}
 	a := p.acquire()
-	e := &eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile}
+	e := &eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile, watch: p.opts.Watch}
 	outs, err := p.exec(e, vals)
 	if errors.Is(err, errUnfused) && !p.opts.NoFusion {
 		f, err := p.fallback()

@@ -144,4 +144,5 @@ def models():
                          op_types_to_quantize=["MatMul", "Gather", "LSTM"])
 
 
-affine(), params(), nbits(), models()
+if __name__ == "__main__":
+    affine(), params(), nbits(), models()

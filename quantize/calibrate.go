@@ -1,0 +1,119 @@
+package quantize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model"
+)
+
+// Interval is the range of values that the quantized form of an activation covers.
+type Interval struct{ Lo, Hi float32 }
+
+// Calibration holds the ranges of activations by value name, and where they come from.
+type Calibration struct {
+	Method Method
+	Source string // such as "64 runs of the data set" or "random inputs"
+	Runs   int
+	Ranges map[string]Interval
+}
+
+// ErrNoFeeds is wrapped when calibration has no inputs to run.
+var ErrNoFeeds = errors.New("no calibration inputs")
+
+// Calibrate runs g on the native engine with every feed, once, and returns the ranges of the named values that the
+// settings' method chooses. Memory does not grow with the number of feeds. A value that is no float32 tensor or holds a
+// number that is not finite is an error that names it; one that no run makes has no range, and one of no elements 0..0.
+func (s Static) Calibrate(ctx context.Context, g *model.Graph, names []string, feeds engine.Feeds) (*Calibration, error) {
+	all := make(map[string]Observer, len(names))
+	for _, name := range names {
+		o, err := s.newObserver()
+		if err != nil {
+			return nil, err
+		}
+		all[name] = o
+	}
+	seen := map[string]bool{}
+	runs, err := s.run(ctx, g, names, feeds, func(name string, _ []int, x []float32) error {
+		seen[name] = true
+		all[name].Observe(x)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	method := s.Method
+	if method == "" {
+		method = MinMax
+	}
+	c := &Calibration{Method: method, Source: fmt.Sprintf("%d runs", runs), Runs: runs, Ranges: make(map[string]Interval, len(names))}
+	for _, name := range names {
+		if !seen[name] {
+			continue
+		}
+		lo, hi := all[name].Range()
+		c.Ranges[name] = Interval{lo, hi}
+	}
+	return c, nil
+}
+
+// run runs g with every feed and shows f the values of the named tensors: inputs of the graph before the run, others when
+// they are made.
+func (s *Static) run(ctx context.Context, g *model.Graph, names []string, feeds engine.Feeds, f func(name string, shape []int, x []float32) error) (runs int, err error) {
+	if feeds.All == nil {
+		return 0, fmt.Errorf("quantize: calibration: %w", ErrNoFeeds)
+	}
+	see := func(name string, t *model.Tensor) error {
+		if t.DType() != model.Float32 {
+			return fmt.Errorf("quantize: calibration: value %q is %s, not float32", name, t.DType())
+		}
+		x, err := t.Float32()
+		if err != nil {
+			return fmt.Errorf("quantize: calibration: value %q: %w", name, err)
+		}
+		var check float32
+		for _, v := range x {
+			check += v - v
+		}
+		if check != 0 {
+			return fmt.Errorf("quantize: calibration: value %q %w", name, errNotFinite)
+		}
+		return f(name, t.Shape(), x)
+	}
+	var inner, outer []string
+	for _, name := range names {
+		if slices.ContainsFunc(g.Inputs, func(v *model.Value) bool { return v.Name == name }) {
+			outer = append(outer, name)
+		} else {
+			inner = append(inner, name)
+		}
+	}
+	session, err := engine.Native{}.Load(ctx, engine.Artifact{Graph: g}, engine.Options{Threads: s.Threads, Watch: &engine.Watch{Names: inner, See: see}})
+	if err != nil {
+		return 0, fmt.Errorf("quantize: calibration: %w", err)
+	}
+	defer func() { err = errors.Join(err, session.Close()) }()
+	for feed, err := range feeds.All() {
+		if err != nil {
+			return runs, fmt.Errorf("quantize: calibration: run %d: %w", runs, err)
+		}
+		for _, name := range outer {
+			if t := feed[name]; t != nil {
+				if err := see(name, t); err != nil {
+					return runs, err
+				}
+			}
+		}
+		if _, err := session.Run(ctx, feed); err != nil {
+			return runs, fmt.Errorf("quantize: calibration: run %d: %w", runs, err)
+		}
+		runs++
+	}
+	if runs == 0 {
+		return 0, fmt.Errorf("quantize: calibration: %w", ErrNoFeeds)
+	}
+	return runs, nil
+}

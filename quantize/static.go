@@ -1,0 +1,148 @@
+package quantize
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model"
+)
+
+// QOperator is the Format of integer operators themselves: QLinearConv, QGemm and the like. QDQ, the other Format of static
+// quantization, is QuantizeLinear and DequantizeLinear around float operators, which runtimes fuse.
+const QOperator Format = "qoperator"
+
+// Static are the settings of static int8 quantization: weights are 8-bit integers, symmetric, and activations are quantized
+// with parameters chosen from calibration data. The zero value is usable.
+type Static struct {
+	Target      Target      // "" means ONNXRuntimeCPU
+	Format      Format      // "" means QDQ
+	Granularity Granularity // of weights; "" means PerChannel
+	Method      Method      // of choosing the ranges of activations; "" means MinMax
+	Percentile  float64     // of the method Percentile; 0 means 99.99
+	Ops         []string    // operators to quantize; nil means Target.Placed()
+	Exclude     []string    // nodes left in float, by name, by output, by weight or by operator; path.Match patterns
+	ReduceRange *bool       // weights of 7 bits; nil means what the CPU of this machine needs
+	Threads     int         // of calibration runs; 0 = all processors
+
+	// Accuracy helpers, each off unless set.
+	Smooth         float64 // SmoothQuant's alpha, in 0..1: how much of the range moves from activations to weights
+	Equalize       bool    // cross-layer equalization
+	BiasCorrection bool    // moves the mean error of the weights' rounding into the biases
+	AdaptRounding  bool    // rounds each weight up or down so that the outputs change least, instead of to nearest
+}
+
+// validate checks the settings and completes them, and refuses models that cannot be quantized as a whole.
+func (s *Static) validate(g *model.Graph) error {
+	rules, err := s.Target.rules()
+	if err != nil {
+		return err
+	}
+	if s.Target == "" {
+		s.Target = ONNXRuntimeCPU
+	}
+	if s.Format == "" {
+		s.Format = QDQ
+	}
+	if s.Granularity == "" {
+		s.Granularity = PerChannel
+	}
+	if s.Method == "" {
+		s.Method = MinMax
+	}
+	switch {
+	case s.Format != QDQ && s.Format != QOperator:
+		return fmt.Errorf("quantize: format %q: want %s or %s", s.Format, QDQ, QOperator)
+	case s.Format == QOperator && s.Target != ONNXRuntimeCPU:
+		return fmt.Errorf("quantize: format %s for %s: only onnxruntime-cpu runs these operators: %w", QOperator, s.Target, model.ErrUnsupported)
+	case s.Granularity != PerChannel && s.Granularity != PerTensor:
+		return fmt.Errorf("quantize: granularity %q: want %s or %s", s.Granularity, PerTensor, PerChannel)
+	case !(s.Smooth >= 0 && s.Smooth <= 1):
+		return fmt.Errorf("quantize: smooth %v: want a number in 0..1", s.Smooth)
+	}
+	if s.Smooth != 0 || s.Equalize || s.BiasCorrection || s.AdaptRounding {
+		return fmt.Errorf("quantize: accuracy helpers are not in this version: %w", model.ErrUnsupported)
+	}
+	if _, err := s.newObserver(); err != nil {
+		return err
+	}
+	for _, pattern := range s.Exclude {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("quantize: exclude %q: %w", pattern, err)
+		}
+	}
+	for _, op := range s.Ops {
+		if rules.place(op) == float {
+			return fmt.Errorf("quantize: static int8 of operator %q for %s: want some of %s: %w", op, s.Target, strings.Join(s.Target.Placed(), ", "), model.ErrUnsupported)
+		}
+	}
+	return refuse(g)
+}
+
+// Apply rewrites g in place. Constants are folded, BatchNormalization is folded into convolutions, the ranges of the
+// activations that the target's placement rules quantize are read from the native engine while it runs feeds, and the
+// quantized operators are written in the chosen format. A model below opset 13 is raised to it.
+//
+// The notes say for every float weight what was done or why it was left, and for the model which range, which BatchNormalization and which
+// helper was applied and why. Apply fails with ErrQuantized on a model that is quantized already and with ErrNothing (notes still given) when
+// less than MinShare of the weight bytes would change; g is unchanged after an error.
+func (s Static) Apply(ctx context.Context, g *model.Graph, feeds engine.Feeds) ([]model.Note, error) {
+	return s.ApplyWith(ctx, g, func(ctx context.Context, prepared *model.Graph, names []string) (*Calibration, error) {
+		return s.Calibrate(ctx, prepared, names, feeds)
+	}, feeds)
+}
+
+// ApplyWith is Apply with another source of ranges, such as a calibration read from a file: ranges is called with the
+// prepared graph and the values that need parameters. Helpers that need activations themselves read feeds.
+func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(context.Context, *model.Graph, []string) (*Calibration, error), feeds engine.Feeds) ([]model.Note, error) {
+	if err := s.validate(g); err != nil {
+		return nil, err
+	}
+	return withOpset(g, 13, "DequantizeLinear by axis", func(g *model.Graph) ([]model.Note, error) {
+		c := g.Clone()
+		before, err := s.prepare(c)
+		if err != nil {
+			return nil, err
+		}
+		p, err := s.plan(c, before)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.early(); err != nil {
+			return p.notes(), err
+		}
+		if err := p.improve(ctx, feeds); err != nil {
+			return nil, err
+		}
+		if p.ranges, err = ranges(ctx, c, p.observed()); err != nil {
+			return nil, err
+		}
+		if err := p.quantize(ctx, feeds); err != nil {
+			return p.notes(), err
+		}
+		notes := p.notes()
+		if err := check("static int8", notes); err != nil {
+			return notes, err
+		}
+		if err := p.write(); err != nil {
+			return notes, err
+		}
+		*g = *c
+		return notes, nil
+	})
+}
+
+// excluded returns which entry of Exclude names the node, or "".
+func (s *Static) excluded(n *model.Node) string {
+	for _, pattern := range s.Exclude {
+		for _, name := range slices.Concat([]string{n.Name, n.Op}, n.Inputs, n.Outputs) {
+			if ok, _ := path.Match(pattern, name); name != "" && (ok || pattern == name) {
+				return pattern
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,181 @@
+//go:build !static
+
+package quantize_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/quantize"
+)
+
+// having gives the node attributes.
+func having(n *model.Node, attrs ...model.Attr) *model.Node {
+	n.Attrs = attrs
+	return n
+}
+
+// staticCase is a small graph with the operators that ONNX Runtime should run it with once it is quantized.
+type staticCase struct {
+	graph     *model.Graph
+	qdq       map[string]int // after its optimisation
+	qoperator map[string]int
+}
+
+func staticCases() map[string]staticCase {
+	image, out := value("x", unknown, 8, 12, 12), func(rank int) []*model.Value {
+		dims := make([]int, rank)
+		for i := range dims {
+			dims[i] = unknown
+		}
+		return values(value("y", dims...))
+	}
+	conv := func(attrs ...model.Attr) *model.Node { return having(node("Conv", "y", "x", "w", "b"), attrs...) }
+	one := map[string]int{"QLinearConv": 1}
+	pads := model.IntsAttr("pads", 1, 1, 1, 1)
+	return map[string]staticCase{
+		"conv":      {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 16, 8, 3, 3), "b": normal(2, 16)}, conv(pads)), one, one},
+		"no bias":   {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 16, 8, 3, 3)}, node("Conv", "y", "x", "w")), one, one},
+		"depthwise": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 8, 1, 3, 3), "b": normal(2, 8)}, conv(pads, model.IntAttr("group", 8))), one, one},
+		"grouped":   {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 16, 4, 3, 3), "b": normal(2, 16)}, conv(pads, model.IntAttr("group", 2))), one, one},
+		"1-D": {graphOf(values(value("x", unknown, 8, 30)), out(3), map[string]*model.Tensor{"w": normal(1, 16, 8, 3), "b": normal(2, 16)},
+			conv(model.IntsAttr("pads", 1, 1))), one, one},
+		"transposed": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 8, 16, 3, 3), "b": normal(2, 16)},
+			having(node("ConvTranspose", "y", "x", "w", "b"), model.IntsAttr("strides", 2, 2))), map[string]int{"ConvTranspose": 1}, map[string]int{"ConvTranspose": 1}},
+		"transposed, grouped": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 8, 4, 3, 3), "b": normal(2, 8)},
+			having(node("ConvTranspose", "y", "x", "w", "b"), model.IntAttr("group", 2))), map[string]int{"ConvTranspose": 1}, map[string]int{"ConvTranspose": 1}},
+		"relu": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 16, 8, 3, 3), "b": normal(2, 16), "w2": normal(3, 4, 16, 1, 1)},
+			having(node("Conv", "h", "x", "w", "b"), pads), node("Relu", "r", "h"), node("Conv", "y", "r", "w2")), map[string]int{"QLinearConv": 2, "Relu": 0}, map[string]int{"QLinearConv": 2, "Relu": 0}},
+		"clip": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 16, 8, 3, 3), "lo": model.Scalar(float32(0)), "hi": model.Scalar(float32(6))},
+			node("Conv", "h", "x", "w"), node("Clip", "y", "h", "lo", "hi")), map[string]int{"QLinearConv": 1, "Clip": 0}, map[string]int{"QLinearConv": 1, "Clip": 0}},
+		"normalized": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 16, 8, 3, 3), "s": normal(2, 16), "t": normal(3, 16), "m": normal(4, 16), "v": positive(5, 16)},
+			having(node("Conv", "h", "x", "w"), pads), node("BatchNormalization", "y", "h", "s", "t", "m", "v")), map[string]int{"QLinearConv": 1, "BatchNormalization": 0}, one},
+		"residual": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 8, 8, 3, 3), "w2": normal(2, 8, 8, 3, 3), "w3": normal(3, 4, 8, 1, 1)},
+			having(node("Conv", "a", "x", "w"), pads), having(node("Conv", "b", "a", "w2"), pads), node("Add", "s", "a", "b"), node("Relu", "r", "s"), node("Conv", "y", "r", "w3")),
+			map[string]int{"QLinearConv": 3, "QLinearAdd": 1, "Relu": 0}, map[string]int{"QLinearConv": 3, "QLinearAdd": 1, "Relu": 0}},
+		"excitation": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 8, 8, 3, 3), "w2": normal(2, 8, 8, 1, 1), "w3": normal(3, 4, 8, 1, 1)},
+			having(node("Conv", "a", "x", "w"), pads), node("GlobalAveragePool", "p", "a"), node("Conv", "c", "p", "w2"), node("Sigmoid", "g", "c"), node("Mul", "s", "a", "g"), node("Conv", "y", "s", "w3")),
+			map[string]int{"QLinearConv": 3, "QLinearMul": 1, "QLinearGlobalAveragePool": 1, "QLinearSigmoid": 1}, map[string]int{"QLinearConv": 3, "QLinearMul": 1}},
+		"branches": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 8, 8, 1, 1), "w2": normal(2, 4, 8, 3, 3), "w3": normal(3, 4, 12, 1, 1)},
+			having(node("Conv", "a", "x", "w")), having(node("Conv", "b", "x", "w2"), pads), having(node("Concat", "c", "a", "b"), model.IntAttr("axis", 1)),
+			having(node("MaxPool", "m", "c"), model.IntsAttr("kernel_shape", 2, 2)), having(node("AveragePool", "v", "m"), model.IntsAttr("kernel_shape", 2, 2)), node("Conv", "y", "v", "w3")),
+			map[string]int{"QLinearConv": 3, "QLinearConcat": 1, "QLinearAveragePool": 1}, map[string]int{"QLinearConv": 3, "QLinearConcat": 1, "QLinearAveragePool": 1}},
+		"gemm": {graphOf(values(value("x", unknown, 32)), out(2), map[string]*model.Tensor{"w": normal(1, 32, 24), "b": normal(2, 24)}, node("Gemm", "y", "x", "w", "b")), map[string]int{"QGemm": 1}, map[string]int{"QGemm": 1}},
+		"gemm, transposed": {graphOf(values(value("x", unknown, 32)), out(2), map[string]*model.Tensor{"w": normal(1, 24, 32), "b": normal(2, 24), "v": normal(3, 10, 24)},
+			having(node("Gemm", "h", "x", "w", "b"), model.IntAttr("transB", 1)), node("Relu", "r", "h"), having(node("Gemm", "y", "r", "v"), model.IntAttr("transB", 1))),
+			map[string]int{"QGemm": 2, "Relu": 0}, map[string]int{"QGemm": 2, "Relu": 0}},
+		"matmul": {graphOf(values(value("x", unknown, 5, 32)), out(3), map[string]*model.Tensor{"w": normal(1, 32, 24), "b": normal(2, 24)}, node("MatMul", "h", "x", "w"), node("Add", "y", "h", "b")),
+			map[string]int{"MatMulIntegerToFloat": 1}, map[string]int{"MatMulIntegerToFloat": 1}},
+		"matmuls": {graphOf(values(value("x", unknown, 5, 32)), out(3), map[string]*model.Tensor{"w": normal(1, 32, 24), "v": normal(2, 24, 8)}, node("MatMul", "h", "x", "w"), node("MatMul", "y", "h", "v")),
+			map[string]int{"QLinearMatMul": 1, "MatMulIntegerToFloat": 1}, map[string]int{"QLinearMatMul": 1, "MatMulIntegerToFloat": 1}},
+		"classifier": {graphOf(values(image), out(2), map[string]*model.Tensor{"w": normal(1, 16, 8, 3, 3), "v": normal(2, 16, 10), "b": normal(3, 10)},
+			node("Conv", "h", "x", "w"), node("HardSwish", "s", "h"), node("GlobalAveragePool", "p", "s"), node("Flatten", "f", "p"), node("Gemm", "l", "f", "v", "b"), having(node("Softmax", "y", "l"), model.IntAttr("axis", -1))),
+			map[string]int{"QLinearConv": 1, "QGemm": 1, "QLinearGlobalAveragePool": 1, "Softmax": 1}, map[string]int{"QLinearConv": 1, "QGemm": 1}},
+		"moves": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 8, 8, 1, 1), "v": normal(2, 4, 3, 1, 1), "split": model.FromSlice([]int{2}, []int64{3, 5}), "s": model.FromSlice([]int{1}, []int64{2}), "e": model.FromSlice([]int{1}, []int64{9}), "axis": model.FromSlice([]int{1}, []int64{2})},
+			node("Conv", "a", "x", "w"), &model.Node{Op: "Split", Name: "split", Inputs: []string{"a", "split"}, Outputs: []string{"a0", "a1"}, Attrs: []model.Attr{model.IntAttr("axis", 1)}},
+			having(node("Transpose", "t", "a0"), model.IntsAttr("perm", 0, 1, 3, 2)), node("Slice", "c", "t", "s", "e", "axis"), node("Conv", "y", "c", "v")), map[string]int{"QLinearConv": 2}, map[string]int{"QLinearConv": 2}},
+	}
+}
+
+func positive(seed uint64, shape ...int) *model.Tensor {
+	t := normal(seed, shape...)
+	x, _ := t.Float32()
+	out := make([]float32, len(x))
+	for i, v := range x {
+		out[i] = float32(math.Abs(float64(v))) + 0.5
+	}
+	return model.FromSlice(shape, out)
+}
+
+func staticFeeds(g *model.Graph, n int) []engine.Feed {
+	var feeds []engine.Feed
+	for k := range n {
+		f := engine.Feed{}
+		for _, v := range g.Inputs {
+			shape := make([]int, len(v.Type.Shape))
+			for i, d := range v.Type.Shape {
+				shape[i] = max(int(d.Size), 2*int(-d.Size))
+			}
+			f[v.Name] = normal(uint64(100+k), shape...)
+		}
+		feeds = append(feeds, f)
+	}
+	return feeds
+}
+
+// noise returns the ratio, in decibels, of the power of want to that of got's difference from it.
+func noise(t *testing.T, want, got *model.Tensor) float64 {
+	t.Helper()
+	a, err1 := want.Float32()
+	b, err2 := got.Float32()
+	if err1 != nil || err2 != nil || len(a) != len(b) {
+		t.Fatal(err1, err2, want.Shape(), got.Shape())
+	}
+	var power, diff float64
+	for i := range a {
+		power += float64(a[i]) * float64(a[i])
+		diff += float64(a[i]-b[i]) * float64(a[i]-b[i])
+	}
+	return 10 * math.Log10(power/(diff+1e-30))
+}
+
+// TestStaticInRuntimes runs quantized graphs in ONNX Runtime and in the native engine: they are close to the float graph and
+// to each other, and ONNX Runtime fuses them as intended.
+func TestStaticInRuntimes(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range staticCases() {
+		for _, format := range []quantize.Format{quantize.QDQ, quantize.QOperator} {
+			t.Run(fmt.Sprint(name, "/", format), func(t *testing.T) {
+				feeds := staticFeeds(c.graph, 4)
+				g := c.graph.Clone()
+				if _, err := (quantize.Static{Format: format}).Apply(ctx, g, feedsOf(feeds...)); err != nil {
+					t.Fatal(err)
+				}
+				if err := model.Validate(g); err != nil {
+					t.Fatal(err)
+				}
+				s, float := session(t, g), session(t, c.graph)
+				want := c.qdq
+				if format == quantize.QOperator {
+					want = c.qoperator
+				}
+				for op, n := range want {
+					if got := s.Info().Ops[op]; got != n {
+						t.Errorf("%d %s after optimisation, want %d; all: %v", got, op, n, s.Info().Ops)
+					}
+				}
+				native, err := engine.Native{}.Load(ctx, engine.Artifact{Graph: g}, engine.Options{})
+				if err != nil && (format != quantize.QOperator || !errors.Is(err, model.ErrUnsupported)) {
+					t.Fatal(err)
+				}
+				for _, f := range feeds {
+					y, err1 := float.Run(ctx, f)
+					q, err2 := s.Run(ctx, f)
+					if err1 != nil || err2 != nil {
+						t.Fatal(err1, err2)
+					}
+					// 8 bits hold a normal distribution over +-4 sigma to 37 dB; each of up to three layers adds its share
+					if db := noise(t, y["y"], q["y"]); db < 24 {
+						t.Errorf("ONNX Runtime: %.1f dB above the noise of quantization, want 24", db)
+					}
+					if native == nil {
+						continue
+					}
+					n, err := native.Run(ctx, f)
+					if err != nil {
+						t.Fatal(err)
+					}
+					// the runtimes differ where a sum falls on the border of two integers
+					if db := noise(t, q["y"], n["y"]); db < 40 {
+						t.Errorf("native engine: %.1f dB from ONNX Runtime, want 40", db)
+					}
+				}
+			})
+		}
+	}
+}
