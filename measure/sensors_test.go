@@ -244,13 +244,18 @@ func FuzzSensors(f *testing.F) {
 		file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
 		sys := fstest.MapFS{"class/hwmon/hwmon0/name": file(name), "class/hwmon/hwmon0/power1_input": file(power),
 			"class/power_supply/BAT0/type": file("Battery"), "class/power_supply/BAT0/status": file(status),
-			"class/power_supply/BAT0/current_now": file(current), "class/power_supply/BAT0/voltage_now": file(power)}
+			"class/power_supply/BAT0/current_now": file(current), "class/power_supply/BAT0/voltage_now": file(power),
+			"class/hwmon/hwmon1/name": file("ina3221"), "class/hwmon/hwmon1/in1_label": file("VDD_IN"),
+			"class/hwmon/hwmon1/in1_input": file(power), "class/hwmon/hwmon1/curr1_input": file(current)}
 		c := &clock{}
 		var meters []measure.Meter
 		if m, err := measure.NewHwmon(sys, measure.SensorOptions{Now: c.now}); err == nil {
 			meters = append(meters, m)
 		}
 		if m, err := measure.NewBattery(sys, measure.SensorOptions{Now: c.now}); err == nil {
+			meters = append(meters, m)
+		}
+		if m, err := measure.NewJetson(sys, measure.SensorOptions{Now: c.now}); err == nil {
 			meters = append(meters, m)
 		}
 		for _, m := range meters {

@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os/exec"
 	"path"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
 
 // SourceStatus is one line of the doctor's list of energy sources.
 type SourceStatus struct {
-	Name       string        `json:"name"` // perf, powercap, nvml, hwmon, battery, model
+	Name       string        `json:"name"` // as in Open
 	Kind       Kind          `json:"kind"`
 	Present    bool          `json:"present"`
 	Readable   bool          `json:"readable"`
@@ -21,118 +24,12 @@ type SourceStatus struct {
 	Scopes     []string      `json:"scopes,omitempty"` // zones or rails seen
 	Period     time.Duration `json:"period_ns,omitempty"`
 	Resolution Microjoules   `json:"resolution_uj,omitempty"`
-	Headline   bool          `json:"headline"` // a meter of this package reads it for the headline figure
+	ReadCost   time.Duration `json:"read_cost_ns,omitempty"` // median time of one Read
+	Headline   bool          `json:"headline"`               // a meter of this package reads it for the headline figure
 }
 
-// OpenOptions are the injected parts of Open and Sources. The zero value is usable.
-type OpenOptions struct {
-	Perf    PerfOpener                    // default OpenPerf
-	Now     func() time.Duration          // default Boottime
-	CPUTime func() (time.Duration, error) // default ProcessCPU; for the model
-	NVML    func() (NVML, error)          // default LoadNVML
-}
-
-// Open returns the best meter below root, the root of the file system (os.DirFS("/")): perf events, then
-// powercap, then the model. name picks one of "perf", "powercap", "nvml", "hwmon", "battery", "model"; "" or "auto"
-// the best of perf, powercap and model that reads (boards are joined only when they are asked for, see Join); the model
-// then says which counter was there and could not be read. A named source that cannot be read is an error, never another source. Close it where it is an io.Closer.
-func Open(root fs.FS, name string, o OpenOptions) (Meter, error) {
-	h := ReadHost(root)
-	sys, err := fs.Sub(root, "sys")
-	if err != nil {
-		return nil, fmt.Errorf("measure: %w", err)
-	}
-	switch name {
-	case "perf":
-		return openPerf(sys, h, o)
-	case "powercap":
-		return openPowercap(sys, h, o)
-	case "model":
-		return openModel(h, o, nil)
-	case "nvml":
-		return openNVIDIA(o)
-	case "hwmon":
-		m, err := NewHwmon(sys, SensorOptions{Now: o.Now})
-		if err != nil {
-			return nil, err
-		}
-		return headlineReads(m)
-	case "battery":
-		m, err := NewBattery(sys, SensorOptions{Now: o.Now})
-		if err != nil {
-			return nil, err
-		}
-		return headlineReads(m)
-	case "", "auto":
-		m, perr := openPerf(sys, h, o)
-		if perr == nil {
-			return m, nil
-		}
-		m, cerr := openPowercap(sys, h, o)
-		if cerr == nil {
-			return m, nil
-		}
-		return openModel(h, o, errors.Join(perr, cerr))
-	}
-	return nil, fmt.Errorf("measure: no energy source is called %q; there are auto, perf, powercap, nvml, hwmon, battery, model", name)
-}
-
-// openPerf opens the perf meter and makes sure that its headline reads.
-func openPerf(sys fs.FS, h HostFacts, o OpenOptions) (Meter, error) {
-	tdp, _ := TDP(h.CPU)
-	m, err := NewPerf(sys, PerfOptions{Now: o.Now, Open: o.Perf, TDP: tdp, AMD: h.Vendor == "AuthenticAMD", VM: h.Virtualized})
-	if err != nil {
-		return nil, err
-	}
-	return headlineReads(m)
-}
-
-// openPowercap opens the powercap meter and makes sure that its headline reads.
-func openPowercap(sys fs.FS, h HostFacts, o OpenOptions) (Meter, error) {
-	tdp, _ := TDP(h.CPU)
-	m, err := NewPowercap(sys, PowercapOptions{Now: o.Now, TDP: tdp, AMD: h.Vendor == "AuthenticAMD", VM: h.Virtualized})
-	if err != nil {
-		return nil, err
-	}
-	return headlineReads(m)
-}
-
-// openModel opens the model. Where why holds a permission error, a counter exists and its figures say so.
-func openModel(h HostFacts, o OpenOptions, why error) (Meter, error) {
-	pm, err := ModelOf(h)
-	if err != nil {
-		return nil, err
-	}
-	if errors.Is(why, ErrPermission) {
-		pm.Assumption += "; a counter exists but is not readable (" + strings.ReplaceAll(why.Error(), "\n", "; ") + ")"
-	}
-	return NewModel(pm, ModelOptions{Now: o.Now, CPUTime: o.CPUTime}), nil
-}
-
-// headlineReads takes the first reading: every headline domain must answer, or the total would be a part.
-func headlineReads(m Meter) (Meter, error) {
-	r, err := m.Read()
-	n := 0
-	for _, d := range r.Domains {
-		if !d.Domain.Headline {
-			continue
-		}
-		n++
-		if len(d.Errors) > 0 && err == nil {
-			err = fmt.Errorf("%w: domain %s (%s): %s", ErrPermission, d.Domain.Zone, d.Domain.Name, strings.Join(d.Errors, ", "))
-		}
-	}
-	if err == nil && n == 0 {
-		err = fmt.Errorf("%w: no package among the domains", ErrNoCounter)
-	}
-	if err != nil {
-		if c, ok := m.(io.Closer); ok {
-			err = errors.Join(err, c.Close())
-		}
-		return nil, err
-	}
-	return m, nil
-}
+// ModuleFix loads the kernel's drivers of the counters of Intel and AMD CPUs.
+const ModuleFix = "sudo modprobe rapl intel_rapl_common intel_rapl_msr"
 
 // Sources lists every energy source that this package knows, whether it is present below root and readable, why
 // not, and the command that mends it. The model comes last and always reads.
@@ -142,29 +39,13 @@ func Sources(root fs.FS, o OpenOptions) []SourceStatus {
 	if err != nil {
 		sys = root
 	}
-	perf := SourceStatus{Name: "perf", Kind: Measured, Period: powercapPeriod, Resolution: 61, Headline: true}
-	if l, err := readPerfLayout(sys); err != nil {
-		perf.Why = absent(err, h, "the kernel shows no perf power PMU")
-	} else {
-		perf.Present = true
-		for _, e := range l.events {
-			perf.Scopes = append(perf.Scopes, e.name)
-		}
-		m, err := openPerf(sys, h, o)
-		perf.judge(m, err, PerfFix)
-	}
-	pcap := SourceStatus{Name: "powercap", Kind: Measured, Period: powercapPeriod, Resolution: 61, Headline: true}
-	if zones, err := discoverZones(sys); len(zones) == 0 {
-		pcap.Why = absent(err, h, "the kernel shows no powercap zone")
-	} else {
-		pcap.Present = true
-		for _, z := range zones {
-			pcap.Scopes = append(pcap.Scopes, z.key+" ("+z.name+")")
-		}
-		m, err := openPowercap(sys, h, o)
-		pcap.judge(m, err, PowercapFix)
-	}
-	out := []SourceStatus{perf, pcap, nvidiaStatus(root, o), hwmonStatus(sys), batteryStatus(sys)}
+	out := []SourceStatus{perfStatus(sys, h, o), powercapStatus(sys, h, o), nvidiaStatus(root, o),
+		hwmonStatus(sys, o), jetsonStatus(sys, o), batteryStatus(sys, o), powermetricsStatus(o), ipmiStatus(root, o)}
+	out = append(out,
+		SourceStatus{Name: "redfish", Kind: Measured, Period: redfishSpec.every, Headline: true,
+			Why: "asked only when named: --meter redfish:https://HOST, with WATTSHED_REDFISH_USER and WATTSHED_REDFISH_PASSWORD set"},
+		SourceStatus{Name: "prometheus", Kind: Measured, Period: time.Second, Headline: true,
+			Why: "asked only when named: --meter prometheus:http://HOST:9400/metrics (DCGM, Kepler, Scaphandre, node_exporter; #METRIC for any other)"})
 	model := SourceStatus{Name: "model", Kind: Modelled, Present: true, Readable: true, Headline: true}
 	if pm, err := ModelOf(h); err == nil {
 		model.Why = fmt.Sprintf("%s; u_abs %.0f %%; a ratio of variants is their ratio of CPU times, not of energy", pm.Assumption, 100*pm.UAbs)
@@ -172,20 +53,57 @@ func Sources(root fs.FS, o OpenOptions) []SourceStatus {
 	return append(out, model)
 }
 
-// absent words why a counter is not there.
-func absent(err error, h HostFacts, what string) string {
-	switch {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err.Error()
-	case h.Virtualized:
-		return what + ": this is a virtual machine, its host keeps the counters"
-	case h.Container:
-		return what + ": containers may hide it; the counters are the host's"
+func perfStatus(sys fs.FS, h HostFacts, o OpenOptions) SourceStatus {
+	s := SourceStatus{Name: "perf", Kind: Measured, Period: powercapPeriod, Resolution: 61, Headline: true}
+	l, err := readPerfLayout(sys)
+	if err != nil {
+		s.Why, s.Fix = absent(err, h, "the kernel shows no perf power PMU")
+		return s
 	}
-	return what
+	s.Present = true
+	for _, e := range l.events {
+		s.Scopes = append(s.Scopes, e.name)
+	}
+	m, err := openPerf(sys, h, o)
+	s.judge(m, err, PerfFix)
+	return s
 }
 
-// judge fills in whether a present source reads.
+func powercapStatus(sys fs.FS, h HostFacts, o OpenOptions) SourceStatus {
+	s := SourceStatus{Name: "powercap", Kind: Measured, Period: powercapPeriod, Resolution: 61, Headline: true}
+	zones, err := discoverZones(sys)
+	if len(zones) == 0 {
+		s.Why, s.Fix = absent(err, h, "the kernel shows no powercap zone")
+		return s
+	}
+	s.Present = true
+	for _, z := range zones {
+		s.Scopes = append(s.Scopes, z.key+" ("+z.name+")")
+	}
+	m, err := openPowercap(sys, h, o)
+	s.judge(m, err, PowercapFix)
+	if h.SGX {
+		s.Why += "; the CPU has SGX, which may filter readings"
+	}
+	return s
+}
+
+// absent words why a counter is not there, and what may bring it.
+func absent(err error, h HostFacts, what string) (why, fix string) {
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err.Error(), ""
+	case h.Virtualized:
+		return what + ": this is a virtual machine, its host keeps the counters", ""
+	case h.Container:
+		return what + ": containers may hide it; the counters are the host's", ""
+	case h.Vendor == "GenuineIntel" || h.Vendor == "AuthenticAMD":
+		return what + ": its module may not be loaded", ModuleFix
+	}
+	return what, ""
+}
+
+// judge fills in whether a present source reads, and what one read takes.
 func (s *SourceStatus) judge(m Meter, err error, fix string) {
 	if err != nil {
 		s.Why, s.Fix = err.Error(), fix
@@ -198,9 +116,25 @@ func (s *SourceStatus) judge(m Meter, err error, fix string) {
 	if d, ok := m.(Describer); ok {
 		s.Why = d.Describe()
 	}
+	if p, ok := m.(Perioder); ok && p.Period() > 0 {
+		s.Period = p.Period()
+	}
+	s.ReadCost = readCost(m)
 	if c, ok := m.(io.Closer); ok {
 		_ = c.Close() // it was only read from
 	}
+}
+
+// readCost returns the median time of a few reads.
+func readCost(m Meter) time.Duration {
+	var cost []time.Duration
+	for range 9 {
+		t := time.Now()
+		_, _ = m.Read()
+		cost = append(cost, time.Since(t))
+	}
+	slices.Sort(cost)
+	return cost[len(cost)/2]
 }
 
 // nvidiaStatus tells whether an NVIDIA driver is loaded and its boards answer.
@@ -211,38 +145,22 @@ func nvidiaStatus(root fs.FS, o OpenOptions) SourceStatus {
 		return s
 	}
 	s.Present = true
-	m, err := openNVIDIA(o)
-	s.judge(m, err, "")
+	m, err := openNVIDIA("", o)
 	if n, ok := m.(*NVIDIA); ok {
 		for _, b := range n.boards {
 			s.Scopes = append(s.Scopes, b.domain.Zone+" ("+b.domain.Name+")")
 		}
 	}
+	s.judge(m, err, "")
 	line, _, _ := strings.Cut(string(v), "\n")
 	s.Why += "; driver " + strings.TrimSpace(line)
 	return s
 }
 
-func openNVIDIA(o OpenOptions) (Meter, error) {
-	load := o.NVML
-	if load == nil {
-		load = LoadNVML
-	}
-	lib, err := load()
-	if err != nil {
-		return nil, err
-	}
-	m, err := NewNVIDIA(lib, NVIDIAOptions{Now: o.Now})
-	if err != nil {
-		return nil, errors.Join(err, lib.Close())
-	}
-	return headlineReads(m)
-}
-
 // hwmonStatus lists power and energy sensors.
-func hwmonStatus(sys fs.FS) SourceStatus {
-	s := SourceStatus{Name: "hwmon", Kind: Measured, Period: nvmlPeriod, Headline: true, Why: "no power or energy sensor"}
-	m, err := NewHwmon(sys, SensorOptions{})
+func hwmonStatus(sys fs.FS, o OpenOptions) SourceStatus {
+	s := SourceStatus{Name: "hwmon", Kind: Measured, Period: nvmlPeriod, Resolution: 1, Headline: true, Why: "no power or energy sensor that is known"}
+	m, err := NewHwmon(sys, SensorOptions{Now: o.Now})
 	if err != nil {
 		return s
 	}
@@ -255,10 +173,26 @@ func hwmonStatus(sys fs.FS) SourceStatus {
 	return s
 }
 
+// jetsonStatus lists the power monitors of a Jetson.
+func jetsonStatus(sys fs.FS, o OpenOptions) SourceStatus {
+	s := SourceStatus{Name: "jetson", Kind: Measured, Period: nvmlPeriod, Headline: true, Why: "no INA3221 power monitor"}
+	m, err := NewJetson(sys, SensorOptions{Now: o.Now})
+	if err != nil {
+		return s
+	}
+	s.Present = true
+	for _, x := range m.list {
+		s.Scopes = append(s.Scopes, x.domain.Zone)
+	}
+	_, err = m.Read()
+	s.judge(m, err, "")
+	return s
+}
+
 // batteryStatus lists batteries and whether they discharge.
-func batteryStatus(sys fs.FS) SourceStatus {
+func batteryStatus(sys fs.FS, o OpenOptions) SourceStatus {
 	s := SourceStatus{Name: "battery", Kind: Measured, Period: batteryPeriod, Headline: true, Why: "no battery"}
-	m, err := NewBattery(sys, SensorOptions{})
+	m, err := NewBattery(sys, SensorOptions{Now: o.Now})
 	if err != nil {
 		return s
 	}
@@ -272,4 +206,73 @@ func batteryStatus(sys fs.FS) SourceStatus {
 		s.Fix = "unplug the charger"
 	}
 	return s
+}
+
+// powermetricsStatus tells whether Apple's tool answers.
+func powermetricsStatus(o OpenOptions) SourceStatus {
+	s := SourceStatus{Name: "powermetrics", Kind: Measured, Period: powermetricsEvery, Resolution: 1000, Headline: true, Why: "powermetrics is a part of macOS"}
+	if runtime.GOOS == "darwin" {
+		s.Present = true
+		m, err := openPowermetrics(o)
+		s.judge(m, err, PowermetricsFix)
+	}
+	return s
+}
+
+// ipmiStatus tells whether a management controller is there and answers.
+func ipmiStatus(root fs.FS, o OpenOptions) SourceStatus {
+	s := SourceStatus{Name: "ipmi", Kind: Measured, Period: 2 * time.Second, Resolution: 2 * MicroPerUnit, Headline: true, Why: "no management controller (/dev/ipmi0)"}
+	if _, err := fs.Stat(root, "dev/ipmi0"); err != nil {
+		return s
+	}
+	s.Present = true
+	fetch := o.IPMI
+	if fetch == nil {
+		if _, err := exec.LookPath("ipmitool"); err != nil {
+			s.Why, s.Fix = "/dev/ipmi0 is there, ipmitool is not", "sudo apt-get install ipmitool"
+			return s
+		}
+		fetch = IPMITool
+	}
+	m := NewIPMI(fetch, ExternalOptions{Now: o.Now})
+	if err := m.Poll(o.context()); err != nil {
+		s.Why, s.Fix = err.Error(), IPMIFix
+		return s
+	}
+	s.judge(m, nil, "")
+	return s
+}
+
+// Advice says in sentences what a machine without a readable counter means and what would give it one. It is empty where some
+// source measures.
+func Advice(h HostFacts, list []SourceStatus) []string {
+	denied := ""
+	for _, s := range list {
+		if s.Kind == Measured && s.Readable {
+			return nil
+		}
+		if s.Kind == Measured && s.Present && denied == "" {
+			denied = s.Name
+		}
+	}
+	var out []string
+	if denied != "" {
+		out = append(out, "An energy counter exists ("+denied+") but cannot be read: energy is modelled from CPU time until it can.")
+	} else {
+		out = append(out, "No energy counter exists on this machine: energy is modelled from CPU time, and no saving of energy can be shown, only one of CPU time.")
+	}
+	if m, err := ModelOf(h); err == nil {
+		out = append(out, fmt.Sprintf("The model assumes: %s, within ±%.0f %%.", m.Assumption, 100*m.UAbs))
+	}
+	switch {
+	case denied != "":
+		out = append(out, "Needed: the command given with that source.")
+	case h.Virtualized:
+		out = append(out, "Needed: bare metal (a metal instance) with RAPL, or a view from outside of the guest: the host's management controller "+
+			"(--meter redfish:https://HOST) or a wall meter behind an exporter (--meter prometheus:URL#METRIC).")
+	default:
+		out = append(out, "Needed: a kernel that shows RAPL ("+ModuleFix+"), a management controller (--meter ipmi, --meter redfish:https://HOST) "+
+			"or a wall meter behind an exporter (--meter prometheus:URL#METRIC).")
+	}
+	return out
 }

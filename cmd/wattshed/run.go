@@ -133,13 +133,13 @@ func printPlan(c *cli.Context, p recipe.Plan) {
 
 // meterFlag chooses the energy source.
 func meterFlag() cli.Flag {
-	return &cli.StringFlag{Name: "meter", Value: "auto", Usage: "energy source: auto, perf, powercap, nvml, hwmon, battery or model"}
+	return &cli.StringFlag{Name: "meter", Value: "auto", Usage: "energy source, or several joined with +: " + measure.SourceNames()}
 }
 
 // recipeOptions gathers what runs need of this machine and this program. done releases it.
 func recipeOptions(c *cli.Context) (recipe.Options, func(), error) {
 	root := os.DirFS("/")
-	meter, err := measure.Open(root, c.String("meter"), measure.OpenOptions{})
+	meter, err := measure.Open(root, c.String("meter"), openOptions(c.Context))
 	if err != nil {
 		return recipe.Options{}, nil, withHint(err, "wattshed doctor")
 	}
@@ -153,6 +153,11 @@ func recipeOptions(c *cli.Context) (recipe.Options, func(), error) {
 		o.Assumptions = []string{d.Describe()}
 	}
 	return o, done, nil
+}
+
+// openOptions are those of meters that are asked over a network; passwords come from the environment only.
+func openOptions(ctx context.Context) measure.OpenOptions {
+	return measure.OpenOptions{Context: ctx, RedfishUser: os.Getenv("WATTSHED_REDFISH_USER"), RedfishPassword: os.Getenv("WATTSHED_REDFISH_PASSWORD")}
 }
 
 func tool() reports.Tool {
