@@ -21,7 +21,7 @@ type nbitsState struct {
 	dense *kernel.PackedF32
 }
 
-func (*nbitsState) packedWeight() {}
+func (s *nbitsState) packedInput(i int) bool { return s != nil && i >= 1 && i <= 4 }
 
 // nbitsInputs are the inputs of MatMulNBits that make its matrix: B, scales, zero_points, g_idx.
 type nbitsInputs [4]*model.Tensor

@@ -53,11 +53,7 @@ func (c *Call) anyHalf() bool {
 
 // isPacked reports whether the node holds input i in packed form.
 func (c *Call) isPacked(i int) bool {
-	if i != 1 || c.st == nil {
-		return false
-	}
-	_, ok := c.st.state.(packedState)
-	return ok
+	return c.st != nil && holds(c.st.state, i)
 }
 
 // viaFloat32 runs the operator on float32 copies of its half inputs and rounds its float32 outputs to the type of

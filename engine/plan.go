@@ -285,7 +285,7 @@ func (p *Plan) release() {
 	}
 	for _, s := range p.steps {
 		for i, slot := range s.in {
-			if _, isPacked := s.state.(packedState); !isPacked || i != 1 {
+			if !holds(s.state, i) {
 				reads[slot]++
 			}
 		}
@@ -315,6 +315,18 @@ func (p *Plan) release() {
 
 // packedState is implemented by states that hold input 1 of their node in packed form.
 type packedState interface{ packedWeight() }
+
+// packedStates is implemented by states that hold more than input 1.
+type packedStates interface{ packedInput(i int) bool }
+
+// holds reports whether a state holds input i of its node in packed form.
+func holds(state any, i int) bool {
+	if s, ok := state.(packedStates); ok {
+		return s.packedInput(i)
+	}
+	_, ok := state.(packedState)
+	return ok && i == 1
+}
 
 // liveness finds for every step the slots that are read there for the last time.
 func (p *Plan) liveness() {

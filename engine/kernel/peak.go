@@ -1,6 +1,10 @@
 package kernel
 
-import "time"
+import (
+	"encoding/binary"
+	"runtime"
+	"time"
+)
 
 // Peak is what one thread of this machine can do at most at the active ISA, measured; 0 where it was not.
 type Peak struct {
@@ -53,4 +57,34 @@ func peakRate(d time.Duration, f func(n int), unit float64) float64 {
 		t = min(t, time.Since(start))
 	}
 	return float64(n) * unit / t.Seconds()
+}
+
+// Read loads every byte of x once, in as many pieces per thread as the products have tasks: what a product that waits for
+// nothing but its weights takes. The measure of "fraction of the read bandwidth".
+func Read(p *Pool, x []byte) {
+	f := peakRead(Active())
+	if f == nil {
+		f = readGo
+	}
+	parts := 1
+	if p.Threads() > 1 {
+		parts = 4 * p.Threads()
+	}
+	size := (len(x)/parts + 255) &^ 255
+	p.Run(parts, func(i int) {
+		if lo, hi := i*size, min((i+1)*size, len(x))&^255; lo < hi {
+			f(x[lo:hi])
+		}
+	})
+}
+
+// readGo reads x where there is no assembly.
+func readGo(x []byte) {
+	var s uint64
+	for i := 0; i+8 <= len(x); i += 8 {
+		s += binary.LittleEndian.Uint64(x[i:])
+	}
+	if s == 1 { // keeps the loop
+		runtime.KeepAlive(x)
+	}
 }

@@ -29,6 +29,7 @@ type row struct {
 type source struct {
 	asset    string
 	embedded string
+	gemv     int // 1 + index in gemvKinds
 }
 
 var (
@@ -67,6 +68,7 @@ func selectRows(threads []int, only *regexp.Regexp) []row {
 			add("spam LSTM "+kind+" B1 S128", row{model: spam, int8: q, feed: words(1, 128), threads: t})
 			add("spam LSTM "+kind+" B32 S128", row{model: spam, int8: q, feed: words(32, 128), threads: t})
 		}
+		gemvRows(t, add)
 		add("MiniLM fp32 load to first result", row{model: minilm, feed: tokens(1, 128, false), threads: t, load: true})
 	}
 	return rows
@@ -129,6 +131,9 @@ func speech(n int) func(*rand.Rand) engine.Feed {
 
 // open returns the file of a source, and writes one to dir where it is embedded.
 func (s source) open(assets, dir string) (string, error) {
+	if s.gemv > 0 {
+		return gemvModel(s.gemv-1, dir)
+	}
 	if s.embedded != "" {
 		b, err := fs.ReadFile(testdata.FS, s.embedded)
 		if err != nil {

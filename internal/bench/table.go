@@ -33,6 +33,9 @@ func markdown(w io.Writer, r *report, s settings) error {
 		share := "-"
 		if x.Roofline > 0 {
 			share = fmt.Sprintf("%.0f %%", 100*x.Roofline)
+			if x.Bandwidth {
+				share = fmt.Sprintf("%.0f %% [%.0f, %.0f] of reading, minima %.0f %%", 100*x.Roofline, 100*x.RoofLo, 100*x.RoofHi, 100*x.RoofMin)
+			}
 		}
 		rounds := fmt.Sprintf("%d, %d discarded", x.Rounds, x.Discarded)
 		if x.Dirty > 0 {
@@ -44,6 +47,7 @@ func markdown(w io.Writer, r *report, s settings) error {
 	fmt.Fprintf(w, "\nTimes are median (least) of %d rounds, each with one sample of at least %v per runtime, in random order. ORT/native is paired, above 1 the native engine is faster; "+
 		"the 95 %% interval is that of the paired ratio. Both runtimes run in one process with the same threads, inputs and file at their defaults (both spin), and without spinning in the column so named. "+
 		"CPU time is the paired ratio of CPU time (that of the minima), which others on the machine disturb less. Rounds during which other processes used more than %.2f CPUs are discarded. "+
+		"Of reading: the paired ratio to loading as many bytes as the weights have, with the same threads. "+
 		"Load to first result is a new session, in this process, on a file in the page cache. Difference is max|native - ORT| / max|ORT|.\n", r.Rounds, s.sample, s.foreign)
 	for _, x := range r.Results {
 		if len(x.Profile) == 0 {

@@ -73,6 +73,10 @@ type result struct {
 	Timings    []timing        `json:"timings,omitempty"`
 	Ratios     []ratio         `json:"ratios,omitempty"`
 	Roofline   float64         `json:"roofline_share,omitempty"` // of this machine's peak, 0 = not known
+	Bandwidth  bool            `json:"roofline_is_bandwidth,omitempty"`
+	RoofLo     float64         `json:"roofline_ci95_lo,omitempty"` // of the share of the bandwidth
+	RoofHi     float64         `json:"roofline_ci95_hi,omitempty"`
+	RoofMin    float64         `json:"roofline_of_minima,omitempty"`
 	MACs       int64           `json:"macs,omitempty"`
 	Difference float64         `json:"max_difference"` // max|native - ort| / max|ort| over the outputs
 	Rounds     int             `json:"rounds"`
@@ -151,6 +155,11 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 		}
 		outs = append(outs, out)
 	}
+	if r.model.gemv > 0 {
+		if cs, err = b.addReader(ctx, art, feed, cs); err != nil {
+			return nil, err
+		}
+	}
 	res := &result{Row: r.name, Threads: r.threads}
 	if res.Difference, err = difference(outs[0], outs[1]); err != nil {
 		return nil, err
@@ -182,7 +191,12 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 	if err := b.roundsOf(ctx, cs, work, res); err != nil {
 		return nil, err
 	}
-	if !r.load {
+	switch {
+	case r.model.gemv > 0:
+		if err := b.bandwidth(cs, res); err != nil {
+			return nil, err
+		}
+	case !r.load:
 		if err := b.roofline(ctx, r, art, feed, cs[0], res); err != nil {
 			return nil, err
 		}
