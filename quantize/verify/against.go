@@ -1,0 +1,340 @@
+package verify
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// Restored is a stored weight turned back into numbers and compared with the original's.
+type Restored struct {
+	Weight string  `json:"weight"`  // the original's name
+	Stored string  `json:"stored"`  // the name of the integers or half-size values
+	DType  string  `json:"dtype"`   // as stored
+	SQNR   float64 `json:"sqnr_db"` // 10*log10(sum w^2 / sum (w-w')^2), at most 200
+	Max    float64 `json:"max_abs"` // largest |w-w'|
+}
+
+// Least signal-to-noise ratios, in dB, of stored weights by width. Rounding to nearest gives about 6 dB a bit above 10 for
+// weights of a bell shape; these are so low that no rounding method and no scheme, only a fault, falls below.
+const (
+	leastFour  = 3
+	leastEight = 12
+	leastHalf  = 35
+)
+
+// Against compares the weights of g with those of the original that it was made from, found by name: an exporter's name of
+// a stored weight begins with the original's. Findings are restored weights that lie too far from the original (RuleError),
+// and float weights of the same name that have nothing in common with it (RuleChanged).
+func Against(g, original *model.Graph) ([]Restored, []Finding) {
+	a := &against{checker: &checker{root: g, once: map[string]bool{}}, originals: map[string]*model.Tensor{}}
+	for _, w := range original.Weights() {
+		if w.Tensor.DType() == model.Float32 && w.Tensor.Rank() > 0 && w.Tensor.Len() > 0 {
+			a.originals[w.Value] = w.Tensor
+		}
+	}
+	a.graph(g, nil)
+	return a.restored, a.found
+}
+
+type against struct {
+	*checker
+	originals map[string]*model.Tensor
+	restored  []Restored
+}
+
+func (a *against) graph(g *model.Graph, outer *scope) {
+	s := newScope(g, outer)
+	for _, n := range g.Nodes {
+		switch {
+		case n.Is("DequantizeLinear"):
+			a.dequantized(s, n)
+		case n.Is("MatMulInteger"):
+			a.columns(s, n)
+		case n.Op == "DynamicQuantizeLSTM":
+			a.gates(s, n, 1, 8)
+			a.gates(s, n, 2, 10)
+		case n.Op == "MatMulNBits":
+			a.nbits(s, n)
+		case n.Is("Cast"):
+			if t := s.constant(n.In(0)); t != nil && (t.DType() == model.Float16 || t.DType() == model.BFloat16) {
+				if x, err := t.Float32(); err == nil {
+					a.compare(n, n.In(0), t, x, t.Shape(), leastHalf)
+				}
+			}
+		}
+		for _, sub := range n.Subgraphs() {
+			a.graph(sub, s)
+		}
+	}
+	for _, name := range g.Initializers() {
+		t, w := g.Initializer(name), a.originals[name]
+		if w == nil || t.DType() != model.Float32 {
+			continue
+		}
+		if !slices.Equal(t.Shape(), w.Shape()) {
+			a.add(RuleChanged, nil, name, "shape %v, the original has %v", t.Shape(), w.Shape())
+			continue
+		}
+		x, err1 := t.Float32()
+		y, err2 := w.Float32()
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		if db, _ := noise(y, x); db < 0 {
+			a.add(RuleChanged, nil, name, "signal-to-noise ratio %.1f dB against the original", db)
+		}
+	}
+}
+
+// original returns the float weight that the stored name begins with, the longest such name.
+func (a *against) original(stored string) (string, *model.Tensor) {
+	for end := len(stored); end > 0; end-- {
+		if t := a.originals[stored[:end]]; t != nil {
+			return stored[:end], t
+		}
+	}
+	return "", nil
+}
+
+// compare adds the restored weight x of the given shape, and a finding where it is below least dB. The last two
+// dimensions may be exchanged against the original.
+func (a *against) compare(n *model.Node, stored string, t *model.Tensor, x []float32, shape []int, least float64) {
+	name, w := a.original(stored)
+	if w == nil || w.Len() != len(x) {
+		return
+	}
+	y, err := w.Float32()
+	if err != nil {
+		return
+	}
+	db, most := noise(y, x)
+	if r := len(shape); r >= 2 && w.Rank() >= 2 && (shape[r-1] == w.Shape()[w.Rank()-2] || strings.Contains(stored, "transposed")) {
+		if d, m := noise(y, exchanged(x, shape)); d > db {
+			db, most = d, m
+		}
+	}
+	a.restored = append(a.restored, Restored{Weight: name, Stored: stored, DType: t.DType().String(), SQNR: db, Max: most})
+	if !(db >= least) {
+		a.add(RuleError, n, stored, "signal-to-noise ratio %.1f dB against %q of the original, want %.0f", db, name, least)
+	}
+}
+
+// noise returns the signal-to-noise ratio of x for w in dB, at most 200, and the largest difference. Zeros restored as
+// zeros have 200.
+func noise(w, x []float32) (db, most float64) {
+	var signal, error float64
+	for i, v := range w {
+		d := float64(x[i]) - float64(v)
+		signal += float64(v) * float64(v)
+		error += d * d
+		if d = math.Abs(d); !(d <= most) {
+			most = d
+		}
+	}
+	if error == 0 {
+		return 200, most
+	}
+	return min(200, 10*math.Log10(signal/error)), most
+}
+
+// exchanged returns x of the given shape with its last two dimensions exchanged.
+func exchanged(x []float32, shape []int) []float32 {
+	rows, cols := shape[len(shape)-2], shape[len(shape)-1]
+	y := make([]float32, len(x))
+	for at := 0; at < len(x); at += rows * cols {
+		for i := range rows {
+			for j := range cols {
+				y[at+j*rows+i] = x[at+i*cols+j]
+			}
+		}
+	}
+	return y
+}
+
+// floats returns the elements of a constant, nil where there is none.
+func (s *scope) floats(name string) []float32 {
+	if t := s.constant(name); t != nil {
+		if x, err := t.Float32(); err == nil {
+			return x
+		}
+	}
+	return nil
+}
+
+// affine restores q: the scale of element i is scale[i/inner%len(scale)], and the same for zero, which may be nil.
+func affine(q, scale, zero []float32, inner int) []float32 {
+	x := make([]float32, len(q))
+	for i, v := range q {
+		if len(zero) > 0 {
+			v -= zero[i/inner%len(zero)]
+		}
+		x[i] = v * scale[i/inner%len(scale)]
+	}
+	return x
+}
+
+// bound returns the least signal-to-noise ratio of a stored type.
+func bound(d model.DType) float64 {
+	if d.Bits() >= 8 {
+		return leastEight
+	}
+	return leastFour
+}
+
+// dequantized handles a constant behind DequantizeLinear, and a table whose gathered rows are dequantized.
+func (a *against) dequantized(s *scope, n *model.Node) {
+	name := n.In(0)
+	if m := s.maker(name); m != nil && m.Is("Gather") {
+		name = m.In(0)
+	}
+	t, scale, zero := s.constant(name), s.floats(n.In(1)), s.floats(n.In(2))
+	if t == nil || len(scale) == 0 || t.DType().Bits() > 16 || n.Int("block_size", 0) != 0 && t.Rank() != 2 {
+		return
+	}
+	q, err := t.Float32()
+	if err != nil {
+		return
+	}
+	if block := int(n.Int("block_size", 0)); block > 0 {
+		if x := blocked(q, scale, zero, t.Shape(), int(n.Int("axis", 1)), block); x != nil {
+			a.compare(n, name, t, x, t.Shape(), bound(t.DType()))
+		}
+		return
+	}
+	inner := 1
+	if axis := int(n.Int("axis", 1)); len(scale) > 1 {
+		if axis < 0 {
+			axis += t.Rank()
+		}
+		if axis < 0 || axis >= t.Rank() || t.Shape()[axis] != len(scale) || len(zero) > 1 && len(zero) != len(scale) {
+			return
+		}
+		inner = count(t.Shape()[axis+1:])
+	}
+	a.compare(n, name, t, affine(q, scale, zero, inner), t.Shape(), bound(t.DType()))
+}
+
+// blocked restores a matrix with scales per block along axis 0 or 1; nil where sizes do not fit.
+func blocked(q, scale, zero []float32, shape []int, axis, block int) []float32 {
+	if axis < 0 {
+		axis += 2
+	}
+	rows, cols := shape[0], shape[1]
+	across := cols
+	if axis == 1 {
+		across = (cols + block - 1) / block
+	}
+	x := make([]float32, len(q))
+	for i := range rows {
+		for j := range cols {
+			at := i*across + j/block
+			if axis == 0 {
+				at = i/block*across + j
+			}
+			if at >= len(scale) || len(zero) > 0 && at >= len(zero) {
+				return nil
+			}
+			v := q[i*cols+j]
+			if len(zero) > 0 {
+				v -= zero[at]
+			}
+			x[i*cols+j] = v * scale[at]
+		}
+	}
+	return x
+}
+
+// columns handles the weight of a MatMulInteger in its pattern.
+func (a *against) columns(s *scope, n *model.Node) {
+	t := s.constant(n.In(1))
+	if t == nil || t.Rank() < 2 {
+		return
+	}
+	quiet := &checker{once: map[string]bool{}}
+	scale, zero := s.floats(quiet.productScale(s, n)), s.floats(n.In(3))
+	last := t.Shape()[t.Rank()-1]
+	if q, err := t.Float32(); err == nil && (len(scale) == 1 || len(scale) == last) && (len(zero) <= 1 || len(zero) == last) {
+		a.compare(n, n.In(1), t, affine(q, scale, zero, 1), t.Shape(), bound(t.DType()))
+	}
+}
+
+// gates handles a matrix [directions, inputs, 4*hidden] of DynamicQuantizeLSTM.
+func (a *against) gates(s *scope, n *model.Node, in, scaleIn int) {
+	t, scale, zero := s.constant(n.In(in)), s.floats(n.In(scaleIn)), s.floats(n.In(scaleIn+1))
+	if t == nil || t.Rank() != 3 || len(scale) == 0 || len(zero) > 0 && len(zero) != len(scale) {
+		return
+	}
+	dirs, wide := t.Shape()[0], t.Shape()[2]
+	q, err := t.Float32()
+	if err != nil || len(scale) != dirs && len(scale) != dirs*wide {
+		return
+	}
+	x := make([]float32, 0, len(q))
+	per, each := len(scale)/max(dirs, 1), t.Shape()[1]*wide
+	for d := range dirs {
+		var z []float32
+		if len(zero) > 0 {
+			z = zero[d*per : (d+1)*per]
+		}
+		x = append(x, affine(q[d*each:(d+1)*each], scale[d*per:(d+1)*per], z, 1)...)
+	}
+	a.compare(n, n.In(in), t, x, t.Shape(), leastEight)
+}
+
+// nbits handles the packed weight [N, blocks, bytes] of MatMulNBits, which stands for the transposed matrix [K, N].
+func (a *against) nbits(s *scope, n *model.Node) {
+	k, rows, bits, block := int(n.Int("K", 0)), int(n.Int("N", 0)), int(n.Int("bits", 4)), int(n.Int("block_size", 0))
+	t, scale := s.constant(n.In(1)), s.floats(n.In(2))
+	if t == nil || k < 1 || rows < 1 || block < 1 || bits != 4 && bits != 8 {
+		return
+	}
+	blocks := (k + block - 1) / block
+	raw, err := t.Bytes()
+	if err != nil || len(raw) != rows*blocks*block*bits/8 || len(scale) != rows*blocks {
+		return
+	}
+	zeros := s.constant(n.In(3))
+	x := make([]float32, 0, rows*k)
+	for r := range rows {
+		for i := range k {
+			b := r*blocks + i/block
+			z, ok := nbitsZero(zeros, r, i/block, blocks, bits)
+			if !ok {
+				return
+			}
+			at := b*block + i%block
+			v := float32(raw[at*bits/8])
+			if bits == 4 {
+				v = float32(raw[at/2] >> (at % 2 * 4) & 15)
+			}
+			x = append(x, (v-z)*scale[b])
+		}
+	}
+	a.compare(n, n.In(1), t, x, []int{rows, k}, bound(model.Int4))
+}
+
+// nbitsZero returns the zero point of block b of row r.
+func nbitsZero(zeros *model.Tensor, r, b, blocks, bits int) (float32, bool) {
+	if zeros == nil {
+		return float32(int(1) << (bits - 1)), true
+	}
+	if zeros.DType() != model.Uint8 {
+		x, err := zeros.Float32()
+		if err != nil || r*blocks+b >= len(x) {
+			return 0, false
+		}
+		return x[r*blocks+b], true
+	}
+	raw, err := zeros.Bytes()
+	wide := (blocks*bits + 7) / 8
+	if at := r*wide + b*bits/8; err == nil && at < len(raw) {
+		if bits == 8 {
+			return float32(raw[at]), true
+		}
+		return float32(raw[at] >> (b % 2 * 4) & 15), true
+	}
+	return 0, false
+}
