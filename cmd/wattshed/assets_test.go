@@ -92,3 +92,20 @@ func TestQuantizedAsset(t *testing.T) {
 		t.Errorf("inspect: exit %d: %s%s", code, text, msg)
 	}
 }
+
+// TestVerifyAsset: the int8 sentence encoder keeps every rule, and ONNX Runtime fuses all of its products.
+func TestVerifyAsset(t *testing.T) {
+	t.Setenv("WATTSHED_ORT", assetPath(t, "ort/libonnxruntime.so.1.32.0"))
+	list, err := filepath.Glob(filepath.Join(assetPath(t, "M1"), "*.onnx"))
+	if err != nil || len(list) == 0 {
+		t.Fatalf("no model: %v", err)
+	}
+	out := filepath.Join(t.TempDir(), "int8.onnx")
+	if code, _, msg := call("quantize", list[0], "-o", out, "--scheme", "int8", "--quiet"); code != 0 {
+		t.Fatalf("exit %d: %s", code, msg)
+	}
+	code, text, msg := call("verify", out, "--against", list[0], "--runtime", "ort")
+	if code != 0 || !strings.Contains(text, "every rule holds") || !strings.Contains(text, "DynamicQuantizeMatMul") {
+		t.Errorf("exit %d: %s%s", code, text, msg)
+	}
+}

@@ -63,7 +63,7 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, factor *carbonFactor) (*reports.Variant, error) {
 	v := &reports.Variant{Name: m.Name, Notes: notesOf(m)}
 	if info := r.sessions[i].Info(); r.recipe.Target.Runtime != "native" && info.Ops != nil {
-		v.Notes = append(v.Notes, reports.Note{Stage: "target", Action: reports.Remark, Why: "operators after " + info.Runtime + "'s optimisation: " + histogram(info.Ops)})
+		v.Notes = append(v.Notes, reports.Note{Stage: "target", Action: reports.Remark, Why: "operators after " + info.Runtime + "'s optimisation: " + Histogram(info.Ops)})
 	}
 	path := m.Path
 	if i == 0 && r.src.path != "" {
@@ -163,8 +163,8 @@ func ratioOf(x *measure.Ratio) *reports.Ratio {
 	return &reports.Ratio{Value: x.Value, CI95: intervalOf(x.CI95), N: x.N}
 }
 
-// histogram lists operators by count.
-func histogram(ops map[string]int) string {
+// Histogram writes the numbers of nodes by operator, the largest first: "Conv 12, Add 3".
+func Histogram(ops map[string]int) string {
 	names := slices.Collect(maps.Keys(ops))
 	slices.SortFunc(names, func(a, b string) int {
 		if d := ops[b] - ops[a]; d != 0 {

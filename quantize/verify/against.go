@@ -53,6 +53,8 @@ func (a *against) graph(g *model.Graph, outer *scope) {
 			a.dequantized(s, n)
 		case n.Is("MatMulInteger"):
 			a.columns(s, n)
+		case n.Is("Gather"):
+			a.rows(s, n)
 		case n.Op == "DynamicQuantizeLSTM":
 			a.gates(s, n, 1, 8)
 			a.gates(s, n, 2, 10)
@@ -261,6 +263,18 @@ func (a *against) columns(s *scope, n *model.Node) {
 	}
 }
 
+// rows handles a table whose rows have scales of their own, gathered by the same indices from a table of the same name.
+func (a *against) rows(s *scope, n *model.Node) {
+	base, ok := strings.CutSuffix(n.In(0), "_quantized")
+	t, scale, zero := s.constant(n.In(0)), s.floats(base+"_scale"), s.floats(base+"_zero_point")
+	if !ok || t == nil || t.Rank() < 2 || len(scale) != t.Shape()[0] || len(scale) < 2 || len(zero) != len(scale) {
+		return
+	}
+	if q, err := t.Float32(); err == nil {
+		a.compare(n, n.In(0), t, affine(q, scale, zero, count(t.Shape()[1:])), t.Shape(), bound(t.DType()))
+	}
+}
+
 // gates handles a matrix [directions, inputs, 4*hidden] of DynamicQuantizeLSTM.
 func (a *against) gates(s *scope, n *model.Node, in, scaleIn int) {
 	t, scale, zero := s.constant(n.In(in)), s.floats(n.In(scaleIn)), s.floats(n.In(scaleIn+1))
@@ -289,6 +303,9 @@ func (a *against) nbits(s *scope, n *model.Node) {
 	k, rows, bits, block := int(n.Int("K", 0)), int(n.Int("N", 0)), int(n.Int("bits", 4)), int(n.Int("block_size", 0))
 	t, scale := s.constant(n.In(1)), s.floats(n.In(2))
 	if t == nil || k < 1 || rows < 1 || block < 1 || bits != 4 && bits != 8 {
+		return
+	}
+	if _, err := model.NumElements([]int{rows, k, block, bits}); err != nil {
 		return
 	}
 	blocks := (k + block - 1) / block

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
+	"github.com/wattshed/wattshed/quantize"
+	"github.com/wattshed/wattshed/quantize/verify"
+)
+
+// verified is what verify says of a model.
+type verified struct {
+	Path     string            `json:"path"`
+	Styles   []string          `json:"quantized"`
+	Against  string            `json:"against,omitempty"`
+	Restored []verify.Restored `json:"restored,omitempty"`
+	Runtime  string            `json:"runtime,omitempty"`   // that optimised the graph
+	Ops      map[string]int    `json:"operators,omitempty"` // after that
+	Findings []verify.Finding  `json:"findings"`
+}
+
+func verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "verify", Usage: "check a written model against the rules of its format", ArgsUsage: "MODEL",
+		Description: "Example: wattshed verify model.int8.onnx --against model.onnx\n\n" +
+			"Checks types, shapes and values of scales and zero points, axes, blocks, packing, operator sets, and the patterns that\n" +
+			"runtimes fuse. --against restores every stored weight and compares it with the original's; --runtime ort loads the\n" +
+			"model in ONNX Runtime and checks that it fused what was meant to be. Exit code 1 when something does not hold.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "against", Usage: "`ORIGINAL` that the model was made from"},
+			&cli.StringFlag{Name: "runtime", Usage: "ort: what ONNX Runtime makes of the graph"},
+			jsonFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			path, err := one(c, "MODEL")
+			if err != nil {
+				return err
+			}
+			if r := c.String("runtime"); r != "" && r != "ort" {
+				return usagef("--runtime: %q: want ort", r)
+			}
+			v, err := verifyModel(c.Context, path, c.String("against"), c.String("runtime"))
+			if err != nil {
+				return runHint(err, c.Command.Name, "")
+			}
+			if c.Bool("json") {
+				err = printJSON(c, v)
+			} else {
+				v.print(c)
+			}
+			if err == nil && len(v.Findings) > 0 {
+				return fmt.Errorf("%s: %d rules are broken", path, len(v.Findings))
+			}
+			return err
+		},
+	}
+}
+
+func verifyModel(ctx context.Context, path, original, runtime string) (v *verified, err error) {
+	f, err := onnx.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	v = &verified{Path: path, Styles: quantize.Styles(f.Graph()), Against: original, Findings: verify.Graph(f.Graph())}
+	if original != "" {
+		o, err := onnx.Open(original)
+		if err != nil {
+			return nil, err
+		}
+		defer o.Close()
+		var found []verify.Finding
+		v.Restored, found = verify.Against(f.Graph(), o.Graph())
+		v.Findings = append(v.Findings, found...)
+	}
+	if runtime != "" {
+		if err := v.optimise(ctx, runtime, f.Graph()); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+// optimise loads the model and judges the operators that the runtime made of it.
+func (v *verified) optimise(ctx context.Context, runtime string, g *model.Graph) error {
+	s, err := runtimes()[runtime].Load(ctx, engine.Artifact{Path: v.Path}, engine.Options{Threads: 1})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	info := s.Info()
+	if v.Ops = info.Ops; v.Ops == nil {
+		return fmt.Errorf("%s: the optimised graph could not be read", info.Runtime)
+	}
+	v.Runtime = info.Runtime + " " + info.Version
+	v.Findings = append(v.Findings, verify.Fused(g, v.Ops)...)
+	return nil
+}
+
+func (v *verified) print(c *cli.Context) {
+	w := c.App.Writer
+	if len(v.Styles) == 0 {
+		fmt.Fprintf(w, "%s: no quantized operators\n", v.Path)
+	} else {
+		fmt.Fprintf(w, "%s: %s\n", v.Path, strings.Join(v.Styles, ", "))
+	}
+	if v.Against != "" {
+		tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+		fmt.Fprintln(tw, "WEIGHT\tSTORED AS\tSIGNAL TO NOISE\tLARGEST ERROR")
+		for _, r := range v.Restored {
+			fmt.Fprintf(tw, "%s\t%s\t%.1f dB\t%.3g\n", clip(r.Weight, 48), r.DType, r.SQNR, r.Max)
+		}
+		tw.Flush()
+	}
+	if v.Runtime != "" {
+		fmt.Fprintf(w, "%s runs: %s\n", v.Runtime, recipe.Histogram(v.Ops))
+	}
+	for _, f := range v.Findings {
+		fmt.Fprintln(w, "broken:", f)
+	}
+	if len(v.Findings) == 0 {
+		fmt.Fprintln(w, "every rule holds")
+	}
+}
