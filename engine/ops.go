@@ -25,7 +25,7 @@ func opTable() map[string]opDef {
 		unaryOps(), binaryOps(), logicOps(), castOps(), reduceOps(), shapeOps(), moveOps(), indexOps(), matmulOps(),
 		sampleOps(), signalOps(), textOps(), mlOps(), bodyOps(),
 		convOps(), poolOps(), normOps(), softmaxOps(), rnnOps(), quantOps(), controlOps(), sequenceOps(), createOps(),
-		attentionOps(), resizeOps(), miscOps(), lossOps(), microsoftOps(), contribOps(), nbitsOps(), fusedOps(), qlinearOps(),
+		attentionOps(), resizeOps(), miscOps(), lossOps(), microsoftOps(), contribOps(), nbitsOps(), fusedOps(), qlinearOps(), blockedOps(),
 	} {
 		maps.Copy(t, family)
 	}

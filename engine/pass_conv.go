@@ -1,9 +1,78 @@
 package engine
 
 import (
+	"math"
+
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 )
+
+// addConvBias adds a constant [1, C, 1, 1] after a convolution with constant weights to its bias.
+func addConvBias(e *editor, n *model.Node) {
+	if !n.Is("Conv") || n.Int(actAttr, 0) != 0 || !e.isFloat32(n.In(1)) || n.In(2) != "" && !e.isFloat32(n.In(2)) {
+		return
+	}
+	add := e.user(n.Out(0))
+	if add == nil || !add.Is("Add") {
+		return
+	}
+	w, t := e.constant(n.In(1)), e.constant(other(add, n.Out(0)))
+	if w.Rank() < 3 || t == nil || t.DType() != model.Float32 {
+		return
+	}
+	ch, shape := w.Shape()[0], t.Shape()
+	if k := len(shape) - (w.Rank() - 1); k < 0 || k > 1 || k == 1 && shape[0] != 1 || shape[k] != ch || t.Len() != ch {
+		return
+	}
+	b, err := t.Float32()
+	if err != nil {
+		return
+	}
+	b = append([]float32(nil), b...)
+	if n.In(2) != "" {
+		old, err := e.constant(n.In(2)).Float32()
+		if err != nil || len(old) != ch {
+			return
+		}
+		for i, v := range old {
+			b[i] += v
+		}
+	}
+	e.replace(withInput(n, 2, e.addConstant(model.FromSlice([]int{ch}, b)), add), n, add)
+}
+
+// scaleAsConv turns a batch normalisation of images that no convolution took in into a depthwise convolution of one element.
+func scaleAsConv(e *editor, n *model.Node) {
+	x := e.c.shapes[n.In(0)]
+	if !n.Is("BatchNormalization") || n.Int("training_mode", 0) != 0 || len(x) != 4 || x[1].s != 0 || x[1].c < 1 {
+		return
+	}
+	for _, o := range n.Outputs[1:] {
+		if o != "" && (len(e.users[o]) > 0 || e.pinned[o]) {
+			return
+		}
+	}
+	ch := x[1].c
+	var v [4][]float32
+	for i := range v {
+		t := e.constant(n.In(1 + i))
+		if t == nil || t.DType() != model.Float32 || t.Len() != ch {
+			return
+		}
+		var err error
+		if v[i], err = t.Float32(); err != nil {
+			return
+		}
+	}
+	w, b := make([]float32, ch), make([]float32, ch)
+	eps := float64(n.Float("epsilon", 1e-5))
+	for k := range w {
+		s := float64(v[0][k]) / math.Sqrt(float64(v[3][k])+eps)
+		w[k], b[k] = float32(s), float32(float64(v[1][k])-float64(v[2][k])*s)
+	}
+	e.replace(&model.Node{Name: n.Name, Op: "Conv", Outputs: n.Outputs[:1], Attrs: []model.Attr{model.IntAttr("group", int64(ch))},
+		Inputs: []string{n.In(0), e.addConstant(model.FromSlice([]int{ch, 1, 1, 1}, w)), e.addConstant(model.FromSlice([]int{ch}, b))}}, n)
+}
 
 // addConvResidual turns a convolution with constant float32 weights and the addition of a value of the same shape, proven by
 // symbolic shapes, into one Conv: X, W, B, residual.

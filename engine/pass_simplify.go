@@ -34,6 +34,7 @@ func (c *compiler) passList() []pass {
 		{"convbn", rewrite(fuseConvBN)},
 		{"attention", attentionPass},
 		{"epilogue", epiloguePass},
+		{"layout", layoutPass},
 		{"dead", deadNodes},
 	}
 }

@@ -5,15 +5,16 @@ type Activation int
 
 // Activations. x is the element before.
 const (
-	ActNone      Activation = iota
-	ActRelu                 // max(x, 0)
-	ActGeluErf              // x/2 * (1 + erf(x/sqrt 2))
-	ActGeluTanh             // x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))
-	ActSiLU                 // x * sigmoid(x)
-	ActTanh                 // tanh(x)
-	ActSigmoid              // 1 / (1 + exp(-x))
-	ActClip6                // min(max(x, 0), 6)
-	ActHardSwish            // x * min(max(x/6 + 1/2, 0), 1)
+	ActNone        Activation = iota
+	ActRelu                   // max(x, 0)
+	ActGeluErf                // x/2 * (1 + erf(x/sqrt 2))
+	ActGeluTanh               // x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))
+	ActSiLU                   // x * sigmoid(x)
+	ActTanh                   // tanh(x)
+	ActSigmoid                // 1 / (1 + exp(-x))
+	ActClip6                  // min(max(x, 0), 6)
+	ActHardSwish              // x * min(max(x/6 + 1/2, 0), 1)
+	ActHardSigmoid            // min(max(alpha x + beta, 0), 1): of blocked convolutions alone
 )
 
 // Epilogue is what happens to the elements of a product while they are in the cache. With s the chain of fused

@@ -21,6 +21,7 @@ var outputs = []func() []file{
 	vecFiles,
 	moveFiles,
 	convFiles,
+	blockFiles,
 }
 
 // file is one generated file, relative to the package folder.

@@ -1,0 +1,350 @@
+package kernel
+
+import "math"
+
+// blockKind is the family of micro-kernels of a job.
+type blockKind int
+
+const (
+	blockDense blockKind = iota
+	blockDepth           // weights by channel
+	blockMax
+)
+
+// blockJob is one pass over blocked images on its way through the pool; recycled with its memory.
+type blockJob struct {
+	kind          blockKind
+	n, outs       int // images; blocks of output channels
+	w             *PackedConv
+	g             Window
+	dst, src, res []float32
+	px            int // elements of a pixel of src
+	xplane        int // elements of a plane of src
+	ximage        int // elements of an image of src
+	tile          blockTile
+	act           Activation // left to do after the micro-kernel
+	pool          bool       // mean of windows
+	includePad    bool
+	scale         bool // weights by plane
+
+	isa        ISA
+	rows, cols []blockClass
+	taps       []blockTap
+	runs       []blockRun // by row class and column class
+	byRows     bool       // regions are output rows; else columns of the only one
+	regions    int        // per image
+	region     int        // rows or columns in one
+	units      int        // pairs of output blocks in one task
+	unitTasks  int
+	task       func(int)
+}
+
+// blockClass is the outputs lo to hi along one dimension, which meet the kernel elements klo to khi inside the input;
+// count are those inside the stated padding.
+type blockClass struct{ lo, hi, klo, khi, count int }
+
+// blockRun is the taps of a pair of classes.
+type blockRun struct{ lo, hi, k int }
+
+func newBlockJob(g *Window) *blockJob {
+	j := blockJobs.Get().(*blockJob)
+	*j = blockJob{g: *g, isa: Active(), rows: j.rows[:0], cols: j.cols[:0], taps: j.taps[:0], runs: j.runs[:0], task: j.task}
+	return j
+}
+
+// activation sets what the micro-kernel does and what is left.
+func (j *blockJob) activation(ep BlockEpilogue) {
+	t := &j.tile
+	t.lim[4] = 1
+	switch ep.Act {
+	case ActNone:
+	case ActRelu:
+		t.act, t.lim[0], t.lim[1] = blockActClamp, 0, float32(math.Inf(1))
+	case ActClip6:
+		t.act, t.lim[0], t.lim[1] = blockActClamp, 0, 6
+	case ActHardSwish:
+		t.act, t.lim[0], t.lim[1] = blockActHardSwish, 1.0/6, 0.5
+	case ActHardSigmoid:
+		t.act, t.lim[0], t.lim[1] = blockActHardSigmoid, ep.Alpha, ep.Beta
+	default:
+		j.act = ep.Act
+	}
+}
+
+// classes appends the classes of one dimension.
+func classes(list []blockClass, in, out, kernel, stride, dilation, before, after int) []blockClass {
+	first := len(list)
+	for o := range out {
+		at := o*stride - before
+		c := blockClass{lo: o, hi: o + 1}
+		if at < 0 {
+			c.klo = min(kernel, ceilDiv(-at, dilation))
+		}
+		if at < in {
+			c.khi = min(kernel, ceilDiv(in-at, dilation))
+		}
+		c.khi = max(c.khi, c.klo)
+		if at < in+after {
+			c.count = min(kernel, ceilDiv(in+after-at, dilation))
+		}
+		if n := len(list); n > first {
+			if l := &list[n-1]; l.klo == c.klo && l.khi == c.khi && l.count == c.count {
+				l.hi++
+				continue
+			}
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// maxPixels is the number of pixels that a micro-kernel takes at most.
+func (j *blockJob) maxPixels() int {
+	switch {
+	case j.kind == blockMax, j.isa == AVX2:
+		return 6
+	}
+	return 12
+}
+
+// maxBlocks is the number of output blocks that a micro-kernel takes at most.
+func (j *blockJob) maxBlocks() int {
+	if j.kind == blockDense && j.isa >= AVX512 {
+		return 2
+	}
+	return 1
+}
+
+// run checks the slices, cuts the work into tasks and does them.
+func (j *blockJob) run(p *Pool) {
+	g, t := &j.g, &j.tile
+	out := g.OH * g.OW * ChannelBlock
+	if len(j.src) < j.n*j.ximage || len(j.dst) < j.n*j.outs*out || j.res != nil && len(j.res) < j.n*j.outs*out {
+		panic(badShapeLen)
+	}
+	if j.n > 0 && j.outs > 0 && out > 0 {
+		if g.pointwise() { // one row
+			g.W, g.H, g.OW, g.OH = g.H*g.W, 1, g.OH*g.OW, 1
+		}
+		t.x, t.y, t.res = j.src, j.dst, j.res
+		if len(t.x) == 0 { // no input at all: taps are empty
+			t.x = blockZeros[:]
+		}
+		j.geometry()
+		p.Run(j.cut(p.Threads()), j.task)
+	}
+	j.w, j.dst, j.src, j.res, j.tile = nil, nil, nil, nil, blockTile{}
+	blockJobs.Put(j)
+}
+
+// geometry fills in classes and taps.
+func (j *blockJob) geometry() {
+	g := &j.g
+	j.rows = classes(j.rows, g.H, g.OH, g.KH, g.SH, g.DH, g.Top, g.Bottom)
+	j.cols = classes(j.cols, g.W, g.OW, g.KW, g.SW, g.DW, g.Left, g.End)
+	step := ChannelBlock // of weights from one kernel element to the next
+	switch {
+	case j.pool, j.scale, j.kind == blockMax:
+		step = 0
+	case j.kind == blockDense:
+		step *= j.w.step
+	}
+	for _, r := range j.rows {
+		for _, c := range j.cols {
+			run := blockRun{lo: len(j.taps)}
+			last := c.khi
+			if j.px == 1 && g.DW == 1 && c.khi > c.klo { // the elements of a kernel row lie side by side, in the image and in the weights
+				run.k, last = c.khi-c.klo, c.klo+1
+			} else {
+				run.k = 1
+			}
+			for kh := r.klo; kh < r.khi; kh++ {
+				for kw := c.klo; kw < last; kw++ {
+					j.taps = append(j.taps, blockTap{(kh*g.DH*g.W + kw*g.DW) * j.px, (kh*g.KW + kw) * step})
+				}
+			}
+			run.hi = len(j.taps)
+			j.runs = append(j.runs, run)
+		}
+	}
+}
+
+// Sizes of work.
+const (
+	blockForkMACs = 1 << 20   // multiply-adds below which a pass stays in one thread
+	blockInput    = 128 << 10 // elements of input that one region may read: they stay in the L2 cache
+	blockDepthPix = 64 << 10  // the same in pixels, where channels are independent
+	blockWeights  = 24 << 10  // bytes of weights of two blocks that are used at a time: they stay in the L1 cache
+)
+
+// cut divides the images into regions and returns the number of tasks.
+func (j *blockJob) cut(threads int) int {
+	g := &j.g
+	work := j.outs * g.OH * g.OW * ChannelBlock * g.KH * g.KW
+	pixels := blockDepthPix
+	if j.kind == blockDense {
+		work *= j.w.Cin
+		pixels = max(64, blockInput/max(1, j.w.Cin*g.SH*g.SW))
+	}
+	if j.n*work < blockForkMACs {
+		threads = 1
+	}
+	all := g.OH
+	if j.byRows = g.OH > 1; j.byRows {
+		pixels = max(1, pixels/g.OW)
+	} else {
+		all = g.OW
+		pixels = ceilDiv(pixels, 12) * 12
+	}
+	units := ceilDiv(j.outs, j.maxBlocks())
+	if j.w != nil && j.w.Groups > 1 && j.kind == blockDense {
+		units = j.w.Groups * ceilDiv(j.outs/j.w.Groups, j.maxBlocks())
+	}
+	j.region = min(all, pixels)
+	j.regions = ceilDiv(all, j.region)
+	j.region = ceilDiv(all, j.regions)
+	j.units, j.unitTasks = units, 1
+	if threads > 1 {
+		if want := 4 * threads; j.n*j.regions < want {
+			j.unitTasks = min(units, ceilDiv(want, j.n*j.regions))
+			j.units = ceilDiv(units, j.unitTasks)
+			j.unitTasks = ceilDiv(units, j.units)
+		}
+	}
+	return j.n * j.regions * j.unitTasks
+}
+
+// doTask computes some output blocks of a region of an image.
+func (j *blockJob) doTask(task int) {
+	ut := task % j.unitTasks
+	region := task / j.unitTasks % j.regions
+	image := task / j.unitTasks / j.regions
+	lo, hi := region*j.region, region*j.region+j.region
+	area := [4]int{0, j.g.OH, lo, min(hi, j.g.OW)}
+	if j.byRows {
+		area = [4]int{lo, min(hi, j.g.OH), 0, j.g.OW}
+	}
+	if area[0] >= area[1] || area[2] >= area[3] {
+		return
+	}
+	t := j.tile
+	most := j.maxBlocks()
+	perGroup, groups := j.outs, 1
+	if j.kind == blockDense && j.w.Groups > 1 {
+		perGroup, groups = j.outs/j.w.Groups, j.w.Groups
+	}
+	pairs := ceilDiv(perGroup, most)
+	for u := ut * j.units; u < min((ut+1)*j.units, pairs*groups); u++ {
+		at := u % pairs * most
+		b := min(most, perGroup-at)
+		j.unit(&t, image, u/pairs, u/pairs*perGroup+at, b, area)
+	}
+}
+
+// unit computes b blocks of output channels from block ob on.
+func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
+	out := j.g.OH * j.g.OW * ChannelBlock
+	y := (image*j.outs + ob) * out
+	t.yocb = out
+	x := image * j.ximage
+	if j.kind != blockDense {
+		x += ob * j.xplane
+		switch {
+		case j.scale:
+			t.w0 = image * ChannelBlock
+		case j.w != nil:
+			t.w0 = ob * j.w.wocb
+			t.bias = j.w.bias[ob*ChannelBlock:]
+		}
+		j.area(t, x, y, b, area)
+	} else {
+		w := j.w
+		t.wicb, t.wocb, t.xicb = w.wicb, w.wocb, j.xplane
+		x += group * w.blocks * j.xplane
+		t.w0 = ob * w.wocb
+		t.bias = w.bias[ob*ChannelBlock:]
+		few := max(1, blockWeights/(8*w.wicb))
+		if w.Plain {
+			few = w.blocks
+		}
+		for i := 0; i < w.blocks; i += few {
+			t.nicb = min(few, w.blocks-i)
+			t.kfull, t.klast, t.more = w.step, w.step, 0
+			if i+few < w.blocks {
+				t.more = 1
+			} else if !w.Plain {
+				t.klast = w.Cin - (w.blocks-1)*w.step
+			}
+			j.area(t, x+i*j.xplane, y, b, area)
+			t.w0 += few * w.wicb
+			t.bias = nil
+		}
+	}
+	if j.act == ActNone {
+		return
+	}
+	from := (area[0]*j.g.OW + area[2]) * ChannelBlock
+	to := ((area[1]-1)*j.g.OW + area[3]) * ChannelBlock
+	for v := range b {
+		activate(j.act, j.dst[y+v*out+from:y+v*out+to])
+	}
+}
+
+// area computes the pixels area of the output at y, from the input at x, class by class.
+func (j *blockJob) area(t *blockTile, x, y, b int, area [4]int) {
+	for ri, r := range j.rows {
+		top, bottom := max(r.lo, area[0]), min(r.hi, area[1])
+		if top >= bottom {
+			continue
+		}
+		for ci, c := range j.cols {
+			left, right := max(c.lo, area[2]), min(c.hi, area[3])
+			if left >= right {
+				continue
+			}
+			run := j.runs[ri*len(j.cols)+ci]
+			t.taps = j.taps[run.lo:run.hi]
+			if len(t.taps) == 0 {
+				t.taps = nil
+			}
+			if j.px == 1 {
+				t.kfull, t.klast = run.k, run.k
+			}
+			if j.pool {
+				n := len(t.taps)
+				if j.includePad {
+					n = r.count * c.count
+				}
+				t.lim[0] = float32(max(n, 1))
+			}
+			j.rect(t, x, y, b, top, bottom, left, right)
+		}
+	}
+}
+
+// rect computes outputs of one class, along rows or along columns, whichever takes fewer calls.
+func (j *blockJob) rect(t *blockTile, x, y, b, top, bottom, left, right int) {
+	g := &j.g
+	most := j.maxPixels()
+	rows, cols := bottom-top, right-left
+	lines, length := rows, cols
+	lineX, lineY := g.SH*g.W*j.px, g.OW*ChannelBlock
+	t.xs, t.ys = g.SW*j.px, ChannelBlock
+	if cols*ceilDiv(rows, most) < rows*ceilDiv(cols, most) {
+		lines, length = cols, rows
+		t.xs, t.ys, lineX, lineY = lineX, lineY, t.xs, t.ys
+	}
+	x += ((top*g.SH-g.Top)*g.W + left*g.SW - g.Left) * j.px
+	y += (top*g.OW + left) * ChannelBlock
+	pieces := ceilDiv(length, most)
+	for i := range lines {
+		t.x0, t.y0 = x+i*lineX, y+i*lineY
+		for k, left := 0, length; left > 0; k++ {
+			p := ceilDiv(left, pieces-k)
+			j.call(t, p, b)
+			t.x0 += p * t.xs
+			t.y0 += p * t.ys
+			left -= p
+		}
+	}
+}
