@@ -16,7 +16,7 @@ TRAIN := --arch lstm --embedding 64 --hidden 128 --pooling max --vocabulary 1000
 TOOLS       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wattshed-tools
 STATICCHECK := $(TOOLS)/staticcheck-v0.7.0/staticcheck
 
-.PHONY: help demo build test test-kill bench bench-engine bench-kernels generate generate-check assets conformance conformance-readme fuzz lint testdata gallery calibrate clean
+.PHONY: help demo build test test-kill test-quantize bench bench-engine bench-kernels generate generate-check assets conformance conformance-readme fuzz lint testdata gallery calibrate clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,9 @@ test: ## all tests
 
 test-kill: ## kill a run at forty random moments and resume it each time
 	WATTSHED_KILLS=40 $(GO) test -count=1 -run 'TestKill' -timeout 60m -v ./cmd/wattshed
+
+test-quantize: ## the long forms of the tests of quantize: every weight of MiniLM, a model of 4 GB in 256 MB
+	WATTSHED_LONG=1 $(GO) test -count=1 -run 'TestLayerErrors|TestStream' -timeout 60m -v ./quantize
 
 bench: ## MiniLM on the native engine against ONNX Runtime, interleaved (needs WATTSHED_ASSETS)
 	$(GO) run ./internal/bench -rows 'MiniLM .* B1 '

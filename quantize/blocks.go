@@ -52,16 +52,6 @@ func (f nbits) quantize(x []float32, columns bool) (*blocks, error) {
 	return m, nil
 }
 
-// code returns the code of input i and output j.
-func (m *blocks) code(i, j int) uint8 {
-	at := (j*m.blocks() + i/m.group) * m.blob()
-	i %= m.group
-	if m.bits == 8 {
-		return m.q[at+i]
-	}
-	return m.q[at+i/2] >> (4 * (i & 1)) & 15
-}
-
 // codes returns the codes of output j.
 func (m *blocks) codes(q []uint8, j int) {
 	row := m.q[j*m.blocks()*m.blob():][:m.blocks()*m.blob()]

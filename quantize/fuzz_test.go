@@ -41,7 +41,14 @@ func FuzzStages(f *testing.F) {
 			"fp16":        func(g *model.Graph) ([]model.Note, error) { return quantize.HalfWeights(g, model.Float16) },
 			"bf16":        func(g *model.Graph) ([]model.Note, error) { return quantize.HalfWeights(g, model.BFloat16) },
 			"fp16 graph":  func(g *model.Graph) ([]model.Note, error) { return quantize.HalfGraph(g, model.Float16) },
-			"bf16 graph":  func(g *model.Graph) ([]model.Note, error) { return quantize.HalfGraph(g, model.BFloat16) },
+			"int4":        func(g *model.Graph) ([]model.Note, error) { return quantize.WeightOnly{}.Apply(t.Context(), g) },
+			"int8 hqq": func(g *model.Graph) ([]model.Note, error) {
+				return quantize.WeightOnly{Bits: 8, Algorithm: quantize.HQQ, Group: quantize.WholeChannel}.Apply(t.Context(), g)
+			},
+			"int4 qdq": func(g *model.Graph) ([]model.Note, error) {
+				return quantize.WeightOnly{Format: quantize.QDQ}.Apply(t.Context(), g)
+			},
+			"bf16 graph": func(g *model.Graph) ([]model.Note, error) { return quantize.HalfGraph(g, model.BFloat16) },
 		} {
 			c := g.Clone()
 			if _, err := apply(c); err != nil || !valid {

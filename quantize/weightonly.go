@@ -205,11 +205,15 @@ type weightOnlyPlan struct {
 	weights []*weightPlan
 	at      map[input]*weightPlan
 	names   *namer
+	top     *model.Graph
+	// inverses are the names of what activations are multiplied by; weights share them.
+	inverses map[*model.Tensor]string
+	factors  map[*model.Weight][]float32 // of AWQ, once they are known; nil for none
 }
 
 // plan decides on all weights; values are not looked at, and the graph is not changed.
 func (o WeightOnly) plan(g *model.Graph) *weightOnlyPlan {
-	p := &weightOnlyPlan{WeightOnly: o, at: map[input]*weightPlan{}, names: newNamer(g)}
+	p := &weightOnlyPlan{WeightOnly: o, at: map[input]*weightPlan{}, names: newNamer(g), top: g, inverses: map[*model.Tensor]string{}, factors: map[*model.Weight][]float32{}}
 	outputs := outputNames(g)
 	for _, w := range g.Weights() {
 		if !w.Tensor.DType().IsFloat() || w.Tensor.Rank() == 0 {

@@ -80,8 +80,17 @@ func TestWeightOnlyInRuntime(t *testing.T) {
 			if o.Bits == 8 {
 				limit /= 10
 			}
-			if e := relativeError(t, runORT(t, h, feed), want); e > limit || e == 0 {
+			out := runORT(t, h, feed)
+			if e := relativeError(t, out, want); e > limit || e == 0 {
 				t.Errorf("%s %+v: relative error %.3g, want at most %.3g, and not 0", name, o, e, limit)
+			}
+			got, err := native(t, h).Run(context.Background(), feed)
+			if err != nil {
+				t.Fatalf("%s %+v: %v", name, o, err)
+			}
+			// the same weights in float32, summed in another order
+			if e := relativeError(t, got, out); e > 1e-5 {
+				t.Errorf("%s %+v: native engine and ONNX Runtime differ by %.2g", name, o, e)
 			}
 		}
 	}

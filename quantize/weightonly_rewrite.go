@@ -48,8 +48,15 @@ func (p *weightOnlyPlan) initializers(w *weightPlan, s *stored) {
 	}
 	for i, suffix := range []string{"_quantized", "_scale", "_zero_point", "_inverse"} {
 		if i < len(s.tensors()) && s.tensors()[i] != nil {
+			if i == 3 && p.inverses[s.inverse] != "" {
+				s.names[i] = p.inverses[s.inverse]
+				continue
+			}
 			s.names[i] = p.names.name(base + suffix)
 			w.Graph.SetInitializer(s.names[i], s.tensors()[i])
+			if i == 3 {
+				p.inverses[s.inverse] = s.names[i]
+			}
 		}
 	}
 }
