@@ -88,8 +88,13 @@ func TestWeightOnlyInRuntime(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s %+v: %v", name, o, err)
 			}
-			// the same weights in float32, summed in another order
-			if e := relativeError(t, got, out); e > 1e-5 {
+			// the same weights in float32, summed in another order; ONNX Runtime fuses DequantizeLinear and MatMul to products
+			// of activations in 8 bits (accuracy level 4), a step of 1/127 of the largest of 32
+			tolerance := 1e-5
+			if o.Format == quantize.QDQ {
+				tolerance = 1e-2
+			}
+			if e := relativeError(t, got, out); e > tolerance {
 				t.Errorf("%s %+v: native engine and ONNX Runtime differ by %.2g", name, o, e)
 			}
 		}
