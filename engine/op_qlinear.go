@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -10,7 +11,8 @@ import (
 // qlinearOps are the integer operators that the pass qdq makes. Their values are unsigned bytes (signed ones are moved by 128),
 // images lie channels last: [N, H, W, C] or [N, W, C].
 func qlinearOps() map[string]opDef {
-	return qualify(fusedDomain, map[string]opDef{
+	t := qlinearMicroOps()
+	maps.Copy(t, qualify(fusedDomain, map[string]opDef{
 		"QuantConv":              {run: opQuantConv, prep: prepQuantConv},
 		"QuantLookup":            plain(opQuantLookup),
 		"QuantAdd":               plain(opQuantBinary),
@@ -22,7 +24,8 @@ func qlinearOps() map[string]opDef {
 		"FlipSign":               plain(opFlipSign),
 		"ChannelsLast":           plain(opChannelsLast),
 		"ChannelsFirst":          plain(opChannelsFirst),
-	})
+	}))
+	return t
 }
 
 // quantConvState is what prepQuantConv makes.
@@ -204,11 +207,17 @@ func opQuantBinary(c *Call) error {
 		apply = mul.Apply
 	}
 	c.Note("bytes-"+kernel.Active().String(), 0, 0)
-	if sameShape(a.Shape(), b.Shape()) {
+	broadcastBytes(c, z, x, y, a.Shape(), b.Shape(), shape, apply)
+	return nil
+}
+
+// broadcastBytes calls apply for the rows of z[shape], with x[sx] and y[sy] broadcast to it.
+func broadcastBytes(c *Call, z, x, y []uint8, sx, sy, shape []int, apply func(dst, a, b []uint8)) {
+	if sameShape(sx, sy) {
 		rowsParallel(c.pool, len(z), 1, func(lo, hi int) { apply(z[lo:hi], x[lo:hi], y[lo:hi]) })
-		return nil
+		return
 	}
-	l := newLoops(shape, broadcastStrides(a.Shape(), shape), broadcastStrides(b.Shape(), shape))
+	l := newLoops(shape, broadcastStrides(sx, shape), broadcastStrides(sy, shape))
 	w := l.inner()
 	var same [2][]uint8 // an operand that stays the same along a row is spelled out
 	for k := range same {
@@ -230,7 +239,6 @@ func opQuantBinary(c *Call) error {
 		}
 		apply(z[r*w:(r+1)*w], row[0][:w], row[1][:w])
 	}
-	return nil
 }
 
 // opQuantConcat joins x0, table0, x1, table1, ... along an axis; a table maps an input to the scale of the output.
