@@ -16,7 +16,7 @@ TRAIN := --arch lstm --embedding 64 --hidden 128 --pooling max --vocabulary 1000
 TOOLS       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wattshed-tools
 STATICCHECK := $(TOOLS)/staticcheck-v0.7.0/staticcheck
 
-.PHONY: help demo build test test-kill test-quantize bench bench-engine bench-kernels generate generate-check assets conformance conformance-readme fuzz lint testdata gallery calibrate clean
+.PHONY: help demo build test test-kill test-quantize bench bench-engine bench-kernels generate generate-check assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -90,7 +90,10 @@ gallery: demo ## the demo's report into reports/gallery/spam-lstm
 	cp -r $(addprefix wattshed-demo/,report.html report.md result.json result.csv plots) reports/gallery/spam-lstm/
 
 calibrate: ## how often the statistics of measuring are wrong: A/A runs by simulation (minutes)
-	WATTSHED_CALIBRATE=2000 $(GO) test -count=1 -run CalibrationAA -v ./measure
+	WATTSHED_CALIBRATE=2000 $(GO) test -count=1 -timeout 60m -run 'CalibrationAA|TestPower$$|IntervalChoice' -v ./measure
+
+calibrate-real: ## the same work measured against itself 20 times on this machine, which should be idle
+	WATTSHED_CALIBRATE=2000 $(GO) test -count=1 -timeout 60m -run TestRealAA -v ./measure
 
 clean: ## remove what was built
 	rm -rf bin wattshed-demo

@@ -15,9 +15,10 @@ import (
 // Each round runs, for every variant that is not finished, four blocks ABBA or BAAB (by a coin) of the baseline
 // and the variant: two pairs. The order is a pure function of Seed. Each arm is warmed up before its first block
 // until the median of its last five calls is within 2 % of the five before, or Warmup is over; the time of its
-// passes then sets how many of them make a block. A variant is finished when it has MinPairs (30, where its
-// pairs are correlated or have outliers) and the half-width of the interval of ln(ratio) is at most Precision, or at
-// MaxPairs, or after MinPairs once MaxTime is over. The rule never looks at the size or the sign of the difference.
+// passes then sets how many of them make a block. A variant is finished when it has MinPairs (30, unless the first 10
+// pairs are clear: see PairedRatio) and the half-width of the interval of ln(ratio) is at most Precision, or at
+// MaxPairs, or after MinPairs once MaxTime is over. Beyond that one look at 10 pairs, whose share of the error is spent
+// beforehand, the rule sees neither the size nor the sign of the difference.
 //
 // Blocks in Done are taken as they are and not run again. An error of a Trial, of the callbacks, or the
 // context's ends the comparison and is returned with the Comparison so far. Without variants the baseline alone
@@ -297,8 +298,15 @@ func (r *runner) block(ctx context.Context, round int, v *arm, pos int, isBase b
 		return err
 	}
 	b := Block{Round: round, Variant: v.Name, Position: pos, Baseline: isBase, Passes: a.passes, Session: r.session}
+	var before Covariates
+	if r.p.Covariates != nil {
+		before = r.p.Covariates()
+	}
 	if err := r.measure(ctx, a, &b); err != nil {
 		return err
+	}
+	if r.p.Covariates != nil {
+		b.Covariates = r.p.Covariates().during(before)
 	}
 	r.add(b)
 	if r.p.OnBlock != nil {

@@ -88,8 +88,8 @@ func slopeP(x []float64) float64 {
 	return tTwoSided(sxy/sxx/math.Sqrt(rest/(n-2)/sxx), n-2)
 }
 
-// outliers counts values further than 5 MAD (scaled by 1.4826 to a standard deviation) from the median.
-func outliers(x []float64) int {
+// outliers counts values further than k MAD (scaled by 1.4826 to a standard deviation) from the median.
+func outliers(x []float64, k float64) int {
 	if len(x) < 3 {
 		return 0
 	}
@@ -103,7 +103,7 @@ func outliers(x []float64) int {
 	mad := 1.4826 * quantileSorted(dev, 0.5)
 	n := 0
 	for _, d := range dev {
-		if mad > 0 && d > 5*mad {
+		if mad > 0 && d > k*mad {
 			n++
 		}
 	}

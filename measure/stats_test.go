@@ -154,18 +154,34 @@ func TestMeanDelta(t *testing.T) {
 }
 
 func TestVerdicts(t *testing.T) {
-	r := Ratio{Value: 0.5, CI90: Interval{0.48, 0.52}, CI95: Interval{0.47, 0.53}, N: 10, Needed: 10}
+	r := Ratio{Value: 0.5, CI90: Interval{0.48, 0.52}, CI95: Interval{0.47, 0.53}, Early: Interval{0.4, 0.62}, N: 30, Needed: 30}
 	for limit, want := range map[float64]Verdict{0.6: Pass, 0.52: Pass, 0.5: Inconclusive, 0.47: Fail} {
 		if got := r.AtMost(limit); got != want {
 			t.Errorf("ratio 0.48-0.52 at most %v: %v", limit, got)
 		}
 	}
-	if r.Equivalent(0.05) != Fail || (Ratio{CI90: Interval{0.97, 1.02}}).Equivalent(0.05) != Pass || (Ratio{CI90: Interval{0.97, 1.06}}).Equivalent(0.05) != Inconclusive {
+	if r.Equivalent(0.05) != Fail || (Ratio{N: 30, CI90: Interval{0.97, 1.02}}).Equivalent(0.05) != Pass || (Ratio{N: 30, CI90: Interval{0.97, 1.06}}).Equivalent(0.05) != Inconclusive {
 		t.Error("equivalence")
 	}
+	// 29 pairs and fewer look at Early.
+	r.N, r.Needed = 10, 10
+	if r.AtMost(0.6) != Inconclusive || r.AtMost(0.63) != Pass || r.AtMost(0.39) != Fail || !r.Different() {
+		t.Errorf("10 pairs: %v, %v", r.AtMost(0.6), r.AtMost(0.63))
+	}
+	if r.PairsToDecide(0.6) != 20 || r.PairsToDecide(0.63) != 0 {
+		t.Errorf("%d and %d more pairs decide", r.PairsToDecide(0.6), r.PairsToDecide(0.63))
+	}
 	r.Needed = 30
-	if r.AtMost(0.6) != Inconclusive || r.MorePairs(0.5) != 20 {
-		t.Errorf("10 pairs of 30: %v, %d more", r.AtMost(0.6), r.MorePairs(0.5))
+	if r.MorePairs(0.5) != 20 {
+		t.Errorf("10 pairs of 30: %d more", r.MorePairs(0.5))
+	}
+	// 30 pairs of half-width h = ln(0.52/0.48)/2 = 0.04 around 0.5: the limit 0.51 is ln(1.02) = 0.0198 away, 4.08 times as many.
+	r.N = 30
+	if m := r.PairsToDecide(0.51); m < 90 || m > 94 {
+		t.Errorf("%d more pairs decide at most 0.51", m)
+	}
+	if m := r.PairsToDecide(0.5); m != 1e6 {
+		t.Errorf("a limit at the value itself: %d more pairs", m)
 	}
 	// half-width 0.06 at 10 pairs: 0.02 needs 9 times as many
 	w := Ratio{CI95: Interval{math.Exp(-0.06), math.Exp(0.06)}, N: 10, Needed: 10}

@@ -334,5 +334,9 @@ func (r *runner) check(c *Comparison) {
 		if look.N < look.Needed {
 			r.warn("variant %q: %d pairs, the rule asks for %d", s.Name, look.N, look.Needed)
 		}
+		if look.Outliers > 0 {
+			r.warn("variant %q: %d of %d pairs lie more than 5 MAD from the median; they are kept", s.Name, look.Outliers, look.N)
+		}
 	}
+	r.checkCovariates()
 }

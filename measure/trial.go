@@ -41,7 +41,10 @@ type Protocol struct {
 	CPUTime   func() (time.Duration, error) // default: of this process
 	// HostCPU returns the CPU time used by all processes since boot (HostCPUTime reads it), to tell the load of
 	// others during blocks; nil: not looked at.
-	HostCPU    func() (time.Duration, error)
+	HostCPU func() (time.Duration, error)
+	// Covariates returns clock, temperature and throttling of the machine (HostCovariates reads them), looked at beside
+	// each block; nil: not looked at.
+	Covariates func() Covariates
 	Done       []Block           // blocks finished earlier, in their order: they are not run again
 	DoneIdle   *Idle             // idle of the earlier session, where it was measured
 	OnBlock    func(Block) error // called after each block, before the next; an error stops Compare
@@ -73,6 +76,7 @@ type Block struct {
 	Samples    []time.Duration `json:"samples_ns"` // one per Run call
 	Energy     []DomainEnergy  `json:"energy,omitempty"`
 	Foreign    float64         `json:"foreign_cpu,omitempty"` // CPUs used by other processes, where known
+	Covariates *Covariates     `json:"covariates,omitempty"`  // clock and temperature at its end, throttling within it
 	Void       string          `json:"void,omitempty"`        // why the block does not count
 	Session    int             `json:"session"`               // 0 first process, +1 per resume
 }

@@ -42,7 +42,9 @@ func energyRatio(v, base *Variant) (figure, bool) {
 	if q == nil {
 		return figure{}, false
 	}
-	return figure{value: q.Value, ci: q.CI95, modelled: q.Basis != BasisCounter}, true
+	f := q.figure(q.Value, q.CI95, q.N)
+	f.modelled = q.Basis != BasisCounter
+	return f, true
 }
 
 // carbonRatio compares grams per inference. Grid factor and PUE are the same on both sides, so the
@@ -69,7 +71,8 @@ func latencyRatio(v, base *Variant) (figure, bool) {
 	if v.Latency.Ratio == nil {
 		return figure{}, false
 	}
-	return figure{value: v.Latency.Ratio.Value, ci: v.Latency.Ratio.CI95}, true
+	q := v.Latency.Ratio
+	return q.figure(q.Value, q.CI95, q.N), true
 }
 
 func latencyP95(v, _ *Variant) (figure, bool) {

@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ const (
 	ReasonNotMeasured = "not_measured" // the figure is absent, or modelled where only measured ones count
 	ReasonSpansLimit  = "spans_limit"  // the 95 % interval holds the limit
 	ReasonNoInterval  = "no_interval"  // a point estimate without an interval
+	ReasonTooFew      = "too_few"      // so few pairs decide nothing, whatever they show
 )
 
 // Gate is one limit on one figure of a variant: Key Op Limit, such as energy_ratio <= 0.6.
@@ -58,14 +60,42 @@ type GateResult struct {
 	CI95    *Interval `json:"ci95,omitempty"`
 	Reason  string    `json:"reason,omitempty"`
 	Message string    `json:"message"`
+	// MorePairs is about how many more pairs would decide, where the figure is a paired ratio and inconclusive.
+	MorePairs int `json:"more_pairs,omitempty"`
 }
 
-// figure is what a gate looks at: a value, its interval (exact: none needed), modelled or not.
+// figure is what a gate looks at: a value, its 95 % interval and the one that decides (exact: none needed), modelled or not.
 type figure struct {
 	value    float64
 	ci       *Interval
+	decides  *Interval // nil: ci
+	few      bool      // too few pairs to decide anything
+	pairs    bool      // a ratio from n pairs
+	n        int
 	exact    bool
 	modelled bool
+}
+
+// deciding is the interval that claims look at; nil where there is none.
+func (f figure) deciding() *Interval {
+	if f.decides != nil || f.few {
+		return f.decides
+	}
+	return f.ci
+}
+
+// morePairs is about how many more pairs would bring the limit out of the interval, if the ratio is what it seems; 0
+// where that cannot be said.
+func (f figure) morePairs(limit float64) int {
+	if !f.pairs || f.ci == nil || !(f.ci[0] > 0) || !(limit > 0) || !(f.value > 0) {
+		return 0
+	}
+	q := math.Log(f.ci[1]/f.ci[0]) / 2 / math.Abs(math.Log(f.value/limit))
+	m := math.Ceil(float64(f.n) * (q*q - 1))
+	if math.IsNaN(m) || m > 100_000 {
+		return 0
+	}
+	return max(int(m), sure-f.n, 1)
 }
 
 // gateKeys is the table of gates: the figure of a variant against the baseline, false when absent.
@@ -129,7 +159,8 @@ func ParseGates(exprs map[string]string, allowModelled bool) (Gates, error) {
 
 // Judge applies every gate to every variant but the baseline (or to those named in g.Variants), in
 // the order of the result, then of the rules. A gate passes when the whole 95 % interval keeps the limit, fails
-// when the whole interval breaks it, and is inconclusive otherwise. Exact figures need no interval.
+// when the whole interval breaks it, and is inconclusive otherwise; below 30 pairs the wider interval of Pairing takes its
+// place. Exact figures need no interval.
 // A name in g.Variants that the result lacks gives an inconclusive entry.
 func Judge(r *Result, g Gates) []GateResult {
 	var out []GateResult
@@ -180,9 +211,17 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) GateResult {
 		return res
 	}
 	lo, hi := f.value, f.value
-	switch {
-	case f.ci != nil:
-		lo, hi = f.ci[0], f.ci[1]
+	more := ""
+	if m := f.morePairs(g.Limit); m > 0 {
+		more = fmt.Sprintf(", about %d more pairs would decide", m)
+	}
+	switch ci := f.deciding(); {
+	case ci != nil:
+		lo, hi = ci[0], ci[1]
+	case f.few:
+		res.Reason, res.MorePairs = ReasonTooFew, f.morePairs(g.Limit)
+		res.Message = fmt.Sprintf("%s%s: %d pairs decide nothing%s", shown, need, f.n, more)
+		return res
 	case !f.exact:
 		res.Reason, res.Message = ReasonNoInterval, shown+need+": no interval to judge by"
 		return res
@@ -194,7 +233,11 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) GateResult {
 	case !low && !high:
 		res.Verdict, res.Message = Fail, shown+need
 	default:
-		res.Reason, res.Message = ReasonSpansLimit, shown+need+": the interval holds the limit, more pairs or examples are needed"
+		res.Reason, res.MorePairs = ReasonSpansLimit, f.morePairs(g.Limit)
+		if more == "" {
+			more = ", more pairs or examples are needed"
+		}
+		res.Message = shown + need + ": the interval holds the limit" + more
 	}
 	if f.modelled {
 		res.Message += " (modelled)"

@@ -170,7 +170,10 @@ func checkFields(path string, v reflect.Value) error {
 	}
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if path != "" {
+		switch {
+		case t.Field(i).Anonymous:
+			name = path
+		case path != "":
 			name = path + "." + name
 		}
 		if err := checkNumbers(name, v.Field(i)); err != nil {

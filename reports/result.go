@@ -140,6 +140,37 @@ type Ratio struct {
 	Value float64   `json:"value"`
 	CI95  *Interval `json:"ci95,omitempty"`
 	N     int       `json:"n,omitempty"`
+	Pairing
+}
+
+// Pairing says how a paired ratio was judged. Method is how its interval was made ("t", "bootstrap_t", "t_effective_n",
+// "bootstrap_joint"); P is that of no difference and PHolm the same, adjusted over all variants. Decides is the interval that
+// claims and gates look at where it is not CI95: a wider one below 30 pairs, absent where so few pairs (or a first look
+// with outliers) decide nothing. NeededPairs is the least number before a difference is claimed (0: not known, CI95 decides); MorePairs
+// is about how many more would reach the wanted precision. NoRegression is the equivalence test within its margin.
+type Pairing struct {
+	Method       string    `json:"method,omitempty"`
+	P            *float64  `json:"p,omitempty"`
+	PHolm        *float64  `json:"p_holm,omitempty"`
+	SD           *float64  `json:"sd_log,omitempty"` // of the paired log ratios
+	Lag1         *float64  `json:"lag1,omitempty"`   // their autocorrelation
+	Decides      *Interval `json:"decides,omitempty"`
+	NeededPairs  int       `json:"needed_pairs,omitempty"`
+	MorePairs    int       `json:"more_pairs,omitempty"`
+	NoRegression Verdict   `json:"no_regression,omitempty"`
+	Stopped      string    `json:"stopped,omitempty"` // precision, max_pairs or max_time
+}
+
+// sure is the number of pairs from which the 95 % interval decides.
+const sure = 30
+
+// figure gives the ratio with the interval that decides.
+func (p Pairing) figure(value float64, ci *Interval, n int) figure {
+	f := figure{value: value, ci: ci, n: n, decides: ci, pairs: true}
+	if p.NeededPairs > 0 && n < sure {
+		f.decides, f.few = p.Decides, p.Decides == nil
+	}
+	return f
 }
 
 // Delta is variant minus baseline on the same examples; Test names the paired test and P its p value.

@@ -63,7 +63,10 @@ func gateSection(r *Result) section {
 		s.Notes = append(s.Notes, "Not measured: the figure is absent, or it is "+modelledWords+" and the gates do not say allow_modelled.")
 	}
 	if reasons[ReasonSpansLimit] {
-		s.Notes = append(s.Notes, "Inconclusive: the 95 % interval holds the limit; more pairs or examples would decide.")
+		s.Notes = append(s.Notes, "Inconclusive: the interval that decides (95 %; below 30 pairs a wider one) holds the limit; more pairs or examples would decide.")
+	}
+	if reasons[ReasonTooFew] {
+		s.Notes = append(s.Notes, "Too few: fewer than 10 pairs, or 10 to 29 with outliers, decide nothing.")
 	}
 	if reasons[ReasonNoInterval] {
 		s.Notes = append(s.Notes, "No interval: a single estimate does not decide a gate.")

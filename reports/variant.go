@@ -176,6 +176,7 @@ type EnergyRatio struct {
 	CI95  *Interval `json:"ci95,omitempty"`
 	N     int       `json:"n,omitempty"`
 	Basis string    `json:"basis"`
+	Pairing
 }
 
 // Carbon is in grams of CO2 equivalent per inference; CI95 is that of Total.

@@ -86,6 +86,7 @@ func (s section) trim() section {
 const (
 	absent   = "not measured"
 	noChange = "no change shown" // the interval holds no change
+	tooFew   = "too few pairs"   // to decide anything
 )
 
 func join(parts ...string) string { return strings.Join(nonEmpty(parts...), " · ") }
@@ -168,9 +169,11 @@ func newRow(r *Result, i int) viewRow {
 // change tells what a ratio shows: less or more words, by its interval, or by the value when exact.
 func change(f figure, less, more string) (word, tone string) {
 	lo, hi := f.value, f.value
-	switch {
-	case f.ci != nil:
-		lo, hi = f.ci[0], f.ci[1]
+	switch ci := f.deciding(); {
+	case ci != nil:
+		lo, hi = ci[0], ci[1]
+	case f.few:
+		return tooFew, ""
 	case !f.exact:
 		return "no interval", ""
 	}

@@ -88,8 +88,11 @@ func b2i(b bool) int {
 // ratioClause words a ratio: "a run takes 53 % less time [52, 54]".
 func ratioClause(f figure, verb, thing, name string) string {
 	word, _ := change(f, "less", "more")
-	if word == noChange {
+	switch word {
+	case noChange:
 		return "no change of " + name + " shown, " + times(f.value) + " " + bracket(f.ci, 1)
+	case tooFew:
+		return strings.TrimSpace(name+" "+times(f.value)+" "+bracket(f.ci, 1)) + fmt.Sprintf(", %d pairs are too few to decide", f.n)
 	}
 	d, ci := 1-f.value, mulCI(f.ci, 1)
 	dir := "less"

@@ -149,7 +149,7 @@ func (r *run) energy(s measure.Summary, a *reports.Accuracy) *reports.Energy {
 		out.PerCorrect = &c
 	}
 	if x := s.EnergyRatio; x != nil {
-		out.Ratio = &reports.EnergyRatio{Value: x.Value, CI95: intervalOf(x.CI95), N: x.N, Basis: string(x.Basis)}
+		out.Ratio = &reports.EnergyRatio{Value: x.Value, CI95: intervalOf(x.CI95), N: x.N, Basis: string(x.Basis), Pairing: pairing(x, s)}
 	}
 	return out
 }

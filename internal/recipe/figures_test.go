@@ -167,8 +167,8 @@ func TestEnergyMeasured(t *testing.T) {
 			t.Errorf("%s: net %v J", v.Name, *net)
 		}
 	}
-	for _, g := range res.Gates {
-		if g.Verdict != reports.Pass {
+	for _, g := range res.Gates { // measured, but four pairs decide nothing, whatever they show
+		if g.Verdict != reports.Inconclusive || g.Reason != reports.ReasonTooFew || g.MorePairs != 26 {
 			t.Errorf("gate %+v", g)
 		}
 	}

@@ -95,7 +95,7 @@ func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, fa
 		return nil, err
 	}
 	v.Latency = &reports.Latency{P50: s.Latency.P50, P95: s.Latency.P95, P99: s.Latency.P99, Mean: s.Latency.Mean, N: s.Latency.N,
-		Samples: s.Latency.Samples, Ratio: ratioOf(s.LatencyRatio)}
+		Samples: s.Latency.Samples, Ratio: ratioOf(s.LatencyRatio, s)}
 	if s.ThroughputPerS > 0 {
 		v.Throughput = &s.ThroughputPerS
 	}
@@ -137,7 +137,7 @@ func notesOf(m *made) []reports.Note {
 func (r *run) method(cmp measure.Comparison) *reports.Method {
 	m := r.recipe.Measure
 	out := &reports.Method{Pairs: m.Pairs, Order: "randomised ABBA blocks", Precision: &m.Precision,
-		Statistic: "mean of paired log ratios with a t interval below 20 pairs, bootstrap from there",
+		Statistic: statistic(cmp),
 		Notes: []string{fmt.Sprintf("Every block runs the same %d inputs on baseline or variant in one process.", len(r.bound.timing)),
 			"Percentiles are of single inferences; all samples are in result.json."}}
 	if m.IdleSeconds > 0 {
@@ -156,11 +156,60 @@ func (r *run) method(cmp measure.Comparison) *reports.Method {
 	return out
 }
 
-func ratioOf(x *measure.Ratio) *reports.Ratio {
+func ratioOf(x *measure.Ratio, s measure.Summary) *reports.Ratio {
 	if x == nil {
 		return nil
 	}
-	return &reports.Ratio{Value: x.Value, CI95: intervalOf(x.CI95), N: x.N}
+	return &reports.Ratio{Value: x.Value, CI95: intervalOf(x.CI95), N: x.N, Pairing: pairing(x, s)}
+}
+
+// pairing says how x was judged; the stopping rule and the equivalence test are those of s.
+func pairing(x *measure.Ratio, s measure.Summary) reports.Pairing {
+	p := reports.Pairing{Method: x.Method, NeededPairs: x.Needed, Stopped: s.Stopped}
+	if ci := x.Deciding(); ci != x.CI95 {
+		p.Decides = intervalOf(ci)
+	}
+	for _, c := range []struct {
+		to **float64
+		v  float64
+	}{{&p.P, x.P}, {&p.SD, x.SD}, {&p.Lag1, x.Lag1}} {
+		if finite(c.v) {
+			*c.to = &c.v
+		}
+	}
+	if x.PHolm > 0 {
+		p.PHolm = &x.PHolm
+	}
+	if x == s.EnergyRatio || s.EnergyRatio == nil {
+		p.MorePairs, p.NoRegression = s.MorePairs, s.NoRegression
+	}
+	return p
+}
+
+// statistic says how the intervals of this run were made, by how many ratios each.
+func statistic(cmp measure.Comparison) string {
+	words := map[string]string{
+		measure.MethodT:         "Student's t interval",
+		measure.MethodBootstrap: "symmetric studentised bootstrap, 10,000 draws",
+		measure.MethodEffective: "t interval with the effective number of correlated pairs",
+	}
+	used := map[string][]string{}
+	for _, v := range cmp.Variants {
+		seen := map[string]bool{}
+		for _, x := range []*measure.Ratio{v.LatencyRatio, v.EnergyRatio} {
+			if x != nil && !seen[x.Method] {
+				seen[x.Method] = true
+				used[x.Method] = append(used[x.Method], v.Name)
+			}
+		}
+	}
+	s := "mean of paired log ratios"
+	for _, m := range []string{measure.MethodT, measure.MethodBootstrap, measure.MethodEffective} {
+		if len(used[m]) > 0 {
+			s += "; " + words[m] + " (" + strings.Join(used[m], ", ") + ")"
+		}
+	}
+	return s
 }
 
 // Histogram writes the numbers of nodes by operator, the largest first: "Conv 12, Add 3".
