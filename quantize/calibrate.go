@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/wattshed/wattshed/engine"
@@ -96,9 +97,14 @@ func (s *Static) run(ctx context.Context, g *model.Graph, names []string, feeds 
 		return 0, fmt.Errorf("quantize: calibration: %w", err)
 	}
 	defer func() { err = errors.Join(err, session.Close()) }()
+	carried := engine.Feed{}
 	for feed, err := range feeds.All() {
 		if err != nil {
 			return runs, fmt.Errorf("quantize: calibration: run %d: %w", runs, err)
+		}
+		if len(carried) > 0 {
+			feed = maps.Clone(feed)
+			maps.Copy(feed, carried)
 		}
 		for _, name := range outer {
 			if t := feed[name]; t != nil {
@@ -107,8 +113,15 @@ func (s *Static) run(ctx context.Context, g *model.Graph, names []string, feeds 
 				}
 			}
 		}
-		if _, err := session.Run(ctx, feed); err != nil {
+		out, err := session.Run(ctx, feed)
+		if err != nil {
 			return runs, fmt.Errorf("quantize: calibration: run %d: %w", runs, err)
+		}
+		for input, output := range s.State {
+			if out[output] == nil {
+				return runs, fmt.Errorf("quantize: calibration: the model has no output %q to feed back to %q", output, input)
+			}
+			carried[input] = out[output]
 		}
 		runs++
 	}

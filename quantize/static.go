@@ -28,6 +28,10 @@ type Static struct {
 	ReduceRange *bool       // weights of 7 bits; nil means what the CPU of this machine needs
 	Threads     int         // of calibration runs; 0 = all processors
 
+	// State names, by input of the model, the output of a calibration run that the next one takes there: the state of a
+	// recurrent model, which starts from the first feed's.
+	State map[string]string
+
 	// Accuracy helpers, each off unless set.
 	Smooth         float64 // SmoothQuant's alpha, in 0..1: how much of the range moves from activations to weights
 	Equalize       bool    // cross-layer equalization
@@ -35,8 +39,8 @@ type Static struct {
 	AdaptRounding  bool    // rounds each weight up or down so that the outputs change least, instead of to nearest
 }
 
-// validate checks the settings and completes them, and refuses models that cannot be quantized as a whole.
-func (s *Static) validate(g *model.Graph) error {
+// Check completes the settings and refuses those that make no sense.
+func (s *Static) Check() error {
 	rules, err := s.Target.rules()
 	if err != nil {
 		return err
@@ -79,7 +83,7 @@ func (s *Static) validate(g *model.Graph) error {
 			return fmt.Errorf("quantize: static int8 of operator %q for %s: want some of %s: %w", op, s.Target, strings.Join(s.Target.Placed(), ", "), model.ErrUnsupported)
 		}
 	}
-	return refuse(g)
+	return nil
 }
 
 // Apply rewrites g in place. Constants are folded, BatchNormalization is folded into convolutions, the ranges of the
@@ -98,7 +102,10 @@ func (s Static) Apply(ctx context.Context, g *model.Graph, feeds engine.Feeds) (
 // ApplyWith is Apply with another source of ranges, such as a calibration read from a file: ranges is called with the
 // prepared graph and the values that need parameters. Helpers that need activations themselves read feeds.
 func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(context.Context, *model.Graph, []string) (*Calibration, error), feeds engine.Feeds) ([]model.Note, error) {
-	if err := s.validate(g); err != nil {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	if err := refuse(g); err != nil {
 		return nil, err
 	}
 	return withOpset(g, 13, "DequantizeLinear by axis", func(g *model.Graph) ([]model.Note, error) {

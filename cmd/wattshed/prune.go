@@ -21,7 +21,7 @@ func pruneCommand() *cli.Command {
 		),
 		Action: func(c *cli.Context) error {
 			return applyStage(c, &recipe.Prune{Criterion: c.String("criterion"), Sparsity: c.Float64("sparsity"),
-				Pattern: c.String("pattern"), Ops: c.StringSlice("ops")}, nil)
+				Pattern: c.String("pattern"), Ops: c.StringSlice("ops")}, nil, nil)
 		},
 	}
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/wattshed/wattshed/internal/recipe"
@@ -12,20 +14,71 @@ func quantizeCommand() *cli.Command {
 		Description: "Example: wattshed quantize model.onnx -o model.int8.onnx --scheme int8\n\n" +
 			"fp16 and bf16 with --storage weights keep half-size weights behind a Cast: every runtime loads the file; ONNX\n" +
 			"Runtime's CPU provider expands them at load, so there only the file shrinks. --storage graph computes in half\n" +
-			"precision and is for accelerators. int8 is dynamic: 8-bit weights, activations quantized at run time.",
+			"precision and is for accelerators. int8 is dynamic: 8-bit weights, activations quantized at run time. int8-static\n" +
+			"(int8 with --mode static) quantizes activations with ranges read from calibration inputs: texts (--calibration FILE),\n" +
+			"or random ones, which show what fits and how fast it is, not how accurate.",
 		Flags: stageFlags(
-			&cli.StringFlag{Name: "scheme", Usage: "fp16, bf16 or int8"},
+			&cli.StringFlag{Name: "scheme", Usage: "fp16, bf16, int8 or int8-static"},
 			&cli.StringFlag{Name: "storage", Usage: "of fp16 and bf16: weights or graph (default weights)"},
-			&cli.StringFlag{Name: "mode", Usage: "of int8: dynamic"},
+			&cli.StringFlag{Name: "mode", Usage: "of int8: dynamic or static (default dynamic)"},
 			&cli.StringFlag{Name: "granularity", Usage: "of int8: per-tensor or per-channel (default per-channel)"},
-			&cli.StringSliceFlag{Name: "ops", Usage: "operators that int8 quantizes (default MatMul,Gemm,Gather,LSTM)"},
+			&cli.StringSliceFlag{Name: "ops", Usage: "operators that int8 quantizes (default MatMul,Gemm,Gather,LSTM; static: all that the target has)"},
+			&cli.StringFlag{Name: "calibration", Usage: "of int8-static: random, or a `FILE` of texts (default random)"},
+			&cli.StringFlag{Name: "method", Usage: "of int8-static: min-max, moving-average, percentile, entropy or mse (default min-max)"},
+			&cli.Float64Flag{Name: "percentile", Usage: "of the method percentile (default 99.99)"},
+			&cli.IntFlag{Name: "samples", Usage: "calibration runs (default 64)"},
+			&cli.StringFlag{Name: "cache", Usage: "`FILE` of ranges: read where it is there, else written"},
+			&cli.StringFlag{Name: "format", Usage: "of int8-static: qdq or qoperator (default qdq)"},
+			&cli.StringFlag{Name: "target", Usage: "of int8-static: onnxruntime-cpu, tensorrt or openvino (default onnxruntime-cpu)"},
+			&cli.StringSliceFlag{Name: "exclude", Usage: "nodes that int8-static leaves in float, by `NAME`, weight or operator; patterns with *"},
+			&cli.StringFlag{Name: "reduce-range", Usage: "7-bit weights: auto, on or off (default auto: what this CPU needs)"},
+			&cli.Float64Flag{Name: "smooth", Usage: "SmoothQuant's alpha, 0.5 for a start (default 0: off)"},
+			&cli.BoolFlag{Name: "equalize", Usage: "cross-layer equalization of convolutions"},
+			&cli.BoolFlag{Name: "bias-correction", Usage: "correct biases by the mean error of the weights"},
+			&cli.StringFlag{Name: "rounding", Usage: "of weights: nearest or adaptive (default nearest)"},
+			&cli.StringFlag{Name: "tokenizer", Usage: "`FILE` tokenizer.json of texts to calibrate with (default: the model's metadata)"},
+			&cli.IntFlag{Name: "batch", Value: 1, Usage: "of random calibration inputs"},
+			&cli.IntFlag{Name: "sequence", Usage: "of random calibration inputs"},
+			&cli.StringSliceFlag{Name: "shape", Usage: "of a random calibration input, `NAME=1x3x48x192`; may be repeated"},
+			&cli.StringSliceFlag{Name: "state", Usage: "`INPUT=OUTPUT`: an output that the next calibration run takes as input; may be repeated"},
 		),
 		Action: func(c *cli.Context) error {
 			if c.String("scheme") == "" {
-				return usagef("--scheme: missing: fp16, bf16 or int8")
+				return usagef("--scheme: missing: fp16, bf16, int8 or int8-static")
 			}
-			return applyStage(c, &recipe.Quantize{Scheme: c.String("scheme"), Storage: c.String("storage"), Mode: c.String("mode"),
-				Granularity: c.String("granularity"), Ops: c.StringSlice("ops")}, nil)
+			q := &recipe.Quantize{Scheme: c.String("scheme"), Storage: c.String("storage"), Mode: c.String("mode"),
+				Granularity: c.String("granularity"), Ops: c.StringSlice("ops"), Method: c.String("method"), Percentile: c.Float64("percentile"),
+				Calibration: c.String("calibration"), Samples: c.Int("samples"), Cache: c.String("cache"), Format: c.String("format"), Target: c.String("target"),
+				Exclude: c.StringSlice("exclude"), ReduceRange: c.String("reduce-range"), Smooth: c.Float64("smooth"), Equalize: c.Bool("equalize"),
+				BiasCorrection: c.Bool("bias-correction"), Rounding: c.String("rounding")}
+			inputs, err := calibrationInputs(c, q)
+			if err != nil {
+				return err
+			}
+			return applyStage(c, q, inputs, nil)
 		},
 	}
+}
+
+// calibrationInputs says what the inputs of calibration are like: random ones unless a file is named.
+func calibrationInputs(c *cli.Context, q *recipe.Quantize) (*recipe.Recipe, error) {
+	if q.Scheme == "int8-static" || q.Mode == "static" {
+		if q.Calibration == "" || q.Calibration == "data" {
+			q.Calibration = "random"
+		}
+	}
+	shapes, err := parseShapes(c.StringSlice("shape"))
+	if err != nil {
+		return nil, err
+	}
+	state := map[string]string{}
+	for _, s := range c.StringSlice("state") {
+		in, out, ok := strings.Cut(s, "=")
+		if !ok || in == "" || out == "" {
+			return nil, usagef("--state: %q: want INPUT=OUTPUT", s)
+		}
+		state[in] = out
+	}
+	return &recipe.Recipe{Dir: ".", Inputs: recipe.InputsSpec{Tokenizer: c.String("tokenizer"), Shapes: shapes, State: state},
+		Target: recipe.TargetSpec{Batch: c.Int("batch"), Sequence: c.Int("sequence")}}, nil
 }

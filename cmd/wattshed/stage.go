@@ -26,7 +26,7 @@ func stageFlags(more ...cli.Flag) []cli.Flag {
 }
 
 // applyStage runs one stage on the model named on the command line and prints what was done.
-func applyStage(c *cli.Context, st recipe.Stage, training func(modelPath string) (*recipe.Training, error)) error {
+func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training func(modelPath string) (*recipe.Training, error)) error {
 	in, err := one(c, "MODEL")
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func applyStage(c *cli.Context, st recipe.Stage, training func(modelPath string)
 	if info, err := os.Stat(out); err == nil && info.IsDir() {
 		return withHint(fmt.Errorf("-o: %s: is a directory", out), "-o "+filepath.Join(out, filepath.Base(in)))
 	}
-	s := recipe.Single{In: in, Out: out, Stage: st, Runtimes: runtimes(), Threads: c.Int("threads")}
+	s := recipe.Single{In: in, Out: out, Stage: st, Runtimes: runtimes(), Threads: c.Int("threads"), Inputs: inputs}
 	if training != nil {
 		if s.Training, err = training(in); err != nil {
 			return err

@@ -116,7 +116,7 @@ func distillCommand() *cli.Command {
 			if c.String("student") != "" || c.Int("embedding") != 0 || c.Int("hidden") != 0 {
 				d.Student = &recipe.StudentSpec{File: c.String("student"), Embedding: c.Int("embedding"), Hidden: c.Int("hidden"), Pooling: c.String("pooling")}
 			}
-			return applyStage(c, d, func(path string) (*recipe.Training, error) {
+			return applyStage(c, d, nil, func(path string) (*recipe.Training, error) {
 				return recipe.TrainingFor(path, c.String("data"), c.String("validation"), c.String("text"), c.String("label"), testdata.FS, runtimes()["native"])
 			})
 		},

@@ -15,6 +15,7 @@ import (
 
 // bound is a recipe joined with its model and data: what is scored and what is timed.
 type bound struct {
+	inputs    task.Inputs   // what is scored
 	task      task.Task     // nil when nothing can be scored
 	timing    []engine.Feed // one per work item
 	describe  string        // of the scored examples
@@ -65,7 +66,7 @@ func (r *Recipe) bind(src *source, builtin fs.FS) (*bound, error) {
 	if err := in.Bind(graphInputs(src.graph)); err != nil {
 		return nil, err
 	}
-	b.describe = in.Describe()
+	b.inputs, b.describe = in, in.Describe()
 	if r.Task != nil && r.Task.Kind == "classification" {
 		if b.labels, err = labelsOf(src.graph); err != nil {
 			return nil, err
@@ -121,6 +122,7 @@ func (r *Recipe) bindRandom(b *bound, src *source) error {
 	if err := checkState(r.Inputs.State, src.graph); err != nil {
 		return err
 	}
+	b.inputs = in
 	b.random, b.describe, b.dataName, b.state = true, in.Describe(), "random", r.Inputs.State
 	b.task = &task.Fidelity{Inputs: in, Batch: 1, Output: r.Inputs.Output, Pooling: "none"}
 	return b.collect(in, r.Measure.Inputs, 1)

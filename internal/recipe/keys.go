@@ -25,7 +25,7 @@ func sortedKeys(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) 
 var laterKeys = map[string][]string{
 	"inputs":                       {"npz", "images", "size", "mean", "std", "layout", "channels"},
 	"variants[].stages[].prune":    {"schedule", "groups"},
-	"variants[].stages[].quantize": {"group", "calibration", "algorithm"},
+	"variants[].stages[].quantize": {"group", "algorithm"},
 }
 
 var indexPattern = regexp.MustCompile(`\[\d+\]`)

@@ -112,7 +112,9 @@ func TestParseFaults(t *testing.T) {
 		{"later npz", with("inputs: {npz: a.npz}"), 6, 10, "npz", "", `key "npz" is not in this version`},
 		{"later images", with("inputs: {images: dir, size: 224}"), 6, 10, "images", "", "not in this version"},
 		{"later scheme", stage("quantize: {scheme: int4}"), 7, 20, "", "", "not in this version"},
-		{"later mode", stage("quantize: {scheme: int8, mode: static}"), 7, 34, "", "", "not in this version"},
+		{"mode", stage("quantize: {scheme: int8, mode: weekly}"), 7, 34, "", "", "want dynamic or static"},
+		{"method", stage("quantize: {scheme: int8-static, method: guess}"), 7, 41, "", "", "want one of"},
+		{"static key", stage("quantize: {scheme: int8, method: mse}"), 7, 34, "", "", "only int8 with mode static has it"},
 
 		{"text for number", with("target: {threads: many}"), 6, 19, "", "", `target.threads: want a whole number, not "many"`},
 		{"float for int", with("target: {threads: 1.5}"), 6, 19, "", "", "want a whole number"},
@@ -213,7 +215,8 @@ variants:
     allow_noop: true
     stages:
       - prune: {criterion: c, sparsity: 1, pattern: p, ops: [a]}
-        quantize: {scheme: s, storage: s, mode: m, granularity: g, ops: [a]}
+        quantize: {scheme: s, storage: s, mode: m, granularity: g, ops: [a], method: m, percentile: 1, calibration: c, samples: 1, cache: c, format: f, target: t, exclude: [e], reduce_range: r,
+          smooth: 1, equalize: true, bias_correction: true, rounding: r}
         distill: {teacher: t, student: {embedding: 1, hidden: 1, pooling: p, file: f}, epochs: 1, temperature: 1, alpha: 1, learning_rate: 1, batch: 1, seed: 1}
 gates: {a: b, c: true}
 `

@@ -22,6 +22,9 @@ type Single struct {
 	Training *Training
 	Threads  int
 	Progress func(what string, done, total int)
+
+	// Inputs says what the inputs of calibration are like: Inputs and Target of a recipe. nil: stages have none.
+	Inputs *Recipe
 }
 
 // Outcome says what ApplyStage did.
@@ -61,6 +64,9 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	env := &Env{Training: s.Training, Runtime: "native", Provider: "cpu", Seed: 1, Threads: s.Threads}
 	if s.Progress != nil {
 		env.Progress = s.Progress
+	}
+	if s.Inputs != nil {
+		env.Calibrating, env.State = s.Inputs.calibrating(&source{name: s.In, path: s.In, graph: f.Graph()}, nil), s.Inputs.Inputs.State
 	}
 	if s.Training != nil {
 		var teacher engine.Session

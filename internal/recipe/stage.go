@@ -28,8 +28,11 @@ type Stage interface {
 // Env is what stages need besides the graph.
 type Env struct {
 	Feeds       engine.Feeds                                  // calibration inputs
+	Calibrating Calibrating                                   // makes the calibration inputs that a stage asks for
+	State       map[string]string                             // output by input that it is fed back to
 	Training    *Training                                     // nil when the task has no training data
 	Teacher     func(context.Context) (engine.Session, error) // the baseline on the native runtime
+	Dir         string                                        // that relative paths of settings start from
 	Mask        model.Mask                                    // what earlier stages pruned; recovery training keeps it
 	Runtime     string                                        // target runtime and provider
 	Provider    string
@@ -109,6 +112,21 @@ type Quantize struct {
 	Mode        string   `yaml:"mode"`
 	Granularity string   `yaml:"granularity"`
 	Ops         []string `yaml:"ops"`
+
+	// Of int8 with mode static.
+	Method         string   `yaml:"method"`          // of choosing ranges
+	Percentile     float64  `yaml:"percentile"`      // of the method percentile
+	Calibration    string   `yaml:"calibration"`     // data, random, or a file of texts
+	Samples        int      `yaml:"samples"`         // calibration runs, at most
+	Cache          string   `yaml:"cache"`           // file of ranges: read where it is there, else written
+	Format         string   `yaml:"format"`          // qdq or qoperator
+	Target         string   `yaml:"target"`          // whose placement rules hold
+	Exclude        []string `yaml:"exclude"`         // nodes left in float
+	ReduceRange    string   `yaml:"reduce_range"`    // auto, on or off
+	Smooth         float64  `yaml:"smooth"`          // SmoothQuant's alpha; 0 = off
+	Equalize       bool     `yaml:"equalize"`        // cross-layer equalization
+	BiasCorrection bool     `yaml:"bias_correction"` // of the mean error of the weights
+	Rounding       string   `yaml:"rounding"`        // nearest or adaptive
 }
 
 // Name returns "quantize".
@@ -117,6 +135,15 @@ func (*Quantize) Name() string { return "quantize" }
 func (q *Quantize) half() bool { return q.Scheme == "fp16" || q.Scheme == "bf16" }
 
 func (q *Quantize) check() error {
+	if q.Scheme == "int8-static" && (q.Mode == "" || q.Mode == "static") {
+		q.Scheme, q.Mode = "int8", "static"
+	}
+	if q.static() {
+		return q.checkStatic()
+	}
+	if err := q.noStatic(); err != nil {
+		return err
+	}
 	switch {
 	case q.half():
 		setDefault(&q.Storage, "weights")
@@ -130,7 +157,7 @@ func (q *Quantize) check() error {
 		setDefault(&q.Mode, "dynamic")
 		setDefault(&q.Granularity, string(quantize.PerChannel))
 		if q.Mode != "dynamic" {
-			return faultf("quantize.mode", "%q is not in this version: want dynamic", q.Mode)
+			return faultf("quantize.mode", "%q: want dynamic or static", q.Mode)
 		}
 		if q.Storage != "" {
 			return faultf("quantize.storage", "int8 has none")
@@ -159,12 +186,17 @@ func (q *Quantize) Options() map[string]any {
 	if q.half() {
 		return map[string]any{"scheme": q.Scheme, "storage": q.Storage}
 	}
+	if q.static() {
+		return q.staticOptions()
+	}
 	return map[string]any{"scheme": q.Scheme, "mode": q.Mode, "granularity": q.Granularity, "ops": q.Ops}
 }
 
 // Apply quantizes g in place.
-func (q *Quantize) Apply(_ context.Context, g *model.Graph, env *Env) (*model.Graph, []model.Note, error) {
+func (q *Quantize) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.Graph, []model.Note, error) {
 	switch {
+	case q.static():
+		return q.applyStatic(ctx, g, env)
 	case q.Scheme == "int8":
 		notes, err := quantize.Dynamic{Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops}.Apply(g)
 		return g, notes, err

@@ -83,7 +83,8 @@ func (r *run) makeVariant(ctx context.Context, v VariantSpec) (*made, error) {
 	defer meter.stop()
 	g := r.src.graph.Clone()
 	m := &made{Name: v.Name, Path: variantsName + "/" + v.Name + ".onnx"}
-	env := &Env{Feeds: feedsOf(r.bound.timing), Training: r.training, Teacher: r.loadTeacher, Runtime: r.recipe.Target.Runtime,
+	env := &Env{Feeds: feedsOf(r.bound.timing), Calibrating: r.recipe.calibrating(r.src, r.opt.Builtin), State: r.bound.state, Dir: r.recipe.Dir,
+		Training: r.training, Teacher: r.loadTeacher, Runtime: r.recipe.Target.Runtime,
 		Provider: r.recipe.Target.Provider, Seed: r.recipe.Measure.Seed, Threads: r.threads,
 		Progress: func(stage string, done, total int) { r.progress(v.Name+": "+stage, done, total) }}
 	var total spending
@@ -196,7 +197,9 @@ func raise(g *model.Graph, st Stage) (string, error) {
 	case "bf16":
 		need = 13
 	case "int8":
-		need = 11
+		if need = 11; q.static() {
+			need = 13
+		}
 	}
 	have := g.Opset("")
 	if have >= need {
