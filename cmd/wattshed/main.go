@@ -93,7 +93,7 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 	}
 	app.Commands = []*cli.Command{
 		demoCommand(), runCommand(), pruneCommand(), quantizeCommand(), distillCommand(), trainCommand(),
-		measureCommand(), evalCommand(), inspectCommand(), verifyCommand(), compareCommand(), reportCommand(), doctorCommand(),
+		measureCommand(), evalCommand(), inspectCommand(), verifyCommand(), compareCommand(), explainCommand(), reportCommand(), doctorCommand(),
 		completionCommand(), memoryCommand(),
 	}
 	for _, c := range app.Commands {
@@ -103,7 +103,7 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 }
 
 // later are the commands that a later version will have.
-var later = []string{"explain", "search", "gate", "sweep", "runtime"}
+var later = []string{"search", "gate", "sweep", "runtime"}
 
 func unknownCommand(app *cli.App, name string) error {
 	if slices.Contains(later, name) {

@@ -1,0 +1,250 @@
+package explain
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/reports"
+)
+
+// build is a seeded case: a graph, what was measured of it, and the cause that was put into it.
+type build struct {
+	g    *model.Graph
+	v    reports.Variant
+	base reports.Variant
+	r    reports.Result
+	orig *model.Graph
+}
+
+func newBuild(scheme string, options map[string]any) *build {
+	b := &build{g: &model.Graph{Name: "g", Model: &model.Info{IRVersion: 10}}, orig: &model.Graph{Name: "o", Model: &model.Info{IRVersion: 10}}}
+	b.g.SetOpset("", 17)
+	b.orig.SetOpset("", 17)
+	b.r.Host = &reports.Host{ISA: []string{"avx", "avx2", "avx512f", "avx512vnni"}}
+	b.r.Target = &reports.Target{Runtime: "native", ISA: "avx512vnni", Threads: 1, Batch: 1, Sequence: 16}
+	if scheme != "" {
+		if options == nil {
+			options = map[string]any{}
+		}
+		options["scheme"] = scheme
+		b.v.Stages = []reports.Stage{{Name: "quantize", Options: options}}
+	}
+	b.base.File, b.v.File = &reports.File{Bytes: 1000000}, &reports.File{Bytes: 260000}
+	b.accuracy(0)
+	b.latency(0.5)
+	return b
+}
+
+func (b *build) latency(ratio float64) *build {
+	b.v.Latency = &reports.Latency{Ratio: &reports.Ratio{Value: ratio, CI95: &reports.Interval{ratio - 0.02, ratio + 0.02}}}
+	return b
+}
+
+func (b *build) accuracy(delta float64) *build {
+	b.v.Accuracy = &reports.Accuracy{Metric: "accuracy", Value: 0.95 + delta, N: 1000, Delta: &reports.Delta{Value: delta, CI95: &reports.Interval{delta - 0.004, delta + 0.004}}}
+	return b
+}
+
+func (b *build) add(n *model.Node) { b.g.Nodes = append(b.g.Nodes, n) }
+
+// product adds a dynamically quantized product of k by n weights.
+func (b *build) product(i, k, n int) {
+	w := fmt.Sprintf("w%d", i)
+	b.g.SetInitializer(w, model.FromSlice([]int{k, n}, make([]int8, k*n)))
+	x, q := fmt.Sprintf("x%d", i), fmt.Sprintf("q%d", i)
+	b.add(&model.Node{Op: "DynamicQuantizeLinear", Inputs: []string{x}, Outputs: []string{q, q + "s", q + "z"}})
+	b.add(&model.Node{Op: "MatMulInteger", Inputs: []string{q, w}, Outputs: []string{fmt.Sprintf("x%d", i+1)}})
+}
+
+// conv adds a convolution between DequantizeLinear and QuantizeLinear.
+func (b *build) conv(i, m, c, group int, op string) {
+	w := fmt.Sprintf("w%d", i)
+	b.g.SetInitializer(w, model.FromSlice([]int{m, c, 3, 3}, make([]int8, m*c*9)))
+	b.g.SetInitializer("s", model.Scalar[float32](1))
+	f := func(s string) string { return fmt.Sprintf("%s%d", s, i) }
+	if op == "ConvInteger" {
+		b.add(&model.Node{Op: "DynamicQuantizeLinear", Inputs: []string{f("x")}, Outputs: []string{f("q"), f("qs"), f("qz")}})
+		b.add(&model.Node{Op: op, Inputs: []string{f("q"), w}, Outputs: []string{fmt.Sprintf("x%d", i+1)}, Attrs: []model.Attr{model.IntAttr("group", int64(group))}})
+		return
+	}
+	b.add(&model.Node{Op: "QuantizeLinear", Inputs: []string{f("x"), "s"}, Outputs: []string{f("q")}})
+	b.add(&model.Node{Op: "DequantizeLinear", Inputs: []string{f("q"), "s"}, Outputs: []string{f("d")}})
+	b.add(&model.Node{Op: "DequantizeLinear", Inputs: []string{w, "s"}, Outputs: []string{f("wd")}})
+	b.add(&model.Node{Op: op, Inputs: []string{f("d"), f("wd")}, Outputs: []string{fmt.Sprintf("x%d", i+1)}, Attrs: []model.Attr{model.IntAttr("group", int64(group))}})
+}
+
+func (b *build) time(pairs ...any) {
+	for i := 0; i < len(pairs); i += 2 {
+		b.v.Profile = append(b.v.Profile, reports.OpProfile{Op: pairs[i].(string), Count: 1, Share: pairs[i+1].(float64)})
+	}
+}
+
+func (b *build) remark(list string) {
+	b.v.Notes = append(b.v.Notes, reports.Note{Stage: "target", Action: reports.Remark, Why: "operators after ort's optimisation: " + list})
+}
+
+// cases are the seeded ones, most of them with a second, weaker cause beside the true one.
+func cases() map[string]*build {
+	c := map[string]*build{}
+	b := newBuild("int8", nil).latency(1.1) // a sigmoid in float behind each convolution
+	for i := range 6 {
+		b.conv(i, 40, 40, 1, "Conv")
+		b.add(&model.Node{Op: "Erf", Inputs: []string{fmt.Sprintf("d%d", i)}, Outputs: []string{fmt.Sprintf("e%d", i)}})
+	}
+	b.time("QLinearConv", 0.3, "QuantizeLinear", 0.25, "DequantizeLinear", 0.25, "Erf", 0.2)
+	c["Q/DQ islands"] = b
+
+	b = newBuild("int8", nil).latency(1.8)
+	for i := range 5 {
+		b.conv(i, 30, 16, 1, "ConvInteger")
+	}
+	b.time("ConvInteger", 0.7, "DynamicQuantizeLinear", 0.2)
+	c["dynamically quantized convolutions"] = b
+
+	b = newBuild("int8", nil).latency(1.05)
+	b.r.Target.ISA, b.r.Host.ISA = "avx2", []string{"avx", "avx2"}
+	for i := range 4 {
+		b.product(i, 384, 380)
+	}
+	b.time("QuantMatMul", 0.8, "DynamicQuantizeLinear", 0.11)
+	c["no VNNI"] = b
+
+	b = newBuild("int8", nil).latency(1.2)
+	for i := range 8 {
+		b.product(i, 32, 24)
+	}
+	b.time("QuantMatMul", 0.3, "DynamicQuantizeLinear", 0.35)
+	c["tiny products"] = b
+
+	b = newBuild("int8", nil).latency(1.0)
+	for i := range 6 {
+		b.conv(i, 64, 1, 64, "Conv")
+	}
+	b.time("QLinearConv", 0.7, "Add", 0.3)
+	c["depthwise convolutions"] = b
+
+	b = newBuild("int8", nil)
+	b.v.File.Bytes = 640000
+	b.g.SetInitializer("table", model.FromSlice([]int{1000, 128}, make([]float32, 128000)))
+	b.add(&model.Node{Op: "Gather", Inputs: []string{"table", "ids"}, Outputs: []string{"x0"}})
+	b.product(0, 256, 256)
+	c["embeddings left in float"] = b
+
+	b = newBuild("int8", nil)
+	b.v.File.Bytes = 360000
+	b.g.Model.Meta = []model.KV{{Key: "tokenizer", Value: string(make([]byte, 120000))}}
+	b.product(0, 256, 256)
+	c["metadata"] = b
+
+	b = newBuild("", nil).latency(1.01)
+	b.v.Stages = []reports.Stage{{Name: "prune", Options: map[string]any{"sparsity": 0.7}}, {Name: "distill"}}
+	sparsity := 0.68
+	b.v.Weights, b.v.File.Bytes = &reports.Weights{Sparsity: &sparsity}, 1000000
+	c["zeros in dense kernels"] = b
+
+	b = newBuild("int8", nil).latency(0.9)
+	for i := range 4 {
+		b.product(i, 500, 137)
+	}
+	b.time("QuantMatMul", 0.95, "DynamicQuantizeLinear", 0.05)
+	c["channels not a multiple of 16"] = b
+
+	b = newBuild("int8", nil).latency(1.3)
+	b.r.Target.Runtime = "ort"
+	b.g.SetOpset("", 26)
+	for i := range 6 {
+		b.product(i, 256, 256)
+	}
+	b.remark("MatMulInteger 6, DynamicQuantizeLinear 6, Mul 12, Cast 6")
+	c["operator set blocks fusion"] = b
+
+	b = newBuild("int4", nil).latency(1.6)
+	b.r.Target.Batch, b.r.Target.Sequence = 8, 128
+	b.v.File.Bytes = 200000
+	for i := range 4 {
+		b.g.SetInitializer(fmt.Sprintf("B%d", i), model.FromSlice([]int{100, 4, 16}, make([]byte, 6400)))
+		b.add(&model.Node{Op: "MatMulNBits", Domain: "com.microsoft", Inputs: []string{"x", fmt.Sprintf("B%d", i)}, Outputs: []string{fmt.Sprintf("y%d", i)}})
+	}
+	b.time("MatMulNBits", 0.9)
+	c["weight-only at a large batch"] = b
+
+	b = newBuild("fp16", map[string]any{"storage": "weights"}).latency(1.0)
+	b.r.Target.Runtime = "ort"
+	b.v.File.Bytes = 500000
+	c["Casts expanded at load"] = b
+
+	b = newBuild("int8", map[string]any{"granularity": "per-tensor"}).accuracy(-0.05)
+	w := make([]float32, 64*64)
+	for i := range w {
+		w[i] = 0.01
+	}
+	w[5] = 3
+	b.orig.SetInitializer("w", model.FromSlice([]int{64, 64}, w))
+	b.add(&model.Node{Op: "LayerNormalization"})
+	b.add(&model.Node{Op: "QuantizeLinear"})
+	c["one scale per tensor"] = b
+
+	b = newBuild("int8", nil).accuracy(-0.2)
+	b.r.Target.Runtime, b.r.Host.ISA = "ort", []string{"avx", "avx2"}
+	b.product(0, 256, 256)
+	q := make([]int8, 256*256)
+	q[77] = 127
+	b.g.SetInitializer("w0", model.FromSlice([]int{256, 256}, q))
+	c["sums that saturate"] = b
+
+	b = newBuild("int8", map[string]any{"mode": "static", "calibration": "random"}).accuracy(-0.1)
+	b.add(&model.Node{Op: "LayerNormalization"})
+	b.conv(0, 64, 64, 1, "Conv")
+	c["calibrated on random inputs"] = b
+
+	b = newBuild("", nil).accuracy(-0.3)
+	b.v.Stages = []reports.Stage{{Name: "prune", Options: map[string]any{"sparsity": 0.9}}}
+	c["pruned without recovery training"] = b
+
+	b = newBuild("int8", map[string]any{"mode": "static"}).accuracy(-0.1)
+	for range 6 {
+		b.add(&model.Node{Op: "LayerNormalization"})
+		b.add(&model.Node{Op: "QuantizeLinear"})
+	}
+	c["outliers in activations"] = b
+
+	b = newBuild("fp16", map[string]any{"storage": "graph"}).accuracy(-0.4)
+	b.orig.SetInitializer("w", model.FromSlice([]int{2, 2}, []float32{1, 2, 3, 1e6}))
+	c["values beyond fp16"] = b
+	return c
+}
+
+// TestSeededCauses: the cause that was put into a case is named first. All of them: ten of twelve would be enough.
+func TestSeededCauses(t *testing.T) {
+	all := cases()
+	if len(all) < 12 {
+		t.Fatalf("%d cases", len(all))
+	}
+	for want, b := range all {
+		got := Explain(Case{Result: &b.r, Variant: &b.v, Baseline: &b.base, Graph: b.g, Original: b.orig})
+		if len(got) == 0 || got[0].Name != want {
+			t.Errorf("%s: got %+v", want, got)
+		}
+		for _, c := range got {
+			if c.What == "" || c.Try == "" || !(c.Weight > 0 && c.Weight <= 1) {
+				t.Errorf("%s: %+v says too little", want, c)
+			}
+		}
+	}
+}
+
+// TestNothingToExplain: a variant that does what its scheme promises has no causes, nor has one without figures.
+func TestNothingToExplain(t *testing.T) {
+	b := newBuild("int8", nil)
+	for i := range 4 {
+		b.product(i, 380, 380)
+	}
+	if got := Explain(Case{Result: &b.r, Variant: &b.v, Baseline: &b.base, Graph: b.g, Original: b.orig}); len(got) > 0 {
+		t.Errorf("causes of a variant that is fast, small and accurate: %+v", got)
+	}
+	empty := &reports.Result{Variants: []reports.Variant{{}, {}}}
+	if got := Explain(Case{Result: empty, Variant: &empty.Variants[1], Baseline: &empty.Variants[0]}); len(got) > 0 {
+		t.Errorf("causes without figures: %+v", got)
+	}
+}

@@ -1,0 +1,143 @@
+package explain
+
+import (
+	"fmt"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// floatEmbeddings: tables that Gather reads are still float32.
+func floatEmbeddings(f *facts) *Cause {
+	var bytes int64
+	for _, n := range f.nodes {
+		if t := f.consts[n.In(0)]; n.Op == "Gather" && t != nil && t.DType() == model.Float32 && t.Rank() > 1 {
+			bytes += int64(t.ByteSize())
+		}
+	}
+	if f.Variant.File == nil || f.Variant.File.Bytes == 0 || bytes == 0 {
+		return nil
+	}
+	part := float64(bytes) / float64(f.Variant.File.Bytes)
+	if part < 0.1 {
+		return nil
+	}
+	return &Cause{Larger, "embeddings left in float", part, fmt.Sprintf("float32 tables are %.0f %% of the file", 100*part),
+		"quantize Gather too"}
+}
+
+// metadata: what a model carries beside its weights does not shrink with them.
+func metadata(f *facts) *Cause {
+	if f.Graph == nil || f.Graph.Model == nil || f.Variant.File == nil || f.Variant.File.Bytes == 0 {
+		return nil
+	}
+	n := 0
+	for _, kv := range f.Graph.Model.Meta {
+		n += len(kv.Key) + len(kv.Value)
+	}
+	part := float64(n) / float64(f.Variant.File.Bytes)
+	if part < 0.05 {
+		return nil
+	}
+	return &Cause{Larger, "metadata", part, fmt.Sprintf("tokenizer and other metadata are %.0f %% of the file", 100*part), "keep the tokenizer in a file beside the model"}
+}
+
+// outlierSpread is the ratio of the largest to the median channel from which one scale for all wastes two bits.
+const outlierSpread = 4
+
+// oneScale: one scale for channels of very different size.
+func oneScale(f *facts) *Cause {
+	if f.option("granularity") != "per-tensor" {
+		return nil
+	}
+	worst, name := 1.0, ""
+	for w, t := range f.original {
+		if t.Rank() < 2 {
+			continue
+		}
+		if s := max(spread(t, 0), spread(t, t.Rank()-1)); s > worst || s == worst && w < name {
+			worst, name = s, w
+		}
+	}
+	if worst < outlierSpread {
+		return &Cause{LessAccurate, "one scale per tensor", 0.4, "every channel shares the scale of the largest", "granularity: per-channel"}
+	}
+	return &Cause{LessAccurate, "one scale per tensor", 0.9,
+		fmt.Sprintf("the largest channel of %q is %.0f times the median one, and all share its scale", name, worst), "granularity: per-channel"}
+}
+
+// saturation: pairs of products of unsigned and signed bytes do not fit 16 bits.
+func saturation(f *facts) *Cause {
+	has, known := f.vnni()
+	if has || !known || f.runtime() != "ort" {
+		return nil
+	}
+	n := 0
+	for _, t := range f.int8Products() {
+		if q, err := model.Data[int8](t); err == nil {
+			for _, v := range q {
+				if v > 64 || v < -64 {
+					n++
+					break
+				}
+			}
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return &Cause{LessAccurate, "sums that saturate", 0.95,
+		fmt.Sprintf("%d weights use more than 7 bits on a CPU without VNNI, where ONNX Runtime adds pairs of products in 16 bits", n), "reduce_range: true"}
+}
+
+func randomCalibration(f *facts) *Cause {
+	s := f.stage("quantize")
+	if s == nil {
+		return nil
+	}
+	if c, ok := s.Options["calibration"]; !ok || fmt.Sprint(c) != "random" && fmt.Sprint(c) != "map[random:map[]]" {
+		return nil
+	}
+	return &Cause{LessAccurate, "calibrated on random inputs", 0.92, "activation ranges come from random inputs, which real ones do not resemble",
+		"calibrate on some hundred real examples"}
+}
+
+func noRecovery(f *facts) *Cause {
+	p := f.stage("prune")
+	if p == nil || f.stage("distill") != nil {
+		return nil
+	}
+	share, _ := p.Options["sparsity"].(float64)
+	if share == 0 {
+		share = 0.5
+	}
+	return &Cause{LessAccurate, "pruned without recovery training", 0.5 + share/2, fmt.Sprintf("%.0f %% of the weights were removed at once", 100*share),
+		"put a distill stage behind prune, or prune less"}
+}
+
+// activationOutliers: a transformer quantized with one scale for an activation.
+func activationOutliers(f *facts) *Cause {
+	if f.count["LayerNormalization"]+f.count["SkipLayerNormalization"]+f.count["RMSNormalization"] == 0 || f.count["QuantizeLinear"] == 0 {
+		return nil
+	}
+	return &Cause{LessAccurate, "outliers in activations", 0.6,
+		fmt.Sprintf("%d activations of a transformer have one static scale each, which a few channels behind LayerNormalization set", f.count["QuantizeLinear"]),
+		"SmoothQuant, a percentile range, or dynamic int8"}
+}
+
+func overflow(f *facts) *Cause {
+	if f.scheme != "fp16" {
+		return nil
+	}
+	for name, t := range f.original {
+		x, err := t.Float32()
+		if err != nil {
+			continue
+		}
+		for _, v := range x {
+			if v > 65504 || v < -65504 {
+				return &Cause{LessAccurate, "values beyond fp16", 0.9, fmt.Sprintf("%q has %g; the largest float16 is 65504", name, v), "bf16, or keep that weight in float32"}
+			}
+		}
+	}
+	return nil
+}
