@@ -160,7 +160,6 @@ func (e *External) Poll(ctx context.Context) error {
 func (e *External) row(p probe) *externalRow {
 	r := &externalRow{counter: p.counter, domain: Domain{Scope: p.scope, Name: p.name, Zone: e.spec.name + "/" + p.zone},
 		source: Source{Name: e.spec.name, Kind: Measured, UAbs: e.spec.uAbs, URatio: e.spec.uRatio, Period: e.every, Note: joinNote(e.spec.note, p.note)}}
-	r.source.Note = strings.TrimPrefix(r.source.Note, "; ")
 	moves := p.scope == ScopePackage || p.scope == ScopeDRAM || p.scope == ScopePlatform || p.scope == ScopeGPU
 	most := e.spec.most
 	switch p.scope { // exporters may add up sockets, never boards

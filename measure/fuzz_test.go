@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -115,6 +116,9 @@ func FuzzReplay(f *testing.F) {
 		if len(b) > maxFuzz {
 			return
 		}
+		if a, err := ReadLedger(bytes.NewReader(b)); err == nil && a.Gaps < 0 {
+			t.Fatalf("%+v", a)
+		}
 		p, err := NewReplay(bytes.NewReader(b))
 		if err != nil {
 			return
@@ -141,6 +145,9 @@ func FuzzProc(f *testing.F) {
 	f.Add([]byte("1 (a) b) S 1 1 1 0 -1 0 0 0 0 0 10 20 30 40 20 0 1 0"))
 	f.Add([]byte(cpuinfoVM))
 	f.Add([]byte("MemTotal:  18446744073709551615 kB\n"))
+	f.Add([]byte("usage_usec 1234567\nuser_usec 1\n"))
+	f.Add([]byte("0::/../../system.slice\n"))
+	f.Add([]byte("150000 100000"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > maxFuzz {
 			return
@@ -153,6 +160,15 @@ func FuzzProc(f *testing.F) {
 		}
 		if h := ParseCPUInfo(b); h.Threads > 0 && (h.Sockets < 1 || h.Cores < 1) {
 			t.Fatalf("%+v", h)
+		}
+		if c, err := parseCPUMax(string(b)); err == nil && !(c >= 0) {
+			t.Fatalf("%v CPUs", c)
+		}
+		if d, err := parseCPUStat(b); err == nil && d < 0 {
+			t.Fatalf("negative time %v", d)
+		}
+		if p := parseCgroup(b); !strings.HasPrefix(p, "/") {
+			t.Fatalf("path %q", p)
 		}
 		_, _ = ParseVmHWM(b)
 		_ = parseMemTotal(b)

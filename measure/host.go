@@ -18,8 +18,9 @@ type HostFacts struct {
 	Virtualized bool
 	Product     string // DMI system vendor and product
 	Container   bool
-	MemoryBytes uint64 // of the cgroup where that is limited, else of the machine
-	SGX         bool   // readings of RAPL may be filtered
+	CPULimit    float64 // CPUs that the cgroup allows; 0: all
+	MemoryBytes uint64  // of the cgroup where that is limited, else of the machine
+	SGX         bool    // readings of RAPL may be filtered
 }
 
 // ReadHost reads the facts below root, the root of the file system (os.DirFS("/")).
@@ -45,10 +46,23 @@ func ReadHost(root fs.FS) HostFacts {
 	if b, err := readLimited(root, "proc/meminfo", 64<<10); err == nil {
 		h.MemoryBytes = parseMemTotal(b)
 	}
-	if v, err := readCount(root, "sys/fs/cgroup/memory.max"); err == nil && v > 0 && (h.MemoryBytes == 0 || v < h.MemoryBytes) {
-		h.MemoryBytes = v
+	cpus, memory := cgroupLimits(root)
+	if memory > 0 && (h.MemoryBytes == 0 || memory < h.MemoryBytes) {
+		h.MemoryBytes = memory
+	}
+	if cpus > 0 && cpus < float64(h.Threads) {
+		h.CPULimit = cpus
 	}
 	return h
+}
+
+// share is the part of the machine's CPUs that this process may use, and a sentence that says so where it is not all.
+func (h HostFacts) share() (float64, string) {
+	if h.CPULimit <= 0 || h.Threads <= 0 || h.CPULimit >= float64(h.Threads) {
+		return 1, ""
+	}
+	return h.CPULimit / float64(h.Threads), "; share of a control group limited to " + strconv.FormatFloat(h.CPULimit, 'g', 4, 64) +
+		" of " + strconv.Itoa(h.Threads) + " CPUs"
 }
 
 // ParseCPUInfo reads the text of /proc/cpuinfo. Lines longer than 64 KiB end the parse.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,6 +26,9 @@ func LockHost(dir string) (*HostLock, error) {
 	}
 	name := filepath.Join(dir, "wattshed-meter.lock")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|noFollow, 0o666)
+	if errors.Is(err, fs.ErrPermission) { // another user's: it can be locked all the same
+		f, err = os.OpenFile(name, os.O_RDONLY|noFollow, 0)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("measure: host lock: %w", err)
 	}
@@ -36,9 +40,9 @@ func LockHost(dir string) (*HostLock, error) {
 		}
 		return nil, fmt.Errorf("%w (%s)", ErrHostBusy, name)
 	}
-	if err := errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())+"\n")); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("measure: host lock: %w", err)
+	// Who holds it is a courtesy to others: the file of another user cannot be written, and is locked all the same.
+	if f.Truncate(0) == nil {
+		_ = writeAt(f, strconv.Itoa(os.Getpid())+"\n")
 	}
 	return &HostLock{f}, nil
 }

@@ -67,6 +67,15 @@ func countOnce(domains []DomainReading, n []int) {
 	}
 }
 
+// leaveIdle passes it on to those that model.
+func (j joined) leaveIdle(note string) {
+	for _, m := range j {
+		if x, ok := m.(idleLeaver); ok {
+			x.leaveIdle(note)
+		}
+	}
+}
+
 // Period returns the longest of the meters' periods.
 func (j joined) Period() time.Duration {
 	var most time.Duration

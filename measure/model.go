@@ -12,6 +12,7 @@ import (
 // assumption with an interval, never a measurement.
 type PowerModel struct {
 	Threads    int       // logical CPUs that Load counts
+	Limit      float64   // CPUs that the control group allows, less than Threads; 0: all
 	Watts      [11]Watts // at loads 0, 0.1 ... 1
 	UAbs       float64   // relative half-width of a 95 % interval
 	Assumption string    // in words, with the source of the figures
@@ -30,9 +31,12 @@ func (m PowerModel) At(u float64) Watts {
 //
 //	server CPU of known TDP, not a guest   P(u) = TDP · chips · r · c(u), SPECpower quantiles, whole server at the wall
 //	other CPU of known TDP                 idle 0.15 TDP, full load 1.25 TDP (0.05-0.3 and 0.8-2), u_abs 60 %
+//	guest of a known provider and CPU      W per vCPU of the provider's generation (Cloud Carbon Footprint), u_abs 60 %
 //	guest                                  per vCPU 0.68 + u·(4.11-0.68) W, u_abs 60 %: the host's size is not visible
 //	anything else                          10 W (5-15) per physical core at full load, the servers' curve, u_abs 60 %,
 //	                                       and 0.3 W (0.1-0.5) per GB of memory
+//
+// Where a control group limits the CPUs, all of it is scaled to that share, and memory is that of the group.
 func ModelOf(h HostFacts) (PowerModel, error) {
 	m := PowerModel{Threads: max(1, h.Threads), UAbs: 0.6}
 	curve, err := loadCurve()
@@ -42,9 +46,14 @@ func ModelOf(h HostFacts) (PowerModel, error) {
 	tdp, known := TDP(h.CPU)
 	switch {
 	case h.Virtualized:
-		lo, hi, _ := vcpuPrior("", "")
+		provider, generation := cloudOf(h)
+		lo, hi, knownHost := vcpuPrior(provider, generation)
 		m.linear(lo*Watts(m.Threads), hi*Watts(m.Threads))
-		m.Assumption = fmt.Sprintf("guest of an unknown host: %d vCPU of %.2f W idle to %.2f W at full load (Cloud Carbon Footprint means, Apache-2.0), memory included", m.Threads, float64(lo), float64(hi))
+		what := "guest of an unknown host"
+		if knownHost {
+			what = fmt.Sprintf("guest of %s on %s", provider, generation)
+		}
+		m.Assumption = fmt.Sprintf("%s: %d vCPU of %.2f W idle to %.2f W at full load (Cloud Carbon Footprint, Apache-2.0), memory included", what, m.Threads, float64(lo), float64(hi))
 	case known && serverCPU(cpuKey(h.CPU)):
 		ratio, err := fullLoadRatio()
 		if err != nil {
@@ -68,7 +77,23 @@ func ModelOf(h HostFacts) (PowerModel, error) {
 		m.Assumption = fmt.Sprintf("unknown CPU %q: 10 W (5-15) per core at full load, %d cores, median server load curve", h.CPU, max(1, h.Cores))
 		m.memory(h)
 	}
+	share, note := h.share()
+	if share < 1 {
+		m.Limit = h.CPULimit
+		for i := range m.Watts {
+			m.Watts[i] *= Watts(share)
+		}
+		m.Assumption += note
+	}
 	return m, nil
+}
+
+// cpus is what a load of 1 means.
+func (m PowerModel) cpus() float64 {
+	if m.Limit > 0 {
+		return m.Limit
+	}
+	return float64(m.Threads)
 }
 
 func (m *PowerModel) linear(lo, hi Watts) {
@@ -111,6 +136,7 @@ type Model struct {
 	cpu     time.Duration
 	joules  float64
 	dram    float64
+	note    string // of idle power left to others
 }
 
 // NewModel makes the meter.
@@ -124,7 +150,16 @@ func NewModel(m PowerModel, o ModelOptions) *Model {
 	return &Model{model: m, o: o}
 }
 
-// Read adds P(u)·Δt since the last Read, with u = ΔCPU / (Δt · threads).
+// leaveIdle takes the idle power out of the model: another process of this machine counts it.
+func (m *Model) leaveIdle(note string) {
+	idle := m.model.Watts[0]
+	for i := range m.model.Watts {
+		m.model.Watts[i] -= min(idle, m.model.Watts[i])
+	}
+	m.model.DRAM, m.note = 0, note
+}
+
+// Read adds P(u)·Δt since the last Read, with u = ΔCPU / (Δt · CPUs).
 func (m *Model) Read() (Reading, error) {
 	now := m.o.Now()
 	cpu, err := m.o.CPUTime()
@@ -132,12 +167,12 @@ func (m *Model) Read() (Reading, error) {
 		return Reading{At: now}, fmt.Errorf("model: %w", err)
 	}
 	if dt := (now - m.at).Seconds(); m.started && dt > 0 {
-		u := (cpu - m.cpu).Seconds() / (dt * float64(m.model.Threads))
+		u := (cpu - m.cpu).Seconds() / (dt * m.model.cpus())
 		m.joules += float64(m.model.At(u)) * dt
 		m.dram += float64(m.model.DRAM) * dt
 	}
 	m.started, m.at, m.cpu = true, now, cpu
-	src := Source{Name: "model", Kind: Modelled, UAbs: m.model.UAbs, URatio: 1, Note: m.model.Assumption}
+	src := Source{Name: "model", Kind: Modelled, UAbs: m.model.UAbs, URatio: 1, Note: joinNote(m.model.Assumption, m.note)}
 	r := Reading{At: now, Domains: []DomainReading{{
 		Domain: Domain{Scope: ScopePackage, Name: "cpu", Zone: "model/cpu", Headline: true},
 		Source: src, Energy: floorMicro(m.joules), Status: StatusOK}}}

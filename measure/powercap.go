@@ -74,9 +74,10 @@ func NewPowercap(fsys fs.FS, o PowercapOptions) (*Powercap, error) {
 	return p, nil
 }
 
+// joinNote puts two notes into one; either may be empty.
 func joinNote(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }

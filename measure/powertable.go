@@ -193,3 +193,39 @@ func vcpuPrior(provider, architecture string) (lo, hi Watts, known bool) {
 	}
 	return 0.68, 4.11, false
 }
+
+// cloudOf tells the provider from the DMI strings and the CPU's generation, as the table of W per vCPU names them. Both are ""
+// where they are not certain: a generic CPU name tells no generation.
+func cloudOf(h HostFacts) (provider, generation string) {
+	for _, p := range []struct{ word, name string }{{"Amazon EC2", "aws"}, {"Google", "gcp"}, {"Microsoft Corporation", "azure"}} {
+		if strings.HasPrefix(h.Product, p.word) {
+			provider = p.name
+		}
+	}
+	for w := range strings.FieldsSeq(cpuKey(h.CPU)) {
+		if g := generationOf(cpuKey(h.CPU), w); g != "" {
+			return provider, g
+		}
+	}
+	return provider, ""
+}
+
+// generationOf reads the model number w of a server CPU called key: EPYC 7xx1 to 7xx3, Xeon E5 v2 to v4, Xeon 81xx and 82xx.
+func generationOf(key, w string) string {
+	four := len(w) >= 4 && w[0] >= '1' && w[0] <= '9' && w[1] >= '0' && w[1] <= '9'
+	switch {
+	case strings.Contains(key, "epyc") && four && w[0] == '7' && w[3] >= '1' && w[3] <= '3':
+		return map[byte]string{'1': "EPYC 1st Gen", '2': "EPYC 2nd Gen", '3': "EPYC 3rd Gen"}[w[3]]
+	case strings.Contains(key, "xeon") && four && w[1] == '1':
+		return "Skylake"
+	case strings.Contains(key, "xeon") && four && w[1] == '2':
+		return "Cascade Lake"
+	case strings.Contains(key, "xeon") && w == "v2":
+		return "Ivy Bridge"
+	case strings.Contains(key, "xeon") && w == "v3":
+		return "Haswell"
+	case strings.Contains(key, "xeon") && w == "v4":
+		return "Broadwell"
+	}
+	return ""
+}
