@@ -173,6 +173,20 @@ func (m *NVIDIA) power(b *nvidiaBoard) (float64, error) {
 	return float64(b.model.Idle + max(0, b.limit-b.model.Idle)*Watts(u)/100), nil
 }
 
+// byPower is the same boards by their power sensors alone, nil where a board has none.
+func (m *NVIDIA) byPower() *NVIDIA {
+	p := &NVIDIA{lib: m.lib, now: m.now}
+	for _, b := range m.boards {
+		if _, err := m.lib.Power(b.index); err != nil || b.byPower {
+			return nil
+		}
+		c := nvidiaBoard{index: b.index, domain: b.domain, source: b.source, limit: b.limit, byPower: true}
+		c.sensor = powerSensor{hold: sensorHold, limit: 2 * b.limit}
+		p.boards = append(p.boards, c)
+	}
+	return p
+}
+
 // Read reads every board once.
 func (m *NVIDIA) Read() (Reading, error) {
 	r := Reading{At: m.now(), Domains: make([]DomainReading, len(m.boards))}

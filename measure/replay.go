@@ -66,6 +66,22 @@ func (r *Recorder) Period() time.Duration {
 	return 0
 }
 
+// GuardPeriod passes on how often the recorded meter must be read; 0 when it need not be.
+func (r *Recorder) GuardPeriod() time.Duration {
+	if g, ok := r.m.(Guarded); ok {
+		return g.GuardPeriod()
+	}
+	return 0
+}
+
+// Describe passes on what the recorded meter says of itself.
+func (r *Recorder) Describe() string {
+	if d, ok := r.m.(Describer); ok {
+		return d.Describe()
+	}
+	return ""
+}
+
 // Close closes the recorded meter where it can be closed, and returns the first error of writing.
 func (r *Recorder) Close() error {
 	if c, ok := r.m.(io.Closer); ok {
@@ -184,6 +200,22 @@ func (p *Replay) add(r Reading, energy map[string]Microjoules) error {
 func (p *Replay) InTime(now func() time.Duration) *Replay {
 	p.now = now
 	return p
+}
+
+// Period returns the longest update period of the recorded sources.
+func (p *Replay) Period() time.Duration {
+	var most time.Duration
+	for _, r := range p.readings {
+		for _, d := range r.Domains {
+			most = max(most, d.Source.Period)
+		}
+	}
+	return most
+}
+
+// Describe says that nothing is measured now.
+func (p *Replay) Describe() string {
+	return fmt.Sprintf("replay of %d recorded readings: %s", len(p.readings), p.About)
 }
 
 // Len returns the number of readings.

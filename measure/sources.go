@@ -137,6 +137,21 @@ func readCost(m Meter) time.Duration {
 	return cost[len(cost)/2]
 }
 
+// ReadOverhead returns the median time of one Read of m, and the share of time that reads take at the default settings: two per
+// block of one second (longer where the counter is slower), and those of the Guard where m asks for one.
+func ReadOverhead(m Meter) (read time.Duration, share float64) {
+	read = readCost(m)
+	block := time.Second
+	if p, ok := m.(Perioder); ok {
+		block = max(block, 50*p.Period())
+	}
+	share = 2 * read.Seconds() / block.Seconds()
+	if g, ok := m.(Guarded); ok && g.GuardPeriod() > 0 {
+		share += read.Seconds() / g.GuardPeriod().Seconds()
+	}
+	return read, share
+}
+
 // nvidiaStatus tells whether an NVIDIA driver is loaded and its boards answer.
 func nvidiaStatus(root fs.FS, o OpenOptions) SourceStatus {
 	s := SourceStatus{Name: "nvml", Kind: Measured, Period: nvmlPeriod, Resolution: 1000, Headline: true, Why: "no NVIDIA driver is loaded"}

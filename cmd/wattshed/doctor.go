@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,6 +24,13 @@ type diagnosis struct {
 	ISANote   string                 `json:"isa_note,omitempty"`
 	Sources   []measure.SourceStatus `json:"energy_sources"`
 	Meter     string                 `json:"meter"`
+	ReadCost  time.Duration          `json:"read_cost_ns"` // of the meter in use
+	Overhead  float64                `json:"overhead"`     // share of time that reading it takes at the default settings
+	Cross     []measure.CrossCheck   `json:"cross_checks,omitempty"`
+	Advice    []string               `json:"advice,omitempty"`
+	Holder    string                 `json:"holder,omitempty"` // the process that counts this machine now
+	Ledger    string                 `json:"ledger"`
+	Account   *measure.Account       `json:"account,omitempty"`
 	Runtimes  []runtimeStatus        `json:"runtimes"`
 	Providers []string               `json:"providers,omitempty"`
 }
@@ -57,11 +67,7 @@ func diagnose() diagnosis {
 	if err := kernel.ISAError(); err != nil {
 		d.ISANote = err.Error()
 	}
-	if m, err := measure.Open(root, "auto", measure.OpenOptions{}); err == nil {
-		if x, ok := m.(measure.Describer); ok {
-			d.Meter = x.Describe()
-		}
-	}
+	d.energy(root)
 	d.Runtimes = append(d.Runtimes, runtimeStatus{Name: "native", Version: version})
 	rt := &ort.Runtime{}
 	s := runtimeStatus{Name: "ort"}
@@ -74,6 +80,83 @@ func diagnose() diagnosis {
 	}
 	d.Runtimes = append(d.Runtimes, s)
 	return d
+}
+
+// energy fills in what the meter in use is and costs, what its counters say of each other, and what is missing.
+func (d *diagnosis) energy(root fs.FS) {
+	if m, err := measure.Open(root, "auto", measure.OpenOptions{}); err == nil {
+		if x, ok := m.(measure.Describer); ok {
+			d.Meter = x.Describe()
+		}
+		d.ReadCost, d.Overhead = measure.ReadOverhead(m)
+		if x, ok := m.(io.Closer); ok {
+			x.Close()
+		}
+	}
+	d.Cross, _ = measure.CrossCheckHost(root, measure.OpenOptions{}, time.Second)
+	d.Advice = measure.Advice(measure.ReadHost(root), d.Sources)
+	if lock, err := measure.LockHost(""); err == nil {
+		lock.Release()
+	} else {
+		d.Holder = err.Error()
+	}
+	d.Ledger = measure.LedgerPath("")
+	if f, err := os.Open(d.Ledger); err == nil {
+		defer f.Close()
+		if a, err := measure.ReadLedger(f); err == nil {
+			d.Account = &a
+		}
+	}
+}
+
+// printEnergy lists the sources, how to mend them, what they say of each other, and the machine's account.
+func (d diagnosis) printEnergy(w io.Writer) {
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "ENERGY SOURCE\tKIND\tPRESENT\tREADABLE\tPERIOD\tSTEP\tREMARK")
+	for _, s := range d.Sources {
+		period, step := "-", "-"
+		if s.Period > 0 {
+			period = s.Period.String()
+		}
+		if s.Resolution > 0 {
+			step = fmt.Sprintf("%g mJ", float64(s.Resolution)/1000)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Kind, yes(s.Present), yes(s.Readable), period, step, s.Why)
+	}
+	tw.Flush()
+	for _, s := range d.Sources {
+		if s.Fix != "" {
+			fmt.Fprintf(w, "to read %s: %s\n", s.Name, s.Fix)
+		}
+	}
+	for _, x := range d.Cross {
+		word := "agree"
+		if !x.Agree {
+			word = "DISAGREE"
+		}
+		fmt.Fprintf(w, "%s: %s %.3f J, %s %.3f J in %v: %s within %.1f %%", x.Scope, x.A, float64(x.JoulesA), x.B, float64(x.JoulesB),
+			x.Duration.Round(time.Millisecond), word, 100*x.Difference)
+		if x.Note != "" {
+			fmt.Fprintf(w, " (%s)", x.Note)
+		}
+		fmt.Fprintln(w)
+	}
+	if len(d.Cross) == 0 {
+		fmt.Fprintln(w, "cross-check: no two counters of the same thing can be read here")
+	}
+	for _, s := range d.Advice {
+		fmt.Fprintln(w, s)
+	}
+	fmt.Fprintf(w, "reading the meter takes %v: %.4f %% of the time at the default settings\n", d.ReadCost, 100*d.Overhead)
+	if d.Holder != "" {
+		fmt.Fprintf(w, "lock     %s\n", d.Holder)
+	}
+	if a := d.Account; a != nil {
+		fmt.Fprintf(w, "ledger   %s: since %s %.1f J measured, %.1f J modelled, gaps of %v\n", d.Ledger, a.First.Local().Format(time.DateTime),
+			float64(a.Measured.Joules()), float64(a.Modelled.Joules()), a.Gaps.Round(time.Millisecond))
+	} else {
+		fmt.Fprintf(w, "ledger   %s: nothing counted yet\n", d.Ledger)
+	}
 }
 
 func (d diagnosis) print(c *cli.Context) {
@@ -89,19 +172,9 @@ func (d diagnosis) print(c *cli.Context) {
 		fmt.Fprintf(w, "         %s\n", d.ISANote)
 	}
 	fmt.Fprintf(w, "meter    %s\n\n", d.Meter)
-	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "ENERGY SOURCE\tKIND\tPRESENT\tREADABLE\tREMARK")
-	for _, s := range d.Sources {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", s.Name, s.Kind, yes(s.Present), yes(s.Readable), s.Why)
-	}
-	tw.Flush()
-	for _, s := range d.Sources {
-		if s.Fix != "" {
-			fmt.Fprintf(w, "to read %s: %s\n", s.Name, s.Fix)
-		}
-	}
+	d.printEnergy(w)
 	fmt.Fprintln(w)
-	tw = tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
 	fmt.Fprintln(tw, "RUNTIME\tVERSION\tREMARK")
 	for _, r := range d.Runtimes {
 		remark := r.Problem

@@ -131,33 +131,17 @@ func printPlan(c *cli.Context, p recipe.Plan) {
 	fmt.Fprintf(w, "      about %.0f s in all; the report will be %s\n", p.Seconds, p.Report)
 }
 
-// meterFlag chooses the energy source.
-func meterFlag() cli.Flag {
-	return &cli.StringFlag{Name: "meter", Value: "auto", Usage: "energy source, or several joined with +: " + measure.SourceNames()}
-}
-
 // recipeOptions gathers what runs need of this machine and this program. done releases it.
 func recipeOptions(c *cli.Context) (recipe.Options, func(), error) {
-	root := os.DirFS("/")
-	meter, err := measure.Open(root, c.String("meter"), openOptions(c.Context))
+	meter, done, err := openMeter(c)
 	if err != nil {
-		return recipe.Options{}, nil, withHint(err, "wattshed doctor")
+		return recipe.Options{}, nil, err
 	}
-	done := func() {
-		if cl, ok := meter.(io.Closer); ok {
-			cl.Close()
-		}
-	}
-	o := recipe.Options{Builtin: testdata.FS, Runtimes: runtimes(), Meter: meter, Tool: tool(), Host: host(), Facts: measure.ReadHost(root), Child: memoryChild}
-	if d, ok := meter.(measure.Describer); ok {
-		o.Assumptions = []string{d.Describe()}
+	o := recipe.Options{Builtin: testdata.FS, Runtimes: runtimes(), Meter: meter, Tool: tool(), Host: host(), Facts: measure.ReadHost(os.DirFS("/")), Child: memoryChild}
+	if d := meter.Describe(); d != "" {
+		o.Assumptions = []string{d}
 	}
 	return o, done, nil
-}
-
-// openOptions are those of meters that are asked over a network; passwords come from the environment only.
-func openOptions(ctx context.Context) measure.OpenOptions {
-	return measure.OpenOptions{Context: ctx, RedfishUser: os.Getenv("WATTSHED_REDFISH_USER"), RedfishPassword: os.Getenv("WATTSHED_REDFISH_PASSWORD")}
 }
 
 func tool() reports.Tool {
