@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/quantize"
 )
 
 func quantizeCommand() *cli.Command {
@@ -16,19 +17,23 @@ func quantizeCommand() *cli.Command {
 			"Runtime's CPU provider expands them at load, so there only the file shrinks. --storage graph computes in half\n" +
 			"precision and is for accelerators. int8 is dynamic: 8-bit weights, activations quantized at run time. int8-static\n" +
 			"(int8 with --mode static) quantizes activations with ranges read from calibration inputs: texts (--calibration FILE),\n" +
-			"or random ones, which show what fits and how fast it is, not how accurate.",
+			"or random ones, which show what fits and how fast it is, not how accurate. int4 (and int8 with --mode weight-only) stores\n" +
+			"weights in groups that share a scale and leaves activations in float; algorithms gptq and awq read calibration inputs.",
 		Flags: stageFlags(
-			&cli.StringFlag{Name: "scheme", Usage: "fp16, bf16, int8 or int8-static"},
+			&cli.StringFlag{Name: "scheme", Usage: "fp16, bf16, int8, int8-static or int4"},
 			&cli.StringFlag{Name: "storage", Usage: "of fp16 and bf16: weights or graph (default weights)"},
-			&cli.StringFlag{Name: "mode", Usage: "of int8: dynamic or static (default dynamic)"},
+			&cli.StringFlag{Name: "mode", Usage: "of int8: dynamic, static or weight-only (default dynamic)"},
 			&cli.StringFlag{Name: "granularity", Usage: "of int8: per-tensor or per-channel (default per-channel)"},
 			&cli.StringSliceFlag{Name: "ops", Usage: "operators that int8 quantizes (default MatMul,Gemm,Gather,LSTM; static: all that the target has)"},
-			&cli.StringFlag{Name: "calibration", Usage: "of int8-static: random, or a `FILE` of texts (default random)"},
+			&cli.StringFlag{Name: "algorithm", Usage: "of int4: rtn, gptq, awq or hqq (default rtn)"},
+			&cli.IntFlag{Name: "group", Usage: "of int4: inputs that share a scale, 16, 32, 64, 128 ..., -1 for all (default 32)"},
+			&cli.BoolFlag{Name: "symmetric", Usage: "of int4: no zero points"},
+			&cli.StringFlag{Name: "calibration", Usage: "of int8-static, gptq and awq: random, or a `FILE` of texts (default random)"},
 			&cli.StringFlag{Name: "method", Usage: "of int8-static: min-max, moving-average, percentile, entropy or mse (default min-max)"},
 			&cli.Float64Flag{Name: "percentile", Usage: "of the method percentile (default 99.99)"},
-			&cli.IntFlag{Name: "samples", Usage: "calibration runs (default 64)"},
+			&cli.IntFlag{Name: "samples", Usage: "calibration runs (default 64; gptq and awq: 128)"},
 			&cli.StringFlag{Name: "cache", Usage: "`FILE` of ranges: read where it is there, else written"},
-			&cli.StringFlag{Name: "format", Usage: "of int8-static: qdq or qoperator (default qdq)"},
+			&cli.StringFlag{Name: "format", Usage: "of int8-static: qdq or qoperator (default qdq); of int4: matmulnbits or qdq (default matmulnbits)"},
 			&cli.StringFlag{Name: "target", Usage: "of int8-static: onnxruntime-cpu, tensorrt or openvino (default onnxruntime-cpu)"},
 			&cli.StringSliceFlag{Name: "exclude", Usage: "nodes that int8-static leaves in float, by `NAME`, weight or operator; patterns with *"},
 			&cli.StringFlag{Name: "reduce-range", Usage: "7-bit weights: auto, on or off (default auto: what this CPU needs)"},
@@ -44,13 +49,14 @@ func quantizeCommand() *cli.Command {
 		),
 		Action: func(c *cli.Context) error {
 			if c.String("scheme") == "" {
-				return usagef("--scheme: missing: fp16, bf16, int8 or int8-static")
+				return usagef("--scheme: missing: fp16, bf16, int8, int8-static or int4")
 			}
 			q := &recipe.Quantize{Scheme: c.String("scheme"), Storage: c.String("storage"), Mode: c.String("mode"),
 				Granularity: c.String("granularity"), Ops: c.StringSlice("ops"), Method: c.String("method"), Percentile: c.Float64("percentile"),
 				Calibration: c.String("calibration"), Samples: c.Int("samples"), Cache: c.String("cache"), Format: c.String("format"), Target: c.String("target"),
 				Exclude: c.StringSlice("exclude"), ReduceRange: c.String("reduce-range"), Smooth: c.Float64("smooth"), Equalize: c.Bool("equalize"),
-				BiasCorrection: c.Bool("bias-correction"), Rounding: c.String("rounding")}
+				BiasCorrection: c.Bool("bias-correction"), Rounding: c.String("rounding"), Algorithm: c.String("algorithm"), Group: c.Int("group"),
+				Symmetric: c.Bool("symmetric")}
 			inputs, err := calibrationInputs(c, q)
 			if err != nil {
 				return err
@@ -62,7 +68,7 @@ func quantizeCommand() *cli.Command {
 
 // calibrationInputs says what the inputs of calibration are like: random ones unless a file is named.
 func calibrationInputs(c *cli.Context, q *recipe.Quantize) (*recipe.Recipe, error) {
-	if q.Scheme == "int8-static" || q.Mode == "static" {
+	if q.Scheme == "int8-static" || q.Mode == "static" || q.Algorithm == string(quantize.GPTQ) || q.Algorithm == string(quantize.AWQ) {
 		if q.Calibration == "" || q.Calibration == "data" {
 			q.Calibration = "random"
 		}

@@ -111,8 +111,8 @@ func TestParseFaults(t *testing.T) {
 
 		{"later npz", with("inputs: {npz: a.npz}"), 6, 10, "npz", "", `key "npz" is not in this version`},
 		{"later images", with("inputs: {images: dir, size: 224}"), 6, 10, "images", "", "not in this version"},
-		{"later scheme", stage("quantize: {scheme: int4}"), 7, 20, "", "", "not in this version"},
-		{"mode", stage("quantize: {scheme: int8, mode: weekly}"), 7, 34, "", "", "want dynamic or static"},
+		{"later scheme", stage("quantize: {scheme: fp8}"), 7, 20, "", "", "not in this version"},
+		{"mode", stage("quantize: {scheme: int8, mode: weekly}"), 7, 34, "", "", "want dynamic, static or weight-only"},
 		{"method", stage("quantize: {scheme: int8-static, method: guess}"), 7, 41, "", "", "want one of"},
 		{"static key", stage("quantize: {scheme: int8, method: mse}"), 7, 34, "", "", "only int8 with mode static has it"},
 
@@ -216,7 +216,7 @@ variants:
     stages:
       - prune: {criterion: c, sparsity: 1, pattern: p, ops: [a]}
         quantize: {scheme: s, storage: s, mode: m, granularity: g, ops: [a], method: m, percentile: 1, calibration: c, samples: 1, cache: c, format: f, target: t, exclude: [e], reduce_range: r,
-          smooth: 1, equalize: true, bias_correction: true, rounding: r}
+          smooth: 1, equalize: true, bias_correction: true, rounding: r, algorithm: a, group: 1, symmetric: true}
         distill: {teacher: t, student: {embedding: 1, hidden: 1, pooling: p, file: f}, epochs: 1, temperature: 1, alpha: 1, learning_rate: 1, batch: 1, seed: 1}
 gates: {a: b, c: true}
 `

@@ -127,6 +127,11 @@ type Quantize struct {
 	Equalize       bool     `yaml:"equalize"`        // cross-layer equalization
 	BiasCorrection bool     `yaml:"bias_correction"` // of the mean error of the weights
 	Rounding       string   `yaml:"rounding"`        // nearest or adaptive
+
+	// Of int4, and of int8 with mode weight-only; format, calibration and samples too.
+	Algorithm string `yaml:"algorithm"` // rtn, gptq, awq or hqq
+	Group     int    `yaml:"group"`     // inputs that share a scale; -1 = all
+	Symmetric bool   `yaml:"symmetric"` // no zero points
 }
 
 // Name returns "quantize".
@@ -137,6 +142,12 @@ func (q *Quantize) half() bool { return q.Scheme == "fp16" || q.Scheme == "bf16"
 func (q *Quantize) check() error {
 	if q.Scheme == "int8-static" && (q.Mode == "" || q.Mode == "static") {
 		q.Scheme, q.Mode = "int8", "static"
+	}
+	if q.weightOnly() {
+		return q.checkWeightOnly()
+	}
+	if err := q.noGroups(); err != nil {
+		return err
 	}
 	if q.static() {
 		return q.checkStatic()
@@ -157,7 +168,7 @@ func (q *Quantize) check() error {
 		setDefault(&q.Mode, "dynamic")
 		setDefault(&q.Granularity, string(quantize.PerChannel))
 		if q.Mode != "dynamic" {
-			return faultf("quantize.mode", "%q: want dynamic or static", q.Mode)
+			return faultf("quantize.mode", "%q: want dynamic, static or %s", q.Mode, weightOnlyMode)
 		}
 		if q.Storage != "" {
 			return faultf("quantize.storage", "int8 has none")
@@ -173,10 +184,10 @@ func (q *Quantize) check() error {
 				return faultf("quantize.ops", "%q: want some of %s", op, strings.Join(quantize.DynamicOps, ", "))
 			}
 		}
-	case q.Scheme == "int4" || q.Scheme == "uint8" || q.Scheme == "fp8":
+	case q.Scheme == "uint8" || q.Scheme == "fp8":
 		return faultf("quantize.scheme", "%q is not in this version", q.Scheme)
 	default:
-		return faultf("quantize.scheme", "%q: want fp16, bf16 or int8", q.Scheme)
+		return faultf("quantize.scheme", "%q: want fp16, bf16, int8 or int4", q.Scheme)
 	}
 	return nil
 }
@@ -189,6 +200,9 @@ func (q *Quantize) Options() map[string]any {
 	if q.static() {
 		return q.staticOptions()
 	}
+	if q.weightOnly() {
+		return q.weightOptions()
+	}
 	return map[string]any{"scheme": q.Scheme, "mode": q.Mode, "granularity": q.Granularity, "ops": q.Ops}
 }
 
@@ -197,6 +211,8 @@ func (q *Quantize) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.
 	switch {
 	case q.static():
 		return q.applyStatic(ctx, g, env)
+	case q.weightOnly():
+		return q.applyWeightOnly(ctx, g, env)
 	case q.Scheme == "int8":
 		notes, err := quantize.Dynamic{Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops}.Apply(g)
 		return g, notes, err

@@ -199,6 +199,8 @@ func raise(g *model.Graph, st Stage) (string, error) {
 	case "int8":
 		if need = 11; q.static() {
 			need = 13
+		} else if q.weightOnly() {
+			need = 0 // raised there
 		}
 	}
 	have := g.Opset("")
