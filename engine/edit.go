@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/wattshed/wattshed/model"
 )
@@ -19,14 +20,17 @@ type editor struct {
 	pinned map[string]bool          // outputs, and values that bodies read
 	gone   map[*model.Node]bool
 	fixed  map[string]bool // graph inputs: no constants even where an initializer has their name
-	fresh  int
+	made   map[string]bool // outputs of the nodes that were here at first: they hide names of the graphs around a body
 }
 
 func newEditor(c *compiler, g *model.Graph) *editor {
 	e := &editor{c: c, g: g, maker: map[string]*model.Node{}, users: map[string][]*model.Node{},
-		pinned: map[string]bool{}, gone: map[*model.Node]bool{}, fixed: map[string]bool{}}
+		pinned: map[string]bool{}, gone: map[*model.Node]bool{}, fixed: map[string]bool{}, made: map[string]bool{}}
 	for _, n := range g.Nodes {
 		e.index(n)
+		for _, o := range n.Outputs {
+			e.made[o] = true
+		}
 	}
 	for _, v := range g.Outputs {
 		e.pinned[v.Name] = true
@@ -65,7 +69,27 @@ func (e *editor) constant(name string) *model.Tensor {
 	if name == "" || e.fixed[name] {
 		return nil
 	}
-	return e.g.Initializer(name)
+	if t := e.g.Initializer(name); t != nil || e.made[name] {
+		return t
+	}
+	for i := len(e.c.outer) - 1; i >= 0; i-- {
+		g := e.c.outer[i]
+		t := g.Initializer(name)
+		for _, v := range g.Inputs {
+			if v.Name == name && (t == nil || g.Model == nil || g.Model.IRVersion >= 4) {
+				return nil
+			}
+		}
+		if t != nil {
+			return t
+		}
+		for _, n := range g.Nodes {
+			if slices.Contains(n.Outputs, name) {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 // scalar returns the value of a constant of one number.
@@ -190,8 +214,8 @@ func (e *editor) rewire(from, to string) bool {
 // addConstant adds an initializer and returns its name.
 func (e *editor) addConstant(t *model.Tensor) string {
 	for {
-		e.fresh++
-		name := fmt.Sprintf("wattshed/const%d", e.fresh)
+		e.c.fresh++
+		name := fmt.Sprintf("wattshed/const%d", e.c.fresh)
 		if e.g.Initializer(name) == nil && e.maker[name] == nil {
 			e.g.SetInitializer(name, t)
 			return name

@@ -38,10 +38,32 @@ func (c *compiler) prepare(g *model.Graph) error {
 	}
 	for _, p := range c.passList() {
 		before := countNodes(g)
-		if err := p.apply(c, g); err != nil {
+		if err := c.pass(p, g); err != nil {
 			return fmt.Errorf("pass %s: %w", p.name, err)
 		}
 		c.passes = append(c.passes, PassCount{p.name, before, countNodes(g)})
+	}
+	return nil
+}
+
+// pass applies one pass to a graph and then to its bodies, which see the constants of the graphs around them. Folding
+// goes through bodies by itself.
+func (c *compiler) pass(p pass, g *model.Graph) error {
+	c.shapes = c.shapeMaps[g]
+	if err := p.apply(c, g); err != nil {
+		return err
+	}
+	if p.name == "fold" {
+		return nil
+	}
+	c.outer = append(c.outer, g)
+	defer func() { c.outer = c.outer[:len(c.outer)-1] }()
+	for _, n := range g.Nodes {
+		for _, sub := range n.Subgraphs() {
+			if err := c.pass(p, sub); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

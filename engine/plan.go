@@ -130,8 +130,12 @@ type compiler struct {
 	warnings []string
 	packed   int64
 	packs    map[packKey]any
-	shapes   map[string][]dim // symbolic shapes of the top graph
+	shapes   map[string][]dim // symbolic shapes of the graph that a pass works on
 	trusted  []trusted
+
+	shapeMaps map[*model.Graph]map[string][]dim
+	outer     []*model.Graph // the graphs around it, from the outside in
+	fresh     int            // constants made by passes
 }
 
 // packKey names one packed form of one weight.

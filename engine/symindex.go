@@ -79,11 +79,6 @@ func (s *symbols) concat(n *model.Node) {
 }
 
 func (s *symbols) squeeze(n *model.Node) {
-	if v, ok := s.vals[n.In(0)]; ok && len(v) == 1 {
-		s.vals[n.Out(0)] = v
-		s.rank0[n.Out(0)] = n.Op == "Squeeze"
-		return
-	}
 	x := s.shapes[n.In(0)]
 	list := attrInts(n, "axes")
 	if s.e.version(n) >= 13 {
@@ -94,6 +89,11 @@ func (s *symbols) squeeze(n *model.Node) {
 			}
 			list = append(list, d.c)
 		}
+	}
+	// One integer stays one, as long as it goes from a scalar to a list or back.
+	if v, ok := s.vals[n.In(0)]; ok && len(v) == 1 && s.rank0[n.In(0)] == (n.Op == "Unsqueeze") && (len(list) == 1 || n.Op == "Squeeze") {
+		s.vals[n.Out(0)], s.rank0[n.Out(0)] = v, n.Op == "Squeeze"
+		return
 	}
 	if x == nil || list == nil {
 		return

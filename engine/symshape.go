@@ -30,7 +30,8 @@ type symbols struct {
 	windows map[windowKey]dim
 }
 
-// shapesPass infers symbolic shapes and makes the targets of Reshape constant where they are known to copy dimensions.
+// shapesPass infers symbolic shapes, replaces what is computed from known sizes by constants and makes the targets of
+// Reshape constant where they are known to copy dimensions; the nodes that computed them are dead then.
 func shapesPass(c *compiler, g *model.Graph) error {
 	s := &symbols{c: c, g: g, e: newEditor(c, g), shapes: map[string][]dim{}, vals: map[string][]dim{}, rank0: map[string]bool{}}
 	for _, name := range g.Initializers() {
@@ -48,7 +49,7 @@ func shapesPass(c *compiler, g *model.Graph) error {
 		}
 		delete(s.vals, v.Name)
 		delete(s.shapes, v.Name)
-		if v.Type.Shape == nil {
+		if v.Type.Shape == nil || len(c.outer) > 0 { // nobody checks what a body is given
 			continue
 		}
 		shape := make([]dim, len(v.Type.Shape))
@@ -76,12 +77,57 @@ func shapesPass(c *compiler, g *model.Graph) error {
 		}
 		s.shapes[v.Name] = shape
 	}
-	for _, n := range g.Nodes {
+	for _, n := range append([]*model.Node(nil), g.Nodes...) {
 		s.node(n)
 		s.reshape(n)
+		s.fold(n)
 	}
-	c.shapes = s.shapes
-	return nil
+	if c.shapeMaps == nil {
+		c.shapeMaps = map[*model.Graph]map[string][]dim{}
+	}
+	c.shapes, c.shapeMaps[g] = s.shapes, s.shapes
+	return s.e.finish()
+}
+
+// fold replaces a node whose integers are known, such as the sizes of inputs that declare them, by a constant.
+func (s *symbols) fold(n *model.Node) {
+	v, ok := s.vals[n.Out(0)]
+	if !ok || len(n.Outputs) != 1 || s.e.pinned[n.Out(0)] || !s.int64s(n, 0) {
+		return
+	}
+	out := make([]int64, len(v))
+	for i, d := range v {
+		if d.s != 0 {
+			return
+		}
+		out[i] = int64(d.c)
+	}
+	t := model.FromSlice([]int{len(out)}, out)
+	if s.rank0[n.Out(0)] {
+		t = model.Scalar(out[0])
+	}
+	name := n.Out(0)
+	s.e.remove(n)
+	s.e.made[name] = false
+	s.g.SetInitializer(name, t)
+}
+
+// int64s reports whether the integers that a node makes are of type int64, as far as that is known.
+func (s *symbols) int64s(n *model.Node, depth int) bool {
+	switch {
+	case n == nil || depth > 16:
+		return false
+	case n.Is("Shape"):
+		return true
+	case n.Is("Cast"):
+		return model.DType(n.Int("to", 0)) == model.Int64
+	}
+	if name := n.In(0); s.e.maker[name] != nil {
+		return s.int64s(s.e.maker[name], depth+1)
+	} else if t := s.e.constant(name); t != nil {
+		return t.DType() == model.Int64
+	}
+	return false
 }
 
 func (s *symbols) unknown() dim {
