@@ -33,6 +33,7 @@ type Options struct {
 	Provider string        // execution provider of a deployment runtime, such as "cpu" or "cuda"; "" = cpu
 	Profile  bool          // record the time of every node
 	Exact    bool          // use no transformation that changes float results beyond rounding order
+	Optimize string        // graph optimisation of a deployment runtime: "none", "basic", "extended" or "all"; "" = all
 	NoFusion bool          // run the graph as it stands: no optimisation passes (native runtime)
 
 	// Memory bounds the bytes of the values that one Run may hold at a time, whatever sizes a model claims; beyond it Run

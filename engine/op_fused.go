@@ -154,6 +154,17 @@ func opFusedAttention(c *Call) error {
 		return fmt.Errorf("shapes %v, %v and %v do not fit %d heads", qs, ks, vs, h)
 	}
 	d, dv := qs[2]/h, vs[2]/h
+	row, rowV := qs[2], vs[2]
+	if at := attrInts(c.Node, "offsets"); at != nil { // three parts of one merged matrix
+		d = int(c.Node.Int("size", 0))
+		dv = d
+		for i, o := range at {
+			if o < 0 || d < 1 || o+h*d > row || row != rowV {
+				return fmt.Errorf("columns %d of %d do not fit %d heads of %d", o, row, h, d)
+			}
+			x[i] = x[i][min(o, len(x[i])):]
+		}
+	}
 	out, err := Out[float32](c, 0, []int{b, s, h * dv})
 	if err != nil || len(out) == 0 {
 		return err
@@ -176,7 +187,7 @@ func opFusedAttention(c *Call) error {
 		n, hh := head/h, head%h
 		rows := min(block, s-lo)
 		p := buf[i*block*k:][:rows*k]
-		kernel.MatMulF32(nil, rows, k, d, x[0][(n*s+lo)*h*d+hh*d:], h*d, false, x[1][n*k*h*d+hh*d:], h*d, true, p, k, kernel.Epilogue{})
+		kernel.MatMulF32(nil, rows, k, d, x[0][(n*s+lo)*row+hh*d:], row, false, x[1][n*k*row+hh*d:], row, true, p, k, kernel.Epilogue{})
 		var m []float32
 		if mask != nil {
 			at := n*ms[0] + hh*ms[1] + lo*ms[2]
@@ -186,7 +197,7 @@ func opFusedAttention(c *Call) error {
 			}
 		}
 		kernel.SoftmaxRows(p, p, rows, k, scale, m)
-		kernel.MatMulF32(nil, rows, dv, k, p, k, false, x[2][n*k*h*dv+hh*dv:], h*dv, false, out[(n*s+lo)*h*dv+hh*dv:], h*dv, kernel.Epilogue{})
+		kernel.MatMulF32(nil, rows, dv, k, p, k, false, x[2][n*k*rowV+hh*dv:], rowV, false, out[(n*s+lo)*h*dv+hh*dv:], h*dv, kernel.Epilogue{})
 	})
 	return nil
 }

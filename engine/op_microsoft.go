@@ -16,10 +16,21 @@ func microsoftOps() map[string]opDef {
 		"Gelu":                  float(unary(kernel.GeluErf, gelu64)),
 		"FastGelu":              float(opFastGelu),
 		"BiasGelu":              float(opBiasGelu),
-		"QuickGelu":             param(1.702, 0, nil, func(x, a, _ float64) float64 { return x * sigmoid64(a*x) }),
+		"QuickGelu":             param(1.702, 0, quickGelu, func(x, a, _ float64) float64 { return x * sigmoid64(a*x) }),
 		"QuantizeLinear":        plain(opQuantizeLinear),
 		"DequantizeLinear":      plain(opDequantizeLinear),
 	})
+}
+
+// quickGelu sets dst = x sigmoid(a x), as SiLU(a x)/a.
+func quickGelu(dst, src []float32, a, _ float32) {
+	if a == 0 {
+		kernel.MulS(dst, src, 0.5)
+		return
+	}
+	kernel.MulS(dst, src, a)
+	kernel.SiLU(dst, dst)
+	kernel.MulS(dst, dst, 1/a)
 }
 
 // scalesOf reads scales and zero points of a matrix of n columns: one each or n.

@@ -22,7 +22,8 @@ func (e *editor) lastAxis(n *model.Node) bool {
 			return false
 		}
 	}
-	return len(list) == 1 && list[0] == -1
+	r := len(e.c.shapes[n.In(0)])
+	return len(list) == 1 && (list[0] == -1 || r > 0 && list[0] == r-1)
 }
 
 // fuseLayerNorm finds (x-mean)/sqrt(mean((x-mean)^2)+eps)*gamma + beta, from its last addition.
@@ -255,16 +256,4 @@ func (e *editor) hardSwish(x string, nodes ...*model.Node) {
 	last := nodes[len(nodes)-1]
 	e.replace(&model.Node{Name: last.Name, Op: "HardSwish", Inputs: []string{x}, Outputs: last.Outputs,
 		Attrs: []model.Attr{model.IntAttr(opsetAttr, 14)}}, nodes...)
-}
-
-// fuseSiLU finds x sigmoid(x).
-func fuseSiLU(e *editor, n *model.Node) {
-	if !n.Is("Sigmoid") {
-		return
-	}
-	mul := e.user(n.Out(0))
-	if mul == nil || !mul.Is("Mul") || other(mul, n.Out(0)) != n.In(0) || !e.inner(n, mul) {
-		return
-	}
-	e.replace(&model.Node{Name: mul.Name, Op: "SiLU", Domain: fusedDomain, Inputs: []string{n.In(0)}, Outputs: mul.Outputs}, n, mul)
 }

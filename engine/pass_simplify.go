@@ -24,6 +24,7 @@ func (c *compiler) passList() []pass {
 		{"dead", deadNodes},
 		{"qdqtable", rewrite(absorbTable)},
 		{"layernorm", rewrite(fuseLayerNorm)},
+		{"rmsnorm", rewrite(fuseRMSNorm)},
 		{"gelu", rewrite(fuseGelu)},
 		{"hardswish", rewrite(fuseHardSwish)},
 		{"silu", rewrite(fuseSiLU)},

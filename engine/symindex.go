@@ -122,3 +122,37 @@ func (s *symbols) squeeze(n *model.Node) {
 	}
 	s.set(n, out)
 }
+
+// split knows the parts of a dimension that is known.
+func (s *symbols) split(n *model.Node, x []dim) {
+	ax, err := axis(int(n.Int("axis", 0)), len(x))
+	if err != nil || x == nil || x[ax].s != 0 || len(n.Outputs) == 0 {
+		return
+	}
+	sizes := attrInts(n, "split")
+	if s.e.version(n) >= 13 && n.In(1) != "" {
+		t := s.e.constant(n.In(1))
+		if t == nil {
+			return
+		}
+		if sizes, err = ints(t); err != nil {
+			return
+		}
+	}
+	k := len(n.Outputs)
+	if sizes == nil && x[ax].c%k == 0 {
+		for range k {
+			sizes = append(sizes, x[ax].c/k)
+		}
+	}
+	if len(sizes) != k {
+		return
+	}
+	for i, o := range n.Outputs {
+		if o != "" {
+			shape := append([]dim{}, x...)
+			shape[ax] = dim{c: sizes[i]}
+			s.shapes[o] = shape
+		}
+	}
+}

@@ -290,6 +290,8 @@ func (s *symbols) node(n *model.Node) {
 		s.slice(n, in(0))
 	case "Concat":
 		s.concat(n)
+	case "Split":
+		s.split(n, in(0))
 	case "Unsqueeze", "Squeeze":
 		s.squeeze(n)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/internal/recipe"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
@@ -33,6 +34,14 @@ type inspection struct {
 	ByOp       []opSize       `json:"bytes_by_op"`
 	Quantized  []string       `json:"quantized,omitempty"`
 	Weights    []weightInfo   `json:"weights,omitempty"`
+	Passes     []passInfo     `json:"passes,omitempty"`
+}
+
+// passInfo is what one optimisation pass of the native runtime does to the number of nodes.
+type passInfo struct {
+	Pass   string `json:"pass"`
+	Before int    `json:"nodes_before"`
+	After  int    `json:"nodes_after"`
 }
 
 type opsetInfo struct {
@@ -68,6 +77,7 @@ func inspectCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "ops", Usage: "list the operators"},
 			&cli.BoolFlag{Name: "weights", Usage: "list the weights"},
+			&cli.BoolFlag{Name: "passes", Usage: "list the optimisation passes of the native runtime with the nodes before and after"},
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) (err error) {
@@ -83,6 +93,11 @@ func inspectCommand() *cli.Command {
 			in, err := inspect(path, f.Graph(), c.Bool("weights"))
 			if err != nil {
 				return err
+			}
+			if c.Bool("passes") {
+				if err := in.addPasses(f.Graph()); err != nil {
+					return fmt.Errorf("%s: %w", path, err)
+				}
 			}
 			if c.Bool("json") {
 				return printJSON(c, in)
@@ -117,6 +132,18 @@ func inspect(path string, g *model.Graph, weights bool) (*inspection, error) {
 		in.Sparsity = 1 - float64(c.Nonzero)/float64(c.Parameters)
 	}
 	return in, in.addWeights(g, weights)
+}
+
+// addPasses compiles the model for the native runtime.
+func (in *inspection) addPasses(g *model.Graph) error {
+	p, err := engine.Compile(g, engine.Options{})
+	if err != nil {
+		return err
+	}
+	for _, c := range p.Passes() {
+		in.Passes = append(in.Passes, passInfo{c.Pass, c.Before, c.After})
+	}
+	return nil
 }
 
 func (in *inspection) countOps(g *model.Graph) {
@@ -208,6 +235,14 @@ func (in *inspection) print(w io.Writer, ops bool) {
 	tw.Flush()
 	if ops {
 		in.printOps(w)
+	}
+	if in.Passes != nil {
+		tw = tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+		fmt.Fprintln(tw, "PASS\tNODES BEFORE\tNODES AFTER")
+		for _, p := range in.Passes {
+			fmt.Fprintf(tw, "%s\t%d\t%d\n", p.Pass, p.Before, p.After)
+		}
+		tw.Flush()
 	}
 	if in.Weights != nil {
 		tw = tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)

@@ -98,6 +98,18 @@ func (r *Recipe) checkTarget() error {
 	if t.Runtime == "native" && t.Provider != "cpu" {
 		return faultf("target.provider", "%q: the native runtime has cpu only", t.Provider)
 	}
+	if !slices.Contains([]string{"", "on", "off"}, t.Spinning) {
+		return faultf("target.spinning", "%q: want on or off", t.Spinning)
+	}
+	if !slices.Contains([]string{"", "none", "basic", "extended", "all"}, t.Optimization) {
+		return faultf("target.optimization", "%q: want none, basic, extended or all", t.Optimization)
+	}
+	if t.Runtime == "native" && t.Optimization != "" {
+		return faultf("target.optimization", "%q: of ort only", t.Optimization)
+	}
+	if t.Runtime != "native" && t.Exact {
+		return faultf("target.exact", "of the native runtime only")
+	}
 	if t.Batch == 0 {
 		t.Batch = 1
 	}

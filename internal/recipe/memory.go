@@ -20,6 +20,10 @@ type MemoryRequest struct {
 	Provider string       `json:"provider"`
 	Threads  int          `json:"threads"`
 	Inputs   []wireTensor `json:"inputs"`
+
+	Exact        bool   `json:"exact,omitempty"`
+	Spinning     string `json:"spinning,omitempty"`
+	Optimization string `json:"optimization,omitempty"`
 }
 
 // MemoryAnswer is the answer in bytes: the high-water mark of the resident set, and the planned arena, 0 when not known.
@@ -46,7 +50,9 @@ func (r *run) memoryAll(ctx context.Context) error {
 	}
 	requests := []*MemoryRequest{{}}
 	for _, m := range r.made {
-		req := &MemoryRequest{Path: r.path(m), Runtime: r.recipe.Target.Runtime, Provider: r.recipe.Target.Provider, Threads: r.threads}
+		t := r.recipe.Target
+		req := &MemoryRequest{Path: r.path(m), Runtime: t.Runtime, Provider: t.Provider, Threads: r.threads,
+			Exact: t.Exact, Spinning: t.Spinning, Optimization: t.Optimization}
 		for _, name := range slices.Sorted(maps.Keys(r.bound.timing[0])) {
 			t := r.bound.timing[0][name]
 			b, err := t.Bytes()
@@ -116,7 +122,8 @@ func loadAndRun(ctx context.Context, req *MemoryRequest, runtimes map[string]eng
 	if rt == nil {
 		return 0, fmt.Errorf("recipe: runtime %q is not in this build", req.Runtime)
 	}
-	s, err := rt.Load(ctx, engine.Artifact{Path: req.Path}, engine.Options{Threads: req.Threads, Provider: req.Provider})
+	s, err := rt.Load(ctx, engine.Artifact{Path: req.Path}, TargetSpec{Provider: req.Provider, Exact: req.Exact, Spinning: req.Spinning,
+		Optimization: req.Optimization}.Options(req.Threads))
 	if err != nil {
 		return 0, err
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/reports"
 )
 
@@ -69,6 +70,19 @@ type TargetSpec struct {
 	Threads  int    `yaml:"threads"`
 	Batch    int    `yaml:"batch"`
 	Sequence int    `yaml:"sequence"`
+
+	Exact        bool   `yaml:"exact"`        // no transformation of the native runtime that changes results beyond rounding order
+	Spinning     string `yaml:"spinning"`     // "on" (default) or "off": do idle threads wait actively?
+	Optimization string `yaml:"optimization"` // of ONNX Runtime: none, basic, extended or all (default)
+}
+
+// Options returns the engine's options of the target.
+func (t TargetSpec) Options(threads int) engine.Options {
+	o := engine.Options{Threads: threads, Provider: t.Provider, Exact: t.Exact, Optimize: t.Optimization}
+	if t.Spinning == "off" {
+		o.Spin = -1
+	}
+	return o
 }
 
 // MeasureSpec are the settings of the measurements.

@@ -162,7 +162,7 @@ func (r *run) loadAll(ctx context.Context) error {
 }
 
 func (r *run) options() engine.Options {
-	return engine.Options{Threads: r.threads, Provider: r.recipe.Target.Provider}
+	return r.recipe.Target.Options(r.threads)
 }
 
 func (r *run) progress(what string, done, total int) {
