@@ -15,7 +15,7 @@ func evalCommand() *cli.Command {
 		Description: "Example: wattshed eval model.onnx --task test.jsonl\n\n" +
 			"DATA is a .jsonl file with a text and a label a line, or builtin:spam. Tokenizer and labels come from the model's\n" +
 			"metadata, or from --tokenizer and the data. MODEL may be builtin:spam-lstm.",
-		Flags: append(sessionFlags(), []cli.Flag{
+		Flags: append(runtimeFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "task", Usage: "`DATA` to score on"},
 			&cli.StringFlag{Name: "tokenizer", Usage: "`FILE` tokenizer.json (default: the model's metadata)"},
 			&cli.StringFlag{Name: "text", Value: "text", Usage: "field of the text"},
@@ -38,7 +38,7 @@ func evalCommand() *cli.Command {
 			rec := &recipe.Recipe{Version: 1, Model: path, Dir: ".",
 				Task:   &recipe.TaskSpec{Kind: "classification", Data: c.String("task"), Text: c.String("text"), Label: c.String("label")},
 				Inputs: recipe.InputsSpec{Tokenizer: c.String("tokenizer"), MaxLength: c.Int("max-length")},
-				Target: session(c, recipe.TargetSpec{Runtime: c.String("runtime"), Provider: c.String("provider"), Threads: c.Int("threads"), Batch: c.Int("batch")})}
+				Target: onRuntime(c, recipe.TargetSpec{Runtime: c.String("runtime"), Provider: c.String("provider"), Threads: c.Int("threads"), Batch: c.Int("batch")})}
 			p := newProgress(c)
 			a, err := recipe.Evaluate(c.Context, rec, recipe.Options{Builtin: testdata.FS, Runtimes: runtimes(), Progress: p.set})
 			p.close()

@@ -48,7 +48,7 @@ func measureCommand() *cli.Command {
 
 // targetFlags say what models run on.
 func targetFlags() []cli.Flag {
-	return append(sessionFlags(), []cli.Flag{
+	return append(runtimeFlags(), []cli.Flag{
 		&cli.StringFlag{Name: "runtime", Value: "native", Usage: "native or ort"},
 		&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "of ort: cpu, cuda, tensorrt or webgpu"},
 		&cli.IntFlag{Name: "batch", Value: 1, Usage: "examples per run"},
@@ -79,7 +79,7 @@ func measureRecipe(c *cli.Context) (*recipe.Recipe, error) {
 	}
 	rec := &recipe.Recipe{Version: 1, Model: c.Args().First(), Dir: ".",
 		Inputs: recipe.InputsSpec{Random: &recipe.RandomSpec{Seed: c.Uint64("seed"), N: 16}, Shapes: shapes},
-		Target: session(c, recipe.TargetSpec{Runtime: c.String("runtime"), Provider: c.String("provider"), Threads: c.Int("threads"), Batch: c.Int("batch"), Sequence: c.Int("sequence")}),
+		Target: onRuntime(c, recipe.TargetSpec{Runtime: c.String("runtime"), Provider: c.String("provider"), Threads: c.Int("threads"), Batch: c.Int("batch"), Sequence: c.Int("sequence")}),
 		Measure: recipe.MeasureSpec{Pairs: c.Int("pairs"), Precision: c.Float64("precision"), MaxSeconds: c.Float64("max-seconds"),
 			IdleSeconds: c.Float64("idle-seconds"), BlockSeconds: c.Float64("block-seconds"), Seed: c.Uint64("seed")},
 		Carbon: recipe.CarbonSpec{Zone: c.String("zone")},

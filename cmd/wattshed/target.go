@@ -6,8 +6,8 @@ import (
 	"github.com/wattshed/wattshed/internal/recipe"
 )
 
-// sessionFlags are settings of the session that runs a model.
-func sessionFlags() []cli.Flag {
+// runtimeFlags are settings of the session that runs a model.
+func runtimeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "exact", Usage: "native: no transformation that changes results beyond rounding order"},
 		&cli.StringFlag{Name: "spinning", Value: "on", Usage: "on or off: do idle threads wait actively?"},
@@ -15,8 +15,8 @@ func sessionFlags() []cli.Flag {
 	}
 }
 
-// session sets what sessionFlags say.
-func session(c *cli.Context, t recipe.TargetSpec) recipe.TargetSpec {
+// onRuntime sets what runtimeFlags say.
+func onRuntime(c *cli.Context, t recipe.TargetSpec) recipe.TargetSpec {
 	t.Exact, t.Spinning, t.Optimization = c.Bool("exact"), c.String("spinning"), c.String("optimization")
 	return t
 }
