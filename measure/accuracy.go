@@ -231,8 +231,13 @@ func PerCorrectRatio(energy Ratio, baseline, variant []bool, seed uint64) (Ratio
 	r.Value = energy.Value * a / b
 	rng := rand.New(rand.NewPCG(seed, 0x6a6f696e74))
 	d := energy.LogsPer
-	// The spread of the mean of d is scaled by √(n/(n-1)): a plain bootstrap is too narrow by that at few pairs.
-	wide := math.Sqrt(float64(len(d)) / float64(len(d)-1))
+	// The spread of the resampled means of d is scaled to that of the ratio's own interval: a plain bootstrap is too narrow
+	// at few pairs, and where they are correlated.
+	wide := 1.0
+	if _, sd := meanSD(d); sd > 0 && !math.IsInf(energy.HalfWidth(), 0) {
+		m := float64(len(d))
+		wide = energy.HalfWidth() / (zQuantile(0.975) * sd * math.Sqrt((m-1)/m) / math.Sqrt(m))
+	}
 	centre := math.Log(energy.Value)
 	logs := Bootstrap(n, bootstrapDraws, seed, func(idx []int) float64 {
 		s := 0.0
@@ -244,5 +249,19 @@ func PerCorrectRatio(energy Ratio, baseline, variant []bool, seed uint64) (Ratio
 	})
 	q := func(p float64) float64 { return math.Exp(quantileSorted(logs, p)) }
 	r.CI95, r.CI90 = Interval{q(0.025), q(0.975)}, Interval{q(0.05), q(0.95)}
+	r.Early = earlyJoint(energy, r)
 	return r, nil
+}
+
+// earlyJoint is Early of a ratio whose interval is wider than that of the pairs alone: on the log scale, what was added at
+// 95 % is added at 99.4 % too (normal quantiles), around the new value.
+func earlyJoint(pairs, joint Ratio) Interval {
+	if pairs.Early.Lo <= 0 || math.IsInf(pairs.Early.Hi, 0) {
+		return pairs.Early
+	}
+	hj, hp := joint.HalfWidth(), pairs.HalfWidth()
+	extra := math.Sqrt(max(0, hj*hj-hp*hp)) * zQuantile(1-earlyAlpha/2) / zQuantile(0.975)
+	lo := math.Hypot(math.Log(pairs.Value/pairs.Early.Lo), extra)
+	hi := math.Hypot(math.Log(pairs.Early.Hi/pairs.Value), extra)
+	return Interval{joint.Value * math.Exp(-lo), joint.Value * math.Exp(hi)}
 }

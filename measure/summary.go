@@ -79,6 +79,23 @@ func (b Block) headline(k Kind) (Microjoules, bool) {
 	return Window{Duration: b.Wall, Domains: b.Energy}.Headline(k)
 }
 
+// EnergyPerInference returns the headline joules of the block over its inferences; ok is false where there are none or they
+// have a gap, and why says which.
+func (b Block) EnergyPerInference() (j Joules, k Kind, why string, ok bool) {
+	k = b.kind()
+	if uj, ok := b.headline(k); ok && k != Mixed && b.Inferences > 0 {
+		return uj.Joules() / Joules(b.Inferences), k, "", true
+	}
+	for _, d := range b.Energy {
+		for _, g := range d.Gaps {
+			if d.Domain.Headline {
+				return 0, k, g.Reason, false
+			}
+		}
+	}
+	return 0, k, "", false
+}
+
 func (b Block) kind() Kind { return Window{Domains: b.Energy}.Kind() }
 
 // finish computes the summaries of all arms and the warnings.

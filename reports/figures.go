@@ -47,17 +47,21 @@ func energyRatio(v, base *Variant) (figure, bool) {
 	return f, true
 }
 
-// carbonRatio compares grams per inference. Grid factor and PUE are the same on both sides, so the
-// operational part has the interval of the energy ratio; embodied grams make it a point estimate.
+// carbonRatio compares grams per inference. Grid factor and PUE are the same on both sides; a result that lacks the paired
+// ratio has the energy's, or a point estimate where embodied grams are in it.
 func carbonRatio(v, base *Variant) (figure, bool) {
 	if v.Carbon == nil || base.Carbon == nil || v.Carbon.Total == nil || base.Carbon.Total == nil || *base.Carbon.Total <= 0 {
 		return figure{}, false
 	}
 	f := figure{value: *v.Carbon.Total / *base.Carbon.Total, exact: v == base}
-	f.modelled = v.Energy == nil || modelled(v.Energy)
-	if q := energyRatioOf(v); q != nil && v != base && v.Carbon.Embodied == nil && base.Carbon.Embodied == nil {
-		f.value, f.ci = q.Value, q.CI95 // paired, as the energy's: the ratio of the means may lie outside the interval
+	q := v.Carbon.Ratio
+	if q == nil && v.Carbon.Embodied == nil && base.Carbon.Embodied == nil {
+		q = energyRatioOf(v)
 	}
+	if q != nil && v != base {
+		f = q.figure(q.Value, q.CI95, q.N) // the ratio of the means may lie outside the paired interval
+	}
+	f.modelled = v.Energy == nil || modelled(v.Energy)
 	return f, true
 }
 

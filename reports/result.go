@@ -26,6 +26,8 @@ type Result struct {
 	Roofline     *Roofline    `json:"roofline,omitempty"`
 	Impact       *Impact      `json:"impact,omitempty"`
 	Variants     []Variant    `json:"variants"`
+	Idle         *Idle        `json:"idle,omitempty"`
+	Blocks       []Block      `json:"blocks,omitempty"`
 	Gates        []GateResult `json:"gates,omitempty"`
 	Warnings     []string     `json:"warnings,omitempty"`
 }
@@ -110,17 +112,6 @@ type Method struct {
 type Roofline struct {
 	GFLOPS  float64 `json:"gflops"`
 	GBytesS float64 `json:"gbytes_per_s"`
-}
-
-// Impact is the summary for one inference of the best variant against the baseline: energy intensity
-// in J/MAC, carbon intensity in gCO2e/kWh and a composite index with its weights and references.
-type Impact struct {
-	Variant         string             `json:"variant,omitempty"`
-	EnergyIntensity *float64           `json:"energy_j_per_mac,omitempty"`
-	CarbonIntensity *float64           `json:"carbon_g_per_kwh,omitempty"`
-	Index           *float64           `json:"index,omitempty"`
-	Weights         map[string]float64 `json:"weights,omitempty"`
-	References      map[string]float64 `json:"references,omitempty"`
 }
 
 // Interval is a 95 % confidence interval, low before high, in the unit of its figure. Both ends are

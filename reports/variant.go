@@ -148,7 +148,7 @@ const (
 )
 
 // Energy is in joules per inference over N inferences. Net is without the idle power IdleW (watts);
-// PerCorrect is joules per correctly answered example.
+// PerCorrect is joules per correctly answered example, its interval and ratio joint over blocks and the PerCorrectN examples.
 type Energy struct {
 	PerInference    *float64     `json:"per_inference,omitempty"`
 	CI95            *Interval    `json:"ci95,omitempty"`
@@ -159,6 +159,9 @@ type Energy struct {
 	NetPerInference *float64     `json:"net_per_inference,omitempty"`
 	Ratio           *EnergyRatio `json:"ratio,omitempty"`
 	PerCorrect      *float64     `json:"per_correct,omitempty"`
+	PerCorrectCI95  *Interval    `json:"per_correct_ci95,omitempty"`
+	PerCorrectN     int          `json:"per_correct_n,omitempty"`
+	PerCorrectRatio *EnergyRatio `json:"per_correct_ratio,omitempty"`
 }
 
 // Domain is one part of the machine ("cpu", "dram", "gpu0"): joules per inference and their
@@ -179,14 +182,45 @@ type EnergyRatio struct {
 	Pairing
 }
 
-// Carbon is in grams of CO2 equivalent per inference; CI95 is that of Total.
+// Carbon is in grams of CO2 equivalent per inference. CI95 is that of Total, from N draws of all inputs together; Tornado
+// is what each input alone does to Total, the largest first. Source is that of the energy under it. Ratio is paired
+// like the energy's. WaterL is in litres.
 type Carbon struct {
-	Operational *float64   `json:"operational,omitempty"`
-	Embodied    *float64   `json:"embodied,omitempty"`
-	Total       *float64   `json:"total,omitempty"`
-	Intensity   *Intensity `json:"intensity,omitempty"`
-	PUE         *float64   `json:"pue,omitempty"`
-	CI95        *Interval  `json:"ci95,omitempty"`
+	Operational    *float64     `json:"operational,omitempty"`
+	Embodied       *float64     `json:"embodied,omitempty"`
+	Total          *float64     `json:"total,omitempty"`
+	Intensity      *Intensity   `json:"intensity,omitempty"`
+	PUE            *float64     `json:"pue,omitempty"`
+	CI95           *Interval    `json:"ci95,omitempty"`
+	N              int          `json:"n,omitempty"`
+	Source         string       `json:"source,omitempty"`
+	EmbodiedSource string       `json:"embodied_source,omitempty"`
+	Ratio          *EnergyRatio `json:"ratio,omitempty"`
+	Tornado        []Swing      `json:"tornado,omitempty"`
+	SCI            *SCI         `json:"sci,omitempty"`
+	WaterL         *float64     `json:"water_l,omitempty"`
+}
+
+// Swing is the total with one input at the ends of its 95 % interval and all others at their value.
+type Swing struct {
+	Input string  `json:"input"` // energy, intensity, pue, embodied or lifetime
+	Lo    float64 `json:"lo"`
+	Hi    float64 `json:"hi"`
+}
+
+// SCI is the software carbon intensity (ISO/IEC 21031:2024) in grams per unit: 1,000 inferences, 1,000 tokens of input, one
+// correct answer. Boundary says what is in it.
+type SCI struct {
+	Per1000Inferences *Figure `json:"per_1000_inferences,omitempty"`
+	Per1000Tokens     *Figure `json:"per_1000_tokens,omitempty"`
+	PerCorrect        *Figure `json:"per_correct,omitempty"`
+	Boundary          string  `json:"boundary,omitempty"`
+}
+
+// Figure is a value with its 95 % interval.
+type Figure struct {
+	Value float64   `json:"value"`
+	CI95  *Interval `json:"ci95,omitempty"`
 }
 
 // Intensity is the grid factor that was used, with its origin.
@@ -199,21 +233,29 @@ type Intensity struct {
 	Basis   string  `json:"basis,omitempty"`
 }
 
-// Cost is what making the variant took. Either Breakeven tells after how many inferences that is
-// saved again, or NoneDemonstrated says that no saving was shown.
+// Cost is what making the variant took, measured once while it was made; the intervals are those of the energy source and the
+// factors. Either Breakeven tells after how many inferences the joules are saved again, or NoneDemonstrated says that no
+// saving was shown; the same for the grams.
 type Cost struct {
-	Seconds          *float64   `json:"seconds,omitempty"`
-	Joules           *float64   `json:"joules,omitempty"`
-	GCO2e            *float64   `json:"gco2e,omitempty"`
-	Source           string     `json:"source,omitempty"`
-	Breakeven        *Breakeven `json:"breakeven_inferences,omitempty"`
-	NoneDemonstrated bool       `json:"none_demonstrated,omitempty"`
+	Seconds                *float64   `json:"seconds,omitempty"`
+	Joules                 *float64   `json:"joules,omitempty"`
+	JoulesCI95             *Interval  `json:"joules_ci95,omitempty"`
+	GCO2e                  *float64   `json:"gco2e,omitempty"`
+	GCO2eCI95              *Interval  `json:"gco2e_ci95,omitempty"`
+	Source                 string     `json:"source,omitempty"`
+	Breakeven              *Breakeven `json:"breakeven_inferences,omitempty"`
+	NoneDemonstrated       bool       `json:"none_demonstrated,omitempty"`
+	BreakevenCarbon        *Breakeven `json:"breakeven_inferences_carbon,omitempty"`
+	NoneDemonstratedCarbon bool       `json:"none_demonstrated_carbon,omitempty"`
 }
 
-// Breakeven counts inferences.
+// Breakeven counts inferences; the interval is Fieller's (method "fieller") over N pairs.
 type Breakeven struct {
-	Value float64   `json:"value"`
-	CI95  *Interval `json:"ci95,omitempty"`
+	Value  float64   `json:"value"`
+	CI95   *Interval `json:"ci95,omitempty"`
+	N      int       `json:"n,omitempty"`
+	Method string    `json:"method,omitempty"`
+	Source string    `json:"source,omitempty"`
 }
 
 // OpProfile is the time of one operator and kernel over one inference: Count nodes, Seconds in all,

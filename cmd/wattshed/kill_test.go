@@ -268,11 +268,12 @@ func lasting(t *testing.T, dir string) []byte {
 	if err := json.Unmarshal(b, &res); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"started", "finished", "warnings", "roofline", "impact"} { // warnings speak of the noise of this run
+	for _, key := range []string{"started", "finished", "warnings", "roofline", "impact", "blocks", "idle"} { // warnings speak of the noise of this run
 		delete(res, key)
 	}
 	if m, ok := res["method"].(map[string]any); ok {
-		delete(m, "notes") // how often the meter was read
+		delete(m, "notes")     // how often the meter was read
+		delete(m, "statistic") // which interval the noise of this run asked for
 	}
 	for _, v := range res["variants"].([]any) {
 		v := v.(map[string]any)

@@ -156,6 +156,17 @@ func (r *Recipe) checkCarbon() error {
 	if p := r.Carbon.PUE; p != nil && !(*p >= 1 && *p <= 10) {
 		return faultf("carbon.pue", "%v: want 1 or more", *p)
 	}
+	for _, w := range []struct {
+		key string
+		v   *float64
+	}{{"carbon.wue", r.Carbon.WUE}, {"carbon.ewif", r.Carbon.EWIF}} {
+		if w.v != nil && !(*w.v >= 0 && *w.v <= 1000) {
+			return faultf(w.key, "%v: want litres per kWh", *w.v)
+		}
+	}
+	if (r.Carbon.WUE == nil) != (r.Carbon.EWIF == nil) {
+		return faultf("carbon.wue", "water needs both wue and ewif")
+	}
 	return nil
 }
 

@@ -5,38 +5,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/wattshed/wattshed/internal/task"
 	"github.com/wattshed/wattshed/measure"
-	"github.com/wattshed/wattshed/measure/carbon"
 	"github.com/wattshed/wattshed/reports"
 )
-
-// carbonFactor is what turns joules into grams in this run.
-type carbonFactor struct {
-	grid     carbon.Factor
-	pue      carbon.PUE
-	hardware *carbon.Hardware
-}
-
-func (r *run) carbonFactor() (*carbonFactor, error) {
-	f, err := carbon.Zone(r.recipe.Carbon.Zone, r.journal.started.Year(), true)
-	if err != nil {
-		return nil, fmt.Errorf("recipe: carbon.zone: %w", err)
-	}
-	out := &carbonFactor{grid: f, pue: carbon.PUE{Value: 1, Lo: 1, Hi: 1}}
-	if p := r.recipe.Carbon.PUE; p != nil {
-		if out.pue, err = carbon.SitePUE(*p); err != nil {
-			return nil, fmt.Errorf("recipe: carbon.pue: %w", err)
-		}
-	}
-	if r.recipe.Carbon.Embodied {
-		h := carbon.HardwareOf(r.opt.Facts)
-		out.hardware = &h
-	}
-	return out, nil
-}
 
 // accuracy is the mean outcome of variant i with its interval, and the paired difference to the baseline.
 func (r *run) accuracy(i int, m *made) (*reports.Accuracy, error) {
@@ -122,7 +95,7 @@ func intervalOf(i measure.Interval) *reports.Interval {
 	return &reports.Interval{i.Lo, i.Hi}
 }
 
-func (r *run) energy(s measure.Summary, a *reports.Accuracy) *reports.Energy {
+func (r *run) energy(s measure.Summary) *reports.Energy {
 	e := s.Energy
 	if e == nil {
 		return nil
@@ -144,80 +117,67 @@ func (r *run) energy(s measure.Summary, a *reports.Accuracy) *reports.Energy {
 		n := float64(*e.Net)
 		out.NetPerInference = &n
 	}
-	if a != nil && r.bound.classes != nil && a.Value > 0 {
-		c := per / a.Value
-		out.PerCorrect = &c
-	}
-	if x := s.EnergyRatio; x != nil {
-		out.Ratio = &reports.EnergyRatio{Value: x.Value, CI95: intervalOf(x.CI95), N: x.N, Basis: string(x.Basis), Pairing: pairing(x, s)}
-	}
+	out.Ratio = energyRatioOf(s.EnergyRatio, s)
 	return out
 }
 
-func (r *run) carbon(e *reports.Energy, s measure.Summary, f *carbonFactor) *reports.Carbon {
-	if e == nil {
+func energyRatioOf(x *measure.Ratio, s measure.Summary) *reports.EnergyRatio {
+	if x == nil {
 		return nil
 	}
-	per := time.Duration(0)
-	if s.ThroughputPerS > 0 {
-		per = time.Duration(float64(time.Second) / s.ThroughputPerS)
+	return &reports.EnergyRatio{Value: x.Value, CI95: intervalOf(x.CI95), N: x.N, Basis: string(x.Basis), Pairing: pairing(x, s)}
+}
+
+// perCorrect fills in the energy per correct answer of variant i: blocks, examples and the meter's own uncertainty vary
+// together in its interval, pairs and examples in that of the ratio.
+func (r *run) perCorrect(i int, e *reports.Energy, cmp measure.Comparison) error {
+	if e == nil || r.bound.classes == nil {
+		return nil
 	}
-	fp, err := carbon.Assess(carbon.Work{Energy: measure.Joules(*e.PerInference), EnergyU: s.Energy.UAbs, Time: per,
-		Grid: f.grid, PUE: f.pue, Hardware: f.hardware}, 1)
+	right, ok := r.right(i)
+	if !ok || count(right) == 0 {
+		return nil
+	}
+	sum, name := cmp.Baseline, ""
+	if i > 0 {
+		sum, name = cmp.Variants[i-1], cmp.Variants[i-1].Name
+	}
+	c := *e.PerInference * float64(len(right)) / float64(count(right))
+	e.PerCorrect, e.PerCorrectN = &c, len(right)
+	var joules []float64
+	for _, b := range cmp.Blocks {
+		if j, k, _, ok := b.EnergyPerInference(); ok && k == sum.Energy.Kind && b.Void == "" && b.Baseline == (i == 0) && (i == 0 || b.Variant == name) {
+			joules = append(joules, float64(j))
+		}
+	}
+	if pc, err := measure.EnergyPerCorrect(joules, right, 1); err == nil && pc.Joules > 0 && pc.CI95.Lo > 0 {
+		u := math.Log1p(sum.Energy.UAbs)
+		lo, hi := math.Hypot(math.Log(float64(pc.Joules)/pc.CI95.Lo), u), math.Hypot(math.Log(pc.CI95.Hi/float64(pc.Joules)), u)
+		e.PerCorrectCI95 = intervalOf(measure.Interval{Lo: c * math.Exp(-lo), Hi: c * math.Exp(hi)})
+	}
+	if i == 0 || sum.EnergyRatio == nil {
+		return nil
+	}
+	base, ok := r.right(0)
+	if !ok {
+		return nil
+	}
+	x, err := measure.PerCorrectRatio(*sum.EnergyRatio, base, right, 1)
+	if errors.Is(err, measure.ErrNoneCorrect) || err != nil && len(sum.EnergyRatio.LogsPer) < 2 {
+		return nil
+	}
 	if err != nil {
-		r.warn("carbon of %s: %v", s.Name, err)
-		return nil
+		return err
 	}
-	op, total, pue := float64(fp.Operational), float64(fp.Total), f.pue.Value
-	out := &reports.Carbon{Operational: &op, Total: &total, PUE: &pue, CI95: intervalOf(fp.CI95), Intensity: f.intensity()}
-	if fp.Embodied != nil {
-		m := float64(*fp.Embodied)
-		out.Embodied = &m
-	}
-	return out
+	x.P = math.NaN() // the bootstrap has an interval and no test
+	e.PerCorrectRatio = energyRatioOf(&x, measure.Summary{Stopped: sum.Stopped, EnergyRatio: sum.EnergyRatio})
+	return nil
 }
 
-func (f *carbonFactor) intensity() *reports.Intensity {
-	g := f.grid
-	return &reports.Intensity{GPerKWh: float64(g.Intensity), Zone: g.Zone, Year: g.Year, Source: g.Source, Licence: g.Licence, Basis: g.Basis}
-}
-
-// cost is what making a variant took; nil where it was not made here.
-func (r *run) cost(m *made, f *carbonFactor) *reports.Cost {
-	if m.Cost == nil {
-		return nil
-	}
-	c := &reports.Cost{Seconds: &m.Cost.Seconds}
-	if m.Cost.Joules == nil {
-		return c
-	}
-	c.Joules, c.Source = m.Cost.Joules, string(m.Cost.Kind)
-	g := measure.Joules(*m.Cost.Joules).KWh() * f.pue.Value * float64(f.grid.Intensity)
-	c.GCO2e = &g
-	return c
-}
-
-// breakeven says after how many inferences the joules spent on a variant are saved again.
-func (r *run) breakeven(res *reports.Result, cmp measure.Comparison) {
-	for i := 1; i < len(res.Variants); i++ {
-		v, x := &res.Variants[i], cmp.Variants[i-1].EnergyRatio
-		if v.Cost == nil || v.Cost.Joules == nil || x == nil || cmp.Baseline.Energy == nil || v.Cost.Source != string(cmp.Baseline.Energy.Kind) {
-			continue // what was measured and what was modelled do not pay each other back
-		}
-		base := float64(cmp.Baseline.Energy.PerInference)
-		t := measure.TQuantile(x.N)
-		se := base * x.Value * x.HalfWidth() / t // as wide as the ratio's own interval, whichever method made it
-		b, err := measure.BreakEven(measure.Estimate{Value: *v.Cost.Joules},
-			measure.Estimate{Value: base * (1 - x.Value), Var: se * se}, 0, t)
-		switch {
-		case err != nil:
-			r.warn("break-even of %s: %v", v.Name, err)
-		case b.None || intervalOf(b.CI95) == nil:
-			v.Cost.NoneDemonstrated = true
-		default:
-			v.Cost.Breakeven = &reports.Breakeven{Value: b.Value, CI95: intervalOf(b.CI95)}
-		}
-	}
+// right tells which examples variant i answered correctly; ok is false without a score.
+func (r *run) right(i int) ([]bool, bool) {
+	s, ok := lookup[scores](r.journal, kindScore, r.made[i].Name)
+	return correct(s.Outcomes), ok
 }
 
 // finite reports whether x is a number.

@@ -102,8 +102,19 @@ func consistent(t *testing.T, res *reports.Result, source, basis string) {
 		if i == 0 {
 			continue
 		}
+		restated(t, v)
 		k := v.Cost
-		if k == nil || k.Joules == nil || *k.Joules <= 0 || k.Source != source || !near(*k.GCO2e, *k.Joules/3.6e6*1.2*c.Intensity.GPerKWh) {
+		grams := 0.0
+		if k != nil && k.Joules != nil {
+			grams = *k.Joules / 3.6e6 * 1.2 * c.Intensity.GPerKWh
+			if c.Embodied != nil { // grams per second of this machine
+				grams += *c.Embodied * *v.Throughput * *k.Seconds
+			}
+		}
+		if k == nil || k.Joules == nil || *k.Joules <= 0 || k.Source != source || math.Abs(*k.GCO2e/grams-1) > 1e-3 { // a µs per inference is rounded to 1 ns
+			if k != nil && k.GCO2e != nil {
+				t.Errorf("%s: %v g, want %v", v.Name, *k.GCO2e, grams)
+			}
 			t.Errorf("%s: cost %+v", v.Name, k)
 			continue
 		}
@@ -126,6 +137,34 @@ func consistent(t *testing.T, res *reports.Result, source, basis string) {
 		if v.Name == im.Variant && !near(*im.EnergyIntensity, *v.Energy.PerInference/float64(*v.Weights.MACs)) {
 			t.Errorf("%v J/MAC", *im.EnergyIntensity)
 		}
+	}
+}
+
+// restated checks what is computed from the footprint of a variant: its ratio, the parts of its interval, SCI, and energy per
+// correct answer.
+func restated(t *testing.T, v reports.Variant) {
+	t.Helper()
+	e, c := v.Energy, v.Carbon
+	if q := c.Ratio; q == nil || q.CI95 == nil || q.CI95[0] > q.Value || q.CI95[1] < q.Value || q.N != e.Ratio.N || q.Basis != e.Ratio.Basis {
+		t.Errorf("%s: carbon ratio %+v", v.Name, q)
+	}
+	for i, b := range c.Tornado {
+		if b.Lo > *c.Total*(1+1e-9) || b.Hi < *c.Total*(1-1e-9) || i > 0 && b.Hi-b.Lo > c.Tornado[i-1].Hi-c.Tornado[i-1].Lo {
+			t.Errorf("%s: tornado %+v around %v", v.Name, c.Tornado, *c.Total)
+		}
+	}
+	if len(c.Tornado) != 5 || c.N != 10_000 || c.Source != e.Source || c.EmbodiedSource == "" {
+		t.Errorf("%s: carbon %+v", v.Name, c)
+	}
+	s := c.SCI
+	if s == nil || !near(s.Per1000Inferences.Value, 1000**c.Total) || s.Per1000Inferences.CI95 == nil || s.PerCorrect == nil || !near(s.PerCorrect.Value, *c.Total/v.Accuracy.Value) {
+		t.Errorf("%s: sci %+v", v.Name, s)
+	}
+	if e.PerCorrectCI95 == nil || e.PerCorrectCI95[0] > *e.PerCorrect || e.PerCorrectCI95[1] < *e.PerCorrect || e.PerCorrectN != v.Accuracy.N {
+		t.Errorf("%s: %v J per correct answer in %v", v.Name, *e.PerCorrect, e.PerCorrectCI95)
+	}
+	if q := e.PerCorrectRatio; q == nil || q.Method != measure.MethodJoint || q.CI95 == nil || q.CI95[0] > q.Value || q.CI95[1] < q.Value {
+		t.Errorf("%s: ratio of energy per correct answer %+v", v.Name, q)
 	}
 }
 

@@ -121,7 +121,7 @@ func options(out string) Options {
 // depend on where a run was interrupted. A key is dropped wherever it stands in the path given, [] standing for any index.
 var unsteady = []string{
 	"started", "finished", // times
-	"roofline", "impact", // measured
+	"roofline", "impact", "blocks", "idle", "method.statistic", // measured
 	"warnings",                                 // the measurements' remarks on noise, and on pairs that an interruption parted
 	"gates[].value", "gates[].ci95", "gates[]", // judged on what was measured
 	"method.notes", "method.assumptions", // hold the meter's overhead

@@ -1,59 +1,82 @@
 package recipe
 
 import (
-	"context"
 	"fmt"
-	"sync"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/wattshed/wattshed/engine/kernel"
+	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/measure/carbon"
 	"github.com/wattshed/wattshed/reports"
 )
 
-// Settings of the measurement of the machine's ceilings.
+// The components of the composite index, each with the same weight.
 const (
-	rooflineTime  = 10 * time.Millisecond
-	rooflineBytes = 96 << 20 // of all threads together
+	partEnergy  = "energy_j"
+	partCarbon  = "carbon_g"
+	partMachine = "machine_s"
 )
 
-// roofline measures the ceilings of this machine with the run's threads at once, and adds to the method what that
-// means; nil where the kernels have no such loop.
-func (r *run) roofline(ctx context.Context, m *reports.Method) (*reports.Roofline, error) {
-	if err := canceled(ctx, "ceilings"); err != nil {
-		return nil, err
+// impact sums up what one inference of each variant does; nil without energy. The variant named is that which takes the least
+// energy: per correct answer where all variants have that figure, per inference otherwise.
+func (r *run) impact(res *reports.Result, cmp measure.Comparison, f *carbonFactor) *reports.Impact {
+	best := least(res)
+	if best < 0 {
+		return nil
 	}
-	f, err := remember(r.journal, kindRoofline, "", func() (reports.Roofline, error) {
-		r.progress("ceilings of this machine", 0, 0)
-		peaks := make([]kernel.Peak, r.threads)
-		var wg sync.WaitGroup
-		for i := range peaks {
-			wg.Go(func() { peaks[i] = kernel.MeasurePeak(rooflineTime, rooflineBytes/r.threads) })
-		}
-		wg.Wait()
-		var sum reports.Roofline
-		for _, p := range peaks {
-			sum.GFLOPS += p.F32Flops / 1e9
-			sum.GBytesS += p.ReadBps / 1e9
-		}
-		return sum, nil
-	})
-	if err != nil || f.GFLOPS == 0 {
-		return nil, err
+	v, base := &res.Variants[best], &res.Variants[0]
+	out := &reports.Impact{Variant: v.Name, Source: v.Energy.Source}
+	if w := v.Weights; w != nil && w.MACs != nil && *w.MACs > 0 {
+		perMAC := *v.Energy.PerInference / float64(*w.MACs)
+		out.EnergyIntensity = &perMAC
 	}
-	m.Notes = append(m.Notes, fmt.Sprintf("Ceilings of the machine: %d threads at once, each at nothing but float32 multiply-adds, then each reading %d MiB of its own; "+
-		"the sum of the best rates of each. A machine that was busy then shows less than it can.", r.threads, rooflineBytes/r.threads>>20))
-	return &f, nil
+	if c := v.Carbon; c != nil && c.Intensity != nil {
+		g := c.Intensity.GPerKWh
+		out.CarbonIntensity = &g
+	}
+	if base.Energy == nil || base.Carbon == nil || base.Carbon.Total == nil || base.Throughput == nil || *base.Carbon.Total <= 0 || *base.Energy.PerInference <= 0 {
+		return out
+	}
+	third := 1.0 / 3
+	out.Weights = map[string]float64{partEnergy: third, partCarbon: third, partMachine: third}
+	out.References = map[string]float64{partEnergy: *base.Energy.PerInference, partCarbon: *base.Carbon.Total, partMachine: 1 / *base.Throughput}
+	out.Missing = []string{"abiotic resources and primary energy: no factor with a licence that allows it is built in"}
+	if base.Carbon.Embodied == nil {
+		out.Missing = append(out.Missing, "embodied emissions: carbon.embodied is not set")
+	}
+	if base.Carbon.WaterL == nil {
+		out.Missing = append(out.Missing, "water: carbon.wue and carbon.ewif are not set")
+	}
+	share := *base.Carbon.Operational / *base.Carbon.Total
+	var rows []indexed
+	for i := range res.Variants {
+		row := indexed{vector: vector(&res.Variants[i])}
+		if i == 0 {
+			row.parts, row.ok = [3]float64{1, 1, 1}, true
+			one := 1.0
+			row.vector.Index = &one
+		} else {
+			row.index(cmp.Variants[i-1], share)
+		}
+		if i == best {
+			out.Index = row.vector.Index
+		}
+		out.Vectors = append(out.Vectors, row.vector)
+		rows = append(rows, row)
+	}
+	out.Ranking = ranking(rows, f)
+	return out
 }
 
-// impactOf sums up the variant that takes the least energy: per correct answer where all variants have that figure, per
-// inference otherwise. It is nil without energy and multiply-accumulates of that variant. No index is made of figures
-// with different units.
-func impactOf(res *reports.Result) *reports.Impact {
+// least is the index of the variant with the least energy, -1 without any.
+func least(res *reports.Result) int {
 	perCorrect := true
 	for _, v := range res.Variants {
 		perCorrect = perCorrect && v.Energy != nil && v.Energy.PerCorrect != nil
 	}
-	best, least := -1, 0.0
+	best, lowest := -1, 0.0
 	for i, v := range res.Variants {
 		if v.Energy == nil || v.Energy.PerInference == nil {
 			continue
@@ -62,22 +85,110 @@ func impactOf(res *reports.Result) *reports.Impact {
 		if perCorrect {
 			e = *v.Energy.PerCorrect
 		}
-		if best < 0 || e < least {
-			best, least = i, e
+		if best < 0 || e < lowest {
+			best, lowest = i, e
 		}
 	}
-	if best < 0 {
+	return best
+}
+
+// indexed is a vector with its components as ratios to the baseline: energy, carbon, machine time.
+type indexed struct {
+	vector reports.ImpactVector
+	parts  [3]float64
+	ok     bool
+}
+
+func vector(v *reports.Variant) reports.ImpactVector {
+	x := reports.ImpactVector{Variant: v.Name}
+	if v.Energy != nil {
+		x.EnergyJ = v.Energy.PerInference
+	}
+	if v.Carbon != nil {
+		x.CarbonG, x.WaterL = v.Carbon.Total, v.Carbon.WaterL
+	}
+	if v.Throughput != nil && *v.Throughput > 0 {
+		s := 1 / *v.Throughput
+		x.MachineS = &s
+	}
+	return x
+}
+
+// index computes the composite index pair by pair: the mean of the ratios of energy, of carbon (share of it is
+// operational in the baseline) and of machine time.
+func (x *indexed) index(s measure.Summary, share float64) {
+	e, t := s.EnergyRatio, s.LatencyRatio
+	if e == nil || t == nil || len(e.LogsPer) != len(t.LogsPer) {
+		return
+	}
+	ones, all := make([]float64, len(e.LogsPer)), make([]float64, len(e.LogsPer))
+	for i := range all {
+		re, rt := math.Exp(e.LogsPer[i]), math.Exp(t.LogsPer[i])
+		ones[i], all[i] = 1, (re+share*re+(1-share)*rt+rt)/3
+	}
+	r, err := measure.PairedRatio(ones, all, e.Basis, 1)
+	if err != nil {
+		return
+	}
+	x.parts, x.ok = [3]float64{e.Value, share*e.Value + (1-share)*t.Value, t.Value}, true
+	x.vector.Index, x.vector.CI95, x.vector.N = &r.Value, intervalOf(r.CI95), r.N
+}
+
+// ranking orders the variants by index and tells whether other assumptions change the order.
+func ranking(rows []indexed, f *carbonFactor) *reports.Ranking {
+	var ranked []carbon.Ranked
+	for _, x := range rows {
+		if !x.ok || x.vector.EnergyJ == nil || x.vector.MachineS == nil {
+			return nil // an order of some of them would mislead
+		}
+		ranked = append(ranked, carbon.Ranked{Name: x.vector.Variant, Energy: measure.Joules(*x.vector.EnergyJ), Time: time.Duration(*x.vector.MachineS * 1e9)})
+	}
+	if len(rows) < 2 {
 		return nil
 	}
-	v := &res.Variants[best]
-	if v.Weights == nil || v.Weights.MACs == nil || *v.Weights.MACs <= 0 {
-		return nil
+	out := &reports.Ranking{Order: orderOf(rows, [3]float64{1, 1, 1})}
+	for k := range 3 {
+		for _, q := range []float64{0.5, 1.5} {
+			w := [3]float64{1, 1, 1}
+			w[k] = q
+			out.FlipsByWeights = out.FlipsByWeights || !slices.Equal(orderOf(rows, w), out.Order)
+		}
 	}
-	perMAC := *v.Energy.PerInference / float64(*v.Weights.MACs)
-	out := &reports.Impact{Variant: v.Name, EnergyIntensity: &perMAC}
-	if c := v.Carbon; c != nil && c.Intensity != nil {
-		g := c.Intensity.GPerKWh
-		out.CarbonIntensity = &g
+	orders, flips := carbon.Ranking(ranked, f.hardware)
+	out.Flips = flips
+	for _, o := range orders {
+		out.Cases = append(out.Cases, reports.RankingCase{GPerKWh: float64(o.Intensity), PUE: o.PUE, LifeYears: o.Life.Hours() / 8760, Order: o.Names})
+	}
+	say := func(flips bool) string {
+		if flips {
+			return "flips"
+		}
+		return "does not flip"
+	}
+	out.Statement = fmt.Sprintf("Least impact first: %s. By carbon the order %s over grids of 20, 300 and 800 g/kWh, PUEs of 1.1 and 1.56 and lives of 3 and 6 years; "+
+		"by index it %s when any one weight is halved or raised by half.", strings.Join(out.Order, ", "), say(flips), say(out.FlipsByWeights))
+	if f.hardware == nil {
+		out.Statement += " Without embodied emissions the order by carbon is that of the energy everywhere."
 	}
 	return out
+}
+
+// orderOf ranks by the weighted sum of the parts, the least first.
+func orderOf(rows []indexed, w [3]float64) []string {
+	sorted := slices.Clone(rows)
+	sum := func(x indexed) float64 { return w[0]*x.parts[0] + w[1]*x.parts[1] + w[2]*x.parts[2] }
+	slices.SortStableFunc(sorted, func(a, b indexed) int {
+		switch sa, sb := sum(a), sum(b); {
+		case sa < sb:
+			return -1
+		case sa > sb:
+			return 1
+		}
+		return 0
+	})
+	var names []string
+	for _, x := range sorted {
+		names = append(names, x.vector.Variant)
+	}
+	return names
 }

@@ -102,6 +102,8 @@ type CarbonSpec struct {
 	Zone     string   `yaml:"zone"`
 	PUE      *float64 `yaml:"pue"`
 	Embodied bool     `yaml:"embodied"`
+	WUE      *float64 `yaml:"wue"`  // litres of water per kWh of the computer, at the site
+	EWIF     *float64 `yaml:"ewif"` // litres of water behind a kWh of its grid
 }
 
 // VariantSpec is a named list of stages.

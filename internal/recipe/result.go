@@ -38,13 +38,22 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 		if err != nil {
 			return nil, err
 		}
+		if err := r.perCorrect(i, v.Energy, cmp); err != nil {
+			return nil, err
+		}
+		var base *reports.Variant
+		if i > 0 {
+			base = &res.Variants[0]
+		}
+		v.Carbon = r.carbon(v, sums[i], factor, base)
 		res.Variants = append(res.Variants, *v)
 	}
+	res.Blocks, res.Idle = rawBlocks(cmp), idleOf(cmp.Idle)
 	r.breakeven(res, cmp)
 	if res.Roofline, err = r.roofline(ctx, res.Method); err != nil {
 		return nil, err
 	}
-	res.Impact = impactOf(res)
+	res.Impact = r.impact(res, cmp, factor)
 	for _, w := range cmp.Warnings {
 		r.warn("%s", w)
 	}
@@ -78,7 +87,11 @@ func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, fa
 			}
 			v.Stages = append(v.Stages, reports.Stage{Name: st.Name(), Options: st.Options()})
 		}
-		v.Cost = r.cost(m, factor)
+		u := 0.0
+		if s.Energy != nil {
+			u = s.Energy.UAbs
+		}
+		v.Cost = r.cost(m, factor, u)
 	}
 	var err error
 	if v.Weights, err = r.weights(m); err != nil {
@@ -100,8 +113,7 @@ func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, fa
 		v.Throughput = &s.ThroughputPerS
 	}
 	v.Memory = r.memory(i, m)
-	v.Energy = r.energy(s, v.Accuracy)
-	v.Carbon = r.carbon(v.Energy, s, factor)
+	v.Energy = r.energy(s)
 	return v, nil
 }
 

@@ -27,12 +27,14 @@ type Footprint struct {
 	Embodied    *measure.GramsCO2e // TE · share of life · share of machine; absent when not asked for
 	Total       measure.GramsCO2e
 	CI95        measure.Interval // of Total, all inputs varied together
+	Share       measure.Interval // of Operational in Total
+	Draws       int              // of the simulation
 	Tornado     []Bar            // what each input alone does to Total, the largest first
 }
 
 // Bar is the total with one input at the ends of its 95 % interval and all others at their value.
 type Bar struct {
-	Input  string // energy, intensity, pue, embodied
+	Input  string // energy, intensity, pue, embodied, lifetime
 	Lo, Hi measure.GramsCO2e
 }
 
@@ -41,7 +43,7 @@ const draws = 10_000
 
 // Assess computes C = E·PUE·I + M and its interval: 10,000 draws with the given seed, in which energy and
 // embodied emissions are log-normal with the stated 95 % half-widths, the intensity is normal with the standard deviation of
-// its last five years (5 % where that is not known) and the PUE uniform over its range. Errors: figures that are
+// its last five years (5 % where that is not known), the PUE and the life of the hardware uniform over their ranges. Errors: figures that are
 // negative or not finite.
 func Assess(w Work, seed uint64) (Footprint, error) {
 	if !(w.Energy >= 0) || math.IsInf(float64(w.Energy), 0) || !(w.EnergyU >= 0) || math.IsInf(w.EnergyU, 0) || w.Time < 0 {
@@ -50,9 +52,9 @@ func Assess(w Work, seed uint64) (Footprint, error) {
 	if !(w.Grid.Intensity >= 0) || math.IsInf(float64(w.Grid.Intensity), 0) || !(w.PUE.Value >= 1) {
 		return Footprint{}, fmt.Errorf("carbon: intensity %g g/kWh, PUE %g", float64(w.Grid.Intensity), w.PUE.Value)
 	}
-	m := model{energy: w.Energy.KWh(), intensity: float64(w.Grid.Intensity), pue: w.PUE.Value}
-	f := Footprint{}
-	uEmbodied := 0.0
+	m := model{energy: w.Energy.KWh(), intensity: float64(w.Grid.Intensity), pue: w.PUE.Value, age: 1}
+	f := Footprint{Draws: draws}
+	u := spread{energy: w.EnergyU, ageLo: 1, ageHi: 1}
 	if w.Hardware != nil {
 		if err := w.Hardware.check(); err != nil {
 			return Footprint{}, err
@@ -60,62 +62,79 @@ func Assess(w Work, seed uint64) (Footprint, error) {
 		share := w.Hardware.Share(w.Time)
 		f.Embodied = &share
 		m.embodied = float64(share)
-		if uEmbodied = w.Hardware.U; uEmbodied == 0 {
-			uEmbodied = 0.55
+		if u.embodied = w.Hardware.U; u.embodied == 0 {
+			u.embodied = 0.5
 		}
+		life, lo, hi := w.Hardware.life()
+		u.ageLo, u.ageHi = life.Seconds()/hi.Seconds(), life.Seconds()/lo.Seconds()
 	}
 	f.Operational = measure.GramsCO2e(m.energy * m.pue * m.intensity)
 	f.Total = measure.GramsCO2e(m.total())
-	sd := w.Grid.SD
-	if sd == 0 {
-		sd = 0.05 * m.intensity
+	if u.sd = w.Grid.SD; u.sd == 0 {
+		u.sd = 0.05 * m.intensity
 	}
-	lo, hi := min(w.PUE.Lo, w.PUE.Value), max(w.PUE.Hi, w.PUE.Value)
+	u.pueLo, u.pueHi = min(w.PUE.Lo, w.PUE.Value), max(w.PUE.Hi, w.PUE.Value)
 	if w.PUE.Lo == 0 {
-		lo = w.PUE.Value
+		u.pueLo = w.PUE.Value
 	}
-	rng := rand.New(rand.NewPCG(seed, 0x636f32))
-	sample := make([]float64, draws)
-	for i := range sample {
-		d := m
-		d.energy *= logNormal(rng.NormFloat64(), w.EnergyU)
-		d.intensity = max(0, d.intensity+sd*rng.NormFloat64())
-		d.pue = lo + (hi-lo)*rng.Float64()
-		d.embodied *= logNormal(rng.NormFloat64(), uEmbodied)
-		sample[i] = d.total()
-	}
-	slices.Sort(sample)
-	f.CI95 = measure.Interval{Lo: measure.Percentile(sample, 0.025), Hi: measure.Percentile(sample, 0.975)}
-	f.Tornado = m.tornado(w.EnergyU, sd, lo, hi, uEmbodied)
+	total, share := m.simulate(u, seed)
+	f.CI95 = measure.Interval{Lo: measure.Percentile(total, 0.025), Hi: measure.Percentile(total, 0.975)}
+	f.Share = measure.Interval{Lo: measure.Percentile(share, 0.025), Hi: measure.Percentile(share, 0.975)}
+	f.Tornado = m.tornado(u)
 	return f, nil
 }
 
-// model holds the inputs of one total: kWh, g/kWh, PUE, g.
-type model struct{ energy, intensity, pue, embodied float64 }
+// model holds the inputs of one total: kWh, g/kWh, PUE, g, and the assumed life over the real one.
+type model struct{ energy, intensity, pue, embodied, age float64 }
 
-func (m model) total() float64 { return m.energy*m.pue*m.intensity + m.embodied }
+func (m model) operational() float64 { return m.energy * m.pue * m.intensity }
+
+func (m model) total() float64 { return m.operational() + m.embodied*m.age }
+
+// spread is the uncertainty of a model: relative half-widths of energy and embodied, a standard deviation of the
+// intensity, ranges of the others.
+type spread struct{ energy, sd, pueLo, pueHi, embodied, ageLo, ageHi float64 }
+
+// simulate draws all inputs together and returns the totals and the operational shares.
+func (m model) simulate(u spread, seed uint64) (total, share []float64) {
+	rng := rand.New(rand.NewPCG(seed, 0x636f32))
+	total, share = make([]float64, draws), make([]float64, draws)
+	for i := range total {
+		d := m
+		d.energy *= logNormal(rng.NormFloat64(), u.energy)
+		d.intensity = max(0, d.intensity+u.sd*rng.NormFloat64())
+		d.pue = u.pueLo + (u.pueHi-u.pueLo)*rng.Float64()
+		d.embodied *= logNormal(rng.NormFloat64(), u.embodied)
+		life := 1/u.ageHi + (1/u.ageLo-1/u.ageHi)*rng.Float64() // lives are uniform, not their inverse
+		d.age = 1 / life
+		total[i], share[i] = d.total(), 1
+		if t := d.total(); t > 0 {
+			share[i] = d.operational() / t
+		}
+	}
+	return total, share
+}
 
 // logNormal returns exp(z·σ) with σ such that 95 % of it lie within a factor 1+u of 1.
 func logNormal(z, u float64) float64 { return math.Exp(z * math.Log1p(u) / 1.959963984540054) }
 
 // tornado varies one input at a time.
-func (m model) tornado(uEnergy, sd, pueLo, pueHi, uEmbodied float64) []Bar {
+func (m model) tornado(u spread) []Bar {
 	const z = 1.959963984540054
-	bar := func(name string, lo, hi model) Bar {
-		return Bar{name, measure.GramsCO2e(lo.total()), measure.GramsCO2e(hi.total())}
-	}
-	with := func(change func(*model)) model {
-		c := m
-		change(&c)
-		return c
+	bar := func(name string, lo, hi func(*model)) Bar {
+		l, h := m, m
+		lo(&l)
+		hi(&h)
+		return Bar{name, measure.GramsCO2e(l.total()), measure.GramsCO2e(h.total())}
 	}
 	bars := []Bar{
-		bar("energy", with(func(c *model) { c.energy /= 1 + uEnergy }), with(func(c *model) { c.energy *= 1 + uEnergy })),
-		bar("intensity", with(func(c *model) { c.intensity = max(0, c.intensity-z*sd) }), with(func(c *model) { c.intensity += z * sd })),
-		bar("pue", with(func(c *model) { c.pue = pueLo }), with(func(c *model) { c.pue = pueHi })),
+		bar("energy", func(c *model) { c.energy /= 1 + u.energy }, func(c *model) { c.energy *= 1 + u.energy }),
+		bar("intensity", func(c *model) { c.intensity = max(0, c.intensity-z*u.sd) }, func(c *model) { c.intensity += z * u.sd }),
+		bar("pue", func(c *model) { c.pue = u.pueLo }, func(c *model) { c.pue = u.pueHi }),
 	}
 	if m.embodied > 0 {
-		bars = append(bars, bar("embodied", with(func(c *model) { c.embodied /= 1 + uEmbodied }), with(func(c *model) { c.embodied *= 1 + uEmbodied })))
+		bars = append(bars, bar("embodied", func(c *model) { c.embodied /= 1 + u.embodied }, func(c *model) { c.embodied *= 1 + u.embodied }),
+			bar("lifetime", func(c *model) { c.age = u.ageLo }, func(c *model) { c.age = u.ageHi }))
 	}
 	slices.SortStableFunc(bars, func(a, b Bar) int {
 		switch wa, wb := a.Hi-a.Lo, b.Hi-b.Lo; {

@@ -16,16 +16,31 @@ type Hardware struct {
 	Life     time.Duration     // expected; default Lifetime
 	Reserved float64           // resources reserved ...
 	Of       float64           // ... of this many: vCPUs of the threads of the host
-	U        float64           // relative half-width of a 95 % interval; default 0.55
-	Source   string
+	U        float64           // relative half-width of the 95 % interval of Total; default 0.5
+	// LifeLo and LifeHi are the range of Life; at 0 they are 3 and 6 years where Life is the default, else Life itself.
+	LifeLo, LifeHi time.Duration
+	Source         string
+}
+
+// life returns Life and its range.
+func (h Hardware) life() (life, lo, hi time.Duration) {
+	const year = 8760 * time.Hour
+	life, lo, hi = h.Life, h.LifeLo, h.LifeHi
+	if life <= 0 {
+		life = Lifetime
+		if lo <= 0 && hi <= 0 {
+			lo, hi = 3*year, 6*year
+		}
+	}
+	if lo <= 0 || lo > life {
+		lo = life
+	}
+	return life, lo, max(hi, life)
 }
 
 // Share returns M = TE · (t/EL) · (RR/ToR), the embodied emission of a run that takes time t.
 func (h Hardware) Share(t time.Duration) measure.GramsCO2e {
-	life := h.Life
-	if life <= 0 {
-		life = Lifetime
-	}
+	life, _, _ := h.life()
 	part := 1.0
 	if h.Of > 0 {
 		part = h.Reserved / h.Of
@@ -51,7 +66,7 @@ func Server(cpus, gigabytes, disks, ssds, gpus int) float64 {
 // HardwareOf returns an estimate for a host. A guest is taken for its vCPUs' share of a 96-thread server with two
 // CPUs and 384 GB; anything else for a server with its own sockets and memory, which overstates a laptop.
 func HardwareOf(h measure.HostFacts) Hardware {
-	const u = 0.55
+	const u = 0.5
 	if h.Virtualized {
 		return Hardware{Total: measure.GramsCO2e(1000 * Server(2, 384, 0, 0, 0)), Reserved: min(float64(max(1, h.Threads)), 96), Of: 96, U: u,
 			Source: ccfSource + ": share of a two-socket server with 96 threads and 384 GB, since the host is not visible"}

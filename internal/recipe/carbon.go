@@ -1,0 +1,248 @@
+package recipe
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/measure/carbon"
+	"github.com/wattshed/wattshed/reports"
+)
+
+// carbonFactor is what turns joules into grams in this run.
+type carbonFactor struct {
+	grid     carbon.Factor
+	pue      carbon.PUE
+	hardware *carbon.Hardware
+	tokens   float64 // of input per inference; 0 where inputs have none
+}
+
+func (r *run) carbonFactor() (*carbonFactor, error) {
+	f, err := carbon.Zone(r.recipe.Carbon.Zone, r.journal.started.Year(), true)
+	if err != nil {
+		return nil, fmt.Errorf("recipe: carbon.zone: %w", err)
+	}
+	if f.Stale {
+		r.warn("the grid intensity of %s is of %d: %d years old", f.Zone, f.Year, r.journal.started.Year()-f.Year)
+	}
+	out := &carbonFactor{grid: f, pue: carbon.PUE{Value: 1, Lo: 1, Hi: 1}, tokens: r.tokens()}
+	if p := r.recipe.Carbon.PUE; p != nil {
+		if out.pue, err = carbon.SitePUE(*p); err != nil {
+			return nil, fmt.Errorf("recipe: carbon.pue: %w", err)
+		}
+	}
+	if r.recipe.Carbon.Embodied {
+		h := carbon.HardwareOf(r.opt.Facts)
+		out.hardware = &h
+	}
+	return out, nil
+}
+
+// tokens is the mean number of ids of one inference over the timing inputs of a model that reads text; 0 for others.
+func (r *run) tokens() float64 {
+	if r.bound.encoder == nil || len(r.bound.timing) == 0 {
+		return 0
+	}
+	n := 0
+	for _, f := range r.bound.timing {
+		most := 0
+		for _, t := range f {
+			most = max(most, t.Len())
+		}
+		n += most
+	}
+	return float64(n) / float64(len(r.bound.timing)*max(1, r.recipe.Target.Batch))
+}
+
+// footprint assesses joules and seconds; nil, with a warning, where that fails.
+func (r *run) footprint(what string, joules, u, seconds float64, f *carbonFactor) *carbon.Footprint {
+	fp, err := carbon.Assess(carbon.Work{Energy: measure.Joules(joules), EnergyU: u, Time: time.Duration(seconds * 1e9),
+		Grid: f.grid, PUE: f.pue, Hardware: f.hardware}, 1)
+	if err != nil {
+		r.warn("carbon of %s: %v", what, err)
+		return nil
+	}
+	return &fp
+}
+
+// carbon is the footprint of one inference of a variant; base is that of the baseline, nil for itself.
+func (r *run) carbon(v *reports.Variant, s measure.Summary, f *carbonFactor, base *reports.Variant) *reports.Carbon {
+	e := v.Energy
+	if e == nil {
+		return nil
+	}
+	per := 0.0
+	if s.ThroughputPerS > 0 {
+		per = 1 / s.ThroughputPerS
+	}
+	fp := r.footprint(s.Name, *e.PerInference, s.Energy.UAbs, per, f)
+	if fp == nil {
+		return nil
+	}
+	op, total, pue := float64(fp.Operational), float64(fp.Total), f.pue.Value
+	out := &reports.Carbon{Operational: &op, Total: &total, PUE: &pue, CI95: intervalOf(fp.CI95), N: fp.Draws, Source: e.Source, Intensity: f.intensity()}
+	if fp.Embodied != nil {
+		m := float64(*fp.Embodied)
+		out.Embodied, out.EmbodiedSource = &m, f.hardware.Source
+	}
+	for _, b := range fp.Tornado {
+		out.Tornado = append(out.Tornado, reports.Swing{Input: b.Input, Lo: float64(b.Lo), Hi: float64(b.Hi)})
+	}
+	if w := r.recipe.Carbon; w.WUE != nil && w.EWIF != nil {
+		l := carbon.Water(measure.Joules(*e.PerInference), *w.WUE, *w.EWIF, f.pue)
+		out.WaterL = &l
+	}
+	out.SCI = sci(out, v, f)
+	if base == nil {
+		return out
+	}
+	share := fp.Share
+	if base.Carbon != nil && base.Carbon.Operational != nil && *base.Carbon.Total > 0 && base.Throughput != nil {
+		if bs := r.footprint("baseline", *base.Energy.PerInference, s.Energy.UAbs, 1 / *base.Throughput, f); bs != nil {
+			share = bs.Share
+		}
+		out.Ratio = carbonRatio(s, *base.Carbon.Operational / *base.Carbon.Total, share)
+	}
+	return out
+}
+
+// carbonRatio is the ratio of two footprints: share·(energy ratio) + (1-share)·(time ratio) pair by pair, where share is the
+// operational part of the baseline's total. The intervals are hulls of those at the ends of share's own interval, which
+// is what the uncertainty of grid, PUE, embodied grams and lifetime comes down to.
+func carbonRatio(s measure.Summary, share float64, within measure.Interval) *reports.EnergyRatio {
+	e, t := s.EnergyRatio, s.LatencyRatio
+	if e == nil {
+		return nil
+	}
+	if share >= 1 {
+		return energyRatioOf(e, s)
+	}
+	if t == nil || len(e.LogsPer) != len(t.LogsPer) {
+		return nil
+	}
+	at := func(w float64) (measure.Ratio, error) {
+		ones, x := make([]float64, len(e.LogsPer)), make([]float64, len(e.LogsPer))
+		for i := range x {
+			ones[i], x[i] = 1, w*math.Exp(e.LogsPer[i])+(1-w)*math.Exp(t.LogsPer[i])
+		}
+		return measure.PairedRatio(ones, x, e.Basis, 1)
+	}
+	r, err := at(share)
+	if err != nil {
+		return nil
+	}
+	for _, w := range []float64{within.Lo, within.Hi} {
+		o, err := at(min(max(w, 0), 1))
+		if err != nil {
+			return nil
+		}
+		r.CI95, r.CI90, r.Early = hull(r.CI95, o.CI95), hull(r.CI90, o.CI90), hull(r.Early, o.Early)
+		r.P = max(r.P, o.P)
+		r.Needed = max(r.Needed, o.Needed)
+	}
+	return energyRatioOf(&r, measure.Summary{Stopped: s.Stopped, EnergyRatio: e})
+}
+
+func hull(a, b measure.Interval) measure.Interval {
+	return measure.Interval{Lo: min(a.Lo, b.Lo), Hi: max(a.Hi, b.Hi)}
+}
+
+func (f *carbonFactor) intensity() *reports.Intensity {
+	g := f.grid
+	return &reports.Intensity{GPerKWh: float64(g.Intensity), Zone: g.Zone, Year: g.Year, Source: g.Source, Licence: g.Licence, Basis: g.Basis}
+}
+
+// sci restates a footprint per functional unit.
+func sci(c *reports.Carbon, v *reports.Variant, f *carbonFactor) *reports.SCI {
+	unit := func(covered, unit float64, extra *reports.Accuracy) *reports.Figure {
+		g, err := carbon.SCI(measure.GramsCO2e(*c.Total), covered, unit)
+		if err != nil {
+			return nil
+		}
+		out := &reports.Figure{Value: float64(g)}
+		if c.CI95 != nil && *c.Total > 0 {
+			lo, hi := math.Log(*c.Total/c.CI95[0]), math.Log(c.CI95[1] / *c.Total)
+			if extra != nil && extra.CI95 != nil && extra.CI95[0] > 0 {
+				lo, hi = math.Hypot(lo, math.Log(extra.CI95[1]/extra.Value)), math.Hypot(hi, math.Log(extra.Value/extra.CI95[0]))
+			}
+			out.CI95 = intervalOf(measure.Interval{Lo: out.Value * math.Exp(-lo), Hi: out.Value * math.Exp(hi)})
+		}
+		return out
+	}
+	s := &reports.SCI{Per1000Inferences: unit(1, 1000, nil),
+		Boundary: "operational: " + c.Source + " energy of the computer times PUE times the grid's average intensity; no offsets, no market-based instruments"}
+	if f.tokens > 0 {
+		s.Per1000Tokens = unit(f.tokens, 1000, nil)
+	}
+	if v.Energy.PerCorrect != nil && v.Accuracy != nil && v.Accuracy.Value > 0 {
+		s.PerCorrect = unit(v.Accuracy.Value, 1, v.Accuracy)
+	}
+	if c.Embodied != nil {
+		s.Boundary += "; embodied: this machine's share by time and reserved resources"
+	} else {
+		s.Boundary += "; embodied emissions are not counted (carbon.embodied)"
+	}
+	return s
+}
+
+// cost is what making a variant took; nil where it was not made here. u is the relative uncertainty of the meter.
+func (r *run) cost(m *made, f *carbonFactor, u float64) *reports.Cost {
+	if m.Cost == nil {
+		return nil
+	}
+	c := &reports.Cost{Seconds: &m.Cost.Seconds}
+	if m.Cost.Joules == nil {
+		return c
+	}
+	j := *m.Cost.Joules
+	c.Joules, c.Source = &j, string(m.Cost.Kind)
+	if u > 0 && finite(u) {
+		c.JoulesCI95 = &reports.Interval{j / (1 + u), j * (1 + u)}
+	}
+	if fp := r.footprint("making "+m.Name, j, u, m.Cost.Seconds, f); fp != nil {
+		g := float64(fp.Total)
+		c.GCO2e, c.GCO2eCI95 = &g, intervalOf(fp.CI95)
+	}
+	return c
+}
+
+// breakeven says after how many inferences the joules, and the grams, spent on a variant are saved again.
+func (r *run) breakeven(res *reports.Result, cmp measure.Comparison) {
+	base := &res.Variants[0]
+	for i := 1; i < len(res.Variants); i++ {
+		v, x := &res.Variants[i], cmp.Variants[i-1].EnergyRatio
+		if v.Cost == nil || v.Cost.Joules == nil || x == nil || base.Energy == nil || v.Cost.Source != base.Energy.Source {
+			continue // what was measured and what was modelled do not pay each other back
+		}
+		v.Cost.Breakeven, v.Cost.NoneDemonstrated = r.payback(v.Name, *v.Cost.Joules, *base.Energy.PerInference, energyRatioOf(x, cmp.Variants[i-1]), v.Cost.Source)
+		if v.Cost.GCO2e == nil || v.Carbon == nil || v.Carbon.Ratio == nil || base.Carbon == nil || base.Carbon.Total == nil {
+			continue
+		}
+		v.Cost.BreakevenCarbon, v.Cost.NoneDemonstratedCarbon = r.payback(v.Name, *v.Cost.GCO2e, *base.Carbon.Total, v.Carbon.Ratio, v.Cost.Source)
+	}
+}
+
+// payback is the break-even of a cost over a saving of base·(1-ratio) per inference. The meter's gain and the factors are
+// the same on both sides, so the interval is that of the ratio; below 30 pairs that which decides.
+func (r *run) payback(name string, cost, base float64, x *reports.EnergyRatio, source string) (*reports.Breakeven, bool) {
+	ci := x.CI95
+	if x.N < 30 {
+		ci = x.Decides
+	}
+	if ci == nil || !(ci[0] > 0) {
+		return nil, true
+	}
+	t := measure.TQuantile(x.N)
+	half := math.Log(ci[1]/ci[0]) / 2
+	se := base * x.Value * half / t // as wide as the ratio's own interval, whichever method made it
+	b, err := measure.BreakEven(measure.Estimate{Value: cost}, measure.Estimate{Value: base * (1 - x.Value), Var: se * se}, 0, t)
+	switch {
+	case err != nil:
+		r.warn("break-even of %s: %v", name, err)
+		return nil, false
+	case b.None || intervalOf(b.CI95) == nil:
+		return nil, true
+	}
+	return &reports.Breakeven{Value: b.Value, CI95: intervalOf(b.CI95), N: x.N, Method: "fieller", Source: source}, false
+}

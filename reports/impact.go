@@ -1,0 +1,79 @@
+package reports
+
+// Impact is what one inference does: energy intensity in J/MAC and carbon intensity in gCO2e/kWh of the best
+// variant, and for every variant the raw vector with a composite index beside it. The index is Σ w·x/reference with
+// weights that sum to 1 and the baseline's own figures as references, so the baseline has 1. Missing names the components that
+// are not in it, and why; nothing is filled with 0. Ranking tells whether the order of the variants depends on what was assumed.
+type Impact struct {
+	Variant         string             `json:"variant,omitempty"`
+	EnergyIntensity *float64           `json:"energy_j_per_mac,omitempty"`
+	CarbonIntensity *float64           `json:"carbon_g_per_kwh,omitempty"`
+	Index           *float64           `json:"index,omitempty"` // of Variant
+	Weights         map[string]float64 `json:"weights,omitempty"`
+	References      map[string]float64 `json:"references,omitempty"`
+	Source          string             `json:"source,omitempty"` // of the energy under it
+	Vectors         []ImpactVector     `json:"vectors,omitempty"`
+	Missing         []string           `json:"missing,omitempty"`
+	Ranking         *Ranking           `json:"ranking,omitempty"`
+}
+
+// ImpactVector is the impact of one inference of one variant, and its index with the paired interval over N pairs. Decides
+// is the interval that claims look at below 30 pairs.
+type ImpactVector struct {
+	Variant  string    `json:"variant"`
+	EnergyJ  *float64  `json:"energy_j,omitempty"`
+	CarbonG  *float64  `json:"carbon_g,omitempty"`
+	MachineS *float64  `json:"machine_s,omitempty"` // time that the machine is occupied
+	WaterL   *float64  `json:"water_l,omitempty"`
+	Index    *float64  `json:"index,omitempty"`
+	CI95     *Interval `json:"index_ci95,omitempty"`
+	N        int       `json:"n,omitempty"`
+}
+
+// Ranking is the order of the variants, the least impact first, and whether it flips: by carbon on other grids, PUEs and
+// lives of the hardware (Cases), or by index when any one weight is raised or lowered by half.
+type Ranking struct {
+	Order          []string      `json:"order"`
+	Flips          bool          `json:"flips"`
+	FlipsByWeights bool          `json:"flips_by_weights"`
+	Cases          []RankingCase `json:"cases,omitempty"`
+	Statement      string        `json:"statement"`
+}
+
+// RankingCase is the order by carbon under one set of assumptions.
+type RankingCase struct {
+	GPerKWh   float64  `json:"g_per_kwh"`
+	PUE       float64  `json:"pue"`
+	LifeYears float64  `json:"life_years"`
+	Order     []string `json:"order"`
+}
+
+// Idle is the power without work before and after the blocks, in watts; Source is measured or modelled.
+type Idle struct {
+	BeforeW *float64 `json:"before_w,omitempty"`
+	AfterW  *float64 `json:"after_w,omitempty"`
+	Source  string   `json:"source,omitempty"`
+}
+
+// Block is one run of a block as it was measured: Variant names the pair's variant, Baseline tells whether this block ran the
+// baseline. Start counts seconds of measuring, without what lay between two sessions of an interrupted run. Joules is absent
+// where the block has a gap. Foreign is in CPUs that other processes used, MHz and Celsius are those at its end.
+type Block struct {
+	Round      int      `json:"round"`
+	Position   int      `json:"position"`
+	Variant    string   `json:"variant"`
+	Baseline   bool     `json:"baseline"`
+	Session    int      `json:"session,omitempty"`
+	Start      float64  `json:"start_s"`
+	Seconds    float64  `json:"seconds"`
+	CPU        float64  `json:"cpu_s"`
+	Inferences int      `json:"inferences"`
+	Joules     *float64 `json:"joules,omitempty"`
+	Source     string   `json:"source,omitempty"`
+	Gap        string   `json:"gap,omitempty"` // why there are no joules
+	Foreign    float64  `json:"foreign_cpus,omitempty"`
+	MHz        *float64 `json:"mhz,omitempty"`
+	Celsius    *float64 `json:"celsius,omitempty"`
+	Throttles  *int64   `json:"throttles,omitempty"`
+	Void       string   `json:"void,omitempty"`
+}
