@@ -36,6 +36,7 @@ type ConvU8 struct {
 	bias      []int32    // padded, in the order of the kernels, zero point of x included
 	scale     []float32
 	padded    int     // columns of bias and scale per group
+	repeat    int     // a block of 64 depthwise channels holds the channels of so many neighbouring pixels
 	pad       []uint8 // a pixel of padding
 	narrow    bool    // sums of two products of 255 and neighbouring weights fit 16 bits
 	plain     []int32 // bias in channel order, zero point of x included
@@ -150,8 +151,13 @@ func narrowPairs(w []int8) bool {
 	return true
 }
 
-// packDepthwise orders the weights as [block of 64 channels][four taps][place][4].
+// packDepthwise orders the weights as [block of 64 channels][four taps][place][4]. Few channels are repeated: with a stride of 1,
+// neighbouring pixels then fill a block.
 func (c *ConvU8) packDepthwise() {
+	c.repeat = 1
+	if c.Cout < 64 && 64%c.Cout == 0 {
+		c.repeat = 64 / c.Cout
+	}
 	t4, blocks := ceilDiv(c.taps, 4), ceilDiv(c.Cout, 64)
 	c.padded = blocks * 64
 	c.data = make([]int8, blocks*64*t4*4)
@@ -159,9 +165,10 @@ func (c *ConvU8) packDepthwise() {
 	for b := range blocks {
 		for p := range 64 {
 			o := b*64 + column(p)
-			if o >= c.Cout {
+			if o >= c.Cout*c.repeat {
 				continue
 			}
+			o %= c.Cout
 			c.bias[b*64+p], c.scale[b*64+p] = c.plain[o], c.scaleOf(o)
 			for t := range c.taps {
 				c.data[b*64*t4*4+t/4*256+4*p+t%4] = c.W[o*c.taps+t]
@@ -212,6 +219,10 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 	parts := 1
 	if threads > 1 && !c.depthwise {
 		parts = min(len(c.panels), max(1, 4*threads/(ceilDiv(rows, block)*groups)))
+	}
+	if c.depthwise && j.isa >= AVX512VNNI {
+		j.runDepthwise(p, n, block)
+		return
 	}
 	blocks := ceilDiv(rows, block)
 	p.Run(blocks*groups*parts, func(t int) {
@@ -306,34 +317,48 @@ func (s *pointers) release() {
 	pointerPool.Put(s)
 }
 
-// addresses writes the pixels of rows r0..r1 at channel ch, tile after tile of mr rows: [tile][tap][row of the tile]; the taps are
-// filled up to step with padding.
-func (j *convU8Job) addresses(dst []unsafe.Pointer, r0, r1, mr, ch, step int) {
+// addresses writes the pixels of rows r0..r1 at channel ch, tile after tile of mr rows: [tile][tap][row of the tile].
+func (j *convU8Job) addresses(dst []unsafe.Pointer, r0, r1, mr, ch int) {
 	g, c := j.g, j.c
 	base := unsafe.Pointer(&j.x[0])
+	if c.taps == 1 && g.SH == 1 && g.SW == 1 && g.OH == g.H && g.OW == g.W && g.Top == 0 && g.Left == 0 {
+		for i := range dst[:r1-r0] {
+			dst[i] = unsafe.Add(base, (r0+i)*c.Cin+ch)
+		}
+		return
+	}
 	pad := unsafe.Pointer(&c.pad[0])
 	n, oh, ow := r0/(g.OH*g.OW), r0/g.OW%g.OH, r0%g.OW
-	for r := r0; r < r1; r++ {
-		tile := r0 + (r-r0)/mr*mr
-		w := min(mr, r1-tile)
-		d := dst[(tile-r0)*step+r-tile:]
-		t := 0
+	for r := r0; r < r1; { // a run is what lies in one row of the output and in one tile
+		at := r - r0
+		tile := at / mr * mr
+		w := min(mr, r1-r0-tile)
+		run := min(g.OW-ow, tile+w-at)
+		d := dst[tile*c.taps+at-tile:]
 		for kh := range g.KH {
 			h := oh*g.SH + kh*g.DH - g.Top
+			row := (n*g.H + h) * g.W
 			for kw := range g.KW {
+				e := d[(kh*g.KW+kw)*w:][:run]
 				x := ow*g.SW + kw*g.DW - g.Left
-				if uint(h) < uint(g.H) && uint(x) < uint(g.W) {
-					d[t*w] = unsafe.Add(base, ((n*g.H+h)*g.W+x)*c.Cin+ch)
-				} else {
-					d[t*w] = pad
+				if uint(h) >= uint(g.H) {
+					for i := range e {
+						e[i] = pad
+					}
+					continue
 				}
-				t++
+				for i := range e {
+					if uint(x) < uint(g.W) {
+						e[i] = unsafe.Add(base, (row+x)*c.Cin+ch)
+					} else {
+						e[i] = pad
+					}
+					x += g.SW
+				}
 			}
 		}
-		for ; t < step; t++ {
-			d[t*w] = pad
-		}
-		if ow++; ow == g.OW {
+		r += run
+		if ow += run; ow == g.OW {
 			ow = 0
 			if oh++; oh == g.OH {
 				oh = 0

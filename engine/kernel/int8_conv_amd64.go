@@ -26,8 +26,6 @@ func (c *ConvU8) out(at, width int) convOut {
 // block computes rows r0..r1 of group gr, panels p0..p1.
 func (j *convU8Job) block(gr, r0, r1, p0, p1 int) {
 	switch {
-	case j.isa >= AVX512VNNI && j.c.depthwise:
-		j.depthwise512(r0, r1)
 	case j.isa >= AVX512VNNI:
 		j.dense512(gr, r0, r1, p0, p1)
 	default:
@@ -51,18 +49,84 @@ func (j *convU8Job) tableRows(r0, r1, first, width int) {
 	}
 }
 
-func (j *convU8Job) depthwise512(r0, r1 int) {
-	c := j.c
+// runDepthwise spreads rows of the output, about block pixels at a time.
+func (j *convU8Job) runDepthwise(p *Pool, n, block int) {
+	g := j.g
+	rows := max(1, block*2/g.OW)
+	parts := ceilDiv(g.OH, rows)
+	p.Run(n*parts, func(t int) {
+		h0 := t % parts * rows
+		j.depthwise512(t/parts, h0, min(g.OH, h0+rows))
+	})
+}
+
+// depthwise512 computes rows h0..h1 of the output of image n. The rows of the input that they meet are first copied between
+// padding, unless there is none.
+func (j *convU8Job) depthwise512(n, h0, h1 int) {
+	c, g := j.c, j.g
+	ch := c.Cout
+	top, left, w, x := h0*g.SH-g.Top, g.Left, g.W, j.x
+	last := (h1-1)*g.SH + (g.KH-1)*g.DH - g.Top
+	wide := (g.OW-1)*g.SW + (g.KW-1)*g.DW + 1
+	if top < 0 || last >= g.H || left > 0 || wide > g.W {
+		s := getScratchU8((last - top + 1) * wide * ch)
+		j.padRows(s.b, n, top, last+1, wide)
+		x, w = s.b, wide
+		defer scratchPoolU8.Put(s)
+	} else {
+		x = x[(n*g.H+top)*g.W*ch:]
+	}
 	t4 := ceilDiv(c.taps, 4)
-	ptrs := getPointers((r1 - r0) * t4 * 4)
-	j.addresses(ptrs.p, r0, r1, 1, 0, t4*4)
-	for b := 0; b*64 < c.Cout; b++ {
-		w := min(64, c.Cout-b*64)
-		q := c.out(b*64, w)
-		depthwise512(r1-r0, t4, &ptrs.p[0], b*64, &c.data[b*64*t4*4], &j.y[r0*c.Cout+b*64], c.Cout, &q)
+	ptrs := getPointers(t4 * 4)
+	for oh := h0; oh < h1; oh++ {
+		for t := range ptrs.p {
+			at := 0
+			if t < c.taps {
+				at = ((oh-h0)*g.SH + t/g.KW*g.DH) * w * ch
+				at += t % g.KW * g.DW * ch
+			}
+			ptrs.p[t] = unsafe.Pointer(&x[at])
+		}
+		y := j.y[(n*g.OH+oh)*g.OW*ch:][:g.OW*ch]
+		if c.repeat > 1 && g.SW == 1 {
+			q := c.out(0, 64)
+			if k := len(y) / 64; k > 0 {
+				depthwise512(k, t4, &ptrs.p[0], 0, 64, &c.data[0], &y[0], 64, &q)
+			}
+			if rest := len(y) % 64; rest > 0 {
+				q = c.out(0, rest)
+				depthwise512(1, t4, &ptrs.p[0], len(y)-rest, 0, &c.data[0], &y[len(y)-rest], 0, &q)
+			}
+			continue
+		}
+		for b := 0; b*64 < ch; b++ {
+			q := c.out(b*64, min(64, ch-b*64))
+			depthwise512(g.OW, t4, &ptrs.p[0], b*64, g.SW*ch, &c.data[b*64*t4*4], &y[b*64], ch, &q)
+		}
 	}
 	ptrs.release()
-	j.tableRows(r0, r1, 0, c.Cout)
+	y := j.y[(n*g.OH+h0)*g.OW*ch : (n*g.OH+h1)*g.OW*ch]
+	if c.Table != nil {
+		Lookup(y, y, c.Table)
+	}
+}
+
+// padRows copies rows h0..h1 of image n to dst [h1-h0, wide, channels], with the padding around it.
+func (j *convU8Job) padRows(dst []uint8, n, h0, h1, wide int) {
+	c, g := j.c, j.g
+	ch := c.Cin
+	left := min(g.Left, wide)
+	mid := min(g.W, wide-left)
+	for h := h0; h < h1; h++ {
+		d := dst[(h-h0)*wide*ch:][:wide*ch]
+		if h < 0 || h >= g.H {
+			fill(d, c.ZeroX)
+			continue
+		}
+		fill(d[:left*ch], c.ZeroX)
+		copy(d[left*ch:(left+mid)*ch], j.x[(n*g.H+h)*g.W*ch:])
+		fill(d[(left+mid)*ch:], c.ZeroX)
+	}
 }
 
 func (j *convU8Job) dense512(gr, r0, r1, p0, p1 int) {
@@ -87,7 +151,7 @@ func (j *convU8Job) dense512(gr, r0, r1, p0, p1 int) {
 					ptrs[which].p[i] = unsafe.Pointer(&rows.b[i*k4*4])
 				}
 			} else {
-				j.addresses(ptrs[which].p, r0, r1, mr, gr*c.cg, taps)
+				j.addresses(ptrs[which].p, r0, r1, mr, gr*c.cg)
 			}
 		}
 		q := c.out(gr*c.padded+e.off, e.width-(e.vecs-1)*16)

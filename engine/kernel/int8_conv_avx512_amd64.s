@@ -4018,14 +4018,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// func depthwise512(pixels, t4 int, ptrs *unsafe.Pointer, ch int, w *int8, y *uint8, ldy int, q *convOut)
-TEXT ·depthwise512(SB), NOSPLIT, $0-64
-	MOVQ q+56(FP), BX
+// func depthwise512(pixels, t4 int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)
+TEXT ·depthwise512(SB), NOSPLIT, $0-72
+	MOVQ q+64(FP), BX
 	MOVQ pixels+0(FP), CX
-	MOVQ ptrs+16(FP), SI
-	MOVQ ch+24(FP), R13
-	MOVQ y+40(FP), DI
-	MOVQ ldy+48(FP), DX
+	MOVQ at+24(FP), R13
+	MOVQ step+32(FP), R12
+	MOVQ y+48(FP), DI
+	MOVQ ldy+56(FP), DX
 	MOVQ 8(BX), R8
 	VBROADCASTSS 16(BX), Z24
 	VPBROADCASTW 20(BX), Z25
@@ -4039,7 +4039,8 @@ pixel:
 	VMOVDQU32 128(R15), Z2
 	VMOVDQU32 192(R15), Z3
 	MOVQ t4+8(FP), AX
-	MOVQ w+32(FP), BX
+	MOVQ w+40(FP), BX
+	MOVQ ptrs+16(FP), SI
 
 taps:
 	MOVQ 0(SI), R9
@@ -4090,6 +4091,7 @@ taps:
 	VPMAXUB Z26, Z0, Z0
 	VMOVDQU8 Z0, K1, (DI)
 	ADDQ DX, DI
+	ADDQ R12, R13
 	DECQ CX
 	JNE  pixel
 	VZEROUPPER

@@ -180,7 +180,7 @@ func convVNNIx16m(mr int, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8,
 	}
 }
 
-// depthwise512 computes up to 64 channels from ch on of the pixels; every pixel has 4*t4 taps in ptrs.
+// depthwise512 computes up to 64 channels of pixels. The 4*t4 taps of the first one lie at ptrs + at bytes, of each other step bytes on.
 //
 //go:noescape
-func depthwise512(pixels, t4 int, ptrs *unsafe.Pointer, ch int, w *int8, y *uint8, ldy int, q *convOut)
+func depthwise512(pixels, t4 int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)

@@ -147,10 +147,10 @@ func convStore(a *asm, regs []string) {
 
 // depthwiseU8 writes the depthwise convolution of 64 channels: the bytes of four taps are put side by side and multiplied at once.
 func depthwiseU8(a *asm, s *strings.Builder) {
-	decl := "func depthwise512(pixels, t4 int, ptrs *unsafe.Pointer, ch int, w *int8, y *uint8, ldy int, q *convOut)"
-	fmt.Fprintf(s, "\n// depthwise512 computes up to 64 channels from ch on of the pixels; every pixel has 4*t4 taps in ptrs.\n//\n//go:noescape\n%s\n", decl)
-	a.text(decl, "depthwise512", 64)
-	for _, l := range []string{"q+56(FP), BX", "pixels+0(FP), CX", "ptrs+16(FP), SI", "ch+24(FP), R13", "y+40(FP), DI", "ldy+48(FP), DX"} {
+	decl := "func depthwise512(pixels, t4 int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)"
+	fmt.Fprintf(s, "\n// depthwise512 computes up to 64 channels of pixels. The 4*t4 taps of the first one lie at ptrs + at bytes, of each other step bytes on.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "depthwise512", 72)
+	for _, l := range []string{"q+64(FP), BX", "pixels+0(FP), CX", "at+24(FP), R13", "step+32(FP), R12", "y+48(FP), DI", "ldy+56(FP), DX"} {
 		a.op("MOVQ %s", l)
 	}
 	convConstants(a, 4)
@@ -160,7 +160,8 @@ func depthwiseU8(a *asm, s *strings.Builder) {
 		a.op("VMOVDQU32 %d(R15), Z%d", 64*v, v)
 	}
 	a.op("MOVQ t4+8(FP), AX")
-	a.op("MOVQ w+32(FP), BX")
+	a.op("MOVQ w+40(FP), BX")
+	a.op("MOVQ ptrs+16(FP), SI")
 	a.label("taps")
 	for i := range 4 {
 		a.op("MOVQ %d(SI), R%d", 8*i, 9+i%2)
@@ -183,6 +184,7 @@ func depthwiseU8(a *asm, s *strings.Builder) {
 	a.op("JNE  taps")
 	convStore(a, []string{"Z0", "Z1", "Z2", "Z3"})
 	a.op("ADDQ DX, DI")
+	a.op("ADDQ R12, R13")
 	a.op("DECQ CX")
 	a.op("JNE  pixel")
 	a.op("VZEROUPPER")
