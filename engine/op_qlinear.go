@@ -324,9 +324,7 @@ func opFlipSign(c *Call) error {
 	if err != nil {
 		return err
 	}
-	for i, v := range src {
-		dst[i] = v ^ 0x80
-	}
+	kernel.FlipU8(dst, src)
 	return nil
 }
 
@@ -341,35 +339,55 @@ func opChannelsLast(c *Call) error {
 		return err
 	}
 	plane := product(spatial)
-	if ch > 4 || ch < 2 || plane < 64 {
-		perm := []int{0}
-		for i := range spatial {
-			perm = append(perm, 2+i)
-		}
-		return transposeTo(c, 0, x, append(perm, 1))
+	shape := append(append([]int{n}, spatial...), ch)
+	if plane == 1 || ch == 1 {
+		return c.view(x, shape)
 	}
-	dst, err := Out[uint8](c, 0, append(append([]int{n}, spatial...), ch))
+	dst, err := Out[uint8](c, 0, shape)
 	if err != nil || len(dst) == 0 {
 		return err
 	}
 	for i := range n {
-		kernel.InterleaveU8(dst[i*plane*ch:(i+1)*plane*ch], src[i*plane*ch:(i+1)*plane*ch], ch)
+		d, s := dst[i*plane*ch:(i+1)*plane*ch], src[i*plane*ch:(i+1)*plane*ch]
+		if ch < 8 {
+			kernel.InterleaveU8(d, s, ch)
+		} else {
+			kernel.TransposeU8(d, s, ch, plane)
+		}
 	}
 	return nil
 }
 
+// view makes output 0 the input x in another shape.
+func (c *Call) view(x *model.Tensor, shape []int) error {
+	t, err := x.Reshape(shape)
+	if err == nil {
+		c.Set(0, t)
+	}
+	return err
+}
+
 // opChannelsFirst is the inverse of opChannelsLast.
 func opChannelsFirst(c *Call) error {
-	x, _, err := bytesOf(c, 0)
+	x, src, err := bytesOf(c, 0)
 	if err != nil {
 		return err
 	}
-	if x.Rank() < 3 {
-		return errShape("input", x, "[N spatial... C]")
+	n, ch, spatial, err := lastImage(x)
+	if err != nil {
+		return err
 	}
-	perm := []int{0, x.Rank() - 1}
-	for i := 1; i < x.Rank()-1; i++ {
-		perm = append(perm, i)
+	plane := product(spatial)
+	shape := append([]int{n, ch}, spatial...)
+	if plane == 1 || ch == 1 {
+		return c.view(x, shape)
 	}
-	return transposeTo(c, 0, x, perm)
+	dst, err := Out[uint8](c, 0, shape)
+	if err != nil || len(dst) == 0 {
+		return err
+	}
+	for i := range n {
+		kernel.TransposeU8(dst[i*plane*ch:(i+1)*plane*ch], src[i*plane*ch:(i+1)*plane*ch], plane, ch)
+	}
+	return nil
 }

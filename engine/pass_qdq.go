@@ -50,6 +50,7 @@ func qdqPass(c *compiler, g *model.Graph) error {
 	for _, n := range nodes {
 		if !p.e.gone[n] {
 			p.floatProduct(n)
+			p.unflip(n)
 		}
 	}
 	var notes []string
@@ -59,6 +60,19 @@ func qdqPass(c *compiler, g *model.Graph) error {
 	slices.Sort(notes)
 	c.warnings = append(c.warnings, notes...)
 	return p.e.finish()
+}
+
+// unflip lets a DequantizeLinear of signed bytes read the unsigned form where there is one.
+func (p *qdq) unflip(n *model.Node) {
+	if p.e.gone[n] || !n.Is("DequantizeLinear") {
+		return
+	}
+	v, ok := p.dequantized(n.Out(0))
+	if name := p.u8[v.name]; ok && v.signed && name != "" && p.e.constant(v.name) == nil {
+		f := *n
+		f.Inputs = []string{name, n.In(1), p.e.addConstant(model.FromSlice(p.e.constant(n.In(1)).Shape(), []uint8{v.zero}))}
+		p.e.replace(&f, n)
+	}
 }
 
 // stay notes that a quantized operator stays in float.

@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Lookup sets dst[i] = t[src[i]]. dst may be src.
 func Lookup(dst, src []uint8, t *[256]uint8) {
@@ -106,5 +109,67 @@ func InterleaveU8(dst, src []uint8, c int) {
 		for i, v := range src[k*n : (k+1)*n] {
 			dst[i*c+k] = v
 		}
+	}
+}
+
+// FlipU8 sets dst[i] = src[i] XOR 0x80: signed bytes become unsigned ones, moved by 128, and back.
+func FlipU8(dst, src []uint8) {
+	if len(dst) != len(src) {
+		panic(badLen)
+	}
+	n := len(src) &^ 7
+	for i := 0; i < n; i += 8 {
+		binary.LittleEndian.PutUint64(dst[i:], binary.LittleEndian.Uint64(src[i:])^0x8080808080808080)
+	}
+	for i := n; i < len(src); i++ {
+		dst[i] = src[i] ^ 0x80
+	}
+}
+
+// TransposeU8 sets dst[cols, rows] to the transpose of src[rows, cols].
+func TransposeU8(dst, src []uint8, rows, cols int) {
+	if len(src) < rows*cols || len(dst) < rows*cols {
+		panic(badLen)
+	}
+	r8, c8 := rows&^7, cols&^7
+	for c := 0; c < c8; c += 8 {
+		for r := 0; r < r8; r += 8 {
+			var b [8]uint64
+			for i := range b {
+				b[i] = binary.LittleEndian.Uint64(src[(r+i)*cols+c:])
+			}
+			transposeBytes8(&b)
+			for i, v := range b {
+				binary.LittleEndian.PutUint64(dst[(c+i)*rows+r:], v)
+			}
+		}
+		for r := r8; r < rows; r++ {
+			for i, v := range src[r*cols+c:][:8] {
+				dst[(c+i)*rows+r] = v
+			}
+		}
+	}
+	for r := range rows {
+		for c := c8; c < cols; c++ {
+			dst[c*rows+r] = src[r*cols+c]
+		}
+	}
+}
+
+// transposeBytes8 transposes eight rows of eight bytes: blocks of four, two and one bytes change places.
+func transposeBytes8(b *[8]uint64) {
+	for i := range 4 {
+		x, y := b[i], b[i+4]
+		b[i], b[i+4] = x&0xffffffff|y<<32, x>>32|y&^0xffffffff
+	}
+	for _, i := range [4]int{0, 1, 4, 5} {
+		x, y := b[i], b[i+2]
+		const m = 0x0000ffff0000ffff
+		b[i], b[i+2] = x&m|y&m<<16, x>>16&m|y&^m
+	}
+	for i := 0; i < 8; i += 2 {
+		x, y := b[i], b[i+1]
+		const m = 0x00ff00ff00ff00ff
+		b[i], b[i+1] = x&m|y&m<<8, x>>8&m|y&^m
 	}
 }

@@ -85,3 +85,30 @@ func closeTo(t *testing.T, name string, got uint8, v float64) {
 		t.Fatalf("%s: %v, want %v", name, got, v)
 	}
 }
+
+func TestMoveU8(t *testing.T) {
+	rng := rand.New(rand.NewPCG(10, 0))
+	for range 2000 {
+		rows, cols := rng.IntN(40), rng.IntN(40)
+		src, dst, back := make([]uint8, rows*cols), make([]uint8, rows*cols), make([]uint8, rows*cols)
+		for i := range src {
+			src[i] = uint8(rng.IntN(256))
+		}
+		TransposeU8(dst, src, rows, cols)
+		InterleaveU8(back, src, max(rows, 1))
+		if rows > 0 && !bytes.Equal(dst, back) {
+			t.Fatalf("transpose and interleaving of [%d %d] differ", rows, cols)
+		}
+		for i, v := range src {
+			if dst[i%cols*rows+i/cols] != v {
+				t.Fatalf("transpose of [%d %d]: element %d is wrong", rows, cols, i)
+			}
+		}
+		FlipU8(dst, src)
+		for i, v := range src {
+			if int(int8(dst[i])) != int(v)-128 {
+				t.Fatalf("byte %d became %d", v, int8(dst[i]))
+			}
+		}
+	}
+}
