@@ -41,6 +41,8 @@ func qdqPass(c *compiler, g *model.Graph) error {
 			continue
 		}
 		switch {
+		case n.Is("MaxPool"):
+			p.bytePool(n)
 		case n.Is("QuantizeLinear"):
 			p.quantize(n)
 		case strings.HasPrefix(n.Op, "QLinear") || n.Op == "QGemm":
@@ -353,6 +355,12 @@ func (p *qdq) quantize(q *model.Node) bool {
 	if n == nil || !ok {
 		return false
 	}
+	switch n.Op { // as ONNX Runtime computes them, also as functions of one value
+	case "Add", "Sum", "Mul":
+		if p.e.user(n.Out(0)) != nil && n.Is(n.Op) && p.binary(n, q, out, 0, 255) {
+			return true
+		}
+	}
 	if p.lookup(q, out) {
 		return true
 	}
@@ -378,7 +386,7 @@ func (p *qdq) quantize(q *model.Node) bool {
 	case "MatMul":
 		return p.matmul(n, q, out, lo, hi)
 	case "Add", "Sum", "Mul":
-		return p.binary(n, q, out, lo, hi)
+		return p.binary(n, q, out, lo, hi) || p.stay(n, "its inputs are not two quantized values")
 	case "Concat":
 		return lo == 0 && hi == 255 && p.concat(n, q, out)
 	case "GlobalAveragePool", "AveragePool", "MaxPool":

@@ -305,18 +305,26 @@ func (p *qdq) matmul(n, q *model.Node, out qvalue, lo, hi uint8) bool {
 // binary is DQ, DQ -> Add, Sum or Mul -> Q.
 func (p *qdq) binary(n, q *model.Node, out qvalue, lo, hi uint8) bool {
 	if len(n.Inputs) != 2 {
-		return p.stay(n, "it has not two inputs")
+		return false
 	}
 	a, ok := p.dequantized(n.In(0))
 	b, ok2 := p.dequantized(n.In(1))
 	if !ok || !ok2 {
-		return p.stay(n, "an input is not quantized")
+		return false
 	}
 	return p.pair(n.Op, q, a, b, out, lo, hi)
 }
 
-// pair makes QuantAdd or QuantMul.
+// pair makes QuantAdd or QuantMul, or a table where both sides are functions of one value.
 func (p *qdq) pair(op string, q *model.Node, a, b, out qvalue, lo, hi uint8) bool {
+	if p.e.constant(a.name) != nil && p.e.constant(b.name) != nil {
+		return false
+	}
+	if l, ok := p.tabulatePair(op, a, b, out, lo, hi); ok {
+		p.tables[out.name] = l
+		names, rank := p.forms(l.root)
+		return p.emit(p.tableNode(names[0], l.table), q, out, rank)
+	}
 	names, rank := p.forms(a, b)
 	f := &model.Node{Op: "QuantAdd", Inputs: names}
 	if op == "Mul" || op == "QLinearMul" {
@@ -412,6 +420,18 @@ func (p *qdq) pooling(op string, n, q *model.Node, x, out qvalue, lo, hi uint8) 
 	f.SetAttr(model.FloatAttr("sy", out.scale))
 	setBytes(f, map[string]uint8{"zx": x.zero, "zy": out.zero, "lo": lo, "hi": hi})
 	return p.emit(f, q, out, rank)
+}
+
+// bytePool is a MaxPool of bytes that an integer operator made: it needs no scale.
+func (p *qdq) bytePool(n *model.Node) bool {
+	in := n.In(0)
+	if _, ok := p.last[in]; !ok || p.e.constant(in) != nil {
+		return false
+	}
+	x := qvalue{name: in, scale: 1, signed: p.u8[in] != in}
+	out := x
+	out.name = n.Out(0)
+	return p.pooling("MaxPool", n, n, x, out, 0, 255)
 }
 
 // move is DQ -> an operator that moves elements -> Q: it moves the bytes.

@@ -74,6 +74,31 @@ func (p *qdq) lookup(q *model.Node, out qvalue) bool {
 	return p.emit(p.tableNode(names[0], l.table), q, out, rank)
 }
 
+// rootOf returns the value that v is a function of, itself at least, and the table of that function.
+func (p *qdq) rootOf(v qvalue) lookup {
+	if l, ok := p.tables[v.name]; ok {
+		return l
+	}
+	return lookup{root: v, table: requantizeTable(v, v)}
+}
+
+// tabulatePair makes a table of a sum or product of functions of one value.
+func (p *qdq) tabulatePair(op string, a, b, out qvalue, lo, hi uint8) (l lookup, ok bool) {
+	x, y := p.rootOf(a), p.rootOf(b)
+	if x.root.name != y.root.name || p.e.constant(x.root.name) != nil {
+		return l, false
+	}
+	l.root = x.root
+	if op == "Mul" || op == "QLinearMul" {
+		f := kernel.NewMulU8(a.scale, b.scale, out.scale, a.zero, b.zero, out.zero, lo, hi)
+		f.Apply(l.table[:], x.table[:], y.table[:])
+	} else {
+		f := kernel.NewAddU8(a.scale, b.scale, out.scale, a.zero, b.zero, out.zero, lo, hi)
+		f.Apply(l.table[:], x.table[:], y.table[:])
+	}
+	return l, true
+}
+
 // tabulation evaluates element-wise operators on all 256 values of one root.
 type tabulation struct {
 	p      *qdq

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"sync"
@@ -29,7 +30,7 @@ type ConvU8 struct {
 	cg, og    int // channels per group
 	taps      int
 	depthwise bool
-	gather    bool       // rows are copied together first: Cin is no multiple of four
+	slab      bool       // rows of the input are copied between their padding first, pixels filled up to fours of channels
 	panels    []convEdge // of one group
 	data      []int8     // packed weights, group after group
 	perGroup  int        // bytes of data per group
@@ -58,7 +59,7 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 		panic(badConvU8)
 	}
 	c.depthwise = c.Groups == c.Cin && c.Groups == c.Cout && c.Groups > 1
-	c.gather = !c.depthwise && c.Groups == 1 && c.cg%4 != 0
+	c.slab = c.Groups == 1 && (c.taps > 1 || c.cg%4 != 0)
 	c.pad = make([]uint8, c.Cin+64)
 	for i := range c.pad {
 		c.pad[i] = c.ZeroX
@@ -91,7 +92,7 @@ func (c *ConvU8) scaleOf(o int) float32 { return c.Scale[o%len(c.Scale)] }
 // column returns the column, in 0..63, at place p of a panel of four vectors: 64 results packed lane by lane are then in order.
 func column(p int) int { return p/4%4*16 + p/16*4 + p%4 }
 
-// packDense orders the weights as [group][panel][tap][four channels][column][4]; with gather, all of a row is one tap.
+// packDense orders the weights as [group][panel][tap][four channels][column][4].
 func (c *ConvU8) packDense() {
 	for first := 0; first < c.og; {
 		w := min(64, c.og-first)
@@ -100,9 +101,6 @@ func (c *ConvU8) packDense() {
 		first += w
 	}
 	k4 := ceilDiv(c.cg, 4) * c.taps
-	if c.gather {
-		k4 = ceilDiv(c.cg*c.taps, 4)
-	}
 	c.perGroup = c.padded * k4 * 4
 	c.data = make([]int8, c.perGroup*c.Groups)
 	c.bias, c.scale = make([]int32, c.padded*c.Groups), make([]float32, c.padded*c.Groups)
@@ -132,9 +130,6 @@ func (c *ConvU8) packColumn(panel []int8, p, width int, w []int8) {
 	for t := range c.taps {
 		for i := range c.cg {
 			k := t*step + i
-			if c.gather {
-				k = t*c.cg + i
-			}
 			panel[k/4*4*width+4*p+k%4] = w[i*c.taps+t]
 		}
 	}
@@ -193,14 +188,14 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 	if len(j.x) == 0 {
 		j.x = c.pad
 	}
-	if c.cg%4 != 0 && !c.depthwise && !c.gather && j.isa > Generic { // whole fours are read
+	if c.cg%4 != 0 && c.Groups > 1 && !c.depthwise && j.isa > Generic { // whole fours are read
 		s := getScratchU8(len(j.x) + 4)
 		copy(s.b, j.x)
 		j.x = s.b
 		defer scratchPoolU8.Put(s)
 	}
 	k := c.cg * c.taps
-	block := max(24, min(192, 96<<10/k)) / 24 * 24
+	block := max(96, min(192, 96<<10/k)) / 24 * 24
 	threads := p.Threads()
 	work := rows * c.Cout * k
 	if c.depthwise {
@@ -217,12 +212,23 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 		block -= 24
 	}
 	parts := 1
+	if j.isa >= AVX512VNNI && (c.depthwise || c.slab) { // whole rows of the output
+		if c.depthwise {
+			block *= 2
+		}
+		high := max(1, block/g.OW)
+		bands := ceilDiv(g.OH, high)
+		if threads > 1 && !c.depthwise {
+			parts = min(len(c.panels), max(1, 4*threads/(bands*n)))
+		}
+		p.Run(n*bands*parts, func(t int) {
+			h0, part := t%bands*high, t/bands%parts
+			j.band(t/bands/parts, h0, min(g.OH, h0+high), part*len(c.panels)/parts, (part+1)*len(c.panels)/parts)
+		})
+		return
+	}
 	if threads > 1 && !c.depthwise {
 		parts = min(len(c.panels), max(1, 4*threads/(ceilDiv(rows, block)*groups)))
-	}
-	if c.depthwise && j.isa >= AVX512VNNI {
-		j.runDepthwise(p, n, block)
-		return
 	}
 	blocks := ceilDiv(rows, block)
 	p.Run(blocks*groups*parts, func(t int) {
@@ -368,38 +374,47 @@ func (j *convU8Job) addresses(dst []unsafe.Pointer, r0, r1, mr, ch int) {
 	}
 }
 
-// gatherRows copies the pixels of rows r0..r1 together, each row filled up to ld bytes.
-func (j *convU8Job) gatherRows(dst []uint8, r0, r1, ld int) {
-	g, c := j.g, j.c
+// padRows copies rows h0..h1 of image n to dst [h1-h0, wide, cp] between their padding; cp is at least the number of channels, and what
+// lies beyond them is not defined.
+func (j *convU8Job) padRows(dst []uint8, n, h0, h1, wide, cp int) {
+	c, g := j.c, j.g
 	ch := c.Cin
-	n, oh, ow := r0/(g.OH*g.OW), r0/g.OW%g.OH, r0%g.OW
-	for r := r0; r < r1; r++ {
-		d := dst[(r-r0)*ld:][:ld]
-		for kh := range g.KH {
-			e := d[kh*g.KW*ch:][:g.KW*ch]
-			h, w := oh*g.SH+kh*g.DH-g.Top, ow*g.SW-g.Left
-			switch {
-			case uint(h) >= uint(g.H):
-				fill(e, c.ZeroX)
-			case g.DW == 1 && w >= 0 && w+g.KW <= g.W:
-				copy(e, j.x[((n*g.H+h)*g.W+w)*ch:])
-			default:
-				for kw := range g.KW {
-					if p := w + kw*g.DW; uint(p) < uint(g.W) {
-						copy(e[kw*ch:(kw+1)*ch], j.x[((n*g.H+h)*g.W+p)*ch:])
-					} else {
-						fill(e[kw*ch:(kw+1)*ch], c.ZeroX)
-					}
-				}
+	left := min(g.Left, wide)
+	mid := min(g.W, wide-left)
+	for h := h0; h < h1; h++ {
+		d := dst[(h-h0)*wide*cp:][:wide*cp]
+		if h < 0 || h >= g.H {
+			fill(d, c.ZeroX)
+			continue
+		}
+		fill(d[:left*cp], c.ZeroX)
+		fill(d[(left+mid)*cp:], c.ZeroX)
+		src := j.x[(n*g.H+h)*g.W*ch:][:mid*ch]
+		d = d[left*cp : (left+mid)*cp]
+		switch {
+		case cp == ch:
+			copy(d, src)
+		case ch == 3 && cp == 4:
+			widenPixels(d, src)
+		default:
+			for i := range mid {
+				copy(d[i*cp:], src[i*ch:(i+1)*ch])
 			}
 		}
-		if ow++; ow == g.OW {
-			ow = 0
-			if oh++; oh == g.OH {
-				oh = 0
-				n++
-			}
-		}
+	}
+}
+
+// widenPixels copies pixels of three bytes to places of four.
+func widenPixels(dst, src []uint8) {
+	n := len(src) / 3
+	i := 0
+	for ; i+4 <= n-1; i += 4 { // twelve bytes, read as eight and eight
+		a, b := binary.LittleEndian.Uint64(src[3*i:]), binary.LittleEndian.Uint64(src[3*i+6:])
+		binary.LittleEndian.PutUint64(dst[4*i:], a&0xffffff|a<<8&0xffffff00000000)
+		binary.LittleEndian.PutUint64(dst[4*i+8:], b&0xffffff|b<<8&0xffffff00000000)
+	}
+	for ; i < n; i++ {
+		dst[4*i], dst[4*i+1], dst[4*i+2] = src[3*i], src[3*i+1], src[3*i+2]
 	}
 }
 

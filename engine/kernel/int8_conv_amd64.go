@@ -27,7 +27,7 @@ func (c *ConvU8) out(at, width int) convOut {
 func (j *convU8Job) block(gr, r0, r1, p0, p1 int) {
 	switch {
 	case j.isa >= AVX512VNNI:
-		j.dense512(gr, r0, r1, p0, p1)
+		j.dense512(gr, r0, r1, p0, p1, j.c.taps, ceilDiv(j.c.cg, 4), func(dst []unsafe.Pointer, mr int) { j.addresses(dst, r0, r1, mr, gr*j.c.cg) })
 	default:
 		j.blockGo(gr, r0, r1, p0, p1)
 	}
@@ -49,33 +49,76 @@ func (j *convU8Job) tableRows(r0, r1, first, width int) {
 	}
 }
 
-// runDepthwise spreads rows of the output, about block pixels at a time.
-func (j *convU8Job) runDepthwise(p *Pool, n, block int) {
-	g := j.g
-	rows := max(1, block*2/g.OW)
-	parts := ceilDiv(g.OH, rows)
-	p.Run(n*parts, func(t int) {
-		h0 := t % parts * rows
-		j.depthwise512(t/parts, h0, min(g.OH, h0+rows))
-	})
+// input is a part of an image between its padding: pixels of cp bytes, w of them in a row. The first row is the first one that the first
+// row of the output meets.
+type input struct {
+	x       []uint8
+	w, cp   int
+	scratch *scratchU8
 }
 
-// depthwise512 computes rows h0..h1 of the output of image n. The rows of the input that they meet are first copied between
-// padding, unless there is none.
+func (s *input) release() {
+	if s.scratch != nil {
+		scratchPoolU8.Put(s.scratch)
+	}
+}
+
+// input returns what rows h0..h1 of the output of image n read: a copy, unless there is neither padding nor filling up.
+func (j *convU8Job) input(n, h0, h1, cp int) input {
+	c, g := j.c, j.g
+	top, last := h0*g.SH-g.Top, (h1-1)*g.SH+(g.KH-1)*g.DH-g.Top
+	wide := (g.OW-1)*g.SW + (g.KW-1)*g.DW + 1
+	if top >= 0 && last < g.H && g.Left == 0 && wide <= g.W && cp == c.Cin {
+		return input{x: j.x[(n*g.H+top)*g.W*cp:], w: g.W, cp: cp}
+	}
+	s := getScratchU8((last - top + 1) * wide * cp)
+	j.padRows(s.b, n, top, last+1, wide, cp)
+	return input{x: s.b, w: wide, cp: cp, scratch: s}
+}
+
+// band computes rows h0..h1 of the output of image n, panels p0..p1.
+func (j *convU8Job) band(n, h0, h1, p0, p1 int) {
+	if j.c.depthwise {
+		j.depthwise512(n, h0, h1)
+		return
+	}
+	c, g := j.c, j.g
+	in := j.input(n, h0, h1, ceilDiv(c.Cin, 4)*4)
+	taps, k4 := g.KH, g.KW*in.cp/4 // a row of the kernel is contiguous
+	if g.DW > 1 {
+		taps, k4 = c.taps, in.cp/4
+	}
+	r0, r1 := (n*g.OH+h0)*g.OW, (n*g.OH+h1)*g.OW
+	j.dense512(0, r0, r1, p0, p1, taps, k4, func(dst []unsafe.Pointer, mr int) {
+		for at := 0; at < r1-r0; {
+			oh, ow := at/g.OW, at%g.OW
+			tile := at / mr * mr
+			w := min(mr, r1-r0-tile)
+			run := min(g.OW-ow, tile+w-at)
+			for t := range taps {
+				kh, kw := t, 0
+				if g.DW > 1 {
+					kh, kw = t/g.KW, t%g.KW*g.DW
+				}
+				p := unsafe.Pointer(&in.x[(((oh*g.SH+kh*g.DH)*in.w)+ow*g.SW+kw)*in.cp])
+				d := dst[tile*taps+t*w+at-tile:][:run]
+				for i := range d {
+					d[i] = unsafe.Add(p, i*g.SW*in.cp)
+				}
+			}
+			at += run
+		}
+	})
+	in.release()
+}
+
+// depthwise512 computes rows h0..h1 of the output of image n.
 func (j *convU8Job) depthwise512(n, h0, h1 int) {
 	c, g := j.c, j.g
 	ch := c.Cout
-	top, left, w, x := h0*g.SH-g.Top, g.Left, g.W, j.x
-	last := (h1-1)*g.SH + (g.KH-1)*g.DH - g.Top
-	wide := (g.OW-1)*g.SW + (g.KW-1)*g.DW + 1
-	if top < 0 || last >= g.H || left > 0 || wide > g.W {
-		s := getScratchU8((last - top + 1) * wide * ch)
-		j.padRows(s.b, n, top, last+1, wide)
-		x, w = s.b, wide
-		defer scratchPoolU8.Put(s)
-	} else {
-		x = x[(n*g.H+top)*g.W*ch:]
-	}
+	in := j.input(n, h0, h1, ch)
+	defer in.release()
+	x, w := in.x, in.w
 	t4 := ceilDiv(c.taps, 4)
 	ptrs := getPointers(t4 * 4)
 	for oh := h0; oh < h1; oh++ {
@@ -111,34 +154,10 @@ func (j *convU8Job) depthwise512(n, h0, h1 int) {
 	}
 }
 
-// padRows copies rows h0..h1 of image n to dst [h1-h0, wide, channels], with the padding around it.
-func (j *convU8Job) padRows(dst []uint8, n, h0, h1, wide int) {
-	c, g := j.c, j.g
-	ch := c.Cin
-	left := min(g.Left, wide)
-	mid := min(g.W, wide-left)
-	for h := h0; h < h1; h++ {
-		d := dst[(h-h0)*wide*ch:][:wide*ch]
-		if h < 0 || h >= g.H {
-			fill(d, c.ZeroX)
-			continue
-		}
-		fill(d[:left*ch], c.ZeroX)
-		copy(d[left*ch:(left+mid)*ch], j.x[(n*g.H+h)*g.W*ch:])
-		fill(d[(left+mid)*ch:], c.ZeroX)
-	}
-}
-
-func (j *convU8Job) dense512(gr, r0, r1, p0, p1 int) {
+// dense512 computes rows r0..r1 of group gr, panels p0..p1: addresses writes where the taps of the rows lie, tile after tile of mr rows.
+func (j *convU8Job) dense512(gr, r0, r1, p0, p1, taps, k4 int, addresses func(dst []unsafe.Pointer, mr int)) {
 	c := j.c
-	taps, k4 := c.taps, ceilDiv(c.cg, 4)
 	var ptrs [2]*pointers // for tiles of 6 and of 8 rows
-	var rows *scratchU8
-	if c.gather {
-		taps, k4 = 1, ceilDiv(c.cg*c.taps, 4)
-		rows = getScratchU8((r1 - r0) * k4 * 4)
-		j.gatherRows(rows.b, r0, r1, k4*4)
-	}
 	for _, e := range c.panels[p0:p1] {
 		mr, which := 8, 1
 		if e.vecs == 4 {
@@ -146,13 +165,7 @@ func (j *convU8Job) dense512(gr, r0, r1, p0, p1 int) {
 		}
 		if ptrs[which] == nil {
 			ptrs[which] = getPointers((r1 - r0) * taps)
-			if c.gather {
-				for i := range ptrs[which].p {
-					ptrs[which].p[i] = unsafe.Pointer(&rows.b[i*k4*4])
-				}
-			} else {
-				j.addresses(ptrs[which].p, r0, r1, mr, gr*c.cg)
-			}
+			addresses(ptrs[which].p, mr)
 		}
 		q := c.out(gr*c.padded+e.off, e.width-(e.vecs-1)*16)
 		if e.vecs == 4 {
@@ -179,9 +192,6 @@ func (j *convU8Job) dense512(gr, r0, r1, p0, p1 int) {
 		if p != nil {
 			p.release()
 		}
-	}
-	if rows != nil {
-		scratchPoolU8.Put(rows)
 	}
 	first := c.panels[p0].first
 	j.tableRows(r0, r1, gr*c.og+first, c.panels[p1-1].first+c.panels[p1-1].width-first)
