@@ -67,9 +67,6 @@ func (s *Static) Check() error {
 	case !(s.Smooth >= 0 && s.Smooth <= 1):
 		return fmt.Errorf("quantize: smooth %v: want a number in 0..1", s.Smooth)
 	}
-	if s.Smooth != 0 || s.Equalize || s.BiasCorrection || s.AdaptRounding {
-		return fmt.Errorf("quantize: accuracy helpers are not in this version: %w", model.ErrUnsupported)
-	}
 	if _, err := s.newObserver(); err != nil {
 		return err
 	}
@@ -121,7 +118,11 @@ func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(conte
 		if err := p.early(); err != nil {
 			return p.notes(), err
 		}
-		if err := p.improve(ctx, feeds); err != nil {
+		changed, err := p.improve(ctx, feeds)
+		if err == nil && changed {
+			p, err = s.plan(c, before)
+		}
+		if err != nil {
 			return nil, err
 		}
 		if p.ranges, err = ranges(ctx, c, p.observed()); err != nil {
