@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 
 	"github.com/wattshed/wattshed/engine/kernel"
@@ -101,27 +102,74 @@ func opUnblock(c *Call) error {
 type blockedConv struct {
 	packed *kernel.PackedConv
 	last   atomic.Pointer[blockedGeometry]
+	tiles  bool        // Winograd's products are allowed
+	tiled  [2]winograd // for tiles of 2x2 and 4x4
 }
 
 type blockedGeometry struct {
 	h, w int
 	g    kernel.Window
+	by   *kernel.Winograd // nil for the definition
+}
+
+// winograd holds the transformed weights for one size of tiles, made when they are first wanted.
+type winograd struct {
+	once sync.Once
+	w    *kernel.Winograd
+}
+
+// maxWinogradError is the bound of kernel.Winograd.Bound up to which tiles replace the definition.
+const maxWinogradError = 1e-4
+
+// maxWinogradBytes is the size of transformed weights up to which tiles are used: beyond it they take too much memory, and
+// half of it for tiles of 4x4, where reading them costs what the fewer multiplications save.
+const maxWinogradBytes = 8 << 20
+
+// choose returns the fastest way to convolve images of oh x ow outputs.
+func (st *blockedConv) choose(oh, ow int) *kernel.Winograd {
+	if !st.tiles {
+		return nil
+	}
+	k := st.packed
+	best, cost := 0, 0.9*k.Cost(oh, ow, 0)
+	for m := 2; m <= 4; m += 2 {
+		if 4*(m+2)*(m+2)*k.Cin*k.Cout > maxWinogradBytes/(m/2) {
+			continue
+		}
+		if c := k.Cost(oh, ow, m); c < cost {
+			best, cost = m, c
+		}
+	}
+	if best == 0 {
+		return nil
+	}
+	t := &st.tiled[best/2-1]
+	t.once.Do(func() {
+		if w := kernel.NewWinograd(k, best); w.Bound() < maxWinogradError {
+			t.w = w
+		}
+	})
+	return t.w
 }
 
 func (*blockedConv) packedWeight() {}
 
 // geometry returns the window over an image of h x w pixels.
-func (st *blockedConv) geometry(n *model.Node, h, w int) (*kernel.Window, error) {
+func (st *blockedConv) geometry(n *model.Node, h, w int) (*blockedGeometry, error) {
 	if l := st.last.Load(); l != nil && l.h == h && l.w == w {
-		return &l.g, nil
+		return l, nil
 	}
 	win, err := newWindow(n, []int{h, w}, []int{st.packed.KH, st.packed.KW}, false)
 	if err != nil {
 		return nil, err
 	}
 	g, _ := win.window2D()
-	st.last.Store(&blockedGeometry{h, w, g})
-	return &g, nil
+	l := &blockedGeometry{h, w, g, nil}
+	if g.SH == 1 && g.SW == 1 && g.DH == 1 && g.DW == 1 {
+		l.by = st.choose(g.OH, g.OW)
+	}
+	st.last.Store(l)
+	return l, nil
 }
 
 func prepBlockedConv(p *prep) (any, error) {
@@ -147,7 +195,12 @@ func prepBlockedConv(p *prep) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &blockedConv{packed: packed}, nil
+	st := &blockedConv{packed: packed}
+	switch kernel.Activation(p.node.Int(actAttr, 0)) {
+	case kernel.ActNone, kernel.ActRelu, kernel.ActHardSwish, kernel.ActSiLU: // not those that hide how large the sums are
+		st.tiles = !p.c.opts.Exact && groups == 1 && s[1] >= kernel.ChannelBlock && s[0] >= kernel.ChannelBlock && s[2] == 3 && s[3] == 3
+	}
+	return st, nil
 }
 
 // opBlockedConv is act(Conv(X, W, B) + residual): X blocked or, with plainAttr, [N, C, H, W]; the residual lies like Y.
@@ -170,10 +223,11 @@ func opBlockedConv(c *Call) error {
 	if err != nil {
 		return err
 	}
-	g, err := st.geometry(c.Node, s[2], s[3])
+	geo, err := st.geometry(c.Node, s[2], s[3])
 	if err != nil {
 		return err
 	}
+	g := &geo.g
 	shape := []int{s[0], blocksOf(k.Cout), g.OH, g.OW, kernel.ChannelBlock}
 	ep := kernel.BlockEpilogue{Act: c.act(), Alpha: c.Node.Float(alphaAttr, 0), Beta: c.Node.Float(betaAttr, 0)}
 	if r := c.Arg(3); r != nil {
@@ -189,11 +243,18 @@ func opBlockedConv(c *Call) error {
 		return err
 	}
 	kind := "blocked-"
-	if k.Groups > 1 && k.Cin == 1 {
+	switch {
+	case k.Groups > 1 && k.Cin == 1:
 		kind = "blocked-depthwise-"
+	case geo.by != nil:
+		kind = "winograd-"
 	}
 	c.Note(kind+kernel.Active().String(), int64(s[0])*int64(k.Cout)*int64(g.OH*g.OW)*int64(k.Cin)*int64(k.KH*k.KW), k.Bytes())
-	kernel.ConvBlocked(c.pool, s[0], y, x, k, g, ep)
+	if geo.by != nil {
+		geo.by.Conv(c.pool, s[0], y, x, g, ep)
+	} else {
+		kernel.ConvBlocked(c.pool, s[0], y, x, k, g, ep)
+	}
 	return nil
 }
 

@@ -40,3 +40,39 @@ func blockMean(dst, src []float32, hw int) {
 		blockMeanGo(dst, src, hw)
 	}
 }
+
+// in transforms n tiles of the input that lie side by side: ds is the distance of a tile's elements, rs that of image rows.
+func (j *winoJob) in(dst, src, tmp []float32, ds, rs, n int) {
+	t, m := j.w.t, j.w.m
+	_, _ = dst[(t*t-1)*ds+n*ChannelBlock-1], src[(t-1)*rs+((n-1)*m+t)*ChannelBlock-1]
+	switch {
+	case j.isa < AVX2:
+		j.inGo(dst, src, ds, rs, n)
+	case j.isa < AVX512 && m == 2:
+		winoIn2x256(&dst[0], &src[0], &tmp[0], 4*ds, 4*rs, n)
+	case j.isa < AVX512:
+		winoIn4x256(&dst[0], &src[0], &tmp[0], 4*ds, 4*rs, n)
+	case m == 2:
+		winoIn2x512(&dst[0], &src[0], &tmp[0], 4*ds, 4*rs, n)
+	default:
+		winoIn4x512(&dst[0], &src[0], &tmp[0], 4*ds, 4*rs, n)
+	}
+}
+
+// out transforms n tiles of products: ss is the distance of a tile's elements, rs that of image rows.
+func (j *winoJob) out(dst, src, tmp, bias []float32, ss, rs, n int) {
+	t, m := j.w.t, j.w.m
+	_, _ = dst[(m-1)*rs+n*m*ChannelBlock-1], src[(t*t-1)*ss+n*ChannelBlock-1]
+	switch {
+	case j.isa < AVX2:
+		j.outGo(dst, src, bias, ss, rs, n)
+	case j.isa < AVX512 && m == 2:
+		winoOut2x256(&dst[0], &src[0], &tmp[0], &bias[0], &j.lim[0], 4*ss, 4*rs, n)
+	case j.isa < AVX512:
+		winoOut4x256(&dst[0], &src[0], &tmp[0], &bias[0], &j.lim[0], 4*ss, 4*rs, n)
+	case m == 2:
+		winoOut2x512(&dst[0], &src[0], &tmp[0], &bias[0], &j.lim[0], 4*ss, 4*rs, n)
+	default:
+		winoOut4x512(&dst[0], &src[0], &tmp[0], &bias[0], &j.lim[0], 4*ss, 4*rs, n)
+	}
+}

@@ -4,6 +4,19 @@ import "math"
 
 // callGo is the Go twin of the micro-kernels.
 func (j *blockJob) callGo(t *blockTile, p, b int) {
+	for ; t.lines > 0; t.lines-- {
+		j.lineGo(t, p, b)
+		t.x0, t.y0 = t.x0+t.xl, t.y0+t.yl
+		if j.kind == blockDepth {
+			t.w0, t.b0 = t.w0+t.wl, t.b0+t.bl
+		}
+	}
+}
+
+func (j *blockJob) lineGo(t *blockTile, p, b int) {
+	if j.kind != blockDense {
+		b = 1
+	}
 	for v := range b {
 		for i := range p {
 			y := t.y0 + i*t.ys + v*t.yocb
@@ -14,7 +27,7 @@ func (j *blockJob) callGo(t *blockTile, p, b int) {
 					s[l] = float32(math.Inf(-1))
 				}
 			case t.bias != nil:
-				copy(s[:], t.bias[v*ChannelBlock:])
+				copy(s[:], t.bias[t.b0+v*ChannelBlock:])
 			default:
 				copy(s[:], t.y[y:])
 			}

@@ -21,6 +21,7 @@ type blockJob struct {
 	px            int // elements of a pixel of src
 	xplane        int // elements of a plane of src
 	ximage        int // elements of an image of src
+	wimage        int // weights of an image, where every image has its own
 	tile          blockTile
 	act           Activation // left to do after the micro-kernel
 	pool          bool       // mean of windows
@@ -107,8 +108,14 @@ func (j *blockJob) maxPixels() int {
 	return 12
 }
 
-// maxBlocks is the number of output blocks that a micro-kernel takes at most.
+// smallPlane is the number of pixels up to which all planes of a job are taken together, piece by piece.
+const smallPlane = 256
+
+// maxBlocks is the number of output blocks that are computed together at most.
 func (j *blockJob) maxBlocks() int {
+	if j.kind != blockDense && j.outs > 1 && j.g.OH*j.g.OW <= smallPlane {
+		return 16
+	}
 	if j.kind == blockDense && j.isa >= AVX512 {
 		return 2
 	}
@@ -249,19 +256,22 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 	x := image * j.ximage
 	if j.kind != blockDense {
 		x += ob * j.xplane
+		t.b0, t.wl, t.bl = 0, 0, 0
 		switch {
 		case j.scale:
 			t.w0 = image * ChannelBlock
 		case j.w != nil:
-			t.w0 = ob * j.w.wocb
-			t.bias = j.w.bias[ob*ChannelBlock:]
+			t.w0, t.bias = ob*j.w.wocb, j.w.bias[ob*ChannelBlock:]
+			if b > 1 {
+				t.wl, t.bl = j.w.wocb, ChannelBlock
+			}
 		}
 		j.area(t, x, y, b, area)
 	} else {
 		w := j.w
 		t.wicb, t.wocb, t.xicb = w.wicb, w.wocb, j.xplane
 		x += group * w.blocks * j.xplane
-		t.w0 = ob * w.wocb
+		t.w0 = image*j.wimage + ob*w.wocb
 		t.bias = w.bias[ob*ChannelBlock:]
 		few := max(1, blockWeights/(8*w.wicb))
 		if w.Plain {
@@ -317,34 +327,62 @@ func (j *blockJob) area(t *blockTile, x, y, b int, area [4]int) {
 				}
 				t.lim[0] = float32(max(n, 1))
 			}
-			j.rect(t, x, y, b, top, bottom, left, right)
+			j.rect(t, x, y, b, [4]int{top, bottom, left, right})
 		}
 	}
 }
 
-// rect computes outputs of one class, along rows or along columns, whichever takes fewer calls.
-func (j *blockJob) rect(t *blockTile, x, y, b, top, bottom, left, right int) {
+// rect computes outputs of one class, along rows or along columns, whichever takes fewer pieces.
+func (j *blockJob) rect(t *blockTile, x, y, b int, a [4]int) {
 	g := &j.g
 	most := j.maxPixels()
-	rows, cols := bottom-top, right-left
-	lines, length := rows, cols
+	n, length := a[1]-a[0], a[3]-a[2] // lines, and their pixels
 	lineX, lineY := g.SH*g.W*j.px, g.OW*ChannelBlock
 	t.xs, t.ys = g.SW*j.px, ChannelBlock
-	if cols*ceilDiv(rows, most) < rows*ceilDiv(cols, most) {
-		lines, length = cols, rows
+	if length*ceilDiv(n, most) < n*ceilDiv(length, most) {
+		n, length = length, n
 		t.xs, t.ys, lineX, lineY = lineX, lineY, t.xs, t.ys
 	}
-	x += ((top*g.SH-g.Top)*g.W + left*g.SW - g.Left) * j.px
-	y += (top*g.OW + left) * ChannelBlock
+	x += ((a[0]*g.SH-g.Top)*g.W + a[2]*g.SW - g.Left) * j.px
+	y += (a[0]*g.OW + a[2]) * ChannelBlock
 	pieces := ceilDiv(length, most)
-	for i := range lines {
-		t.x0, t.y0 = x+i*lineX, y+i*lineY
-		for k, left := 0, length; left > 0; k++ {
-			p := ceilDiv(left, pieces-k)
-			j.call(t, p, b)
-			t.x0 += p * t.xs
-			t.y0 += p * t.ys
-			left -= p
+	p, longer := length/pieces, length%pieces // the first pieces are one longer
+	if j.kind != blockDense && b > 1 {        // all planes of a piece
+		w0 := t.w0
+		for i := range n {
+			xi, yi := x+i*lineX, y+i*lineY
+			for k := range pieces {
+				q := p
+				if k < longer {
+					q++
+				}
+				t.x0, t.y0, t.w0, t.b0, t.lines, t.xl, t.yl = xi, yi, w0, 0, b, j.xplane, t.yocb
+				j.call(t, q, 1)
+				xi, yi = xi+q*t.xs, yi+q*t.ys
+			}
 		}
+		t.w0, t.b0 = w0, 0
+		return
+	}
+	if pieces < 4 { // all lines of a piece
+		for k := range pieces {
+			q := p
+			if k < longer {
+				q++
+			}
+			t.x0, t.y0, t.lines, t.xl, t.yl = x, y, n, lineX, lineY
+			j.call(t, q, b)
+			x, y = x+q*t.xs, y+q*t.ys
+		}
+		return
+	}
+	for i := range n { // all pieces of a line
+		t.x0, t.y0, t.lines, t.xl, t.yl = x+i*lineX, y+i*lineY, longer, (p+1)*t.xs, (p+1)*t.ys
+		if longer > 0 {
+			j.call(t, p+1, b)
+		}
+		done := longer * (p + 1)
+		t.x0, t.y0, t.lines, t.xl, t.yl = x+i*lineX+done*t.xs, y+i*lineY+done*t.ys, pieces-longer, p*t.xs, p*t.ys
+		j.call(t, p, b)
 	}
 }

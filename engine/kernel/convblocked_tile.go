@@ -21,5 +21,9 @@ type blockTile struct {
 	yocb    int // distance of the second block in y
 	more    int // 1 when sums are not complete yet: no residual and no activation
 	act     int // see blockAct
+	lines   int // as many such tiles: the kernel adds xl to x0 and so on, and counts lines down
+	xl, yl  int
+	wl      int // depthwise alone, with b0, the place in bias
+	b0, bl  int
 	lim     [5]float32
 }

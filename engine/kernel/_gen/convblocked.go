@@ -9,7 +9,8 @@ import (
 var tileFields = []struct{ name, kind string }{
 	{"x", "s"}, {"w", "s"}, {"y", "s"}, {"res", "s"}, {"bias", "s"}, {"taps", "s"},
 	{"x0", "i"}, {"w0", "i"}, {"y0", "i"}, {"nicb", "i"}, {"xicb", "i"}, {"wicb", "i"}, {"wocb", "i"},
-	{"kfull", "i"}, {"klast", "i"}, {"xs", "i"}, {"ys", "i"}, {"yocb", "i"}, {"more", "i"}, {"act", "i"}, {"lim", "i"},
+	{"kfull", "i"}, {"klast", "i"}, {"xs", "i"}, {"ys", "i"}, {"yocb", "i"}, {"more", "i"}, {"act", "i"},
+	{"lines", "i"}, {"xl", "i"}, {"yl", "i"}, {"wl", "i"}, {"b0", "i"}, {"bl", "i"}, {"lim", "i"},
 }
 
 func tileOff(name string) int {
@@ -90,6 +91,7 @@ func (k blockKernel) emit(a *asm, stubs *strings.Builder) {
 	fmt.Fprintf(stubs, "\n//go:noescape\n%s\n", decl)
 	fmt.Fprintf(&a.b, "\n// %s\nTEXT ·%s(SB), NOSPLIT, $8-8\n", decl, k.name())
 	a.op("MOVQ t+0(FP), DI")
+	a.label("line")
 	k.start(a)
 	a.op("MOVQ %d(DI), CX", tileOff("taps")+8)
 	a.op("TESTQ CX, CX")
@@ -122,6 +124,8 @@ func (k blockKernel) start(a *asm) {
 	a.op("MOVQ %d(DI), BX", tileOff("bias"))
 	a.op("TESTQ BX, BX")
 	a.op("JEQ  load")
+	a.op("MOVQ %d(DI), AX", tileOff("b0"))
+	a.op("LEAQ (BX)(AX*4), BX")
 	for v := range k.nv() {
 		a.op("VMOVUPS %s(BX), %s", offset(v*map[string]int{"Z": 64, "Y": 32}[k.isa]), k.acc(0, v))
 	}
@@ -292,6 +296,17 @@ func (k blockKernel) finish(a *asm) {
 		a.label("store")
 	}
 	k.output(a, "y", func(at, r string) { a.op("VMOVUPS %s, %s", r, at) })
+	a.op("DECQ %d(DI)", tileOff("lines"))
+	a.op("JEQ  done")
+	for _, f := range [][2]string{{"xl", "x0"}, {"yl", "y0"}, {"wl", "w0"}, {"bl", "b0"}} {
+		if k.kind != "depth" && f[0][0] != 'x' && f[0][0] != 'y' {
+			continue
+		}
+		a.op("MOVQ %d(DI), AX", tileOff(f[0]))
+		a.op("ADDQ AX, %d(DI)", tileOff(f[1]))
+	}
+	a.op("JMP  line")
+	a.label("done")
 	a.op("VZEROUPPER")
 	a.op("RET")
 }
@@ -470,5 +485,9 @@ const tileDoc = `	x, w, y []float32  // input, packed weights, output
 	yocb    int // distance of the second block in y
 	more    int // 1 when sums are not complete yet: no residual and no activation
 	act     int // see blockAct
+	lines   int // as many such tiles: the kernel adds xl to x0 and so on, and counts lines down
+	xl, yl  int
+	wl      int // depthwise alone, with b0, the place in bias
+	b0, bl  int
 	lim     [5]float32
 `

@@ -22,6 +22,7 @@ var outputs = []func() []file{
 	moveFiles,
 	convFiles,
 	blockFiles,
+	winoFiles,
 }
 
 // file is one generated file, relative to the package folder.

@@ -1,0 +1,66 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// TestWinograd wants the bits of the Go twin from every instruction set, with and without threads, and an error against the
+// definition in float64 that is below Bound for normal inputs, whose mean is 0.
+func TestWinograd(t *testing.T) {
+	cases := 300
+	if testing.Short() || raceEnabled {
+		cases = 30
+	}
+	r := rand.New(rand.NewPCG(3, 33))
+	p := NewPool(3, 0)
+	defer p.Close()
+	for i := range cases {
+		c := &blockCase{n: 1 + r.IntN(2), cin: 16 + r.IntN(6), cout: 1 + r.IntN(20), groups: 1, act: []Activation{ActNone, ActRelu, ActClip6, ActHardSwish, ActHardSigmoid}[r.IntN(5)]}
+		c.g = Window{H: 1 + r.IntN(11), W: 1 + r.IntN(15), KH: 3, KW: 3, SH: 1, SW: 1, DH: 1, DW: 1, Top: r.IntN(3), Left: r.IntN(3), Bottom: r.IntN(3), End: r.IntN(3)}
+		g := &c.g
+		g.OH, g.OW = OutputSize(g.H, 3, 1, 1, g.Top, g.Bottom), OutputSize(g.W, 3, 1, 1, g.Left, g.End)
+		out := g.OH * g.OW
+		c.x, c.w, c.bias = normals(r, c.n*c.cin*g.H*g.W), normals(r, c.cout*c.cin*9), normals(r, c.cout)
+		ep := BlockEpilogue{Act: c.act, Alpha: 0.3, Beta: 0.4}
+		if i%3 == 0 {
+			c.res = normals(r, c.n*c.cout*out)
+			ep.Residual = blocked(c.n, c.cout, out, c.res)
+		}
+		x := blocked(c.n, c.cin, g.H*g.W, c.x)
+		pack := PackConv(c.w, c.bias, c.cout, c.cin, 1, 3, 3, false)
+		w := NewWinograd(pack, 2+2*(i%2))
+		var want []float32
+		for isa := Generic; isa <= min(Detect(), AVX512); isa++ {
+			restore := Limit(isa)
+			for _, pool := range []*Pool{nil, p} {
+				y := make([]float32, c.n*ceilDiv(c.cout, ChannelBlock)*out*ChannelBlock)
+				w.Conv(pool, c.n, y, x, g, ep)
+				if want == nil {
+					want = y
+				} else if at := sameBits(y, want); at >= 0 {
+					t.Fatalf("%v: case %d %+v: element %d is %g, want %g", isa, i, c.g, at, y[at], want[at])
+				}
+			}
+			restore()
+		}
+		if out == 0 {
+			continue
+		}
+		direct, tiled := make([]float32, len(want)), make([]float32, len(want))
+		ConvBlocked(nil, c.n, direct, x, pack, g, BlockEpilogue{})
+		w.Conv(nil, c.n, tiled, x, g, BlockEpilogue{})
+		var top, worst float64
+		for k, d := range direct {
+			top, worst = max(top, math.Abs(float64(d))), max(worst, math.Abs(float64(d)-float64(tiled[k])))
+		}
+		// The definition in float32 errs, too; and of a few outputs the largest may be small.
+		if b := w.Bound() + 2e-6; worst > b*max(top, 6) {
+			t.Fatalf("case %d %+v: error %g of %g, bound %g", i, c.g, worst, top, b)
+		}
+		if !(w.Bound() > 1e-7 && w.Bound() < 1e-4) {
+			t.Fatalf("bound %g", w.Bound())
+		}
+	}
+}
