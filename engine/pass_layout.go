@@ -25,6 +25,9 @@ func layoutPass(c *compiler, g *model.Graph) error {
 	l := &layout{e: newEditor(c, g), blocked: map[string]string{}, ch: map[string]int{}, missing: map[string]bool{}, conv: map[string]*model.Node{}}
 	for _, n := range g.Nodes {
 		if l.convert(n) {
+			if c.watch[n.Out(0)] {
+				l.plain(n.Out(0))
+			}
 			continue
 		}
 		for _, name := range n.Inputs {

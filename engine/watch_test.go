@@ -59,6 +59,42 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestWatchBlocked: values of convolutions that are computed in a layout of their own are shown in that of the model.
+func TestWatchBlocked(t *testing.T) {
+	image := func(name string, channels int) *model.Value {
+		return &model.Value{Name: name, Type: model.Type{DType: model.Float32, Shape: model.FixedShape(1, channels, 3, 3)}}
+	}
+	g := &model.Graph{Inputs: []*model.Value{image("x", 16)}, Outputs: []*model.Value{image("y", 16)}, Model: &model.Info{IRVersion: 8, Opsets: []model.Opset{{Version: 17}}},
+		Nodes: []*model.Node{{Op: "Conv", Inputs: []string{"x", "w"}, Outputs: []string{"a"}}, {Op: "Relu", Inputs: []string{"a"}, Outputs: []string{"b"}},
+			{Op: "Conv", Inputs: []string{"b", "w"}, Outputs: []string{"y"}}}}
+	w, x := make([]float32, 256), make([]float32, 144)
+	for i := range 16 {
+		w[i*17] = -1
+	}
+	for i := range x {
+		x[i] = float32(i%7) - 3
+	}
+	g.SetInitializer("w", model.FromSlice([]int{16, 16, 1, 1}, w))
+	seen := map[string][]float32{}
+	s, err := engine.Native{}.Load(context.Background(), engine.Artifact{Graph: g}, engine.Options{Watch: &engine.Watch{Names: []string{"a", "b"}, See: func(name string, v *model.Tensor) error {
+		got, err := v.Float32()
+		seen[name] = slices.Clone(got)
+		return err
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Run(context.Background(), engine.Feed{"x": model.FromSlice([]int{1, 16, 3, 3}, x)}); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range x {
+		if a := seen["a"]; len(a) != len(x) || a[i] != -v || seen["b"][i] != max(-v, 0) {
+			t.Fatalf("element %d: a %v, b %v of %v", i, seen["a"], seen["b"], x)
+		}
+	}
+}
+
 // TestFold: what depends on constants alone is computed, in bodies too, and what nothing reads is dropped.
 func TestFold(t *testing.T) {
 	scalar := func(name string) *model.Value {
