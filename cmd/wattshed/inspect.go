@@ -73,17 +73,22 @@ type weightInfo struct {
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name: "inspect", Usage: "inputs, outputs, operators, weights, sparsity, what is quantized", ArgsUsage: "MODEL",
-		Description: "Example: wattshed inspect model.onnx --weights",
-		Flags: []cli.Flag{
+		Description: "Example: wattshed inspect model.onnx --weights\n\n" +
+			"--sensitivity quantizes each weight alone and says what that does to the outputs, and with --task to the accuracy:\n" +
+			"the most harmful weight comes first.",
+		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "ops", Usage: "list the operators"},
 			&cli.BoolFlag{Name: "weights", Usage: "list the weights"},
 			&cli.BoolFlag{Name: "passes", Usage: "list the optimisation passes of the native runtime with the nodes before and after"},
-			jsonFlag(),
-		},
+			jsonFlag(), quietFlag(),
+		}, sensitivityFlags()...),
 		Action: func(c *cli.Context) (err error) {
 			path, err := one(c, "MODEL")
 			if err != nil {
 				return err
+			}
+			if c.Bool("sensitivity") {
+				return sensitivity(c, path)
 			}
 			f, err := onnx.Open(path)
 			if err != nil {

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/quantize"
+	"github.com/wattshed/wattshed/reports"
+)
+
+// sensitivityFlags are those of inspect --sensitivity.
+func sensitivityFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "sensitivity", Usage: "quantize each weight alone, and see what that does"},
+		&cli.StringFlag{Name: "scheme", Value: "int8", Usage: "of --sensitivity: int8, uint8, int4, uint4, fp8 or bf16"},
+		&cli.StringFlag{Name: "granularity", Usage: "of --sensitivity: per-tensor, per-channel or per-group (default that of the scheme)"},
+		&cli.IntFlag{Name: "group", Usage: "of --sensitivity: elements that share a scale (default 32)"},
+		&cli.IntFlag{Name: "samples", Value: 16, Usage: "of --sensitivity: runs that outputs are compared over"},
+		&cli.StringFlag{Name: "task", Usage: "of --sensitivity: labelled `DATA` to score on"},
+		&cli.StringFlag{Name: "text", Usage: "of --sensitivity: `FILE` with a text a line, in place of random inputs"},
+		&cli.StringFlag{Name: "tokenizer", Usage: "of --sensitivity: `FILE` tokenizer.json (default: the model's metadata)"},
+		&cli.IntFlag{Name: "sequence", Usage: "of --sensitivity: length of random sequences"},
+		&cli.StringSliceFlag{Name: "shape", Usage: "of --sensitivity: shape of a random input, `NAME=1x3x48x192`; may be repeated"},
+		&cli.IntFlag{Name: "threads", Usage: "of --sensitivity: threads", DefaultText: "all processors"},
+		&cli.StringFlag{Name: "plot", Usage: "of --sensitivity: `FILE.svg` or FILE.png to draw"},
+	}
+}
+
+// sensed is what inspect --sensitivity says.
+type sensed struct {
+	Path    string                 `json:"path"`
+	Scheme  string                 `json:"scheme"`
+	Inputs  string                 `json:"inputs"`
+	Weights []quantize.Sensitivity `json:"weights"`
+}
+
+func sensitivity(c *cli.Context, path string) error {
+	shapes, err := parseShapes(c.StringSlice("shape"))
+	if err != nil {
+		return err
+	}
+	picture := c.String("plot")
+	if ext := filepath.Ext(picture); picture != "" && ext != ".svg" && ext != ".png" {
+		return usagef("--plot: %q: want a .svg or .png file", picture)
+	}
+	rec := &recipe.Recipe{Version: 1, Model: path, Dir: ".", Inputs: recipe.InputsSpec{Tokenizer: c.String("tokenizer"), Text: c.String("text"), Shapes: shapes},
+		Target: recipe.TargetSpec{Runtime: "native", Threads: c.Int("threads"), Batch: 1, Sequence: c.Int("sequence")}}
+	switch {
+	case c.String("task") != "":
+		rec.Task = &recipe.TaskSpec{Kind: "classification", Data: c.String("task"), Text: "text", Label: "label"}
+	case c.String("text") == "":
+		rec.Inputs.Random = &recipe.RandomSpec{Seed: 1, N: max(1, c.Int("samples"))}
+	}
+	o, done, err := recipeOptions(c)
+	if err != nil {
+		return err
+	}
+	defer done()
+	p := newProgress(c)
+	o.Progress = p.set
+	list, about, err := recipe.Sensitivity(c.Context, rec, recipe.Sensitive{Scheme: c.String("scheme"), Granularity: c.String("granularity"),
+		Group: c.Int("group"), Samples: c.Int("samples")}, o)
+	p.close()
+	if err != nil {
+		return runHint(err, c.Command.Name, "")
+	}
+	if picture != "" {
+		if err := drawSensitivity(picture, c.String("scheme"), list); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return printJSON(c, sensed{path, c.String("scheme"), about, list})
+	}
+	printSensitivity(c.App.Writer, list)
+	fmt.Fprintf(c.App.Writer, "%s; each weight alone as %s, the most harmful first\n", about, c.String("scheme"))
+	return nil
+}
+
+func printSensitivity(w io.Writer, list []quantize.Sensitivity) {
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	scored := len(list) > 0 && list[0].Score != nil
+	head := "WEIGHT\tREAD BY\tELEMENTS\tWEIGHT dB\tOUTPUT dB\tKL\tTIME"
+	if scored {
+		head += "\tACCURACY"
+	}
+	fmt.Fprintln(tw, head)
+	for _, s := range list {
+		fmt.Fprintf(tw, "%s\t%s\t%d\t%.1f\t%.1f\t%.2g\t%.1f %%", clip(s.Weight, 48), clip(strings.Join(s.Ops, " "), 24), s.Elements, s.SQNR, s.Output, s.KL, 100*s.Share)
+		if scored {
+			fmt.Fprintf(tw, "\t%+.4f", *s.Score)
+		}
+		fmt.Fprintln(tw)
+	}
+	tw.Flush()
+}
+
+func drawSensitivity(path, scheme string, list []quantize.Sensitivity) error {
+	var rows []reports.SensitivityRow
+	for _, s := range list {
+		rows = append(rows, reports.SensitivityRow{Weight: s.Weight, SQNR: s.SQNR, Output: s.Output})
+	}
+	p := reports.SensitivityPlot(scheme, rows)
+	var b bytes.Buffer
+	draw := p.SVG
+	if filepath.Ext(path) == ".png" {
+		draw = p.PNG
+	}
+	if err := draw(&b); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o644)
+}
