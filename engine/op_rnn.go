@@ -126,6 +126,14 @@ func lstm[T real](r *rnnCall[T]) error {
 	c.Note("lstm-"+kernel.Active().String(), int64(r.t*r.b*r.d*h4*(r.i+r.h)), 0)
 	forget := c.Node.Int("input_forget", 0) != 0
 	fast := r.defaults && peep == nil && !forget
+	if f, ok := any(r).(*rnnCall[float32]); ok && fast && f.ready() {
+		run := lstmFast
+		if f.proj[0][0].quant != nil {
+			run = lstmQuant
+		}
+		run(f, any(bias).([]float32), any(h).([]float32), any(cell).([]float32))
+		return r.finish(h, cell)
+	}
 	gates := Scratch[T](c, r.t*r.b*h4)
 	tmp := Scratch[T](c, r.b*h4)
 	n := r.b * r.h

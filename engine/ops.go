@@ -51,6 +51,18 @@ func (c *Call) anyHalf() bool {
 	return false
 }
 
+// packedStates is implemented by states that hold more than input 1.
+type packedStates interface{ packedInput(i int) bool }
+
+// holds reports whether a state holds input i of its node in packed form.
+func holds(state any, i int) bool {
+	if s, ok := state.(packedStates); ok {
+		return s.packedInput(i)
+	}
+	_, ok := state.(packedState)
+	return ok && i == 1
+}
+
 // isPacked reports whether the node holds input i in packed form.
 func (c *Call) isPacked(i int) bool {
 	return c.st != nil && holds(c.st.state, i)

@@ -320,18 +320,6 @@ func (p *Plan) release() {
 // packedState is implemented by states that hold input 1 of their node in packed form.
 type packedState interface{ packedWeight() }
 
-// packedStates is implemented by states that hold more than input 1.
-type packedStates interface{ packedInput(i int) bool }
-
-// holds reports whether a state holds input i of its node in packed form.
-func holds(state any, i int) bool {
-	if s, ok := state.(packedStates); ok {
-		return s.packedInput(i)
-	}
-	_, ok := state.(packedState)
-	return ok && i == 1
-}
-
 // liveness finds for every step the slots that are read there for the last time.
 func (p *Plan) liveness() {
 	keep := make([]bool, p.nslots)

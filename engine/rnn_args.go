@@ -181,6 +181,19 @@ func (r *rnnCall[T]) matrices(wt, rt *model.Tensor, split []int) error {
 	return nil
 }
 
+// ready reports whether the matrices are all packed float32 ones, or all quantized.
+func (r *rnnCall[T]) ready() bool {
+	quant := r.d > 0 && r.proj[0][0].quant != nil
+	for d := range r.d {
+		for _, m := range [2]*rnnMatrix[T]{r.proj[d][0], r.hid[d][0]} {
+			if m.packed == nil && m.quant == nil && m.n > 0 && m.k > 0 || quant != (m.quant != nil) {
+				return false
+			}
+		}
+	}
+	return r.d > 0 && r.h > 0
+}
+
 // pack packs a float32 matrix that was not constant at Compile.
 func (m *rnnMatrix[T]) pack() {
 	if w, ok := any(m.w).([]float32); ok && m.packed == nil && m.n > 0 && m.k > 0 {

@@ -18,6 +18,29 @@ type eval struct {
 	arena   *arena
 	profile bool
 	watch   *Watch
+	calls   []*Call // to be used again
+}
+
+// call returns a Call for a step.
+func (e *eval) call(s *step) *Call {
+	var c *Call
+	if n := len(e.calls); n > 0 {
+		c, e.calls = e.calls[n-1], e.calls[:n-1]
+	} else {
+		c = &Call{In: make([]*model.Tensor, 0, 8), in: make([]slot, 0, 8), out: make([]slot, 0, 4)}
+	}
+	c.Node, c.Opset, c.st, c.arena, c.pool, c.eval = s.node, s.opset, s, e.arena, e.pool, e
+	return c
+}
+
+// done takes back a Call whose step is over.
+func (e *eval) done(c *Call) {
+	clear(c.In)
+	clear(c.in)
+	clear(c.out)
+	clear(c.bufs)
+	*c = Call{In: c.In[:0], in: c.in[:0], out: c.out[:0], bufs: c.bufs[:0]}
+	e.calls = append(e.calls, c)
 }
 
 // acquire returns an arena that nobody uses.
@@ -81,10 +104,7 @@ func (p *Plan) exec(e *eval, vals []slot) ([]slot, error) {
 
 // step runs one node and frees what dies with it.
 func (e *eval) step(s *step, vals []slot) error {
-	c := Call{Node: s.node, Opset: s.opset, st: s, arena: e.arena, pool: e.pool, eval: e}
-	var inBuf [6]slot
-	var tBuf [6]*model.Tensor
-	c.in, c.In = inBuf[:0], tBuf[:0]
+	c := e.call(s)
 	for _, i := range s.in {
 		var v slot
 		if i >= 0 {
@@ -93,9 +113,7 @@ func (e *eval) step(s *step, vals []slot) error {
 		c.in = append(c.in, v)
 		c.In = append(c.In, v.t)
 	}
-	c.st = s
 	if s.bodies != nil {
-		c.st = s
 		for _, b := range s.bodies {
 			for _, cp := range b.captures {
 				c.captured(cp, vals)
@@ -110,7 +128,7 @@ func (e *eval) step(s *step, vals []slot) error {
 		return err
 	}
 	if s.watch != nil {
-		if err := s.show(e.watch, &c); err != nil {
+		if err := s.show(e.watch, c); err != nil {
 			return err
 		}
 	}
@@ -144,6 +162,7 @@ func (e *eval) step(s *step, vals []slot) error {
 		}
 		vals[i] = slot{}
 	}
+	e.done(c)
 	return nil
 }
 

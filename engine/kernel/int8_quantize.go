@@ -128,3 +128,9 @@ func requantizeGo[T int8 | uint8](acc []int32, y []T, n int, scale []float32, bi
 		y[j] = T(uint8(int32(math.RoundToEven(float64(f)))+int32(zero)) ^ flip)
 	}
 }
+
+// RangeF32 returns the range of 0 and the elements of x; a NaN is ignored.
+func RangeF32(x []float32) (lo, hi float32) { return minMax(x) }
+
+// ParamsU8 is RangeU8 for a known range with lo <= 0 <= hi, as RangeF32 returns it.
+func ParamsU8(lo, hi float32) (scale float32, zero uint8) { return paramsU8(lo, hi) }

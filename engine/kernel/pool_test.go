@@ -141,3 +141,51 @@ func BenchmarkForkJoin(b *testing.B) {
 		})
 	}
 }
+
+// TestRunSteps: every chunk of a step runs once and sees what all chunks of the step before wrote, whatever the threads; a
+// panic reaches the caller and leaves the pool usable.
+func TestRunSteps(t *testing.T) {
+	for _, threads := range []int{1, 2, 3} {
+		p := NewPool(threads, 0)
+		for _, chunks := range []int{1, 2, 5} {
+			state := make([]int, chunks) // of one step; a chunk reads all and writes its own
+			next := make([]int, chunks)
+			const steps = 60
+			p.RunSteps(steps, chunks, func(s, c int) {
+				from, to := state, next
+				if s%2 == 1 {
+					from, to = next, state
+				}
+				sum := 1
+				for _, v := range from {
+					sum += v
+				}
+				to[c] = sum % 1009
+			})
+			want := 0
+			for range steps {
+				want = (1 + want*chunks) % 1009
+			}
+			for c, v := range state {
+				if v != want {
+					t.Fatalf("%d threads, %d chunks: chunk %d is %d, want %d", threads, chunks, c, v, want)
+				}
+			}
+			if chunks > 1 {
+				func() {
+					defer func() {
+						if recover() == nil {
+							t.Error("no panic")
+						}
+					}()
+					p.RunSteps(9, chunks, func(s, c int) {
+						if s == 5 && c == chunks-1 {
+							panic("chunk")
+						}
+					})
+				}()
+			}
+		}
+		p.Close()
+	}
+}

@@ -15,15 +15,36 @@ func LSTMGates(gates, cPrev, c, h []float32, b, hSize int) {
 		z, n := gates[r*4*hSize:(r+1)*4*hSize], hSize
 		zi, zo, zf, zg := z[:n], z[n:2*n], z[2*n:3*n], z[3*n:4*n]
 		p, cn, hn := cPrev[r*n:(r+1)*n], c[r*n:(r+1)*n], h[r*n:(r+1)*n]
-		if lstmVec(&zi[0], &zo[0], &zf[0], &zg[0], &p[0], &cn[0], &hn[0], n) {
-			continue
-		}
-		for j := range n {
-			i, o, f, g := sigmoidf(zi[j]), sigmoidf(zo[j]), sigmoidf(zf[j]), tanhf(zg[j])
-			zi[j], zo[j], zf[j], zg[j] = i, o, f, g
-			cn[j] = Fma32(f, p[j], i*g)
-			hn[j] = o * tanhf(cn[j])
-		}
+		lstmUnits(zi, zo, zf, zg, p, cn, hn)
+	}
+}
+
+// LSTMUnits is LSTMGates for units from to from+n of one batch entry: gates has length 4h, cPrev, c and h have length h, and
+// what other units hold is not touched. It gives the bits of LSTMGates.
+func LSTMUnits(gates, cPrev, c, h []float32, from, n int) {
+	hSize := len(h)
+	checkRows(1, hSize, cPrev, c, h)
+	checkRows(1, 4*hSize, gates)
+	if from < 0 || n < 0 || from+n > hSize {
+		panic(badShape)
+	}
+	if n == 0 {
+		return
+	}
+	zi, zo, zf, zg := gates[from:][:n], gates[hSize+from:][:n], gates[2*hSize+from:][:n], gates[3*hSize+from:][:n]
+	lstmUnits(zi, zo, zf, zg, cPrev[from:][:n], c[from:][:n], h[from:][:n])
+}
+
+// lstmUnits is one LSTM step of some units of one batch entry.
+func lstmUnits(zi, zo, zf, zg, p, cn, hn []float32) {
+	if lstmVec(&zi[0], &zo[0], &zf[0], &zg[0], &p[0], &cn[0], &hn[0], len(hn)) {
+		return
+	}
+	for j := range hn {
+		i, o, f, g := sigmoidf(zi[j]), sigmoidf(zo[j]), sigmoidf(zf[j]), tanhf(zg[j])
+		zi[j], zo[j], zf[j], zg[j] = i, o, f, g
+		cn[j] = Fma32(f, p[j], i*g)
+		hn[j] = o * tanhf(cn[j])
 	}
 }
 

@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"github.com/wattshed/wattshed/engine/kernel"
+)
+
+// lstmQuantTask is some batch entries of a quantized LSTM in one direction: the input is quantized as a whole before, the
+// state of all entries with one scale in every step. So the tasks go step by step together and tell each other the ranges
+// of their states.
+type lstmQuantTask struct {
+	lstmTask
+	qx     []uint8 // all of X, rows of stride i4
+	sx     [1]float32
+	zx     [1]uint8
+	qs     []uint8 // rows of a round
+	qh     []uint8 // state, rows of stride h4
+	sums   []float32
+	sh     [1]float32
+	zh     [1]uint8
+	ranges *[2][][2]float32 // of the states, by parity of the step and task
+}
+
+func fourfold(n int) int { return (n + 3) &^ 3 }
+
+// lstmQuant runs the recurrence with int8 weights on states h and cell, [D, B, H].
+func lstmQuant(r *rnnCall[float32], bias, h, cell []float32) {
+	c, n := r.c, r.b*r.h
+	if r.t == 0 || n == 0 {
+		return
+	}
+	i4, h4 := fourfold(r.i), fourfold(r.h)
+	sx, zx := kernel.RangeU8(r.x)
+	qx := Scratch[uint8](c, r.t*r.b*i4)
+	quantizeRows(qx, r.x, r.i, i4, sx, zx)
+	parts := max(1, min(r.b, c.pool.Threads(), r.b*r.t*r.h*(r.i+r.h)/forkRecurrence))
+	for d := range r.d {
+		sum := sumBias(c, bias, d, 4*r.h)
+		ranges := &[2][][2]float32{make([][2]float32, parts), make([][2]float32, parts)}
+		tasks := make([]*lstmQuantTask, parts)
+		for p := range parts {
+			t := &lstmQuantTask{lstmTask: lstmTask{r: r, d: d, bias: sum, b0: p * r.b / parts}, qx: qx, ranges: ranges}
+			t.sx[0], t.zx[0] = sx, zx
+			t.nb = (p+1)*r.b/parts - t.b0
+			at, size := d*n+t.b0*r.h, t.nb*r.h
+			t.h, t.c = h[at:at+size], cell[at:at+size]
+			t.steps = min(r.t, max(1, rnnRows/t.nb))
+			t.gates, t.sums = Scratch[float32](c, t.steps*t.nb*4*r.h), Scratch[float32](c, t.nb*4*r.h)
+			t.qh = Scratch[uint8](c, t.nb*h4)
+			if r.ragged || r.reverse[d] || t.nb < r.b {
+				t.qs = Scratch[uint8](c, t.steps*t.nb*i4)
+			}
+			if r.ragged {
+				t.oldH, t.oldC = Scratch[float32](c, size), Scratch[float32](c, size)
+			}
+			lo, hi := kernel.RangeF32(t.h)
+			ranges[0][p] = [2]float32{lo, hi}
+			tasks[p] = t
+		}
+		c.pool.RunSteps(r.t, parts, func(s, p int) { tasks[p].step(s, p) })
+	}
+}
+
+// quantizeRows quantizes rows of n elements of x into rows of n4 bytes; the bytes behind a row are not used.
+func quantizeRows(q []uint8, x []float32, n, n4 int, scale float32, zero uint8) {
+	if n == n4 {
+		kernel.QuantizeLinearU8(x, q[:len(x)], scale, zero)
+		return
+	}
+	for i := range len(x) / max(1, n) {
+		kernel.QuantizeLinearU8(x[i*n:(i+1)*n], q[i*n4:i*n4+n], scale, zero)
+	}
+}
+
+// project computes the gates of the round that starts at step s0.
+func (t *lstmQuantTask) project(s0 int) {
+	r := t.r
+	i4, n := fourfold(r.i), min(t.steps, r.t-s0)
+	rows := n * t.nb
+	q := t.qs
+	if q == nil {
+		q = t.qx[s0*r.b*i4:]
+	} else {
+		for s := range n {
+			for b := range t.nb {
+				at := max(0, r.at(t.d, s0+s, t.b0+b))
+				copy(q[(s*t.nb+b)*i4:][:i4], t.qx[(at*r.b+t.b0+b)*i4:])
+			}
+		}
+	}
+	w := r.proj[t.d][0].quant
+	kernel.QuantGemm(nil, rows, q, i4, t.sx[:], t.zx[:], w.q, w.scale, w.zero, t.gates, 4*r.h, kernel.Epilogue{Bias: t.bias})
+}
+
+// step computes one step of the task's entries.
+func (t *lstmQuantTask) step(s, p int) {
+	r := t.r
+	if s%t.steps == 0 {
+		t.project(s)
+	}
+	var lo, hi float32
+	for _, v := range t.ranges[s%2] {
+		lo, hi = min(lo, v[0]), max(hi, v[1])
+	}
+	t.sh[0], t.zh[0] = kernel.ParamsU8(lo, hi)
+	h4 := fourfold(r.h)
+	quantizeRows(t.qh, t.h, r.h, h4, t.sh[0], t.zh[0])
+	w, size := r.hid[t.d][0].quant, t.nb*4*r.h
+	kernel.QuantGemm(nil, t.nb, t.qh, h4, t.sh[:], t.zh[:], w.q, w.scale, w.zero, t.sums, 4*r.h,
+		kernel.Epilogue{Residual: t.gates[s%t.steps*size:][:size], LdR: 4 * r.h})
+	if r.ragged {
+		copy(t.oldH, t.h)
+		copy(t.oldC, t.c)
+	}
+	kernel.LSTMGates(t.sums, t.c, t.c, t.h, t.nb, r.h)
+	t.keep(s, t.h)
+	lo, hi = kernel.RangeF32(t.h)
+	t.ranges[(s+1)%2][p] = [2]float32{lo, hi}
+}
