@@ -103,9 +103,18 @@ func Load(fixtures fs.FS) ([]Case, error) {
 // Play runs the case against a meter: it is read once per step of the script, and the last Reading comes back.
 // Errors of Read are allowed (a step may have nothing readable) as long as the Reading is complete.
 func (c Case) Play(newMeter func(Host) (measure.Meter, error)) (measure.Reading, error) {
-	tree, err := Tree(c.tree)
+	rs, err := c.PlayAll(newMeter)
 	if err != nil {
 		return measure.Reading{}, err
+	}
+	return rs[len(rs)-1], nil
+}
+
+// PlayAll is Play that returns the readings of all steps.
+func (c Case) PlayAll(newMeter func(Host) (measure.Meter, error)) ([]measure.Reading, error) {
+	tree, err := Tree(c.tree)
+	if err != nil {
+		return nil, err
 	}
 	p := newPlayed(tree, c.script)
 	h := Host{Sys: p, Now: p.now, PMax: map[string]measure.Watts{}}
@@ -127,20 +136,21 @@ func (c Case) Play(newMeter func(Host) (measure.Meter, error)) (measure.Reading,
 	}
 	m, err := newMeter(h)
 	if err != nil {
-		return measure.Reading{}, err
+		return nil, err
 	}
 	if cl, ok := m.(io.Closer); ok {
 		defer cl.Close()
 	}
-	var r measure.Reading
+	var out []measure.Reading
 	for i := range c.script {
 		p.advance(i)
-		r, err = m.Read()
+		r, err := m.Read()
 		if err != nil && len(r.Domains) == 0 {
-			return r, fmt.Errorf("read at %v: %w", p.at, err)
+			return nil, fmt.Errorf("read at %v: %w", p.at, err)
 		}
+		out = append(out, r)
 	}
-	return r, nil
+	return out, nil
 }
 
 // Check compares the last Reading with what the case expects and returns every difference.
@@ -216,7 +226,7 @@ func (c Case) checkTotal(r measure.Reading) []string {
 	return bad
 }
 
-// Run runs every case as a subtest. newMeter builds the meter under test on the simulated host; it looks at
+// Run runs every case as a subtest and holds its readings to the Contract. newMeter builds the meter under test on the simulated host; it looks at
 // Host.Open to tell a perf case from a powercap case.
 func Run(t *testing.T, fixtures fs.FS, newMeter func(Host) (measure.Meter, error)) {
 	t.Helper()
@@ -229,11 +239,11 @@ func Run(t *testing.T, fixtures fs.FS, newMeter func(Host) (measure.Meter, error
 	}
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
-			r, err := c.Play(newMeter)
+			rs, err := c.PlayAll(newMeter)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, bad := range c.Check(r) {
+			for _, bad := range append(c.Check(rs[len(rs)-1]), Contract(rs)...) {
 				t.Error(bad)
 			}
 			if t.Failed() {
