@@ -15,11 +15,12 @@ type Guard struct {
 	once sync.Once
 	cost time.Duration
 	n    int
+	born time.Time
 }
 
 // NewGuard starts the background reads that m asks for (see Guarded). Close stops them and waits; it leaves m open.
 func NewGuard(m Meter) *Guard {
-	g := &Guard{m: m, quit: make(chan struct{})}
+	g := &Guard{m: m, quit: make(chan struct{}), born: time.Now()}
 	p, ok := m.(Guarded)
 	if !ok || p.GuardPeriod() <= 0 {
 		return g
@@ -61,6 +62,18 @@ func (g *Guard) Cost() (reads int, total time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.n, g.cost
+}
+
+// Share is the part of the time since NewGuard that background reads took, those of a Guard inside included.
+func (g *Guard) Share() float64 {
+	share := 0.0
+	if in, ok := g.m.(*Guard); ok {
+		share = in.Share()
+	}
+	if _, cost := g.Cost(); cost > 0 {
+		share += cost.Seconds() / time.Since(g.born).Seconds()
+	}
+	return share
 }
 
 // Period passes on the meter's period; 0 when it has none.

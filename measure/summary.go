@@ -285,7 +285,7 @@ func (r *runner) net(e *Energy, seconds float64) {
 	e.IdleWatts, e.Net, e.NetBelow = &idle, &net, float64(net) < 3*u
 }
 
-// overhead is what the reads cost inside the windows: two per block.
+// overhead is what the reads cost inside the windows: two per block, and those that a Guard makes in the background.
 func (r *runner) overhead() Overhead {
 	o := Overhead{Reads: len(r.reads)}
 	if o.Reads == 0 {
@@ -295,6 +295,9 @@ func (r *runner) overhead() Overhead {
 	o.PerRead = s[len(s)/2]
 	if r.measured > 0 {
 		o.Fraction = float64(2*len(r.blocks)) * o.PerRead.Seconds() / r.measured.Seconds()
+	}
+	if r.meter != nil {
+		o.Fraction += r.meter.Share()
 	}
 	return o
 }

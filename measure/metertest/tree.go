@@ -1,6 +1,7 @@
 // Package metertest is a conformance suite for readers of energy counters. It expands recorded-shape sysfs
 // trees, plays the successive values of every counter with its errors, resets and wraps, and compares what a
-// reader claims with what the simulated hardware used. The fixtures lie in testdata/energy of this module.
+// reader claims with what the simulated hardware used (Run). The fixtures lie in testdata/energy of this module, and may be copied.
+// Conform holds any meter, also one on real hardware, to what measure.Meter promises. METERS.md in the folder above shows both.
 package metertest
 
 import (
