@@ -124,33 +124,81 @@ func (c *csvLines) powered(v *Variant) {
 			c.put("energy_per_inference", "J", *e.PerInference, e.CI95, e.N, kind)
 		}
 		for _, d := range e.Domains {
-			c.put("energy_"+d.Domain, "J", d.Joules, nil, e.N, d.Source)
-			c.maybe("energy_"+d.Domain+"_u_abs", "J", d.UAbs, d.Source)
+			k := kind
+			if d.Source == SourceMeasured || d.Source == SourceModelled {
+				k = d.Source
+			}
+			c.put("energy_"+d.Domain, "J", d.Joules, nil, e.N, k)
+			c.maybe("energy_"+d.Domain+"_u_abs", "J", d.UAbs, k)
 		}
 		c.maybe("idle_power", "W", e.IdleW, kind)
-		c.maybe("energy_net_per_inference", "J", e.NetPerInference, kind)
-		c.maybe("energy_per_correct", "J", e.PerCorrect, kind)
-		if q := e.Ratio; q != nil {
-			k := SourceMeasured
-			if q.Basis != BasisCounter {
-				k = SourceModelled
-			}
-			c.put("energy_ratio", "1", q.Value, q.CI95, q.N, k)
+		if e.NetPerInference != nil {
+			c.put("energy_net_per_inference", "J", *e.NetPerInference, nil, e.N, kind)
 		}
-	}
-	if g := v.Carbon; g != nil {
-		c.maybe("carbon_operational", "gCO2e", g.Operational, kind)
-		c.maybe("carbon_embodied", "gCO2e", g.Embodied, SourceModelled)
-		if g.Total != nil {
-			c.put("carbon_total", "gCO2e", *g.Total, g.CI95, 0, kind)
+		if e.PerCorrect != nil {
+			c.put("energy_per_correct", "J", *e.PerCorrect, e.PerCorrectCI95, e.PerCorrectN, kind)
 		}
+		c.paired("energy_ratio", e.Ratio)
+		c.paired("energy_per_correct_ratio", e.PerCorrectRatio)
 	}
+	c.emitted(v.Carbon, kind)
 	if m := v.Cost; m != nil {
 		c.maybe("cost_seconds", "s", m.Seconds, SourceMeasured)
-		c.maybe("cost_energy", "J", m.Joules, m.Source)
-		c.maybe("cost_carbon", "gCO2e", m.GCO2e, m.Source)
-		if b := m.Breakeven; b != nil {
-			c.put("breakeven_inferences", "1", b.Value, b.CI95, 0, kind)
+		if m.Joules != nil {
+			c.put("cost_energy", "J", *m.Joules, m.JoulesCI95, 1, m.Source)
+		}
+		if m.GCO2e != nil {
+			c.put("cost_carbon", "gCO2e", *m.GCO2e, m.GCO2eCI95, 1, m.Source)
+		}
+		for _, b := range []struct {
+			name string
+			b    *Breakeven
+		}{{"breakeven_inferences", m.Breakeven}, {"breakeven_inferences_carbon", m.BreakevenCarbon}} {
+			if b.b != nil {
+				c.put(b.name, "1", b.b.Value, b.b.CI95, b.b.N, kind)
+			}
 		}
 	}
+}
+
+// paired writes a ratio of energies or grams and its p values.
+func (c *csvLines) paired(name string, q *EnergyRatio) {
+	if q == nil {
+		return
+	}
+	k := SourceMeasured
+	if q.Basis != BasisCounter {
+		k = SourceModelled
+	}
+	c.put(name, "1", q.Value, q.CI95, q.N, k)
+	c.maybe(name+"_p", "1", q.P, k)
+	c.maybe(name+"_p_holm", "1", q.PHolm, k)
+}
+
+func (c *csvLines) emitted(g *Carbon, kind string) {
+	if g == nil {
+		return
+	}
+	c.maybe("carbon_operational", "gCO2e", g.Operational, kind)
+	c.maybe("carbon_embodied", "gCO2e", g.Embodied, SourceModelled)
+	if g.Total != nil {
+		c.put("carbon_total", "gCO2e", *g.Total, g.CI95, g.N, kind)
+	}
+	c.paired("carbon_ratio", g.Ratio)
+	if s := g.SCI; s != nil {
+		for _, f := range []struct {
+			name string
+			f    *Figure
+		}{{"sci_per_1000_inferences", s.Per1000Inferences}, {"sci_per_1000_tokens", s.Per1000Tokens}, {"sci_per_correct", s.PerCorrect}} {
+			if f.f != nil {
+				c.put(f.name, "gCO2e", f.f.Value, f.f.CI95, g.N, kind)
+			}
+		}
+	}
+	for _, b := range g.Tornado {
+		if g.Total != nil && b.Lo <= b.Hi {
+			c.put("carbon_total_by_"+b.Input, "gCO2e", *g.Total, &Interval{b.Lo, b.Hi}, 0, kind)
+		}
+	}
+	c.maybe("water", "L", g.WaterL, kind)
 }

@@ -255,7 +255,7 @@ func TestWriteDir(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(paths) != 4+2*9 || len(missing) != 1 {
+	if len(paths) != 4+2*11 || len(missing) != 1 {
 		t.Errorf("%d files, missing %v", len(paths), missing)
 	}
 	n := 0

@@ -19,7 +19,7 @@ const (
 // the reason in Missing. A new plot is one builder and one line here.
 func Plots(r *Result) []Plot {
 	builders := []func(*Result) Plot{
-		plotAccuracy, plotLatency, plotECDF, plotEnergy, plotCarbon, plotPareto, plotSize, plotMemory, plotOpTime, plotOpEnergy,
+		plotAccuracy, plotLatency, plotECDF, plotEnergy, plotCarbon, plotTornado, plotPareto, plotSize, plotMemory, plotOpTime, plotOpEnergy, plotTrace,
 	}
 	shown := *r
 	if len(r.Variants) > plotVariants {

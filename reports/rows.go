@@ -29,6 +29,7 @@ type panel struct {
 type cell struct {
 	parts    []part    // stacked parts of a bar, or one dot
 	ci       *Interval // whisker of the sum
+	span     *Interval // in a panel of dots: a bar from end to end instead of the dot
 	mark     *float64  // a second figure, drawn as a diamond (p95)
 	text     string    // the value in words
 	faint    bool      // text is a reason, not a value
@@ -182,6 +183,10 @@ func (p panel) scale(n int) axis {
 		if cl.mark != nil {
 			see(*cl.mark)
 		}
+		if cl.span != nil {
+			see(cl.span[0])
+			see(cl.span[1])
+		}
 	}
 	if !p.dots {
 		see(0)
@@ -225,11 +230,26 @@ func (cl cell) drawDot(f frame, y vg.Length) {
 		return
 	}
 	col := cl.parts[0].color
+	if cl.span != nil {
+		cl.drawSpan(f, y, col)
+		return
+	}
 	if cl.ci != nil {
 		f.whiskerX(*cl.ci, y, 3.5, ink)
 	}
 	x := f.px(cl.parts[0].value)
 	drawGlyph(f.c, cl.variant, col, cl.modelled, vg.Point{X: x, Y: y}, 4)
+}
+
+func (cl cell) drawSpan(f frame, y vg.Length, col color.NRGBA) {
+	const half = vg.Length(6.5)
+	a, b := f.px(cl.span[0]), f.px(cl.span[1])
+	fill := col
+	if cl.modelled {
+		fill = pale(col)
+	}
+	fillRect(f.c, fill, a, y-half, b, y+half)
+	f.c.StrokeLines(draw.LineStyle{Color: col, Width: 0.8}, []vg.Point{{X: a, Y: y - half}, {X: b, Y: y - half}, {X: b, Y: y + half}, {X: a, Y: y + half}, {X: a, Y: y - half}})
 }
 
 // drawGlyph draws the shape of a variant; a modelled one is pale inside a full outline.

@@ -51,7 +51,8 @@ func demoResult() *Result {
 			Notes:       []string{"Baseline and variant ran in turn in one process, so both see the same heat and the same neighbours."},
 			Assumptions: []string{"CPU power: 2 busy cores x 6.2 W + 9 W package share, uncertainty 35 %.", "Memory power: 0.37 W per GiB in use."}},
 		Roofline: &Roofline{GFLOPS: 142.5, GBytesS: 21.4},
-		Impact:   &Impact{Variant: "student-int8", EnergyIntensity: ptr(4.1e-9), CarbonIntensity: ptr(344.0), Index: ptr(0.21), Weights: map[string]float64{"energy": 0.5, "latency": 0.25, "size": 0.25}},
+		Impact: &Impact{Variant: "student-int8", EnergyIntensity: ptr(4.1e-9), CarbonIntensity: ptr(344.0), Index: ptr(0.21), Weights: map[string]float64{"energy_j": 0.5, "carbon_g": 0.25, "machine_s": 0.25}, References: map[string]float64{"energy_j": 0.0391, "carbon_g": 4.8e-6, "machine_s": 1.9e-3},
+			Source: SourceModelled, Missing: []string{"water: carbon.wue and carbon.ewif are not set"}, Ranking: &Ranking{Order: []string{"student-int8", "student", "int8"}, Statement: "Least impact first: student-int8, student, int8. By carbon the order does not flip."}},
 		Warnings: []string{"The host is virtual: neighbours may have added noise.", "No energy counter is readable: energy and carbon are modelled from CPU time."},
 	}
 	const bytes, p50, joules = 3_120_456, 1.84e-3, 0.0391
@@ -91,7 +92,20 @@ func demoResult() *Result {
 		g := e / 3.6e6 * 344 * 1.15
 		v.Carbon = &Carbon{Operational: ptr(g), Embodied: ptr(g * 0.11), Total: ptr(g * 1.11), PUE: ptr(1.15), CI95: &Interval{g * 0.6, g * 1.6},
 			Intensity: &Intensity{GPerKWh: 344, Zone: "DEU", Year: 2024, Source: "Ember", Licence: "CC-BY-4.0", Basis: "location-average"}}
+		for k, in := range []string{"intensity", "energy", "lifetime", "embodied", "pue"} {
+			u := 0.5 / float64(k+1) / float64(k+1)
+			if in == "pue" {
+				u = 0
+			}
+			v.Carbon.Tornado = append(v.Carbon.Tornado, Swing{in, g * 1.11 * (1 - u/(1+u)), g * 1.11 * (1 + u)})
+		}
+		v.Carbon.N, v.Carbon.Source, v.Carbon.EmbodiedSource = 10_000, SourceModelled, "generic server, 2 CPU, 8 GB"
+		v.Carbon.SCI = &SCI{Per1000Inferences: &Figure{g * 1110, &Interval{g * 600, g * 1600}}, Per1000Tokens: &Figure{g * 5.6, &Interval{g * 3, g * 8}}, PerCorrect: &Figure{g * 1.15, &Interval{g * 0.6, g * 1.7}}, Boundary: "operational and embodied"}
+		r.Impact.Vectors = append(r.Impact.Vectors, ImpactVector{Variant: s.name, EnergyJ: ptr(e), CarbonG: ptr(g * 1.11), MachineS: ptr(mean), Index: ptr(s.speed), CI95: &Interval{s.speed * 0.97, s.speed * 1.03}, N: 12})
 		if i > 0 {
+			r.Blocks = append(r.Blocks, sampleBlocks(rng, s, e, len(r.Blocks))...)
+			v.Carbon.Ratio = &EnergyRatio{Value: s.speed * 1.01, CI95: &Interval{s.speed * 0.98, s.speed * 1.04}, N: 12, Basis: BasisCPUTime,
+				Pairing: Pairing{Method: "t", P: ptr(0.004), PHolm: ptr(0.02), NeededPairs: 10, Decides: &Interval{s.speed * 0.96, s.speed * 1.06}}}
 			v.Latency.Ratio = &Ratio{Value: s.speed, CI95: &Interval{s.speed * 0.985, s.speed * 1.016}, N: 12}
 			v.Energy.Ratio = &EnergyRatio{Value: s.speed * 1.01, CI95: &Interval{s.speed * 0.99, s.speed * 1.03}, N: 12, Basis: BasisCPUTime}
 			d := s.acc - 0.9712
@@ -122,6 +136,24 @@ func demoResult() *Result {
 	return r
 }
 
+// sampleBlocks are 12 pairs of one variant, one block of them with a gap.
+func sampleBlocks(rng *rand.Rand, s sampleVariant, joules float64, at int) []Block {
+	var out []Block
+	for k := range 24 {
+		base := k%4 == 0 || k%4 == 3
+		b := Block{Round: k / 4, Position: k % 4, Variant: s.name, Baseline: base, Start: 1.1 * float64(at+k), Seconds: 1, Inferences: 25,
+			Joules: ptr((11 + 2*rng.Float64()) * (0.8 + 0.2*s.speed)), Source: SourceModelled, MHz: ptr(2600 + 50*rng.NormFloat64()), Celsius: ptr(55 + 0.03*float64(at+k) + rng.Float64())}
+		if base {
+			b.Joules = ptr(12 + rng.Float64())
+		}
+		if k == 9 {
+			b.Joules, b.Gap = nil, "reset"
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
 // emptyResult has two variants about which nothing is known but the name.
 func emptyResult() *Result {
 	return &Result{Schema: Schema, Tool: Tool{Version: "0.1.0"}, Variants: []Variant{{Name: "baseline"}, {Name: "variant"}}}
@@ -132,6 +164,11 @@ func nastyResult() *Result {
 	r := demoResult()
 	r.Model.Name = "<script>alert(1)</script>"
 	r.Task.Data = "a|b`c"
+	for i := range r.Blocks {
+		r.Blocks[i].Source, r.Blocks[i].Celsius = SourceMeasured, nil
+	}
+	r.Impact.Source = SourceMeasured
+	r.Idle = &Idle{BeforeW: ptr(8.8), AfterW: ptr(9.3), Source: SourceMeasured}
 	for i := range r.Variants {
 		r.Variants[i].Energy.Source = SourceMeasured
 		if q := r.Variants[i].Energy.Ratio; q != nil {

@@ -13,7 +13,7 @@ import (
 func sections(r *Result) []section {
 	var out []section
 	for _, f := range []func(*Result) section{
-		warningSection, gateSection, taskSection, costSection, variantSection, profileSection, noteSection, methodSection, machineSection,
+		warningSection, gateSection, taskSection, costSection, carbonSection, impactSection, variantSection, pairingSection, profileSection, noteSection, methodSection, machineSection,
 	} {
 		if s := f(r); len(s.Rows) > 0 || len(s.Notes) > 0 {
 			out = append(out, s.trim())
@@ -103,38 +103,45 @@ func taskSection(r *Result) section {
 }
 
 func costSection(r *Result) section {
-	s := section{Title: "Cost and break-even", Head: []string{"Variant", "Time to make", "Energy", "Carbon", "Paid back after"}}
+	s := section{Title: "Cost and break-even", Head: []string{"Variant", "Time to make", "Energy", "Carbon", "Joules paid back after", "Grams paid back after"}}
 	for i := range r.Variants {
 		v := &r.Variants[i]
 		c := v.Cost
 		if c == nil {
 			continue
 		}
-		row := []string{plain(v.Name), absent, absent, absent, ""}
+		row := []string{plain(v.Name), absent, absent, absent, payback(c.Breakeven, c.NoneDemonstrated), payback(c.BreakevenCarbon, c.NoneDemonstratedCarbon)}
 		if c.Seconds != nil {
 			row[1] = seconds(*c.Seconds)
 		}
 		if c.Joules != nil {
-			row[2] = show(*c.Joules, "J")
+			u := siUnit(*c.Joules, "J")
+			row[2] = strings.TrimSpace(u.in(*c.Joules) + " " + bracket(c.JoulesCI95, u.mul))
 			if c.Source != "" {
 				row[2] += ", " + plain(c.Source)
 			}
 		}
 		if c.GCO2e != nil {
-			row[3] = show(*c.GCO2e, "g") + " CO₂e"
-		}
-		switch {
-		case c.Breakeven != nil:
-			row[4] = count(c.Breakeven.Value) + " inferences"
-			if ci := c.Breakeven.CI95; ci != nil {
-				row[4] += " [" + count(ci[0]) + ", " + count(ci[1]) + "]"
-			}
-		case c.NoneDemonstrated:
-			row[4] = "never, as far as shown: no saving was demonstrated"
+			row[3] = grams(*c.GCO2e, c.GCO2eCI95) + " CO₂e"
 		}
 		s.Rows = append(s.Rows, row)
 	}
 	return s
+}
+
+// payback words a break-even with its Fieller interval.
+func payback(b *Breakeven, none bool) string {
+	switch {
+	case b != nil:
+		s := count(b.Value) + " inferences"
+		if b.CI95 != nil {
+			s += " [" + count(b.CI95[0]) + ", " + count(b.CI95[1]) + "]"
+		}
+		return s
+	case none:
+		return "never, as far as shown: no saving was demonstrated"
+	}
+	return ""
 }
 
 func variantSection(r *Result) section {
@@ -163,7 +170,11 @@ func variantSection(r *Result) section {
 				row[5] = show(*e.NetPerInference, "J")
 			}
 			if e.PerCorrect != nil {
-				row[6] = show(*e.PerCorrect, "J")
+				u := siUnit(*e.PerCorrect, "J")
+				row[6] = strings.TrimSpace(u.in(*e.PerCorrect) + " " + bracket(e.PerCorrectCI95, u.mul))
+				if q := e.PerCorrectRatio; q != nil {
+					row[6] += ", " + strings.TrimSpace(times(q.Value)+" "+bracket(q.CI95, 1))
+				}
 			}
 		}
 		if f := v.File; f != nil {
@@ -339,13 +350,6 @@ func machineSection(r *Result) section {
 	if im := r.Impact; im != nil {
 		if im.EnergyIntensity != nil {
 			add("Energy intensity", show(*im.EnergyIntensity, "J")+"/MAC ("+im.Variant+")")
-		}
-		if im.Index != nil {
-			var w []string
-			for _, k := range slices.Sorted(maps.Keys(im.Weights)) {
-				w = append(w, k+" "+num(im.Weights[k]))
-			}
-			add("Impact index", num(*im.Index)+" of the baseline's 1 ("+strings.Join(w, ", ")+")")
 		}
 	}
 	add("Made by", strings.Join(nonEmpty(cmp.Or(r.Tool.Name, "wattshed"), r.Tool.Version, clip(r.Tool.Commit, 12), r.Tool.Go), " "))
