@@ -11,3 +11,5 @@ func (m *Mapping) fill(size int) error {
 }
 
 func (m *Mapping) release() error { return nil }
+
+func (m *Mapping) forget([]byte) {}

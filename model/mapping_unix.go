@@ -4,6 +4,7 @@ package model
 
 import (
 	"io"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,4 +29,17 @@ func (m *Mapping) release() error {
 		return nil
 	}
 	return unix.Munmap(m.data)
+}
+
+// forget gives the memory of b, a part of the mapping, back to the system, with the rest of its first and last page; it
+// is read from the file again when it is touched again.
+func (m *Mapping) forget(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	page := uintptr(unix.Getpagesize())
+	base := uintptr(unsafe.Pointer(unsafe.SliceData(m.data)))
+	lo := (uintptr(unsafe.Pointer(unsafe.SliceData(b))) - base) &^ (page - 1)
+	hi := min((uintptr(unsafe.Pointer(unsafe.SliceData(b)))-base+uintptr(len(b))+page-1)&^(page-1), uintptr(len(m.data)))
+	_ = unix.Madvise(m.data[lo:hi], unix.MADV_DONTNEED) // where it is refused the memory stays
 }

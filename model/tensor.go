@@ -21,8 +21,10 @@ type Tensor struct {
 	strs  []string
 	load  func() ([]byte, []string, error) // nil when raw (or strs) holds the data from the start
 	mem   *Mapping                         // the file that raw lies in, or nil
-	once  sync.Once
-	err   error
+	// window is where raw is going to lie in mem, known before it is touched; nil where load makes something of it.
+	window []byte
+	once   sync.Once
+	err    error
 }
 
 // NewTensor returns a Tensor over raw without copying it. It fails when the number of bytes does not

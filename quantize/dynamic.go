@@ -14,6 +14,8 @@ import (
 type Dynamic struct {
 	Granularity Granularity // "" means PerChannel
 	Ops         []string    // operators to quantize; nil means DynamicOps
+
+	packer func(*dynamicPlan, *dynamicWeight) error // makes the forms of a weight; nil means dynamicPlan.pack
 }
 
 // DynamicOps are the operators that dynamic int8 quantization handles.
@@ -56,6 +58,9 @@ func (d Dynamic) apply(g *model.Graph) ([]model.Note, error) {
 func (d *Dynamic) validate(g *model.Graph) error {
 	if d.Granularity == "" {
 		d.Granularity = PerChannel
+	}
+	if d.packer == nil {
+		d.packer = (*dynamicPlan).pack
 	}
 	if d.Granularity != PerChannel && d.Granularity != PerTensor {
 		return fmt.Errorf("quantize: granularity %q: want %s or %s", d.Granularity, PerTensor, PerChannel)
@@ -178,7 +183,7 @@ func (d Dynamic) plan(g *model.Graph) (*dynamicPlan, error) {
 		if w.why != "" {
 			continue
 		}
-		err := p.pack(w)
+		err := p.packer(p, w)
 		if errors.Is(err, errNotFinite) {
 			w.why, w.forms = err.Error(), nil
 		} else if err != nil {

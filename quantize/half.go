@@ -18,6 +18,10 @@ import (
 // It fails with ErrNothing, and ErrQuantized where that is the cause, when less than MinShare of the weight bytes
 // would change; g is unchanged after an error.
 func HalfWeights(g *model.Graph, dtype model.DType) ([]model.Note, error) {
+	return halfWith(g, dtype, func(w *model.Weight) (*model.Tensor, string, error) { return halfOf(w, dtype) })
+}
+
+func halfWith(g *model.Graph, dtype model.DType, half func(*model.Weight) (*model.Tensor, string, error)) ([]model.Note, error) {
 	if dtype != model.Float16 && dtype != model.BFloat16 {
 		return nil, fmt.Errorf("quantize: %s is no half precision type", dtype)
 	}
@@ -26,11 +30,12 @@ func HalfWeights(g *model.Graph, dtype model.DType) ([]model.Note, error) {
 		need = 13
 	}
 	return withOpset(g, need, shortName(dtype)+" weights", func(g *model.Graph) ([]model.Note, error) {
-		return halfWeights(g, dtype)
+		return rewriteHalf(g, dtype, half)
 	})
 }
 
-func halfWeights(g *model.Graph, dtype model.DType) ([]model.Note, error) {
+// rewriteHalf stores what half makes of every weight; a nil tensor leaves it, for the reason beside it.
+func rewriteHalf(g *model.Graph, dtype model.DType, half func(*model.Weight) (*model.Tensor, string, error)) ([]model.Note, error) {
 	var notes []model.Note
 	var changed []*model.Weight
 	var halves []*model.Tensor
@@ -40,14 +45,14 @@ func halfWeights(g *model.Graph, dtype model.DType) ([]model.Note, error) {
 			continue
 		}
 		n := newNote(w)
-		half, why, err := halfOf(w, dtype)
+		t, why, err := half(w)
 		if err != nil {
 			return nil, err
 		}
 		n.Reason = why
-		if half != nil {
-			n.Action, n.BytesAfter = shortName(dtype), int64(half.ByteSize())
-			changed, halves = append(changed, w), append(halves, half)
+		if t != nil {
+			n.Action, n.BytesAfter = shortName(dtype), int64(t.ByteSize())
+			changed, halves = append(changed, w), append(halves, t)
 		}
 		notes = append(notes, n)
 	}
@@ -72,15 +77,23 @@ func halfWeights(g *model.Graph, dtype model.DType) ([]model.Note, error) {
 // minHalf is the number of elements below which a Cast node costs more bytes than it saves.
 const minHalf = 64
 
-// halfOf returns w as dtype with a remark, or nil and why it is left.
-func halfOf(w *model.Weight, dtype model.DType) (*model.Tensor, string, error) {
+// halfWhy returns why w is left whatever its values are, or "".
+func halfWhy(w *model.Weight) string {
 	if w.Tensor.Len() < minHalf {
-		return nil, fmt.Sprintf("fewer than %d elements", minHalf), nil
+		return fmt.Sprintf("fewer than %d elements", minHalf)
 	}
 	for _, u := range w.Uses {
 		if style(u.Node) != "" {
-			return nil, "read by " + u.Node.Op + ", a quantized operator", nil
+			return "read by " + u.Node.Op + ", a quantized operator"
 		}
+	}
+	return ""
+}
+
+// halfOf returns w as dtype with a remark, or nil and why it is left.
+func halfOf(w *model.Weight, dtype model.DType) (*model.Tensor, string, error) {
+	if why := halfWhy(w); why != "" {
+		return nil, why, nil
 	}
 	x, err := w.Tensor.Float32()
 	if err != nil {

@@ -19,25 +19,8 @@ var ErrSource = errors.New("the file is the source of the model")
 // either what it held before or the whole model. External data, where there is any, goes to path + ".data" in the same
 // way, first. It refuses to replace a file that weights of the graph are mapped from.
 func Save(path string, g *model.Graph, o WriteOptions) error {
-	targets := []string{path}
-	if o.External = o.External || tooLarge(g); o.External {
-		targets = append(targets, path+".data")
-	}
-	var err error
-	seen := map[*model.Mapping]bool{}
-	eachTensor(g, func(t *model.Tensor) {
-		m := t.Mapping()
-		if m == nil || seen[m] {
-			return
-		}
-		seen[m] = true
-		for _, target := range targets {
-			if m.SameFile(target) {
-				err = fmt.Errorf("onnx: %s: %w: write to another name", target, ErrSource)
-			}
-		}
-	})
-	if err != nil {
+	o.External = o.External || tooLarge(g)
+	if err := notSource(path, g, o.External); err != nil {
 		return err
 	}
 	main, err := createPartial(path)

@@ -1,0 +1,173 @@
+package onnx
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// Layout says where the tensors of a model lie in the files that are being written.
+type Layout struct {
+	ModelBytes, DataBytes int64 // sizes of the model's file and of its external data, 0 for none
+	places                map[*model.Tensor][]place
+	header                []place // the bytes between the tensors, in order
+	order                 []*model.Tensor
+	files                 [2]io.WriterAt
+}
+
+// place is a stretch of one of the two files.
+type place struct {
+	data bool // in the external data
+	at   int64
+	b    []byte // what is written there, nil for the bytes of a tensor
+}
+
+// Plan lays out g as SaveStream would write it. Bytes of tensors are not touched.
+func Plan(g *model.Graph, o WriteOptions, location string) (*Layout, error) {
+	e := encoder{}
+	if o.External || tooLarge(g) {
+		e.external = &layout{location: location, seen: map[*model.Tensor]int64{}}
+	}
+	m, err := e.model(g)
+	if err != nil {
+		return nil, fmt.Errorf("onnx: %w", err)
+	}
+	if m.size >= 1<<31 {
+		return nil, fmt.Errorf("onnx: the model takes %d bytes besides its external data; protobuf stops at %d", m.size, int64(1)<<31)
+	}
+	l := &Layout{ModelBytes: m.size, places: map[*model.Tensor][]place{}}
+	at := int64(0)
+	for _, p := range m.parts {
+		if p.t == nil {
+			l.header = append(l.header, place{at: at, b: p.b})
+			at += int64(len(p.b))
+			continue
+		}
+		l.put(p.t, place{at: at})
+		at += int64(p.t.ByteSize())
+	}
+	if e.external != nil {
+		l.DataBytes = e.external.end
+		for _, t := range e.external.tensors {
+			l.put(t, place{data: true, at: e.external.seen[t]})
+		}
+	}
+	return l, nil
+}
+
+func (l *Layout) put(t *model.Tensor, p place) {
+	if l.places[t] == nil {
+		l.order = append(l.order, t)
+	}
+	l.places[t] = append(l.places[t], p)
+}
+
+// WriteAt writes b as the bytes of t from off on, wherever t stands in the model. It may be called from several
+// goroutines at once.
+func (l *Layout) WriteAt(t *model.Tensor, b []byte, off int64) error {
+	if off < 0 || off+int64(len(b)) > int64(t.ByteSize()) {
+		return fmt.Errorf("onnx: bytes %d to %d of a tensor of %d bytes", off, off+int64(len(b)), t.ByteSize())
+	}
+	for _, p := range l.places[t] {
+		f := l.files[0]
+		if p.data {
+			f = l.files[1]
+		}
+		if _, err := f.WriteAt(b, p.at+off); err != nil {
+			return fmt.Errorf("onnx: %w", err)
+		}
+	}
+	return nil
+}
+
+// Tensors returns the tensors of the model in the order in which they are laid out.
+func (l *Layout) Tensors() []*model.Tensor { return l.order }
+
+// SaveStream writes the model to path like Save, the structure first and then the bytes of its tensors, which fill
+// writes with Layout.WriteAt, in any order: g's tensors need no bytes of their own. The files have their names only when
+// fill has returned nil and everything is on disk; after any error nothing is left.
+func SaveStream(path string, g *model.Graph, o WriteOptions, fill func(*Layout) error) (err error) {
+	l, err := Plan(g, o, filepath.Base(path)+".data")
+	if err != nil {
+		return err
+	}
+	if err := notSource(path, g, l.DataBytes > 0); err != nil {
+		return err
+	}
+	parts := make([]*partial, 0, 2)
+	open := func(path string, size int64) error {
+		p, err := createPartial(path)
+		if err != nil {
+			return fmt.Errorf("onnx: %w", err)
+		}
+		parts = append(parts, p)
+		l.files[len(parts)-1] = p.file
+		if err := reserve(p.file, size); err != nil {
+			return fmt.Errorf("onnx: %s: %d bytes: %w", path, size, err)
+		}
+		return nil
+	}
+	defer func() {
+		for _, p := range parts {
+			p.discard()
+		}
+	}()
+	if err := open(path, l.ModelBytes); err != nil {
+		return err
+	}
+	if l.DataBytes > 0 {
+		if err := open(path+".data", l.DataBytes); err != nil {
+			return err
+		}
+	}
+	for _, p := range l.header {
+		if _, err := l.files[0].WriteAt(p.b, p.at); err != nil {
+			return fmt.Errorf("onnx: %w", err)
+		}
+	}
+	if err := fill(l); err != nil {
+		return fmt.Errorf("%w (writing %s)", err, path)
+	}
+	for i := len(parts) - 1; i >= 0; i-- { // the model, which names the data, last
+		if err := parts[i].commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notSource refuses to replace a file that weights of the graph are mapped from.
+func notSource(path string, g *model.Graph, external bool) error {
+	targets := []string{path}
+	if external {
+		targets = append(targets, path+".data")
+	}
+	var err error
+	seen := map[*model.Mapping]bool{}
+	eachTensor(g, func(t *model.Tensor) {
+		m := t.Mapping()
+		if m == nil || seen[m] {
+			return
+		}
+		seen[m] = true
+		for _, target := range targets {
+			if m.SameFile(target) {
+				err = fmt.Errorf("onnx: %s: %w: write to another name", target, ErrSource)
+			}
+		}
+	})
+	return err
+}
+
+// reserve gives the file its size, with the disk blocks for it where the system can, so that a full disk is found out
+// before any work.
+func reserve(f *os.File, size int64) error {
+	if err := allocate(f, size); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return f.Truncate(size)
+}

@@ -1,0 +1,315 @@
+package quantize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
+)
+
+// Errors of Stream that callers test for.
+var (
+	// ErrMemory is wrapped when not even one block fits in the memory that is free.
+	ErrMemory = errors.New("not enough memory")
+	// ErrDisk is wrapped when the output does not fit on the disk that it goes to.
+	ErrDisk = errors.New("not enough disk space")
+)
+
+// Stream quantizes a model file without loading it: the output is laid out from the structure of the input, and weights
+// pass through memory in blocks of rows. Exactly one of WeightOnly, Half and Dynamic is set. The file is what the stage
+// of the same settings would make of the graph in memory, bit for bit.
+type Stream struct {
+	In, Out    string
+	WeightOnly *WeightOnly // with algorithm RTN
+	Half       model.DType // Float16 or BFloat16: weights stored in half precision
+	Dynamic    *Dynamic
+
+	Workers  int  // 0 = all processors
+	Block    int  // bytes of a weight that a worker holds; 0 = 16 MiB
+	External bool // weights in a file of their own, whatever their size
+
+	Progress func(done, total int64) // bytes of weights; may be nil
+}
+
+// defaultBlock is the bytes of a weight that are read at a time.
+const defaultBlock = 16 << 20
+
+// StreamPlan is what a Stream is going to need.
+type StreamPlan struct {
+	Notes       []model.Note `json:"notes"`
+	InputBytes  int64        `json:"input_bytes"`  // of weights
+	ModelBytes  int64        `json:"model_bytes"`  // of the file that is written
+	DataBytes   int64        `json:"data_bytes"`   // of its external data, 0 for none
+	BlockBytes  int64        `json:"block_bytes"`  // the largest block of a weight with what is made of it
+	Workers     int          `json:"workers"`      // that hold a block each
+	MemoryBytes int64        `json:"memory_bytes"` // at most
+	FreeMemory  int64        `json:"free_memory"`  // 0 where that is not known
+	FreeDisk    int64        `json:"free_disk"`    // where the output goes, -1 where that is not known
+	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block and a disk of 300 MB/s
+}
+
+// job makes the tensors of one weight.
+type job struct {
+	weight  string
+	bytes   int64 // of the weight
+	memory  int64 // of a block and what is made of it
+	tensors []*model.Tensor
+	run     func(put putter) error
+}
+
+// putter writes bytes of a tensor of the output.
+type putter func(t *model.Tensor, b []byte, off int64) error
+
+// misfit says that a weight must be left after all: it holds values that the scheme cannot take.
+type misfit struct{ weight, reason string }
+
+func (u *misfit) Error() string { return fmt.Sprintf("quantize: weight %q: %s", u.weight, u.reason) }
+
+// streamed is a rewritten graph with tensors that jobs make.
+type streamed struct {
+	graph *model.Graph
+	jobs  []*job
+	notes []model.Note
+	left  map[string]string // weights that turned out to be unfit: why
+	block int
+}
+
+// deferred returns a tensor without bytes: a job writes them.
+func deferred(d model.DType, shape []int) (*model.Tensor, error) {
+	return model.NewLazy(d, shape, func() ([]byte, []string, error) {
+		return nil, nil, errors.New("quantize: this tensor is only written to a file")
+	})
+}
+
+// prepare rewrites the graph of f for the settings.
+func (s Stream) prepare(ctx context.Context, f *onnx.File, left map[string]string) (*streamed, error) {
+	st := &streamed{graph: f.Graph().Clone(), left: left, block: s.Block}
+	if st.block <= 0 {
+		st.block = defaultBlock
+	}
+	var err error
+	switch {
+	case s.WeightOnly != nil:
+		st.notes, err = s.WeightOnly.stream(st)
+	case s.Dynamic != nil:
+		d := *s.Dynamic
+		d.packer = st.dynamic
+		st.notes, err = d.Apply(st.graph)
+	default:
+		st.notes, err = st.half(s.Half)
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(st.jobs, func(a, b *job) int { return int(min(max(b.bytes-a.bytes, -1), 1)) })
+	return st, ctx.Err()
+}
+
+// Plan says what Run will need, from the structure of the model and one block of its largest weight. It fails with
+// ErrMemory or ErrDisk when that is not there.
+func (s Stream) Plan(ctx context.Context) (*StreamPlan, error) {
+	f, err := onnx.Open(s.In)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := s.prepare(ctx, f, map[string]string{})
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.plan(st)
+	if err == nil {
+		p.Seconds = st.guess(p)
+	}
+	return p, err
+}
+
+func (s Stream) plan(st *streamed) (*StreamPlan, error) {
+	l, err := onnx.Plan(st.graph, onnx.WriteOptions{External: s.External}, filepath.Base(s.Out)+".data")
+	if err != nil {
+		return nil, err
+	}
+	p := &StreamPlan{Notes: st.notes, ModelBytes: l.ModelBytes, DataBytes: l.DataBytes, Workers: s.Workers, FreeMemory: freeMemory(), FreeDisk: freeDisk(s.Out)}
+	for _, j := range st.jobs {
+		p.InputBytes += j.bytes
+		p.BlockBytes = max(p.BlockBytes, j.memory)
+	}
+	if p.Workers <= 0 {
+		p.Workers = runtime.GOMAXPROCS(0)
+	}
+	p.Workers = max(1, min(p.Workers, len(st.jobs)))
+	const base = 48 << 20 // the program, the structure of the model, and garbage
+	need := func() int64 { return base + int64(p.Workers)*p.BlockBytes }
+	for p.FreeMemory > 0 && need() > p.FreeMemory && p.Workers > 1 {
+		p.Workers--
+	}
+	p.MemoryBytes = need()
+	if p.FreeMemory > 0 && p.MemoryBytes > p.FreeMemory {
+		return p, fmt.Errorf("quantize: %d bytes of memory for a block and the program, %d are free: %w", p.MemoryBytes, p.FreeMemory, ErrMemory)
+	}
+	if out := p.ModelBytes + p.DataBytes; p.FreeDisk >= 0 && out > p.FreeDisk {
+		return p, fmt.Errorf("quantize: %s: the output takes %d bytes, %d are free: %w", s.Out, out, p.FreeDisk, ErrDisk)
+	}
+	return p, nil
+}
+
+// guess times the largest job for a moment.
+func (st *streamed) guess(p *StreamPlan) float64 {
+	const disk = 300e6
+	write := float64(p.ModelBytes+p.DataBytes) / disk
+	if len(st.jobs) == 0 {
+		return write
+	}
+	stop := errors.New("enough")
+	start, blocks := time.Now(), 0
+	seen := int64(0)
+	j := st.jobs[0]
+	_ = j.run(func(t *model.Tensor, b []byte, _ int64) error { // how far it came is measured by the codes it wrote
+		if t == j.tensors[0] {
+			seen += int64(len(b))
+		}
+		if blocks++; time.Since(start) > 200*time.Millisecond {
+			return stop
+		}
+		return nil
+	})
+	share := float64(seen) / float64(max(1, j.tensors[0].ByteSize()))
+	if share <= 0 {
+		return write
+	}
+	perByte := time.Since(start).Seconds() / (share * float64(j.bytes))
+	return max(write, perByte*float64(p.InputBytes)/float64(p.Workers))
+}
+
+// Run writes Out and returns the notes of the stage. Either Out, and Out.data where the weights exceed 1.5 GB, are
+// written whole or nothing is; In is never changed. A weight that turns out to hold a value that the scheme cannot take
+// is left, with the reason in its note, and the work begun again.
+func (s Stream) Run(ctx context.Context) (*StreamPlan, error) {
+	f, err := onnx.Open(s.In)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for _, w := range f.Graph().Weights() {
+		if m := w.Tensor.Mapping(); m != nil && (m.SameFile(s.Out) || m.SameFile(s.Out+".data")) {
+			return nil, fmt.Errorf("quantize: %s: %w: write to another name", s.Out, onnx.ErrSource)
+		}
+	}
+	left := map[string]string{}
+	for {
+		st, err := s.prepare(ctx, f, left)
+		if err != nil {
+			return nil, err
+		}
+		p, err := s.plan(st)
+		if err != nil {
+			return p, err
+		}
+		err = onnx.SaveStream(s.Out, st.graph, onnx.WriteOptions{External: s.External}, func(l *onnx.Layout) error { return s.fill(ctx, st, p.Workers, l) })
+		var u *misfit
+		if !errors.As(err, &u) {
+			return p, err
+		}
+		if left[u.weight] != "" {
+			return p, fmt.Errorf("quantize: weight %q is left and still %s", u.weight, u.reason)
+		}
+		left[u.weight] = u.reason
+	}
+}
+
+// fill writes the bytes of all tensors.
+func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Layout) error {
+	made := map[*model.Tensor]bool{}
+	work := slices.Clone(st.jobs)
+	total := int64(0)
+	for _, j := range st.jobs {
+		total += j.bytes
+		for _, t := range j.tensors {
+			made[t] = true
+		}
+	}
+	for _, t := range l.Tensors() {
+		if !made[t] {
+			total += int64(t.ByteSize())
+			work = append(work, st.copyJob(t))
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next, done atomic.Int64
+	var wg sync.WaitGroup
+	for range max(1, workers) {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(work) {
+					return
+				}
+				err := work[i].run(func(t *model.Tensor, b []byte, off int64) error {
+					if err := ctx.Err(); err != nil {
+						return err
+					}
+					return l.WriteAt(t, b, off)
+				})
+				if err != nil {
+					cancel(err)
+					return
+				}
+				if n := done.Add(work[i].bytes); s.Progress != nil {
+					s.Progress(n, total)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// copyJob copies a tensor as it is.
+func (st *streamed) copyJob(t *model.Tensor) *job {
+	return &job{weight: "copy", bytes: int64(t.ByteSize()), run: func(put putter) error {
+		for at := 0; at < t.ByteSize(); at += st.block {
+			if err := t.Part(at, min(at+st.block, t.ByteSize()), func(b []byte) error { return put(t, b, int64(at)) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+}
+
+// parts calls fn with consecutive rows of t, rows of cols float32: as many as a block holds, a multiple of step.
+func (st *streamed) parts(t *model.Tensor, rows, cols, step int, fn func(first int, x []float32) error) error {
+	n := st.rowsOf(rows, cols, step)
+	for first := 0; first < rows; first += n {
+		last := min(first+n, rows)
+		err := t.Part(first*cols*4, last*cols*4, func(b []byte) error {
+			part, err := model.NewTensor(model.Float32, []int{(last - first) * cols}, b)
+			if err != nil {
+				return err
+			}
+			x, err := part.Float32()
+			if err != nil {
+				return err
+			}
+			return fn(first, x)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rowsOf returns how many rows parts takes at a time.
+func (st *streamed) rowsOf(rows, cols, step int) int {
+	n := max(st.block/(4*max(cols, 1))/step, 1) * step
+	return min(n, max(rows, 1))
+}

@@ -1,0 +1,207 @@
+package quantize
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/wattshed/wattshed/model"
+)
+
+// stream plans the settings on the graph of st, with jobs in the place of the weights.
+func (o WeightOnly) stream(st *streamed) ([]model.Note, error) {
+	if err := o.validate(st.graph); err != nil {
+		return nil, err
+	}
+	if o.Algorithm != RTN {
+		return nil, fmt.Errorf("quantize: algorithm %s needs the weights in memory; %s does not: %w", o.Algorithm, RTN, model.ErrUnsupported)
+	}
+	return withOpset(st.graph, o.opset(), o.scheme()+" weights", func(g *model.Graph) ([]model.Note, error) {
+		p := o.plan(g)
+		for _, w := range p.weights {
+			if why := st.left[w.Name]; why != "" && w.why == "" {
+				w.why = why
+			}
+			if w.why != "" {
+				continue
+			}
+			for _, s := range w.forms {
+				if err := st.blocks(w, s, o.Format); err != nil {
+					return nil, fmt.Errorf("quantize: weight %q: %w", w.Name, err)
+				}
+			}
+		}
+		if err := check(o.scheme()+" weights", p.notes()); err != nil {
+			return p.notes(), err
+		}
+		p.rewrite(g)
+		return p.notes(), nil
+	})
+}
+
+// blocks puts deferred tensors in the place of the form of a weight, and the job that makes them.
+func (st *streamed) blocks(w *weightPlan, s *stored, format Format) error {
+	t, f := w.Tensor, s.nbits
+	j := &job{weight: w.Name, bytes: int64(t.ByteSize())}
+	st.jobs = append(st.jobs, j)
+	if s.rows8 != nil {
+		return st.table(t, s.rows8, j)
+	}
+	kb := f.blocks()
+	q, scale, zero := []int{f.n, kb, f.blob()}, []int{f.n, kb}, []int{f.n, (kb*f.bits + 7) / 8}
+	codes, zeros := model.Uint8, model.Uint8
+	rows, cols, step := f.n, f.k, 1
+	switch {
+	case format == QDQ:
+		codes, zeros = f.linearType(), f.linearType()
+		if q, scale = []int{f.k, f.n}, []int{kb, f.n}; s.form != columns {
+			q, scale, step = []int{f.n, f.k}, []int{f.n, kb}, 2 // whole bytes
+		}
+		zero = scale
+	case s.form == table:
+		q = []int{f.n, f.k * f.bits / 8}
+	}
+	if s.form == columns {
+		rows, cols, step = f.k, f.n, 2*f.group
+	}
+	var err error
+	if s.q, err = deferred(codes, q); err != nil {
+		return err
+	}
+	if s.scale, err = deferred(model.Float32, scale); err != nil {
+		return err
+	}
+	j.tensors = []*model.Tensor{s.q, s.scale}
+	if !f.symmetric {
+		if s.zero, err = deferred(zeros, zero); err != nil {
+			return err
+		}
+		j.tensors = append(j.tensors, s.zero)
+	}
+	part := int64(st.rowsOf(rows, cols, step)) * int64(cols)
+	j.memory = part*4 + 2*part*int64(f.bits)/8 + part/int64(f.group)*8
+	if format == QDQ {
+		j.memory += 2 * part
+	}
+	j.run = func(put putter) error {
+		w := blockWriter{put: put, f: f, q: s.q, s: s.scale, z: s.zero}
+		return st.parts(t, rows, cols, step, func(first int, x []float32) error {
+			if ok, err := w.part(s.form, format, first, x); err != nil || ok {
+				return err
+			}
+			return &misfit{j.weight, errNotFinite.Error()}
+		})
+	}
+	return nil
+}
+
+// blockWriter writes the groups of consecutive rows of a weight.
+type blockWriter struct {
+	put     putter
+	f       nbits
+	q, s, z *model.Tensor
+}
+
+// part quantizes rows from first on and writes what they become. It reports whether all values are finite.
+func (w blockWriter) part(form form, format Format, first int, x []float32) (bool, error) {
+	f := w.f
+	own := f // the rows alone, as a matrix
+	if form == columns {
+		own.k = len(x) / f.n
+	} else {
+		own.n = len(x) / f.k
+	}
+	m := own.newBlocks()
+	if form == columns && !own.columns(x, m.all(0, 0)) || form != columns && !own.rows(x, m.all(0, 0)) {
+		return false, nil
+	}
+	if format == QDQ {
+		return true, w.linear(form, first, m)
+	}
+	kb := f.blocks()
+	if form != columns {
+		q, scale, zero := m.product()
+		if form == table {
+			q, scale, zero = m.table()
+		}
+		for i, t := range []*model.Tensor{q, scale, zero} {
+			if to := []*model.Tensor{w.q, w.s, w.z}[i]; to != nil {
+				if err := w.rows(to, t, first, f.n); err != nil {
+					return true, err
+				}
+			}
+		}
+		return true, nil
+	}
+	b0, nb := first/f.group, own.blocks()
+	scales := littleEndian(m.s)
+	packed, width, full := own.packedZeros(m.z), (nb*f.bits+7)/8, (kb*f.bits+7)/8
+	for j := range f.n {
+		if err := w.put(w.q, m.q[j*nb*f.blob():(j+1)*nb*f.blob()], int64((j*kb+b0)*f.blob())); err != nil {
+			return true, err
+		}
+		if err := w.put(w.s, scales[j*nb*4:(j+1)*nb*4], int64((j*kb+b0)*4)); err != nil {
+			return true, err
+		}
+		if w.z == nil {
+			continue
+		}
+		if err := w.put(w.z, packed[j*width:(j+1)*width], int64(j*full+b0*f.bits/8)); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// rows writes t, consecutive rows of the tensor to, of which there are n in all.
+func (w blockWriter) rows(to, t *model.Tensor, first, n int) error {
+	raw, err := t.Bytes()
+	if err != nil {
+		return err
+	}
+	return w.put(to, raw, int64(first)*int64(to.ByteSize()/n))
+}
+
+// linear writes rows in the form for DequantizeLinear.
+func (w blockWriter) linear(form form, first int, m *blocks) error {
+	s := &stored{}
+	var err error
+	if s.q, s.scale, s.zero, err = m.linear(); err != nil {
+		return err
+	}
+	at := first * w.f.n // elements before these rows
+	groups := first / w.f.group * w.f.n
+	if form != columns {
+		if err := s.flip(); err != nil {
+			return err
+		}
+		at, groups = first*w.f.k, first*w.f.blocks()
+	}
+	for i, t := range []*model.Tensor{s.q, s.scale, s.zero} {
+		to := []*model.Tensor{w.q, w.s, w.z}[i]
+		if to == nil {
+			continue
+		}
+		raw, err := t.Bytes()
+		if err != nil {
+			return err
+		}
+		before := groups
+		if i == 0 {
+			before = at
+		}
+		if err := w.put(to, raw, int64(before)*int64(to.DType().Bits())/8); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// littleEndian returns the bytes of x.
+func littleEndian(x []float32) []byte {
+	b := make([]byte, 0, 4*len(x))
+	for _, v := range x {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	return b
+}

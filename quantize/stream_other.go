@@ -1,0 +1,7 @@
+//go:build !linux
+
+package quantize
+
+func freeMemory() int64 { return 0 }
+
+func freeDisk(string) int64 { return -1 }
