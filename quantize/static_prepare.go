@@ -43,6 +43,7 @@ func (s *Static) prepare(g *model.Graph) (*prepared, error) {
 	}
 	norms, adds := 0, 0
 	eachGraph(g, func(g *model.Graph) {
+		dropIdentities(g)
 		n, a := b.foldConvs(g)
 		norms, adds = norms+n, adds+a
 	})
@@ -143,6 +144,29 @@ func renameReads(g *model.Graph, to map[string]string, made bool) {
 				}
 			}
 		}
+	}
+}
+
+// dropIdentities removes the Identity and Dropout nodes of a graph whose results stay in it: they would stand between
+// operators that belong together.
+func dropIdentities(g *model.Graph) {
+	outputs := map[string]bool{}
+	for _, v := range g.Outputs {
+		outputs[v.Name] = true
+	}
+	read := map[string]bool{}
+	for _, n := range g.Nodes {
+		for _, in := range slices.Concat(n.Inputs, model.Captures(n)) {
+			read[in] = true
+		}
+	}
+	for _, n := range slices.Clone(g.Nodes) {
+		drop := n.Is("Identity") || n.Is("Dropout") && n.In(2) == "" && !read[n.Out(1)] && !outputs[n.Out(1)]
+		if !drop || len(n.Inputs) == 0 || outputs[n.Out(0)] {
+			continue
+		}
+		renameReads(g, map[string]string{n.Out(0): n.In(0)}, false)
+		g.Nodes = slices.DeleteFunc(g.Nodes, func(m *model.Node) bool { return m == n })
 	}
 }
 
