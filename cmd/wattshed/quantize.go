@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -28,6 +29,8 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "algorithm", Usage: "of int4: rtn, gptq, awq or hqq (default rtn)"},
 			&cli.IntFlag{Name: "group", Usage: "of int4: inputs that share a scale, 16, 32, 64, 128 ..., -1 for all (default 32)"},
 			&cli.BoolFlag{Name: "symmetric", Usage: "of int4: no zero points"},
+			&cli.BoolFlag{Name: "plan", Usage: "say what memory, disk and time it takes block by block, and write nothing"},
+			&cli.BoolFlag{Name: "stream", Usage: "work block by block, as is done from 1 GiB on; fp16, bf16, dynamic int8 and int4 by rtn can"},
 			&cli.StringFlag{Name: "calibration", Usage: "of int8-static, gptq and awq: random, or a `FILE` of texts (default random)"},
 			&cli.StringFlag{Name: "method", Usage: "of int8-static: min-max, moving-average, percentile, entropy or mse (default min-max)"},
 			&cli.Float64Flag{Name: "percentile", Usage: "of the method percentile (default 99.99)"},
@@ -61,6 +64,9 @@ func quantizeCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if c.Bool("plan") {
+				return printStreamPlan(c, q)
+			}
 			return applyStage(c, q, inputs, nil)
 		},
 	}
@@ -87,4 +93,41 @@ func calibrationInputs(c *cli.Context, q *recipe.Quantize) (*recipe.Recipe, erro
 	}
 	return &recipe.Recipe{Dir: ".", Inputs: recipe.InputsSpec{Tokenizer: c.String("tokenizer"), Shapes: shapes, State: state},
 		Target: recipe.TargetSpec{Batch: c.Int("batch"), Sequence: c.Int("sequence")}}, nil
+}
+
+// printStreamPlan prints what the stage would need block by block. It refuses what cannot fit.
+func printStreamPlan(c *cli.Context, q *recipe.Quantize) error {
+	in, err := one(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	out := c.String("o")
+	if out == "" {
+		return usagef("-o: missing: name the file to write")
+	}
+	p, err := recipe.PlanStage(c.Context, recipe.Single{In: in, Out: out, Stage: q, Threads: c.Int("threads")})
+	if p != nil && c.Bool("json") {
+		if e := printJSON(c, p); e != nil {
+			return e
+		}
+		return err
+	}
+	if p == nil {
+		return err
+	}
+	w := c.App.Writer
+	printNotes(w, p.Notes)
+	fmt.Fprintf(w, "output: %s, and %s of external data\n", bytesText(p.ModelBytes), bytesText(p.DataBytes))
+	if p.FreeDisk >= 0 {
+		fmt.Fprintf(w, "disk: %s are free there\n", bytesText(p.FreeDisk))
+	}
+	fmt.Fprintf(w, "memory: %s at most: %d blocks of up to %s, and the program", bytesText(p.MemoryBytes), p.Workers, bytesText(p.BlockBytes))
+	if p.FreeMemory > 0 {
+		fmt.Fprintf(w, "; %s are free", bytesText(p.FreeMemory))
+	}
+	if err == nil {
+		fmt.Fprintf(w, "\ntime: about %.0f s, if the disk writes 300 MB/s", p.Seconds)
+	}
+	fmt.Fprintln(w)
+	return err
 }

@@ -25,6 +25,8 @@ type Single struct {
 
 	// Inputs says what the inputs of calibration are like: Inputs and Target of a recipe. nil: stages have none.
 	Inputs *Recipe
+
+	Stream bool // work block by block, if the stage can, whatever the size of the model
 }
 
 // Outcome says what ApplyStage did.
@@ -55,6 +57,9 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 		if m := w.Tensor.Mapping(); m != nil && (m.SameFile(s.Out) || m.SameFile(s.Out+".data")) {
 			return nil, fmt.Errorf("output %q %w: weights are read from there", s.Out, ErrSameFile)
 		}
+	}
+	if s.streams(f) {
+		return s.stream(ctx, modelBytes(s.In, f.Graph()))
 	}
 	g := f.Graph().Clone()
 	out := &Outcome{}

@@ -1,0 +1,126 @@
+package recipe
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
+	"github.com/wattshed/wattshed/quantize"
+)
+
+// streamAbove is the size of a model, external data included, from which a stage that can passes it through memory in
+// blocks instead of loading it.
+const streamAbove = 1 << 30
+
+// PlanStage says what the stage would need to write Out block by block, and refuses what cannot fit. Stages that need
+// the whole model in memory are an error wrapping model.ErrUnsupported. Nothing is written.
+func PlanStage(ctx context.Context, s Single) (*quantize.StreamPlan, error) {
+	if err := s.Stage.check(); err != nil {
+		return nil, err
+	}
+	if err := distinct(s.In, s.Out); err != nil {
+		return nil, err
+	}
+	st, ok := streamOf(s)
+	if !ok {
+		return nil, fmt.Errorf("%s: only fp16, bf16, dynamic int8 and weights rounded to nearest pass through memory block by block: %w", s.Stage.Name(), model.ErrUnsupported)
+	}
+	return st.Plan(ctx)
+}
+
+// streamOf returns the stage as one that works block by block, where there is such a form.
+func streamOf(s Single) (quantize.Stream, bool) {
+	st := quantize.Stream{In: s.In, Out: s.Out, Workers: s.Threads}
+	if s.Progress != nil {
+		st.Progress = func(done, total int64) { s.Progress("quantizing", int(done>>20), int(total>>20)) }
+	}
+	q, ok := s.Stage.(*Quantize)
+	switch {
+	case !ok:
+	case q.static():
+	case q.weightOnly():
+		o := q.weights()
+		st.WeightOnly = &o
+		return st, o.Algorithm == quantize.RTN
+	case q.Scheme == "int8":
+		st.Dynamic = &quantize.Dynamic{Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops}
+		return st, true
+	case q.Storage == "weights":
+		if st.Half = model.Float16; q.Scheme == "bf16" {
+			st.Half = model.BFloat16
+		}
+		return st, true
+	}
+	return st, false
+}
+
+// streams reports whether the stage is to work block by block.
+func (s Single) streams(f *onnx.File) bool {
+	if _, ok := streamOf(s); !ok {
+		return false
+	}
+	return s.Stream || modelBytes(s.In, f.Graph()) > streamAbove
+}
+
+// modelBytes returns the size of a model's file and of the external data that its weights lie in.
+func modelBytes(path string, g *model.Graph) int64 {
+	total := int64(0)
+	if info, err := os.Stat(path); err == nil {
+		total = info.Size()
+	}
+	seen := map[string]bool{path: true}
+	for _, w := range g.Weights() {
+		m := w.Tensor.Mapping()
+		if m == nil || seen[m.Path()] {
+			continue
+		}
+		seen[m.Path()] = true
+		total += int64(len(m.Bytes()))
+	}
+	return total
+}
+
+// stream applies the stage block by block.
+func (s Single) stream(ctx context.Context, before int64) (*Outcome, error) {
+	st, _ := streamOf(s)
+	p, err := st.Run(ctx)
+	out := &Outcome{BytesBefore: before}
+	if p != nil {
+		out.Notes = p.Notes
+	}
+	if err != nil {
+		return out, err
+	}
+	if changed, _ := model.Touched(p.Notes); changed == 0 {
+		return out, fmt.Errorf("%s touched nothing", s.Stage.Name())
+	}
+	out.BytesAfter, out.SHA256, err = digestAll(s.Out, s.Out+".data", p.DataBytes > 0)
+	return out, err
+}
+
+// digestAll returns size and sha256 of a model, followed by its external data.
+func digestAll(path, data string, external bool) (int64, string, error) {
+	h := sha256.New()
+	total := int64(0)
+	for _, name := range []string{path, data} {
+		if name == data && !external {
+			break
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			return 0, "", err
+		}
+		n, err := io.Copy(h, f)
+		f.Close()
+		if err != nil {
+			return 0, "", err
+		}
+		total += n
+	}
+	return total, hex.EncodeToString(h.Sum(nil)), nil
+}
