@@ -72,6 +72,23 @@ type Session interface {
 	Close() error
 }
 
+// Binder is implemented by sessions that can keep inputs and outputs in place between runs, so that what is measured
+// contains no copies.
+type Binder interface {
+	// Bind hands over the inputs, which must not change until the Bound is closed. Errors are those of Session.Run.
+	Bind(in Feed) (Bound, error)
+}
+
+// Bound is a session with inputs in place. It is for one goroutine at a time; Close of the session closes it too.
+type Bound interface {
+	// Run computes all outputs and returns when the device has finished; they stay where the runtime puts them.
+	Run(ctx context.Context) error
+	// Outputs copies the outputs of the last Run; the tensors belong to the caller.
+	Outputs() (Feed, error)
+	// Close releases what is held.
+	Close() error
+}
+
 // OpTime is the work done by the nodes of one operator and kernel.
 type OpTime struct {
 	Op     string        // operator type after optimisation

@@ -188,7 +188,7 @@ func (d diagnosis) print(c *cli.Context) {
 	}
 	tw.Flush()
 	if len(d.Runtimes) > 1 && d.Runtimes[1].Problem != "" {
-		fmt.Fprintf(w, "to use ort: pip install onnxruntime, or set %s to the library\n", ort.EnvLibrary)
+		fmt.Fprintf(w, "to use ort: wattshed runtime install, or set %s to the library\n", ort.EnvLibrary)
 	}
 }
 

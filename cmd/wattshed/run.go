@@ -113,7 +113,7 @@ func runHint(err error, name, out string) error {
 	case errors.Is(err, context.Canceled) && name == "run":
 		return withHint(err, "the same command with --resume goes on where it was")
 	case errors.Is(err, ort.ErrNotFound):
-		return withHint(err, "pip install onnxruntime, or set "+ort.EnvLibrary+" to the library; target: {runtime: native} needs none")
+		return withHint(err, "wattshed runtime install, or set "+ort.EnvLibrary+" to the library; target: {runtime: native} needs none")
 	}
 	return err
 }

@@ -56,9 +56,16 @@ const (
 	fnGetAvailableProviders     = 125
 	fnReleaseAvailableProviders = 126
 	fnAddSessionConfigEntry     = 130
+	fnRunWithBinding            = 133
+	fnCreateIoBinding           = 134
+	fnReleaseIoBinding          = 135
+	fnBindInput                 = 136
+	fnBindOutputToDevice        = 138
+	fnGetBoundOutputValues      = 140
 	fnAppendTensorRT            = 170
 	fnCreateTensorRTOptions     = 171
 	fnReleaseTensorRTOptions    = 174
+	fnSynchronizeBoundOutputs   = 203
 	fnAppendCUDA                = 204
 	fnCreateCUDAOptions         = 205
 	fnReleaseCUDAOptions        = 208
@@ -140,10 +147,10 @@ func openAPI(path string) (*library, error) {
 		return nil, fmt.Errorf("ort: %s: version %q does not offer API %d", path, l.version, min(minor, maxAPI))
 	}
 	l.api = (*[fnAppendProvider + 1]uintptr)(pointer(a))
-	const severityError = 3
+	const severityFatal = 4 // errors come back as statuses, whole
 	c := caller{lib: l}
 	defer c.done()
-	c.do(fnCreateEnv, severityError, c.str("wattshed"), c.out(&l.env))
+	c.do(fnCreateEnv, severityFatal, c.str("wattshed"), c.out(&l.env))
 	c.do(fnCreateCPUMemoryInfo, 0, 0, c.out(&l.memory))
 	c.do(fnGetDefaultAllocator, c.out(&l.allocator))
 	if c.err != nil {
@@ -207,6 +214,14 @@ func (c *caller) bytes(b []byte) uintptr {
 	}
 	c.pin.Pin(&b[0])
 	return uintptr(unsafe.Pointer(&b[0]))
+}
+
+// words returns n words of the library's memory at p.
+func words(p, n uintptr) []uintptr {
+	if p == 0 {
+		return nil
+	}
+	return unsafe.Slice((*uintptr)(pointer(p)), int(n))
 }
 
 // words pins w and returns its address.

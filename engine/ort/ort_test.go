@@ -13,6 +13,7 @@ import (
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/engine/ort"
 	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
 )
 
 // runtimeOf returns ONNX Runtime from the asset folder; without one the test is skipped, except in CI.
@@ -111,5 +112,13 @@ func TestMissingLibrary(t *testing.T) {
 	t.Setenv(ort.EnvLibrary, t.TempDir())
 	if _, err := ort.Find(); !errors.Is(err, ort.ErrNotFound) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// writeModel writes the doubling model.
+func writeModel(t *testing.T, path string) {
+	t.Helper()
+	if err := onnx.Save(path, double(), onnx.WriteOptions{}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -62,13 +62,19 @@ func (r *Runtime) addProvider(c *caller, options uintptr, name string) error {
 	if name == "" {
 		name = "cpu"
 	}
-	p, known := providers[name]
-	if !known {
-		return fmt.Errorf("ort: execution provider %q: want cpu, cuda, tensorrt or webgpu: %w", name, model.ErrUnsupported)
-	}
 	have, err := r.Providers()
 	if err != nil {
 		return err
+	}
+	p, known := providers[name]
+	if !known { // any other that the library has, by its name without the ending
+		for _, full := range have {
+			if short := strings.TrimSuffix(full, "ExecutionProvider"); strings.EqualFold(short, name) {
+				c.do(fnAppendProvider, options, c.str(short), 0, 0, 0)
+				return c.err
+			}
+		}
+		p.full = name
 	}
 	if !slices.Contains(have, p.full) {
 		return fmt.Errorf("ort: execution provider %q: %s has only %s: %w", name, r.lib.path, strings.Join(have, ", "), model.ErrUnsupported)

@@ -5,6 +5,7 @@ package ort
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,12 +28,20 @@ type session struct {
 	inputs    []*model.Value
 	outputs   []*model.Value
 	ops       map[string]int
+	warnings  []string
 	opsOnce   sync.Once
 	closeOnce sync.Once
+	mu        sync.Mutex
+	bindings  []*binding
+}
+
+// levels are the values of GraphOptimizationLevel by the word of Options.Optimize.
+func levels() map[string]uintptr {
+	return map[string]uintptr{"none": 0, "basic": 1, "extended": 2, "all": 99, "": 99}
 }
 
 // Load creates a session from the artifact's Path, or from its Graph written to memory where there is no
-// Path, with all graph optimisations on. Messages of ONNX Runtime arrive whole.
+// Path, with the graph optimisations of Options.Optimize. Messages of ONNX Runtime arrive whole.
 func (r *Runtime) Load(ctx context.Context, a engine.Artifact, o engine.Options) (engine.Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -63,8 +72,11 @@ func (r *Runtime) create(a engine.Artifact, o engine.Options, optimized string) 
 	var opts, h uintptr
 	c.do(fnCreateSessionOptions, c.out(&opts))
 	defer func() { c.release(fnReleaseSessionOptions, opts) }()
-	const enableAll = 99
-	c.do(fnSetGraphOptimizationLevel, opts, enableAll)
+	level, ok := levels()[o.Optimize]
+	if !ok {
+		return 0, fmt.Errorf("ort: graph optimisation %q: want none, basic, extended or all", o.Optimize)
+	}
+	c.do(fnSetGraphOptimizationLevel, opts, level)
 	c.do(fnSetIntraOpNumThreads, opts, uintptr(o.Threads))
 	if o.Spin < 0 {
 		c.do(fnAddSessionConfigEntry, opts, c.str("session.intra_op.allow_spinning"), c.str("0"))
@@ -177,6 +189,11 @@ func (s *session) Profile() []engine.OpTime { return nil }
 // Close releases the session.
 func (s *session) Close() error {
 	s.closeOnce.Do(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, b := range s.bindings {
+			b.Close()
+		}
 		c := caller{lib: s.rt.lib}
 		c.release(fnReleaseSession, s.handle)
 	})
@@ -191,29 +208,38 @@ func (s *session) Info() engine.Info {
 	if provider == "" {
 		provider = "cpu"
 	}
-	return engine.Info{Runtime: "ort", Version: s.rt.lib.version, Provider: provider, Threads: s.options.Threads, Ops: s.ops}
+	return engine.Info{Runtime: "ort", Version: s.rt.lib.version, Provider: provider, Threads: s.options.Threads, Ops: s.ops,
+		Warnings: s.warnings}
 }
 
+// countOps fills in the histogram; where it cannot be had, a warning says why.
 func (s *session) countOps() {
+	if err := s.readOps(); err != nil {
+		s.ops = nil
+		s.warnings = append(s.warnings, fmt.Sprintf("the operators after ONNX Runtime's optimisation are not known: %v", err))
+	}
+}
+
+func (s *session) readOps() (err error) {
 	dir, err := os.MkdirTemp("", "wattshed-ort-")
 	if err != nil {
-		return
+		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	path := filepath.Join(dir, "optimized.onnx")
 	h, err := s.rt.create(s.artifact, s.options, path)
 	if err != nil {
-		return
+		return err
 	}
 	c := caller{lib: s.rt.lib}
 	c.release(fnReleaseSession, h)
 	f, err := onnx.Open(path)
 	if err != nil {
-		return
+		return err
 	}
-	defer f.Close()
 	s.ops = map[string]int{}
 	count(f.Graph(), s.ops)
+	return f.Close()
 }
 
 func count(g *model.Graph, ops map[string]int) {

@@ -33,3 +33,9 @@ func (*Runtime) Version() (string, error) { return "", ErrNotFound }
 
 // Providers always fails in a static build.
 func (*Runtime) Providers() ([]string, error) { return nil, ErrNotFound }
+
+// Candidate is a library that was found, and by what.
+type Candidate struct{ Path, Source string }
+
+// Candidates finds nothing in a static build.
+func Candidates() ([]Candidate, error) { _, err := Find(); return nil, err }

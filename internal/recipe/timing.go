@@ -67,13 +67,38 @@ func measuring(p measure.Progress, least int) (what string, done, total int) {
 
 // trial runs the timing inputs on s; state starts from zero at every pass.
 func (r *run) trial(name string, s engine.Session) measure.Trial {
+	bound := bindAll(s, r.bound.timing, len(r.bound.state) > 0)
 	s, restart := withState(s, r.bound.state)
 	return measure.Trial{Name: name, Items: len(r.bound.timing), PerItem: r.recipe.Target.Batch,
 		Run: func(ctx context.Context, i int) error {
 			if i == 0 {
 				restart()
 			}
+			if bound != nil {
+				return bound[i].Run(ctx)
+			}
 			_, err := s.Run(ctx, r.bound.timing[i])
 			return err
 		}}
+}
+
+// bindAll binds the timing inputs where the session can, so that the copies of inputs and outputs are not measured; nil
+// where it cannot or where outputs are fed back.
+func bindAll(s engine.Session, feeds []engine.Feed, state bool) []engine.Bound {
+	b, ok := s.(engine.Binder)
+	if !ok || state {
+		return nil
+	}
+	var out []engine.Bound
+	for _, f := range feeds {
+		x, err := b.Bind(f)
+		if err != nil { // the plain run says what is wrong
+			for _, o := range out {
+				o.Close()
+			}
+			return nil
+		}
+		out = append(out, x)
+	}
+	return out
 }
