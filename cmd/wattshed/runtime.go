@@ -24,31 +24,30 @@ type runtimeInfo struct {
 
 func runtimeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "runtime", Usage: "the runtimes that are found; fetch ONNX Runtime",
-		Description: "Example: wattshed runtime list",
-		Subcommands: []*cli.Command{
-			{
-				Name: "list", Usage: "native, and every ONNX Runtime library of this system in the order of preference",
-				Description: "Example: wattshed runtime list --json",
-				Flags:       []cli.Flag{jsonFlag()},
-				Action:      listRuntimes,
-			},
-			{
-				Name: "install", Usage: "fetch the ONNX Runtime library with pip or npm, checked by its digest, into the cache",
-				Description: "Example: wattshed runtime install\n\n" +
-					"The library for --provider cpu is of the Python package onnxruntime, fetched with pip; that for webgpu is of the\n" +
-					"Node package onnxruntime-node, fetched with npm. It is used when no other is found; WATTSHED_ORT chooses one.",
-				Flags:  []cli.Flag{&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "cpu or webgpu"}, jsonFlag(), quietFlag()},
-				Action: installRuntime,
-			},
+		Name: "runtime", Usage: "list the runtimes that are found, or fetch ONNX Runtime", ArgsUsage: "list|install",
+		Description: "Example: wattshed runtime list\n\n" +
+			"list shows the native runtime and every ONNX Runtime library of this system in the order of preference. install\n" +
+			"fetches one with the package client that is present, checks its digest and puts it into the cache: for --provider cpu\n" +
+			"that of the Python package onnxruntime (pip), for webgpu that of the Node package onnxruntime-node (npm).\n" +
+			"WATTSHED_ORT, a library or its folder, comes before all others.",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "install: cpu or webgpu"}, jsonFlag(), quietFlag()},
+		Action: func(c *cli.Context) error {
+			what, err := one(c, "list or install")
+			if err != nil {
+				return err
+			}
+			switch what {
+			case "list":
+				return listRuntimes(c)
+			case "install":
+				return installRuntime(c)
+			}
+			return usagef("%s: want list or install", what)
 		},
 	}
 }
 
 func listRuntimes(c *cli.Context) error {
-	if c.Args().Present() {
-		return usagef("%s: unexpected argument", c.Args().First())
-	}
 	list := []runtimeInfo{{Name: "native", Version: version, Providers: []string{"cpu " + kernel.Active().String()}, Used: true}}
 	found, err := ort.Candidates()
 	if err != nil {
@@ -84,9 +83,6 @@ func listRuntimes(c *cli.Context) error {
 }
 
 func installRuntime(c *cli.Context) error {
-	if c.Args().Present() {
-		return usagef("%s: unexpected argument", c.Args().First())
-	}
 	p, ok := ort.Packages()[c.String("provider")]
 	if !ok {
 		return usagef("--provider: %q: want cpu or webgpu", c.String("provider"))
