@@ -6,8 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-
-	"gonum.org/v1/gonum/stat/distuv"
+	"sort"
 )
 
 // Wilson returns the score interval of a proportion k/n at 95 % (Wilson 1927):
@@ -78,10 +77,9 @@ func mcNemar(b, c int) (exact, mid float64) {
 	if b+c == 0 {
 		return 1, 1
 	}
-	x := distuv.Binomial{N: float64(b + c), P: 0.5}
-	k := float64(min(b, c))
-	cdf := x.CDF(k)
-	return min(1, 2*cdf), min(1, 2*cdf-x.Prob(k))
+	k := min(b, c)
+	cdf := binomialCDF(k, b+c, 0.5)
+	return min(1, 2*cdf), min(1, cdf+binomialCDF(k-1, b+c, 0.5))
 }
 
 // newcombe returns the interval of (variant - baseline) from the table of pairs: both right, only the baseline,
@@ -186,15 +184,18 @@ func EnergyPerCorrect(joules []float64, right []bool, seed uint64) (PerCorrect, 
 	mean, _ := meanSD(joules)
 	p := PerCorrect{Joules: Joules(mean * float64(len(right)) / float64(k))}
 	rng := rand.New(rand.NewPCG(seed, 0x636f7272656374))
-	acc := distuv.Binomial{N: float64(len(right)), P: float64(k) / float64(len(right)), Src: rng}
+	cdf := make([]float64, len(right)) // of the number of right answers in a sample of as many examples
+	for i := range cdf {
+		cdf[i] = binomialCDF(i, len(right), float64(k)/float64(len(right)))
+	}
 	out := make([]float64, 0, bootstrapDraws)
 	for range bootstrapDraws {
 		s := 0.0
 		for range joules {
 			s += joules[rng.IntN(len(joules))]
 		}
-		if c := acc.Rand(); c > 0 {
-			out = append(out, s/float64(len(joules))*float64(len(right))/c)
+		if c := sort.SearchFloat64s(cdf, rng.Float64()); c > 0 {
+			out = append(out, s/float64(len(joules))*float64(len(right))/float64(c))
 		}
 	}
 	slices.Sort(out)

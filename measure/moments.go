@@ -4,13 +4,17 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/gonum/stat"
-	"gonum.org/v1/gonum/stat/distuv"
+	"gonum.org/v1/gonum/mathext"
 )
 
-// tQuantile is the quantile of Student's t with nu degrees of freedom.
+// tQuantile is the quantile of Student's t with nu degrees of freedom, by the inverse of the regularised incomplete beta
+// function (Abramowitz and Stegun 26.7.1).
 func tQuantile(p, nu float64) float64 {
-	return distuv.StudentsT{Sigma: 1, Nu: nu}.Quantile(p)
+	if p > 0.5 {
+		return -tQuantile(1-p, nu)
+	}
+	y := mathext.InvRegIncBeta(nu/2, 0.5, 2*p)
+	return -math.Sqrt(nu * (1 - y) / y)
 }
 
 // tTwoSided is P(|T| >= |t|) with nu degrees of freedom.
@@ -18,23 +22,50 @@ func tTwoSided(t, nu float64) float64 {
 	if math.IsInf(t, 0) {
 		return 0
 	}
-	return 2 * distuv.StudentsT{Sigma: 1, Nu: nu}.CDF(-math.Abs(t))
+	return mathext.RegIncBeta(nu/2, 0.5, nu/(nu+t*t))
 }
 
 // zQuantile is the quantile of the standard normal distribution.
-func zQuantile(p float64) float64 { return distuv.UnitNormal.Quantile(p) }
+func zQuantile(p float64) float64 { return mathext.NormalQuantile(p) }
+
+// binomialCDF is P(X <= k) of n trials with probability p (Abramowitz and Stegun 26.5.24).
+func binomialCDF(k, n int, p float64) float64 {
+	switch {
+	case k < 0:
+		return 0
+	case k >= n:
+		return 1
+	}
+	return mathext.RegIncBeta(float64(n-k), float64(k+1), 1-p)
+}
+
+// average is the arithmetic mean, NaN of nothing.
+func average(x []float64) float64 {
+	s := 0.0
+	for _, v := range x {
+		s += v
+	}
+	return s / float64(len(x))
+}
 
 // meanSD returns the mean and the sample standard deviation (n-1); SD is 0 below two values.
-func meanSD(x []float64) (mean, sd float64) {
-	if len(x) < 2 {
-		return stat.Mean(x, nil), 0
+func meanSD(x []float64) (m, sd float64) {
+	if m = average(x); len(x) < 2 {
+		return m, 0
 	}
-	return stat.MeanStdDev(x, nil)
+	// The second sum corrects what rounding of the mean leaves (Chan, Golub and LeVeque 1983).
+	var sum, rest float64
+	for _, v := range x {
+		sum += (v - m) * (v - m)
+		rest += v - m
+	}
+	n := float64(len(x))
+	return m, math.Sqrt((sum - rest*rest/n) / (n - 1))
 }
 
 // skewness is g1 = m3/m2^1.5, 0 for constant data.
 func skewness(x []float64) float64 {
-	m := stat.Mean(x, nil)
+	m := average(x)
 	var m2, m3 float64
 	for _, v := range x {
 		d := v - m
@@ -50,7 +81,7 @@ func skewness(x []float64) float64 {
 
 // lag1 is the autocorrelation at lag 1: Σ(x_i-m)(x_{i+1}-m) / Σ(x_i-m)².
 func lag1(x []float64) float64 {
-	m := stat.Mean(x, nil)
+	m := average(x)
 	var num, den float64
 	for i, v := range x {
 		den += (v - m) * (v - m)
@@ -70,7 +101,7 @@ func slopeP(x []float64) float64 {
 	if n < 3 {
 		return 1
 	}
-	m := stat.Mean(x, nil)
+	m := average(x)
 	var sxx, sxy, syy float64
 	for i, v := range x {
 		d := float64(i) - (n-1)/2
