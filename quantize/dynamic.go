@@ -59,9 +59,6 @@ func (d *Dynamic) validate(g *model.Graph) error {
 	if d.Granularity == "" {
 		d.Granularity = PerChannel
 	}
-	if d.packer == nil {
-		d.packer = (*dynamicPlan).pack
-	}
 	if d.Granularity != PerChannel && d.Granularity != PerTensor {
 		return fmt.Errorf("quantize: granularity %q: want %s or %s", d.Granularity, PerTensor, PerChannel)
 	}
@@ -183,7 +180,11 @@ func (d Dynamic) plan(g *model.Graph) (*dynamicPlan, error) {
 		if w.why != "" {
 			continue
 		}
-		err := p.packer(p, w)
+		pack := p.packer
+		if pack == nil {
+			pack = (*dynamicPlan).pack
+		}
+		err := pack(p, w)
 		if errors.Is(err, errNotFinite) {
 			w.why, w.forms = err.Error(), nil
 		} else if err != nil {
