@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -20,6 +22,7 @@ type row struct {
 	name    string
 	model   source
 	int8    bool // quantized dynamically, per channel; both runtimes load the same file
+	static  bool // quantized statically, per channel, ranges from four such inputs; the float model is timed beside it
 	feed    func(rng *rand.Rand) engine.Feed
 	threads int
 	load    bool // time from nothing to the first result instead of a call
@@ -60,6 +63,8 @@ func selectRows(threads []int, only *regexp.Regexp) []row {
 		}
 		add("PP-LCNet fp32 1x3x224x224", row{model: lcnet, feed: image("x", 1, 3, 224, 224), threads: t})
 		add("PP-OCR cls fp32 1x3x48x192", row{model: ppcls, feed: image("x", 1, 3, 48, 192), threads: t})
+		add("PP-LCNet static int8 1x3x224x224", row{model: lcnet, static: true, feed: image("x", 1, 3, 224, 224), threads: t})
+		add("ResNet-50 (light) static int8", row{model: resnet50, static: true, feed: image("gpu_0/data_0", 1, 3, 224, 224), threads: t})
 		add("ResNet-50 (light) fp32", row{model: resnet50, feed: image("gpu_0/data_0", 1, 3, 224, 224), threads: t})
 		add("silero VAD fp32 50x576", row{model: silero, feed: speech(50), threads: t})
 		add("silero VAD int8 50x576", row{model: silero, int8: true, feed: speech(50), threads: t})
@@ -160,5 +165,27 @@ func quantized(path, dir string) (string, error) {
 		return "", err
 	}
 	out := filepath.Join(dir, "int8-"+filepath.Base(path))
+	return out, onnx.Save(out, g, onnx.WriteOptions{})
+}
+
+// staticallyQuantized writes the static int8 form of a model to dir, with the ranges of four random inputs.
+func staticallyQuantized(ctx context.Context, path, dir string, feed func(*rand.Rand) engine.Feed) (string, error) {
+	g, err := onnx.Load(path)
+	if err != nil {
+		return "", err
+	}
+	feeds := engine.Feeds{N: 4, All: func() iter.Seq2[engine.Feed, error] {
+		return func(yield func(engine.Feed, error) bool) {
+			for i := range uint64(4) {
+				if !yield(feed(rand.New(rand.NewPCG(11, i))), nil) {
+					return
+				}
+			}
+		}
+	}}
+	if _, err := (quantize.Static{}).Apply(ctx, g, feeds); err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "static-"+filepath.Base(path))
 	return out, onnx.Save(out, g, onnx.WriteOptions{})
 }

@@ -26,7 +26,7 @@ func markdown(w io.Writer, r *report, s settings) error {
 		}
 		n, o, q := x.Timings[0], x.Timings[1], x.Ratios[0]
 		quiet := "-"
-		if len(x.Ratios) > 1 {
+		if len(x.Ratios) > 1 && x.Ratios[1].ORT != nativeFloat {
 			p := x.Ratios[1]
 			quiet = fmt.Sprintf("%.2f [%.2f, %.2f]", p.Wall, p.Lo, p.Hi)
 		}
@@ -49,6 +49,13 @@ func markdown(w io.Writer, r *report, s settings) error {
 		"CPU time is the paired ratio of CPU time (that of the minima), which others on the machine disturb less. Rounds during which other processes used more than %.2f CPUs are discarded. "+
 		"Of reading: the paired ratio to loading as many bytes as the weights have, with the same threads. "+
 		"Load to first result is a new session, in this process, on a file in the page cache. Difference is max|native - ORT| / max|ORT|.\n", r.Rounds, s.sample, s.foreign)
+	for _, x := range r.Results {
+		for _, q := range x.Ratios {
+			if q.ORT == nativeFloat {
+				fmt.Fprintf(w, "\n%s: the native engine takes %.2f [%.2f, %.2f] times as long on the float model (of the minima %.2f, CPU time %.2f).\n", x.Row, q.Wall, q.Lo, q.Hi, q.Min, q.CPU)
+			}
+		}
+	}
 	for _, x := range r.Results {
 		if len(x.Profile) == 0 {
 			continue

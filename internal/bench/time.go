@@ -35,6 +35,7 @@ type contender struct {
 	name    string
 	runtime engine.Runtime
 	options engine.Options
+	path    string // of its model, "" = that of the row
 	session engine.Session
 	calls   int       // per sample
 	wall    []float64 // seconds per call, of the rounds that count
@@ -93,7 +94,7 @@ func (b *bench) close() {
 }
 
 // file returns the path of the row's model, written once.
-func (b *bench) file(r row) (string, error) {
+func (b *bench) file(ctx context.Context, r row) (string, error) {
 	if b.dir == "" {
 		dir, err := os.MkdirTemp("", "wattshed-bench-")
 		if err != nil {
@@ -101,7 +102,7 @@ func (b *bench) file(r row) (string, error) {
 		}
 		b.dir, b.files = dir, map[string]string{}
 	}
-	key := fmt.Sprint(r.model, r.int8)
+	key := fmt.Sprint(r.model, r.int8, r.static)
 	if p := b.files[key]; p != "" {
 		return p, nil
 	}
@@ -109,12 +110,18 @@ func (b *bench) file(r row) (string, error) {
 	if err == nil && r.int8 {
 		p, err = quantized(p, b.dir)
 	}
+	if err == nil && r.static {
+		p, err = staticallyQuantized(ctx, p, b.dir, r.feed)
+	}
 	if err != nil {
 		return "", err
 	}
 	b.files[key] = p
 	return p, nil
 }
+
+// nativeFloat names the native engine on the float model of a quantized row.
+const nativeFloat = "native fp32"
 
 // contenders are both runtimes at their defaults and, with more than one thread, both without spinning.
 func (b *bench) contenders(r row) []*contender {
@@ -130,7 +137,7 @@ func (b *bench) contenders(r row) []*contender {
 
 // row measures one row.
 func (b *bench) row(ctx context.Context, r row) (*result, error) {
-	path, err := b.file(r)
+	path, err := b.file(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -143,10 +150,24 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 			}
 		}
 	}()
+	if r.static {
+		float := r
+		float.static = false
+		p, err := b.file(ctx, float)
+		if err != nil {
+			return nil, err
+		}
+		cs = append(cs, &contender{name: cs[0].name, runtime: cs[0].runtime, options: cs[0].options},
+			&contender{name: nativeFloat, runtime: cs[0].runtime, options: cs[0].options, path: p})
+	}
 	art := engine.Artifact{Path: path}
 	var outs []engine.Feed
 	for _, c := range cs {
-		if c.session, err = c.runtime.Load(ctx, art, c.options); err != nil {
+		a := art
+		if c.path != "" {
+			a.Path = c.path
+		}
+		if c.session, err = c.runtime.Load(ctx, a, c.options); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}
 		out, err := c.session.Run(ctx, feed)
