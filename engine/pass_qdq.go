@@ -53,6 +53,7 @@ func qdqPass(c *compiler, g *model.Graph) error {
 		if !p.e.gone[n] {
 			p.floatProduct(n)
 			p.unflip(n)
+			p.foldWeights(n)
 		}
 	}
 	var notes []string

@@ -134,22 +134,78 @@ func (p *qdq) qlinearUnary(n *model.Node) bool {
 	return p.emit(p.tableNode(names[0], t), n, out, rank)
 }
 
-// floatProduct turns a MatMul of quantized inputs whose result is not quantized into QuantMatMul.
-func (p *qdq) floatProduct(n *model.Node) {
-	if !n.Is("MatMul") || !p.quantized(n) {
-		return
+// floatProduct turns a MatMul or Gemm of quantized inputs whose result is not quantized into QuantMatMul.
+func (p *qdq) floatProduct(n *model.Node) bool {
+	gemm := n.Is("Gemm")
+	if !gemm && !n.Is("MatMul") || !p.quantized(n) {
+		return false
 	}
 	x, ok := p.dequantized(n.In(0))
-	d := p.e.from(n.In(1), "DequantizeLinear")
-	if !ok || d == nil || p.e.constant(x.name) != nil {
-		return
+	if !ok || p.e.from(n.In(1), "DequantizeLinear") == nil || p.e.constant(x.name) != nil {
+		return false
 	}
-	w, ws, err := p.weights(n.In(1), 1)
-	if err != nil || w.Rank() != 2 {
-		return
+	if gemm && (n.Float("alpha", 1) != 1 || n.Int("transA", 0) != 0 || n.In(2) != "" && n.Float("beta", 1) != 1) {
+		return p.stay(n, "alpha, beta or transA is set")
 	}
-	f := &model.Node{Name: n.Name, Op: "QuantMatMul", Domain: fusedDomain, Outputs: n.Outputs, Inputs: []string{p.plain(x), p.e.addConstant(w),
+	transposed := gemm && n.Int("transB", 0) != 0
+	w, ws, err := p.matrix(n.In(1), transposed)
+	if err != nil {
+		if !gemm && p.e.constant(n.In(1)) == nil {
+			return false
+		}
+		return p.stay(n, err.Error())
+	}
+	f := &model.Node{Name: n.Name, Op: "QuantMatMul", Domain: fusedDomain, Outputs: n.Outputs, Inputs: []string{p.plain(x), "",
 		p.e.addConstant(model.FromSlice([]int{1}, []float32{x.scale})), p.e.addConstant(model.FromSlice([]int{len(ws)}, ws)),
 		p.e.addConstant(model.FromSlice([]int{1}, []uint8{x.zero})), ""}}
+	if n.In(2) != "" {
+		b := p.floatBias(n.In(2), w.Shape()[0])
+		if b == nil {
+			return p.stay(n, "its C is no constant row")
+		}
+		f.Inputs = append(f.Inputs, p.e.addConstant(b))
+	}
+	if w, err = transposedBytes(w); err != nil {
+		return false
+	}
+	f.Inputs[1] = p.e.addConstant(w)
 	p.e.replace(f, n)
+	return true
+}
+
+// floatBias returns a constant row of n floats, also behind DequantizeLinear; nil if it is none.
+func (p *qdq) floatBias(name string, n int) *model.Tensor {
+	t := p.e.constant(name)
+	if d := p.e.from(name, "DequantizeLinear"); d != nil {
+		t = p.evaluate(d)
+	}
+	if t == nil || t.DType() != model.Float32 || t.Len() != n {
+		return nil
+	}
+	t, err := t.Reshape([]int{n})
+	if err != nil {
+		return nil
+	}
+	return t
+}
+
+// foldWeights computes a DequantizeLinear of a constant that integer operators have no use for. Those before products and gathers stay:
+// other passes keep such weights in their bytes.
+func (p *qdq) foldWeights(n *model.Node) {
+	if p.e.gone[n] || !n.Is("DequantizeLinear") || p.e.pinned[n.Out(0)] {
+		return
+	}
+	t := p.e.constant(n.In(0))
+	if t == nil || !isByte(t) && t.DType() != model.Int32 || t.Len() > maxFoldBytes/4 || len(p.e.users[n.Out(0)]) == 0 {
+		return
+	}
+	for _, u := range p.e.users[n.Out(0)] {
+		if u.Is("MatMul") || u.Is("Gemm") || u.Is("Gather") {
+			return
+		}
+	}
+	if f := p.evaluate(n); f != nil {
+		p.e.remove(n)
+		p.e.g.SetInitializer(n.Out(0), f)
+	}
 }

@@ -327,6 +327,9 @@ func (p *Plan) distrusts(in map[string]any) bool {
 		return t.Shape()[tr.axis]
 	}
 	for _, tr := range p.trusted {
+		if _, fed := in[tr.input]; !fed { // an initializer supplies it
+			continue
+		}
 		want := tr.size
 		if want < 0 {
 			want = size(p.trusted[tr.same])
