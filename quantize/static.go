@@ -125,8 +125,10 @@ func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(conte
 		if err != nil {
 			return nil, err
 		}
-		if p.ranges, err = ranges(ctx, c, p.observed()); err != nil {
-			return nil, err
+		if names := p.observed(); len(names) > 0 {
+			if p.ranges, err = ranges(ctx, c, names); err != nil {
+				return nil, err
+			}
 		}
 		if err := p.quantize(ctx, feeds); err != nil {
 			return p.notes(), err

@@ -41,7 +41,7 @@ func (p *staticPlan) planTables() error {
 	if len(ops) == 0 {
 		return nil
 	}
-	d, err := Dynamic{Granularity: p.Granularity, Ops: ops}.plan(p.g)
+	d, err := Dynamic{Granularity: p.Granularity, Ops: ops, packer: (*dynamicPlan).pack}.plan(p.g)
 	if err != nil {
 		return err
 	}

@@ -179,3 +179,89 @@ func TestStaticInRuntimes(t *testing.T) {
 		}
 	}
 }
+
+// TestStaticTables: beside the products, tables are kept in 8 bits and recurrent weights are quantized dynamically.
+func TestStaticTables(t *testing.T) {
+	ctx := context.Background()
+	g := parse(t, "float.onnx")
+	var feeds []engine.Feed
+	for k := range 4 {
+		ids := make([]int64, 10)
+		for i := range ids {
+			ids[i] = int64((k*131 + i*29) % 300)
+		}
+		feeds = append(feeds, engine.Feed{"ids": model.FromSlice([]int{2, 5}, ids)})
+	}
+	for _, format := range []quantize.Format{quantize.QDQ, quantize.QOperator} {
+		q, notes := quantized(t, g, quantize.Static{Format: format}, feeds)
+		for w, want := range map[string]string{"table": "uint8 per-row", "matmul.w": "int8 per-channel", "gemm.w": "int8 per-channel", "gemmT.w": "int8 per-channel", "gemm.b": "int32",
+			"lstm.w": "int8 per-channel", "lstm.r": "int8 per-channel", "lstm.b": model.Left} {
+			if n := noteOf(notes, w); n.Action != want {
+				t.Errorf("%s %s: %+v, want %s", format, w, n, want)
+			}
+		}
+		if h := histogram(q); h["DynamicQuantizeLSTM"] != 1 || h["LSTM"] != 0 {
+			t.Errorf("%s: operators %v", format, h)
+		}
+		want, got := outputs(t, g, feeds), outputs(t, q, feeds)
+		power := 0.0
+		for _, y := range want {
+			for _, v := range y {
+				power += float64(v) * float64(v)
+			}
+		}
+		if d := distance(want, got); d > power/100 { // 20 dB: four layers of 8 bits, the recurrent one over 5 steps
+			t.Errorf("%s: squared error %g of %g", format, d, power)
+		}
+		s := session(t, q)
+		for _, f := range feeds {
+			y, err := s.Run(ctx, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ort, _ := y["y"].Float32()
+			if d := distance([][]float32{ort}, outputs(t, q, []engine.Feed{f})); d > power/1000 {
+				t.Errorf("%s: native engine and ONNX Runtime differ by %g of %g", format, d, power)
+			}
+		}
+	}
+}
+
+// TestStaticPlaces: weights in Constant nodes, behind Identity, in branches, captured by them and read several times. What no
+// calibration run reached stays in float; both runtimes still compute nearly the float model.
+func TestStaticPlaces(t *testing.T) {
+	for name, g := range placed() {
+		for _, format := range []quantize.Format{quantize.QDQ, quantize.QOperator} {
+			t.Run(fmt.Sprint(name, "/", format), func(t *testing.T) {
+				feed := placedFeed(g)
+				q := g.Clone()
+				notes, err := quantize.Static{Format: format}.Apply(context.Background(), q, feedsOf(feed))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := model.Validate(q); err != nil {
+					t.Fatal(err)
+				}
+				if n := noteOf(notes, "w"); name == "captured" && (n.Action != "int8 per-channel and also kept in float" || n.Reason != "no calibration run reached it") {
+					t.Errorf("the branch not taken reads a value that no run made: %+v", n)
+				}
+				want, err := session(t, g).Run(context.Background(), feed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := session(t, q).Run(context.Background(), feed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if db := noise(t, want["y"], got["y"]); db < 24 {
+					t.Errorf("ONNX Runtime: %.1f dB above the noise of quantization, want 24", db)
+				}
+				native := outputs(t, q, []engine.Feed{feed})
+				ort, _ := got["y"].Float32()
+				if db := noise(t, got["y"], model.FromSlice(got["y"].Shape(), native[0])); db < 40 {
+					t.Errorf("native engine: %.1f dB from ONNX Runtime, want 40: %v, %v", db, native[0][:4], ort[:4])
+				}
+			})
+		}
+	}
+}

@@ -231,7 +231,7 @@ func (p *staticPlan) observed() []string {
 // early fails when so few weights can be quantized that calibration is not worth its time.
 func (p *staticPlan) early() error {
 	for _, n := range p.nodes {
-		if n.on {
+		if n.on || n.place == lookup || n.place == recurrent {
 			return nil
 		}
 	}
