@@ -135,7 +135,9 @@ func (b *builder) imageNet() []int {
 		case 7: // an output in the middle, and an operator that knows no blocks
 			b.output(x)
 			x = b.node("Transpose", []string{b.node("Transpose", []string{x}, intsAttr("perm", []int{0, 1, 3, 2}))}, intsAttr("perm", []int{0, 1, 3, 2}))
-		case 8: // a normalisation that no convolution takes in
+		case 8: // a normalisation that no convolution takes in, factors and summands that one does
+			x = b.node("Mul", []string{b.weight(1, ch, 1, 1), x})
+			x = b.node("Add", []string{x, b.weight(1, 1, ch, 1, 1)})
 			x = act(b.node("BatchNormalization", []string{b.node("Mul", []string{x, b.scalar(1.5)}), b.weight(1, ch), b.weight(1, ch), b.weight(1, ch),
 				b.constant(randomVariance(b, ch))}))
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -101,11 +102,14 @@ func opLRN(c *Call) error {
 	if x.Rank() < 2 {
 		return errShape("input", x, "[N C ...]")
 	}
+	size := int(c.Node.Int("size", 1))
+	if x.DType() == model.Float32 && size >= 1 && size < 64 {
+		return lrnFloat32(c, x, size)
+	}
 	v, err := toFloat64(x)
 	if err != nil {
 		return err
 	}
-	size := int(c.Node.Int("size", 1))
 	alpha, beta, bias := float64(c.Node.Float("alpha", 1e-4)), float64(c.Node.Float("beta", 0.75)), float64(c.Node.Float("bias", 1))
 	if size < 1 {
 		return fmt.Errorf("size %d", size)
@@ -131,6 +135,48 @@ func opLRN(c *Call) error {
 		c.Set(0, t)
 	}
 	return err
+}
+
+// lrnFloat32 normalises rows of pixels of one channel at a time.
+func lrnFloat32(c *Call, t *model.Tensor, size int) error {
+	x, err := model.Data[float32](t)
+	if err != nil {
+		return err
+	}
+	y, err := Out[float32](c, 0, t.Shape())
+	if err != nil || len(y) == 0 {
+		return err
+	}
+	alpha, beta, bias := c.Node.Float("alpha", 1e-4), c.Node.Float("beta", 0.75), c.Node.Float("bias", 1)
+	ch, plane := t.Shape()[1], product(t.Shape()[2:])
+	const piece = 2048
+	rowsParallel(c.pool, t.Shape()[0]*ch, plane*(size+20), func(lo, hi int) {
+		var sum, root [piece]float32
+		for r := lo; r < hi; r++ {
+			k := r % ch
+			for at := 0; at < plane; at += piece {
+				n := min(piece, plane-at)
+				s, q := sum[:n], root[:n]
+				clear(s)
+				for j := max(0, k-(size-1)/2); j <= min(ch-1, k+size/2); j++ {
+					e := x[(r-k+j)*plane+at:][:n]
+					kernel.MulAdd(s, e, e, s)
+				}
+				kernel.MulS(s, s, alpha/float32(size))
+				kernel.AddS(s, s, bias)
+				src, dst := x[r*plane+at:][:n], y[r*plane+at:][:n]
+				if beta == 0.75 { // s^0.75 = sqrt(s) sqrt(sqrt(s))
+					kernel.Sqrt(s, s)
+					kernel.Sqrt(q, s)
+					kernel.Mul(s, s, q)
+				} else {
+					kernel.Pow(s, s, beta)
+				}
+				kernel.Div(dst, src, s)
+			}
+		}
+	})
+	return nil
 }
 
 func opLpNorm(c *Call) error {

@@ -7,38 +7,81 @@ import (
 	"github.com/wattshed/wattshed/model"
 )
 
-// addConvBias adds a constant [1, C, 1, 1] after a convolution with constant weights to its bias.
-func addConvBias(e *editor, n *model.Node) {
+// afterConv returns the only user of a convolution with constant float32 weights if it is the operator op with a constant per
+// channel [1, C, 1, 1], and that constant.
+func afterConv(e *editor, n *model.Node, op string) (user *model.Node, v []float32) {
 	if !n.Is("Conv") || n.Int(actAttr, 0) != 0 || !e.isFloat32(n.In(1)) || n.In(2) != "" && !e.isFloat32(n.In(2)) {
-		return
+		return nil, nil
 	}
-	add := e.user(n.Out(0))
-	if add == nil || !add.Is("Add") {
-		return
+	user = e.user(n.Out(0))
+	if user == nil || !user.Is(op) {
+		return nil, nil
 	}
-	w, t := e.constant(n.In(1)), e.constant(other(add, n.Out(0)))
+	w, t := e.constant(n.In(1)), e.constant(other(user, n.Out(0)))
 	if w.Rank() < 3 || t == nil || t.DType() != model.Float32 {
-		return
+		return nil, nil
 	}
 	ch, shape := w.Shape()[0], t.Shape()
 	if k := len(shape) - (w.Rank() - 1); k < 0 || k > 1 || k == 1 && shape[0] != 1 || shape[k] != ch || t.Len() != ch {
+		return nil, nil
+	}
+	if b := e.constant(n.In(2)); b != nil && b.Len() != ch {
+		return nil, nil
+	}
+	v, err := t.Float32()
+	if err != nil {
+		return nil, nil
+	}
+	return user, v
+}
+
+// addConvBias adds a constant [1, C, 1, 1] after a convolution to its bias.
+func addConvBias(e *editor, n *model.Node) {
+	add, v := afterConv(e, n, "Add")
+	if add == nil {
 		return
 	}
-	b, err := t.Float32()
+	b := append([]float32(nil), v...)
+	if n.In(2) != "" {
+		old, err := e.constant(n.In(2)).Float32()
+		if err != nil {
+			return
+		}
+		for i, x := range old {
+			b[i] += x
+		}
+	}
+	e.replace(withInput(n, 2, e.addConstant(model.FromSlice([]int{len(b)}, b)), add), n, add)
+}
+
+// scaleConv multiplies a constant [1, C, 1, 1] after a convolution into its weights and bias.
+func scaleConv(e *editor, n *model.Node) {
+	mul, v := afterConv(e, n, "Mul")
+	if mul == nil || len(v) == 0 {
+		return
+	}
+	w := e.constant(n.In(1))
+	old, err := w.Float32()
 	if err != nil {
 		return
 	}
-	b = append([]float32(nil), b...)
+	scaled, per := make([]float32, len(old)), len(old)/len(v)
+	for i, x := range old {
+		scaled[i] = x * v[i/max(per, 1)]
+	}
+	c := withInput(n, 1, e.addConstant(model.FromSlice(w.Shape(), scaled)), mul)
 	if n.In(2) != "" {
 		old, err := e.constant(n.In(2)).Float32()
-		if err != nil || len(old) != ch {
+		if err != nil {
 			return
 		}
-		for i, v := range old {
-			b[i] += v
+		b := make([]float32, len(v))
+		for i, x := range old {
+			b[i] = x * v[i]
 		}
+		c.Inputs[2] = e.addConstant(model.FromSlice([]int{len(b)}, b))
 	}
-	e.replace(withInput(n, 2, e.addConstant(model.FromSlice([]int{ch}, b)), add), n, add)
+	e.replace(c, n, mul)
 }
 
 // scaleAsConv turns a batch normalisation of images that no convolution took in into a depthwise convolution of one element.

@@ -12,7 +12,7 @@ const actAttr = "wattshed.act"
 
 // epiloguePass gives matrix products their bias, residual and activation, and convolutions their activation.
 func epiloguePass(c *compiler, g *model.Graph) error {
-	for _, f := range []func(e *editor, n *model.Node){startMatMul, addBias, addResidual, scaleAsConv, addConvBias, addConvResidual, addActivation} {
+	for _, f := range []func(e *editor, n *model.Node){startMatMul, addBias, addResidual, scaleAsConv, scaleConv, addConvBias, addConvResidual, addActivation} {
 		if err := rewrite(f)(c, g); err != nil {
 			return err
 		}

@@ -66,6 +66,10 @@ func (s *symbols) slice(n *model.Node, x []dim) {
 }
 
 func (s *symbols) concat(n *model.Node) {
+	if x := s.shapes[n.In(0)]; len(x) > 1 {
+		s.join(n, len(x))
+		return
+	}
 	var v []dim
 	for _, name := range n.Inputs {
 		d, ok := s.vals[name]
@@ -76,6 +80,27 @@ func (s *symbols) concat(n *model.Node) {
 	}
 	s.vals[n.Out(0)] = v
 	s.set(n, []dim{{c: len(v)}})
+}
+
+// join infers the concatenation of values of r dimensions.
+func (s *symbols) join(n *model.Node, r int) {
+	at, err := axis(int(n.Int("axis", 0)), r)
+	if err != nil {
+		return
+	}
+	out := append([]dim{}, s.shapes[n.In(0)]...)
+	for _, name := range n.Inputs[1:] {
+		x := s.shapes[name]
+		if len(x) != r {
+			return
+		}
+		if out[at].s != 0 || x[at].s != 0 {
+			out[at] = s.unknown()
+		} else {
+			out[at].c += x[at].c
+		}
+	}
+	s.set(n, out)
 }
 
 func (s *symbols) squeeze(n *model.Node) {

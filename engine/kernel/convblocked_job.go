@@ -111,12 +111,18 @@ func (j *blockJob) maxPixels() int {
 // smallPlane is the number of pixels up to which all planes of a job are taken together, piece by piece.
 const smallPlane = 256
 
+// fewPixels is the number of pixels up to which four blocks are computed together, as reading the weights is the work.
+const fewPixels = 3
+
 // maxBlocks is the number of output blocks that are computed together at most.
 func (j *blockJob) maxBlocks() int {
 	if j.kind != blockDense && j.outs > 1 && j.g.OH*j.g.OW <= smallPlane {
 		return 16
 	}
 	if j.kind == blockDense && j.isa >= AVX512 {
+		if j.g.OH*j.g.OW <= fewPixels {
+			return 4
+		}
 		return 2
 	}
 	return 1
@@ -244,7 +250,12 @@ func (j *blockJob) doTask(task int) {
 	for u := ut * j.units; u < min((ut+1)*j.units, pairs*groups); u++ {
 		at := u % pairs * most
 		b := min(most, perGroup-at)
-		j.unit(&t, image, u/pairs, u/pairs*perGroup+at, b, area)
+		first := u/pairs*perGroup + at
+		if b == 3 && j.kind == blockDense { // there is no such micro-kernel
+			j.unit(&t, image, u/pairs, first+2, 1, area)
+			b = 2
+		}
+		j.unit(&t, image, u/pairs, first, b, area)
 	}
 }
 
@@ -347,23 +358,38 @@ func (j *blockJob) rect(t *blockTile, x, y, b int, a [4]int) {
 	y += (a[0]*g.OW + a[2]) * ChannelBlock
 	pieces := ceilDiv(length, most)
 	p, longer := length/pieces, length%pieces // the first pieces are one longer
-	if j.kind != blockDense && b > 1 {        // all planes of a piece
-		w0 := t.w0
-		for i := range n {
-			xi, yi := x+i*lineX, y+i*lineY
-			for k := range pieces {
-				q := p
-				if k < longer {
-					q++
+	if j.kind != blockDense && b > 1 {
+		ws, bs, w0 := t.wl, t.bl, t.w0
+		if n*pieces < 3 { // all planes of a piece
+			for i := range n {
+				xi, yi := x+i*lineX, y+i*lineY
+				for k := range pieces {
+					q := p
+					if k < longer {
+						q++
+					}
+					t.x0, t.y0, t.w0, t.b0, t.lines, t.xl, t.yl = xi, yi, w0, 0, b, j.xplane, t.yocb
+					j.call(t, q, 1)
+					xi, yi = xi+q*t.xs, yi+q*t.ys
 				}
-				t.x0, t.y0, t.w0, t.b0, t.lines, t.xl, t.yl = xi, yi, w0, 0, b, j.xplane, t.yocb
-				j.call(t, q, 1)
-				xi, yi = xi+q*t.xs, yi+q*t.ys
+			}
+		} else {
+			t.wl, t.bl = 0, 0
+			for v := range b {
+				t.w0, t.b0 = w0+v*ws, v*bs
+				j.lines(t, x+v*j.xplane, y+v*t.yocb, 1, n, length, lineX, lineY)
 			}
 		}
-		t.w0, t.b0 = w0, 0
+		t.wl, t.bl, t.w0, t.b0 = ws, bs, w0, 0
 		return
 	}
+	j.lines(t, x, y, b, n, length, lineX, lineY)
+}
+
+// lines computes n lines of length pixels.
+func (j *blockJob) lines(t *blockTile, x, y, b, n, length, lineX, lineY int) {
+	pieces := ceilDiv(length, j.maxPixels())
+	p, longer := length/pieces, length%pieces
 	if pieces < 4 { // all lines of a piece
 		for k := range pieces {
 			q := p

@@ -76,7 +76,16 @@ func blockDense512b2p11(t *blockTile)
 //go:noescape
 func blockDense512b2p12(t *blockTile)
 
-// blockDense512 calls the kernel for p pixels, at most 12, and b blocks of output channels.
+//go:noescape
+func blockDense512b4p1(t *blockTile)
+
+//go:noescape
+func blockDense512b4p2(t *blockTile)
+
+//go:noescape
+func blockDense512b4p3(t *blockTile)
+
+// blockDense512 calls the kernel for p pixels, and b blocks of output channels.
 func blockDense512(t *blockTile, p, b int) {
 	switch b*16 + p {
 	case 17:
@@ -127,6 +136,12 @@ func blockDense512(t *blockTile, p, b int) {
 		blockDense512b2p11(t)
 	case 44:
 		blockDense512b2p12(t)
+	case 65:
+		blockDense512b4p1(t)
+	case 66:
+		blockDense512b4p2(t)
+	case 67:
+		blockDense512b4p3(t)
 	}
 }
 
@@ -166,7 +181,7 @@ func blockDepth512p11(t *blockTile)
 //go:noescape
 func blockDepth512p12(t *blockTile)
 
-// blockDepth512 calls the kernel for p pixels, at most 12, and b blocks of output channels.
+// blockDepth512 calls the kernel for p pixels, and b blocks of output channels.
 func blockDepth512(t *blockTile, p, b int) {
 	switch b*16 + p {
 	case 17:
@@ -214,7 +229,7 @@ func blockMax512p5(t *blockTile)
 //go:noescape
 func blockMax512p6(t *blockTile)
 
-// blockMax512 calls the kernel for p pixels, at most 6, and b blocks of output channels.
+// blockMax512 calls the kernel for p pixels, and b blocks of output channels.
 func blockMax512(t *blockTile, p, b int) {
 	switch b*16 + p {
 	case 17:
@@ -250,7 +265,7 @@ func blockDense256p5(t *blockTile)
 //go:noescape
 func blockDense256p6(t *blockTile)
 
-// blockDense256 calls the kernel for p pixels, at most 6, and b blocks of output channels.
+// blockDense256 calls the kernel for p pixels, and b blocks of output channels.
 func blockDense256(t *blockTile, p, b int) {
 	switch b*16 + p {
 	case 17:
@@ -286,7 +301,7 @@ func blockDepth256p5(t *blockTile)
 //go:noescape
 func blockDepth256p6(t *blockTile)
 
-// blockDepth256 calls the kernel for p pixels, at most 6, and b blocks of output channels.
+// blockDepth256 calls the kernel for p pixels, and b blocks of output channels.
 func blockDepth256(t *blockTile, p, b int) {
 	switch b*16 + p {
 	case 17:
@@ -322,7 +337,7 @@ func blockMax256p5(t *blockTile)
 //go:noescape
 func blockMax256p6(t *blockTile)
 
-// blockMax256 calls the kernel for p pixels, at most 6, and b blocks of output channels.
+// blockMax256 calls the kernel for p pixels, and b blocks of output channels.
 func blockMax256(t *blockTile, p, b int) {
 	switch b*16 + p {
 	case 17:

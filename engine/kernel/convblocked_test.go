@@ -51,6 +51,12 @@ func randBlockCase(r *rand.Rand) *blockCase {
 	return c
 }
 
+// String leaves the numbers out.
+func (c *blockCase) String() string {
+	return fmt.Sprintf("n %d, %d to %d channels in %d groups, plain %v, %+v, activation %d, bias %v, residual %v", c.n, c.cin*c.groups, c.cout, c.groups,
+		c.plain, c.g, c.act, c.bias != nil, c.res != nil)
+}
+
 func blocked(n, c, hw int, x []float32) []float32 {
 	d := make([]float32, n*ceilDiv(c, ChannelBlock)*hw*ChannelBlock)
 	BlockChannels(nil, n, c, hw, d, x)
@@ -118,7 +124,7 @@ func (c *blockCase) check(t *testing.T, y []float32) {
 		}
 		want := act64(c.act, s)
 		if bound := float64(c.cin*kk+8) * abs * 1.5 / (1 << 24); !(math.Abs(float64(y[i])-want) <= bound+1e-6*math.Abs(want)+1e-7) {
-			t.Fatalf("%+v: element %d is %g, want %g", c, i, y[i], want)
+			t.Fatalf("%v: element %d is %g, want %g", c, i, y[i], want)
 		}
 	}
 }
@@ -151,7 +157,7 @@ func TestConvBlocked(t *testing.T) {
 			got := c.run(nil)
 			if i%16 == 0 {
 				if at := sameBits(c.run(p), got); at >= 0 {
-					t.Fatalf("%v: case %d %+v: threads change element %d", isa, i, c, at)
+					t.Fatalf("%v: case %d, %v: threads change element %d", isa, i, c, at)
 				}
 			}
 			restore()
@@ -161,7 +167,7 @@ func TestConvBlocked(t *testing.T) {
 				UnblockChannels(nil, c.n, c.cout, c.g.OH*c.g.OW, y, got)
 				c.check(t, y)
 			} else if at := sameBits(got, want); at >= 0 {
-				t.Fatalf("%v: case %d %+v: element %d is %g, want %g", isa, i, c, at, got[at], want[at])
+				t.Fatalf("%v: case %d, %v: element %d is %g, want %g", isa, i, c, at, got[at], want[at])
 			}
 		}
 	}
