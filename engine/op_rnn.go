@@ -34,6 +34,49 @@ type rnnState struct {
 	wp, rp []*kernel.PackedF32
 	quant  bool
 	w, r   []*quantMatrix
+	digits []*kernel.PackedDigits // R again, of an LSTM for one sequence
+}
+
+// Hidden units between which the recurrent products of one sequence run on digits: below, the weights are in the L1 cache and
+// nothing waits for them; above, the second copy would be large, and threads have units of their own.
+const digitsFrom, digitsTo = 64, 160
+
+// packDigits packs R [D, 4H, H] as digits where that pays.
+func packDigits(p *prep) ([]*kernel.PackedDigits, error) {
+	t := p.constant(2)
+	if t == nil || t.Rank() != 3 || t.DType() != model.Float32 || p.c.opts.Exact || p.c.opts.NoFusion || kernel.Active() < kernel.AVX512VNNI {
+		return nil, nil
+	}
+	d, h := t.Shape()[0], t.Shape()[2]
+	if h < digitsFrom || h > digitsTo || h%kernel.PanelWidth != 0 || t.Shape()[1] != 4*h {
+		return nil, nil
+	}
+	return pack(p, t, "digits", func() ([]*kernel.PackedDigits, int64, error) {
+		w, err := t.Float32()
+		if err != nil {
+			return nil, 0, err
+		}
+		var out []*kernel.PackedDigits
+		size := int64(0)
+		for j := range d {
+			if !finite(w[j*4*h*h : (j+1)*4*h*h]) {
+				return nil, 0, nil
+			}
+			m := kernel.PackDigits(h, 4*h, w[j*4*h*h:(j+1)*4*h*h])
+			out, size = append(out, m), size+m.Bytes()
+		}
+		return out, size, nil
+	})
+}
+
+// finite reports whether there is neither an infinity nor a NaN.
+func finite(x []float32) bool {
+	for _, v := range x {
+		if v-v != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func prepRNN(p *prep, split []int) (any, error) {
@@ -44,6 +87,11 @@ func prepRNN(p *prep, split []int) (any, error) {
 	}
 	if st.rp, err = packGates(p, 2, split); err != nil {
 		return nil, err
+	}
+	if split[0] == 4 && st.rp != nil {
+		if st.digits, err = packDigits(p); err != nil {
+			return nil, err
+		}
 	}
 	return st, nil
 }

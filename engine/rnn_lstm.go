@@ -29,6 +29,7 @@ type lstmTask struct {
 	xs     []float32 // inputs of the steps of a round, where they are not rows of X
 	gates  []float32
 	steps  int // of a round
+	digits *kernel.PackedDigits
 }
 
 // lstmFast runs the recurrence on states h and cell, [D, B, H].
@@ -50,6 +51,9 @@ func lstmFast(r *rnnCall[float32], bias, h, cell []float32) {
 		for p := range parts {
 			t := &lstmTask{r: r, d: d, bias: sum, b0: p * r.b / parts}
 			t.nb = (p+1)*r.b/parts - t.b0
+			if r.b == 1 && units == 1 {
+				t.digits = r.digits(d)
+			}
 			at, size := d*n+t.b0*r.h, t.nb*r.h
 			t.h, t.c = h[at:at+size], cell[at:at+size]
 			t.steps = min(r.t, max(1, rnnRows/t.nb))
@@ -77,6 +81,17 @@ func lstmFast(r *rnnCall[float32], bias, h, cell []float32) {
 		return
 	}
 	c.pool.Run(len(tasks), func(i int) { tasks[i].run() })
+}
+
+// digits returns R of a direction in digits, or nil.
+func (r *rnnCall[T]) digits(d int) *kernel.PackedDigits {
+	if r.c.st == nil {
+		return nil
+	}
+	if st, ok := r.c.st.state.(*rnnState); ok && st.digits != nil {
+		return st.digits[d]
+	}
+	return nil
 }
 
 // forkRecurrence is the number of multiply-adds below which a recurrence is not spread over threads: some 25 microseconds.
@@ -119,7 +134,9 @@ func (t *lstmTask) run() {
 		t.project(nil, s0, n)
 		for s := range n {
 			g := t.gates[s*size:][:size]
-			kernel.GemmF32(nil, t.nb, t.h, r.h, w, g, 4*r.h, kernel.Epilogue{Accumulate: true})
+			if t.digits == nil || !kernel.GemvDigits(t.h, t.digits, g) {
+				kernel.GemmF32(nil, t.nb, t.h, r.h, w, g, 4*r.h, kernel.Epilogue{Accumulate: true})
+			}
 			if r.ragged {
 				copy(t.oldH, t.h)
 				copy(t.oldC, t.c)

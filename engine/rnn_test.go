@@ -70,7 +70,7 @@ func TestRecurrentThreads(t *testing.T) {
 		name  string
 		gates int
 	}{{"LSTM", 4}, {"GRU", 3}, {"RNN", 1}}
-	for _, isa := range []kernel.ISA{kernel.Generic, kernel.AVX2, kernel.AVX512} {
+	for _, isa := range []kernel.ISA{kernel.Generic, kernel.AVX2, kernel.AVX512, kernel.AVX512VNNI} {
 		if isa > kernel.Detect() {
 			continue
 		}
@@ -82,6 +82,8 @@ func TestRecurrentThreads(t *testing.T) {
 			switch seed % 5 {
 			case 1: // enough work for threads with sequences of their own
 				steps, b, i, h = 20+r.IntN(10), 2+r.IntN(6), 64, 96
+			case 3: // one sequence, its recurrent weights in digits
+				steps, b, i, h = 20+r.IntN(60), 1, 8, 32*(2+r.IntN(4))
 			case 2: // and by units
 				steps, b, i, h = 3+r.IntN(4), 1, 8, 32*(6+r.IntN(3))
 			}

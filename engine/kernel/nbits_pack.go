@@ -99,15 +99,25 @@ func PackNBits(b *NBits) *PackedNBits {
 		}
 	}
 	size := panels(b.N) * kb * p.blockBytes()
-	raw := make([]byte, size+63)
-	off := int(-uintptr(unsafe.Pointer(&raw[0])) & 63)
-	p.data = raw[off : off+size : off+size]
+	p.data = aligned(size)
 	for j := range panels(b.N) {
 		for i := range kb {
 			p.packBlock(b, j, i)
 		}
 	}
 	return p
+}
+
+// aligned returns n bytes from a multiple of 64 on.
+func aligned(n int) []byte {
+	raw := make([]byte, n+63)
+	off := int(-uintptr(unsafe.Pointer(&raw[0])) & 63)
+	return raw[off : off+n : off+n]
+}
+
+// floatsOf views bytes, aligned to 4, as float32.
+func floatsOf(b []byte) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }
 
 // packBlock fills in block i of panel j.
@@ -182,7 +192,7 @@ func (p *PackedNBits) integer(block []byte, k, c int) int32 {
 
 // terms returns the scales of a block and, or nil, the terms of the zero points.
 func (p *PackedNBits) terms(block []byte) (scale, zero []float32) {
-	f := unsafe.Slice((*float32)(unsafe.Pointer(&block[PanelWidth*p.Block*p.bits/8])), (len(block)-PanelWidth*p.Block*p.bits/8)/4)
+	f := floatsOf(block[PanelWidth*p.Block*p.bits/8:])
 	if p.zeros {
 		zero = f[PanelWidth : 2*PanelWidth]
 	}

@@ -18,6 +18,7 @@ var outputs = []func() []file{
 	int8ElemFiles,
 	peakFiles,
 	nbitsFiles,
+	digitsFiles,
 	vecFiles,
 	moveFiles,
 	convFiles,
