@@ -108,7 +108,6 @@ func (r *runner) finish() Comparison {
 		}
 	}
 	c.Baseline = r.summarise(r.base, base)
-	var ps []float64
 	for _, v := range r.vars {
 		var own []Block
 		for _, b := range r.blocks {
@@ -118,28 +117,31 @@ func (r *runner) finish() Comparison {
 		}
 		s := r.summarise(v, own)
 		r.ratios(v, &s)
-		p := math.NaN()
-		if s.EnergyRatio != nil {
-			p = s.EnergyRatio.P
-		} else if s.LatencyRatio != nil {
-			p = s.LatencyRatio.P
-		}
-		ps = append(ps, p)
 		c.Variants = append(c.Variants, s)
 	}
-	for i, p := range Holm(ps) {
-		s := &c.Variants[i]
-		switch {
-		case s.EnergyRatio != nil:
-			s.EnergyRatio.PHolm = p
-		case s.LatencyRatio != nil:
-			s.LatencyRatio.PHolm = p
-		}
-	}
+	adjust(c.Variants, func(s *Summary) *Ratio { return s.EnergyRatio })
+	adjust(c.Variants, func(s *Summary) *Ratio { return s.LatencyRatio })
+	adjust(c.Variants, func(s *Summary) *Ratio { return s.CPURatio })
 	c.Overhead = r.overhead()
 	r.check(&c)
 	c.Warnings = r.warnings
 	return c
+}
+
+// adjust sets PHolm of one figure over all variants.
+func adjust(all []Summary, of func(*Summary) *Ratio) {
+	ps := make([]float64, len(all))
+	for i := range all {
+		ps[i] = math.NaN()
+		if r := of(&all[i]); r != nil {
+			ps[i] = r.P
+		}
+	}
+	for i, p := range Holm(ps) {
+		if r := of(&all[i]); r != nil {
+			r.PHolm = p
+		}
+	}
 }
 
 // ratios fills in the paired ratios of a variant and what follows from them.

@@ -71,6 +71,7 @@ type figure struct {
 	decides  *Interval // nil: ci
 	few      bool      // too few pairs to decide anything
 	pairs    bool      // a ratio from n pairs
+	holm     *float64  // p of no difference, adjusted over all variants
 	n        int
 	exact    bool
 	modelled bool

@@ -123,11 +123,20 @@ func plotTrace(r *Result) Plot {
 			}
 		}
 	}
+	over := 0
+	if top := usualPower(blocks); top > 0 && most > 2*top { // one block that the machine held up would hide all others
+		most = top
+		for _, b := range blocks {
+			over += b2i(b.known && b.watts > top)
+		}
+	}
 	tp.unit = siUnit(most, "W")
 	tp.most = most
 	for i := range r.Variants {
 		tp.names = append(tp.names, numbered(i, r.Variants[i].Name))
 	}
+	heat = heat && varies(blocks, func(b traceBlock) (float64, bool) { return b.degC, b.hasC }, 0.5)
+	clock = clock && varies(blocks, func(b traceBlock) (float64, bool) { return b.mhz, b.hasM }, 20)
 	switch {
 	case heat:
 		tp.lower, tp.lowerName = func(b traceBlock) (float64, bool) { return b.degC, b.hasC }, "CPU (°C)"
@@ -137,6 +146,9 @@ func plotTrace(r *Result) Plot {
 	p.caption = fmt.Sprintf("n = %s blocks, mean power of each", group(int64(drawn)))
 	if gaps > 0 {
 		p.caption += fmt.Sprintf("; %s without a figure are holes", plural(gaps, "block"))
+	}
+	if over > 0 {
+		p.caption += fmt.Sprintf("; %s above the axis, marked by a triangle", plural(over, "block"))
 	}
 	p.caption += ". Time without what lay between blocks of two sessions."
 	if len(tp.idle) > 0 {
@@ -150,6 +162,28 @@ func plotTrace(r *Result) Plot {
 	p.height = tp.height()
 	p.body = func(c draw.Canvas) { tp.draw(c) }
 	return p
+}
+
+// varies reports whether a covariate moves by at least that much: a guest is often told one constant clock.
+func varies(blocks []traceBlock, get func(traceBlock) (float64, bool), least float64) bool {
+	lo, hi := math.Inf(1), math.Inf(-1)
+	for _, b := range blocks {
+		if x, ok := get(b); ok && finite(x) {
+			lo, hi = math.Min(lo, x), math.Max(hi, x)
+		}
+	}
+	return hi-lo >= least
+}
+
+// usualPower is 1.4 times the 95th percentile of the blocks' power.
+func usualPower(blocks []traceBlock) float64 {
+	var ws []float64
+	for _, b := range blocks {
+		if b.known {
+			ws = append(ws, b.watts)
+		}
+	}
+	return 1.4 * quantile(ws, 0.95)
 }
 
 func traceBlocks(r *Result) (out []traceBlock, anyModelled, heat, clock bool) {
@@ -245,6 +279,10 @@ func (p tracePlot) draw(c draw.Canvas) {
 		}
 		fillRect(c, fill, x0, f.box.Min.Y, x1, y)
 		c.StrokeLine2(draw.LineStyle{Color: col, Width: 1.4}, x0, y, x1, y)
+		if b.watts > p.most {
+			x := (x0 + x1) / 2
+			c.FillPolygon(col, []vg.Point{{X: x - 3, Y: y + 1}, {X: x + 3, Y: y + 1}, {X: x, Y: y + 6}})
+		}
 	}
 	if p.lower != nil {
 		p.drawLower(c, f, scale)

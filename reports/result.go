@@ -157,7 +157,7 @@ const sure = 30
 
 // figure gives the ratio with the interval that decides.
 func (p Pairing) figure(value float64, ci *Interval, n int) figure {
-	f := figure{value: value, ci: ci, n: n, decides: ci, pairs: true}
+	f := figure{value: value, ci: ci, n: n, decides: ci, pairs: true, holm: p.PHolm}
 	if p.NeededPairs > 0 && n < sure {
 		f.decides, f.few = p.Decides, p.Decides == nil
 	}

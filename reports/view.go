@@ -166,7 +166,8 @@ func newRow(r *Result, i int) viewRow {
 	return row
 }
 
-// change tells what a ratio shows: less or more words, by its interval, or by the value when exact.
+// change tells what a ratio shows: less or more words, by its interval, or by the value when exact. Of several variants some
+// differ by chance: a difference that Holm's adjustment over them takes back is not claimed.
 func change(f figure, less, more string) (word, tone string) {
 	lo, hi := f.value, f.value
 	switch ci := f.deciding(); {
@@ -180,6 +181,7 @@ func change(f figure, less, more string) (word, tone string) {
 	switch {
 	case f.exact && f.value > 0.995 && f.value < 1.005:
 		return "same", "same"
+	case f.holm != nil && *f.holm > 0.05:
 	case hi < 1:
 		return less, "better"
 	case lo > 1:
@@ -390,7 +392,7 @@ func verdictCell(r *Result, v *Variant, figures []viewCell, baseline bool) viewC
 	case worse > 0:
 		return viewCell{Main: "loss", Sub: "no gates set", Tone: "worse"}
 	}
-	return viewCell{Main: "no change shown", Sub: "no gates set", Tone: "same"}
+	return viewCell{Main: "no change", Sub: "no gates set", Tone: "same"}
 }
 
 // middle cuts s to n runes, in its middle, so that both ends stay readable.

@@ -93,7 +93,7 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 	}
 	app.Commands = []*cli.Command{
 		demoCommand(), runCommand(), pruneCommand(), quantizeCommand(), distillCommand(), trainCommand(),
-		measureCommand(), evalCommand(), inspectCommand(), verifyCommand(), compareCommand(), explainCommand(), reportCommand(), doctorCommand(), runtimeCommand(),
+		measureCommand(), evalCommand(), inspectCommand(), verifyCommand(), compareCommand(), explainCommand(), reportCommand(), carbonCommand(), doctorCommand(), runtimeCommand(),
 		completionCommand(), memoryCommand(),
 	}
 	for _, c := range app.Commands {

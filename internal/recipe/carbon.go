@@ -144,6 +144,22 @@ func carbonRatio(s measure.Summary, share float64, within measure.Interval) *rep
 	return energyRatioOf(&r, measure.Summary{Stopped: s.Stopped, EnergyRatio: e})
 }
 
+// adjustCarbon sets the p values of the carbon ratios adjusted over all variants (Holm).
+func adjustCarbon(res *reports.Result) {
+	ps := make([]float64, len(res.Variants))
+	for i, v := range res.Variants {
+		ps[i] = math.NaN()
+		if v.Carbon != nil && v.Carbon.Ratio != nil && v.Carbon.Ratio.P != nil {
+			ps[i] = *v.Carbon.Ratio.P
+		}
+	}
+	for i, p := range measure.Holm(ps) {
+		if finite(p) {
+			res.Variants[i].Carbon.Ratio.PHolm = &p
+		}
+	}
+}
+
 func hull(a, b measure.Interval) measure.Interval {
 	return measure.Interval{Lo: min(a.Lo, b.Lo), Hi: max(a.Hi, b.Hi)}
 }

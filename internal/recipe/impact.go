@@ -141,7 +141,8 @@ func ranking(rows []indexed, f *carbonFactor) *reports.Ranking {
 		if !x.ok || x.vector.EnergyJ == nil || x.vector.MachineS == nil {
 			return nil // an order of some of them would mislead
 		}
-		ranked = append(ranked, carbon.Ranked{Name: x.vector.Variant, Energy: measure.Joules(*x.vector.EnergyJ), Time: time.Duration(*x.vector.MachineS * 1e9)})
+		ranked = append(ranked, carbon.Ranked{Name: x.vector.Variant, Energy: measure.Joules(*rows[0].vector.EnergyJ * x.parts[0]), // by the paired ratios
+			Time: time.Duration(*rows[0].vector.MachineS * x.parts[2] * 1e9)})
 	}
 	if len(rows) < 2 {
 		return nil
@@ -151,12 +152,12 @@ func ranking(rows []indexed, f *carbonFactor) *reports.Ranking {
 		for _, q := range []float64{0.5, 1.5} {
 			w := [3]float64{1, 1, 1}
 			w[k] = q
-			out.FlipsByWeights = out.FlipsByWeights || !slices.Equal(orderOf(rows, w), out.Order)
+			out.FlipsByWeights = out.FlipsByWeights || flips(rows, out.Order, orderOf(rows, w))
 		}
 	}
-	orders, flips := carbon.Ranking(ranked, f.hardware)
-	out.Flips = flips
+	orders, _ := carbon.Ranking(ranked, f.hardware)
 	for _, o := range orders {
+		out.Flips = out.Flips || flips(rows, orders[0].Names, o.Names)
 		out.Cases = append(out.Cases, reports.RankingCase{GPerKWh: float64(o.Intensity), PUE: o.PUE, LifeYears: o.Life.Hours() / 8760, Order: o.Names})
 	}
 	say := func(flips bool) string {
@@ -166,11 +167,35 @@ func ranking(rows []indexed, f *carbonFactor) *reports.Ranking {
 		return "does not flip"
 	}
 	out.Statement = fmt.Sprintf("Least impact first: %s. By carbon the order %s over grids of 20, 300 and 800 g/kWh, PUEs of 1.1 and 1.56 and lives of 3 and 6 years; "+
-		"by index it %s when any one weight is halved or raised by half.", strings.Join(out.Order, ", "), say(flips), say(out.FlipsByWeights))
+		"by index it %s when any one weight is halved or raised by half. Variants whose indices have overlapping intervals are taken as equal.", strings.Join(out.Order, ", "), say(out.Flips), say(out.FlipsByWeights))
 	if f.hardware == nil {
 		out.Statement += " Without embodied emissions the order by carbon is that of the energy everywhere."
 	}
 	return out
+}
+
+// flips reports whether two variants whose index intervals do not overlap stand in another order in b than in a.
+func flips(rows []indexed, a, b []string) bool {
+	ends := map[string]reports.Interval{}
+	for _, x := range rows {
+		ci := reports.Interval{*x.vector.Index, *x.vector.Index}
+		if x.vector.CI95 != nil {
+			ci = *x.vector.CI95
+		}
+		ends[x.vector.Variant] = ci
+	}
+	at := map[string]int{}
+	for i, name := range b {
+		at[name] = i
+	}
+	for i, p := range a {
+		for _, q := range a[i+1:] {
+			if apart := ends[p][1] < ends[q][0] || ends[q][1] < ends[p][0]; apart && at[p] > at[q] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // orderOf ranks by the weighted sum of the parts, the least first.

@@ -48,6 +48,7 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 		v.Carbon = r.carbon(v, sums[i], factor, base)
 		res.Variants = append(res.Variants, *v)
 	}
+	adjustCarbon(res)
 	res.Blocks, res.Idle = rawBlocks(cmp), idleOf(cmp.Idle)
 	r.breakeven(res, cmp)
 	if res.Roofline, err = r.roofline(ctx, res.Method); err != nil {

@@ -3,6 +3,7 @@ package carbon
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wattshed/wattshed/measure"
@@ -16,6 +17,9 @@ type Advice struct {
 	Basis  string            // of the series: only a marginal one tells what the grid would emit less
 	Saving float64           // 1 - Best/Now
 }
+
+// Marginal reports whether the series tells what one more or one less kWh emits.
+func (a Advice) Marginal() bool { return strings.HasPrefix(a.Basis, "marginal") }
 
 // Greenest finds the start in [from, until-work] with the lowest mean intensity over the length of the work, among from
 // and the edges of the series' points. The series must cover every start that is considered without a hole; starts that
