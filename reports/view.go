@@ -313,7 +313,7 @@ func carbonCell(v, base *Variant) viewCell {
 		c.Sub = v.Energy.Source
 	}
 	if f, ok := carbonRatio(v, base); ok && v != base {
-		c.Sub = times(f.value)
+		c.Sub = strings.TrimSpace(times(f.value) + " " + bracket(f.ci, 1))
 		if v.Energy != nil {
 			c.Sub = join(c.Sub, v.Energy.Source)
 		}
