@@ -16,7 +16,7 @@ TRAIN := --arch lstm --embedding 64 --hidden 128 --pooling max --vocabulary 1000
 TOOLS       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wattshed-tools
 STATICCHECK := $(TOOLS)/staticcheck-v0.7.0/staticcheck
 
-.PHONY: help demo build test test-kill test-quantize bench bench-engine bench-kernels generate generate-check assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
+.PHONY: help demo build test test-kill test-quantize bench bench-engine bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -88,6 +88,14 @@ testdata: build ## train the built-in model again; the bytes must be those of te
 gallery: demo ## the demo's report into reports/gallery/spam-lstm
 	mkdir -p reports/gallery/spam-lstm/plots && rm -f reports/gallery/spam-lstm/plots/*
 	cp -r $(addprefix wattshed-demo/,report.html report.md result.json result.csv plots) reports/gallery/spam-lstm/
+
+students: build ## distilled students of the built-in model and students of the labels alone, three seeds each, on the test mails
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	for teacher in baseline none; do for seed in 1 2 3; do \
+	  $(BIN) distill testdata/spam/model.onnx -o $$dir/s.onnx --data builtin:spam/train --validation builtin:spam/validation \
+	    --embedding 16 --hidden 48 --pooling max --epochs 6 --temperature 1 --alpha 0.5 --teacher $$teacher --seed $$seed --quiet >$$dir/log || exit 1; \
+	  echo "teacher $$teacher, seed $$seed: $$($(BIN) eval $$dir/s.onnx --task builtin:spam --quiet)"; \
+	done; done
 
 calibrate: ## how often the statistics of measuring are wrong: A/A runs by simulation (minutes)
 	WATTSHED_CALIBRATE=2000 $(GO) test -count=1 -timeout 60m -run 'CalibrationAA|TestPower$$|IntervalChoice' -v ./measure
