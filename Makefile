@@ -35,7 +35,7 @@ test-kill: ## kill a run at forty random moments and resume it each time
 	WATTSHED_KILLS=40 $(GO) test -count=1 -run 'TestKill' -timeout 60m -v ./cmd/wattshed
 
 test-quantize: ## the long forms of the tests of quantize: every weight of MiniLM, a model of 4 GB in 256 MB
-	WATTSHED_LONG=1 $(GO) test -count=1 -run 'TestLayerErrors|TestStream' -timeout 60m -v ./quantize
+	WATTSHED_LONG=1 $(GO) test -count=1 -run 'TestLayerErrors|TestStream|TestMiniLMGPTQ' -timeout 60m -v ./quantize
 
 bench: ## MiniLM on the native engine against ONNX Runtime, interleaved (needs WATTSHED_ASSETS)
 	$(GO) run ./internal/bench -rows 'MiniLM .* B1 '

@@ -17,7 +17,10 @@ func awqScale(m *moments, alpha float64) []float32 {
 	s := make([]float64, m.k)
 	lo, hi := math.Inf(1), 0.0
 	for i, v := range m.abs {
-		s[i] = max(math.Pow(v/float64(m.rows), alpha), 1e-4)
+		s[i] = 1e-4
+		if v > 0 {
+			s[i] = max(power(v/float64(m.rows), alpha), s[i])
+		}
 		lo, hi = min(lo, s[i]), max(hi, s[i])
 	}
 	out := make([]float32, m.k)

@@ -10,6 +10,10 @@ const (
 	hqqIters = 20
 )
 
+// power returns x^y for x > 0 by functions that do not depend on whether the processor has fused multiply-add, which
+// math.Pow does.
+func power(x, y float64) float64 { return math.Exp2(y * math.Log2(x)) }
+
 // hqq quantizes x, [k][n] or, with columns false, [n][k], with zero points that are no integers unless whole is set:
 // starting from Scale = (max-min) / (2^bits-1) and zero = round(-min/Scale) of a group, it alternates between the codes
 // and the zero points, which minimise the 0.7-norm of what is lost, as long as its mean magnitude falls. Activations
@@ -59,7 +63,7 @@ func (f nbits) hqq(x []float32, columns, whole bool) (*blocks, error) {
 					q := code(v, g)
 					d := float64(v - (q-zero[g])/inverse[g])
 					lost += math.Abs(d)
-					e := math.Copysign(max(math.Abs(d)-math.Pow(math.Abs(d)+1e-8, hqqNorm-1)/beta, 0), d)
+					e := math.Copysign(max(math.Abs(d)-power(math.Abs(d)+1e-8, hqqNorm-1)/beta, 0), d)
 					z += float64(q) - (float64(v)-e)*float64(inverse[g])
 				}
 				sums[g], next[g] = lost, float32(z/float64(len(part(g))))
