@@ -25,7 +25,8 @@ type NVML interface {
 // NVIDIAOptions are the injected parts of the NVIDIA meter. The zero value is usable.
 type NVIDIAOptions struct {
 	Now     func() time.Duration // clock that counts suspend; default Boottime
-	Devices []int                // indices to count; nil: all
+	Devices []int                // indices to count
+	UUIDs   []string             // or boards by UUID, in full or its beginning; nothing of both: all
 	// Infer is how long the counters are watched to find their update periods, which the library does not tell; 0: they are
 	// taken to be 100 ms. Wait sleeps between the reads, default time.Sleep.
 	Infer time.Duration
@@ -74,8 +75,12 @@ func NewNVIDIA(lib NVML, o NVIDIAOptions) (*NVIDIA, error) {
 			return nil, fmt.Errorf("measure: nvml: no device %d, there are %d", d, n)
 		}
 	}
+	byUUID, err := findBoards(lib, n, o.UUIDs)
+	if err != nil {
+		return nil, err
+	}
 	for i := range min(n, maxZones) {
-		if o.Devices != nil && !slices.Contains(o.Devices, i) {
+		if len(o.Devices)+len(o.UUIDs) > 0 && !slices.Contains(o.Devices, i) && !slices.Contains(byUUID, i) {
 			continue
 		}
 		m.boards = append(m.boards, newNVIDIABoard(lib, i))
@@ -90,6 +95,30 @@ func NewNVIDIA(lib NVML, o NVIDIAOptions) (*NVIDIA, error) {
 		m.inferPeriods(o.Infer, o.Wait)
 	}
 	return m, nil
+}
+
+// findBoards returns the indices of the boards that the UUIDs name. A slice, "MIG-GPU-<uuid>/1/0", stands for its board, whose energy
+// is all that there is; the newer "MIG-<uuid>" names no board.
+func findBoards(lib NVML, n int, uuids []string) ([]int, error) {
+	var out []int
+	for _, want := range uuids {
+		id, _ := strings.CutPrefix(want, "MIG-")
+		id, _, _ = strings.Cut(id, "/")
+		found := -1
+		for i := range min(n, maxZones) {
+			if u, err := lib.UUID(i); err == nil && len(id) > len("GPU-") && strings.HasPrefix(u, id) {
+				if found >= 0 {
+					return nil, fmt.Errorf("measure: nvml: %q names devices %d and %d", want, found, i)
+				}
+				found = i
+			}
+		}
+		if found < 0 {
+			return nil, fmt.Errorf("measure: nvml: no device %q; a MIG slice has no energy of its own, name its board", want)
+		}
+		out = append(out, found)
+	}
+	return out, nil
 }
 
 // inferPeriods watches every board by itself: a reading is what the meter will go on with.

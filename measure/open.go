@@ -47,7 +47,7 @@ var openers = []source{
 	{"powercap", "powercap", func(_, sys fs.FS, h HostFacts, _ string, o OpenOptions) (Meter, error) {
 		return openPowercap(sys, h, o)
 	}},
-	{"nvml", "nvml[:0,1]", func(_, _ fs.FS, _ HostFacts, arg string, o OpenOptions) (Meter, error) { return openNVIDIA(arg, o) }},
+	{"nvml", "nvml[:0,GPU-UUID]", func(_, _ fs.FS, _ HostFacts, arg string, o OpenOptions) (Meter, error) { return openNVIDIA(arg, o) }},
 	{"hwmon", "hwmon", func(_, sys fs.FS, _ HostFacts, _ string, o OpenOptions) (Meter, error) {
 		m, err := NewHwmon(sys, SensorOptions{Now: o.Now})
 		return checked(m, err)
@@ -169,7 +169,7 @@ func checked[M Meter](m M, err error) (Meter, error) {
 // openPerf opens the perf meter and makes sure that its headline reads.
 func openPerf(sys fs.FS, h HostFacts, o OpenOptions) (Meter, error) {
 	tdp, _ := TDP(h.CPU)
-	m, err := NewPerf(sys, PerfOptions{Now: o.Now, Open: o.Perf, TDP: tdp, AMD: h.Vendor == "AuthenticAMD", VM: h.Virtualized})
+	m, err := NewPerf(sys, PerfOptions{Now: o.Now, Open: o.Perf, TDP: tdp, AMD: h.Vendor == "AuthenticAMD", VM: h.Virtualized, SGX: h.SGX})
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func openPerf(sys fs.FS, h HostFacts, o OpenOptions) (Meter, error) {
 // openPowercap opens the powercap meter and makes sure that its headline reads.
 func openPowercap(sys fs.FS, h HostFacts, o OpenOptions) (Meter, error) {
 	tdp, _ := TDP(h.CPU)
-	m, err := NewPowercap(sys, PowercapOptions{Now: o.Now, TDP: tdp, AMD: h.Vendor == "AuthenticAMD", VM: h.Virtualized})
+	m, err := NewPowercap(sys, PowercapOptions{Now: o.Now, TDP: tdp, AMD: h.Vendor == "AuthenticAMD", VM: h.Virtualized, SGX: h.SGX})
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func headlineReads(m Meter) (Meter, error) {
 // inferDefault is how long NVIDIA's counters are watched: they move every 20 to 100 ms.
 const inferDefault = 1200 * time.Millisecond
 
-// openNVIDIA opens the boards that arg lists ("0,2"), or all.
+// openNVIDIA opens the boards that arg lists ("0,2", "GPU-5b4e07f6"), or all.
 func openNVIDIA(arg string, o OpenOptions) (Meter, error) {
 	n := NVIDIAOptions{Now: o.Now, Infer: o.Infer}
 	if o.Infer == 0 {
@@ -236,11 +236,11 @@ func openNVIDIA(arg string, o OpenOptions) (Meter, error) {
 		if arg == "" {
 			break
 		}
-		i, err := strconv.Atoi(part)
-		if err != nil {
-			return nil, fmt.Errorf("measure: nvml: %q is no device number", part)
+		if i, err := strconv.Atoi(part); err == nil {
+			n.Devices = append(n.Devices, i)
+		} else {
+			n.UUIDs = append(n.UUIDs, part)
 		}
-		n.Devices = append(n.Devices, i)
 	}
 	load := o.NVML
 	if load == nil {

@@ -28,6 +28,7 @@ type PerfOptions struct {
 	TDP  Watts                // of one package, for the plausibility bound
 	AMD  bool                 // as in PowercapOptions
 	VM   bool                 // as in PowercapOptions
+	SGX  bool                 // as in PowercapOptions
 }
 
 // Perf is the RAPL meter of the kernel's perf "power" PMU. Its counts are 64 bits wide: the kernel follows the
@@ -79,7 +80,7 @@ func NewPerf(fsys fs.FS, o PerfOptions) (*Perf, error) {
 			e := perfEvent{scale: ev.scale, domain: Domain{Scope: ev.scope, Name: ev.name,
 				Zone:     fmt.Sprintf("cpu%d/%s", cpu, ev.name),
 				Headline: ev.scope == ScopePackage || ev.scope == ScopeDRAM}}
-			e.source = Source{Name: "perf", Kind: Measured, URatio: 0.002, Resolution: 61, Period: powercapPeriod,
+			e.source = Source{Name: "perf", Kind: Measured, URatio: 0.002, Resolution: 61, Period: powercapPeriod, Note: raplNote(PowercapOptions{VM: o.VM, SGX: o.SGX}),
 				UAbs: raplUncertainty(ev.scope, PowercapOptions{AMD: o.AMD, VM: o.VM})}
 			e.count.spec = counterSpec{perJoule: 1 / ev.scale, pmax: defaultPower(ev.scope, o.TDP), period: powercapPeriod,
 				moves: e.domain.Headline || ev.scope == ScopePlatform, wide: true}

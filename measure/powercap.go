@@ -15,6 +15,7 @@ type PowercapOptions struct {
 	TDP  Watts                // of one package; used where a zone has no constraint files
 	AMD  bool                 // the package domain is less well documented: u_abs 10 % instead of 5 %
 	VM   bool                 // inside a guest: u_abs 50 %, counters are whatever the hypervisor shows
+	SGX  bool                 // the CPU may filter its readings: said in the notes
 }
 
 // Powercap is the RAPL meter of Linux's powercap sysfs (Intel, and AMD since kernel 5.8).
@@ -66,6 +67,7 @@ func NewPowercap(fsys fs.FS, o PowercapOptions) (*Powercap, error) {
 		if z.rng == 0 {
 			src.Note = joinNote(src.Note, "max_energy_range_uj is missing: a wrap is a gap")
 		}
+		src.Note = joinNote(src.Note, raplNote(o))
 		p.zones = append(p.zones, powercapZone{zone: z, file: path.Join(z.dir, "energy_uj"),
 			domain: Domain{Scope: z.scope, Name: z.name, Zone: z.key, Headline: z.counted}, source: src,
 			count: counter{spec: counterSpec{rng: z.rng, perJoule: MicroPerUnit, pmax: z.pmax, period: powercapPeriod,
@@ -93,6 +95,18 @@ func defaultPower(s Scope, tdp Watts) Watts {
 		return 2 * tdp
 	}
 	return 700
+}
+
+// raplNote says what may be wrong with every RAPL domain of this machine.
+func raplNote(o PowercapOptions) string {
+	note := ""
+	if o.VM {
+		note = "counter as a guest sees it, unverified"
+	}
+	if o.SGX {
+		note = joinNote(note, "the CPU has SGX, which may filter readings")
+	}
+	return note
 }
 
 // raplUncertainty is u_abs of a RAPL domain.

@@ -197,6 +197,29 @@ func TestNVIDIABoards(t *testing.T) {
 	}
 }
 
+// TestNVIDIANames: the prefix MIG- is a prefix, not a set of characters: stripping the letters M, I, G would find GPU-a for MIG-GPU-a, and
+// lose the G of GPU.
+func TestNVIDIANames(t *testing.T) {
+	lib := boards{[]*board{{}, {}}} // GPU-a, GPU-b
+	for name, want := range map[string]string{"GPU-b": "nvml/GPU-b", "MIG-GPU-b/1/0": "nvml/GPU-b", "1": "nvml/GPU-b", "GPU-": "", "MIG-41dafbfe": "", "PU-b": "", "GPU-c": "", "7": ""} {
+		root := fstest.MapFS{"sys/x": {}}
+		m, err := measure.Open(root, "nvml:"+name, measure.OpenOptions{Infer: -1, NVML: func() (measure.NVML, error) { return lib, nil }})
+		if want == "" {
+			if err == nil {
+				t.Errorf("%s was found", name)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if r, err := m.Read(); err != nil || len(r.Domains) != 1 || r.Domains[0].Domain.Zone != want {
+			t.Errorf("%s: %+v, %v", name, r.Domains, err)
+		}
+	}
+}
+
 // still is a meter of fixed domains.
 type still []measure.DomainReading
 

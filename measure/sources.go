@@ -31,6 +31,12 @@ type SourceStatus struct {
 // ModuleFix loads the kernel's drivers of the counters of Intel and AMD CPUs.
 const ModuleFix = "sudo modprobe rapl intel_rapl_common intel_rapl_msr"
 
+// HwmonFix makes sensors readable until the next boot; NVMLFix brings the driver's library into a container.
+const (
+	HwmonFix = "sudo chmod a+r /sys/class/hwmon/hwmon*/*_input /sys/class/hwmon/hwmon*/*_average"
+	NVMLFix  = "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility ...   # outside of containers: install the driver's libnvidia-ml.so.1"
+)
+
 // Sources lists every energy source that this package knows, whether it is present below root and readable, why
 // not, and the command that mends it. The model comes last and always reads.
 func Sources(root fs.FS, o OpenOptions) []SourceStatus {
@@ -82,8 +88,8 @@ func powercapStatus(sys fs.FS, h HostFacts, o OpenOptions) SourceStatus {
 	}
 	m, err := openPowercap(sys, h, o)
 	s.judge(m, err, PowercapFix)
-	if h.SGX {
-		s.Why += "; the CPU has SGX, which may filter readings"
+	if note := raplNote(PowercapOptions{VM: h.Virtualized, SGX: h.SGX}); note != "" {
+		s.Why += "; " + note
 	}
 	return s
 }
@@ -107,7 +113,7 @@ func absent(err error, h HostFacts, what string) (why, fix string) {
 func (s *SourceStatus) judge(m Meter, err error, fix string) {
 	if err != nil {
 		s.Why, s.Fix = err.Error(), fix
-		if !errors.Is(err, ErrPermission) {
+		if !errors.Is(err, ErrPermission) && !errors.Is(err, fs.ErrPermission) {
 			s.Fix = ""
 		}
 		return
@@ -166,7 +172,9 @@ func nvidiaStatus(root fs.FS, o OpenOptions) SourceStatus {
 			s.Scopes = append(s.Scopes, b.domain.Zone+" ("+b.domain.Name+")")
 		}
 	}
-	s.judge(m, err, "")
+	if s.judge(m, err, ""); !s.Readable {
+		s.Fix = NVMLFix
+	}
 	line, _, _ := strings.Cut(string(v), "\n")
 	s.Why += "; driver " + strings.TrimSpace(line)
 	return s
@@ -184,7 +192,7 @@ func hwmonStatus(sys fs.FS, o OpenOptions) SourceStatus {
 		s.Scopes = append(s.Scopes, x.domain.Zone+" ("+x.domain.Name+")")
 	}
 	_, err = m.Read()
-	s.judge(m, err, "")
+	s.judge(m, err, HwmonFix)
 	return s
 }
 

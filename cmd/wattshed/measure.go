@@ -61,14 +61,13 @@ func targetFlags() []cli.Flag {
 
 // measureFlags say how models are measured, and on what.
 func measureFlags() []cli.Flag {
-	return append(targetFlags(),
+	return append(targetFlags(), append([]cli.Flag{
 		&cli.IntFlag{Name: "pairs", Value: 10, Usage: "least number of pairs of blocks"},
 		&cli.Float64Flag{Name: "precision", Value: 0.02, Usage: "wanted half-width of the 95 % interval of a ratio"},
 		&cli.Float64Flag{Name: "max-seconds", Value: 120, Usage: "cap per model"},
 		&cli.Float64Flag{Name: "idle-seconds", Usage: "idle power measured before and after"},
 		&cli.Float64Flag{Name: "block-seconds", Value: 1, Usage: "length of a block"},
-		&cli.StringFlag{Name: "zone", Value: "World", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)"},
-		meterFlag(), sessionFlags()[0], sessionFlags()[1], jsonFlag(), quietFlag())
+		&cli.StringFlag{Name: "zone", Value: "World", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)"}, meterFlag(), jsonFlag(), quietFlag()}, sessionFlags()...)...)
 }
 
 // measureRecipe turns the flags into a recipe without variants.

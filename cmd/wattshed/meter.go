@@ -22,6 +22,7 @@ func sessionFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "record", Usage: "write every reading of the meter to `FILE` as it is taken"},
 		&cli.StringFlag{Name: "replay", Usage: "take the readings of a recorded `FILE` for the meter's, in its time"},
+		&cli.BoolFlag{Name: "require-measured", Usage: "fail where energy would be modelled"},
 	}
 }
 
@@ -89,7 +90,7 @@ func recorded(c *cli.Context, m measure.Meter) (*measure.Guard, func(), error) {
 		}
 	}
 	g := measure.NewGuard(m)
-	return g, func() {
+	done := func() {
 		errs := []error{g.Close()}
 		if x, ok := m.(io.Closer); ok {
 			errs = append(errs, x.Close())
@@ -100,7 +101,27 @@ func recorded(c *cli.Context, m measure.Meter) (*measure.Guard, func(), error) {
 		if err := errors.Join(errs...); err != nil {
 			remark(c, "the meter: %v", err)
 		}
-	}, nil
+	}
+	if c.Bool("require-measured") && !measured(g) {
+		done()
+		return nil, nil, withHint(errors.New("--require-measured: no counter is read here, energy would be modelled"), "wattshed doctor")
+	}
+	return g, done, nil
+}
+
+// measured reports whether all that a meter counts is measured.
+func measured(m measure.Meter) bool {
+	r, err := m.Read()
+	n := 0
+	for _, d := range r.Domains {
+		if d.Domain.Headline && d.Source.Kind != measure.Measured {
+			return false
+		}
+		if d.Domain.Headline {
+			n++
+		}
+	}
+	return err == nil && n > 0
 }
 
 // remark says something on standard error that is no failure.

@@ -27,6 +27,9 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 			r.progress(measuring(p, m.Pairs))
 		},
 	}
+	if x, ok := r.opt.Meter.(measure.Perioder); ok { // at least 50 periods of the counter: 5 s of NVML's
+		p.Block = max(p.Block, min(50*x.Period(), time.Minute))
+	}
 	if m.MaxPairs > 0 {
 		p.MaxPairs = m.MaxPairs
 	}
