@@ -148,7 +148,7 @@ func opQuantConv(c *Call) error {
 	if err != nil || len(y) == 0 {
 		return err
 	}
-	c.Note(q.String(), int64(len(y))*int64(len(q.W)/q.Cout), q.Bytes())
+	c.Note(q.String(), int64(len(y))*q.MACs(), q.Bytes())
 	q.Run(c.pool, n, &g, src, y)
 	return nil
 }

@@ -36,11 +36,12 @@ type ConvU8 struct {
 	perGroup  int        // bytes of data per group
 	bias      []int32    // padded, in the order of the kernels, zero point of x included
 	scale     []float32
-	padded    int     // columns of bias and scale per group
-	repeat    int     // a block of 64 depthwise channels holds the channels of so many neighbouring pixels
-	pad       []uint8 // a pixel of padding
-	narrow    bool    // sums of two products of 255 and neighbouring weights fit 16 bits
-	plain     []int32 // bias in channel order, zero point of x included
+	padded    int         // columns of bias and scale per group
+	repeat    int         // a block of 64 depthwise channels holds the channels of so many neighbouring pixels
+	pad       []uint8     // a pixel of padding
+	gemm      []*PackedS8 // one per group: the weights where there is no VNNI
+	isa       ISA         // the level that the weights are packed for
+	plain     []int32     // bias in channel order, zero point of x included
 }
 
 // convEdge is a panel of columns: where it starts and the vectors of 16 that it has.
@@ -50,7 +51,7 @@ const badConvU8 = "kernel: invalid integer convolution"
 
 // NewConvU8 packs weights. It panics when lengths do not fit the description.
 func NewConvU8(cfg ConvU8Config) *ConvU8 {
-	c := &ConvU8{ConvU8Config: cfg, taps: cfg.KH * cfg.KW}
+	c := &ConvU8{ConvU8Config: cfg, taps: cfg.KH * cfg.KW, isa: Active()}
 	if c.Groups < 1 || c.Cin < 1 || c.Cout < 1 || c.Cin%c.Groups != 0 || c.Cout%c.Groups != 0 || c.taps < 1 {
 		panic(badConvU8)
 	}
@@ -75,102 +76,36 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 		}
 		c.plain[o] -= s * int32(c.ZeroX)
 	}
-	if c.depthwise {
+	switch {
+	case c.depthwise && c.isa >= AVX512VNNI:
 		c.packDepthwise()
-	} else {
+	case c.depthwise && c.isa >= AVX2:
+		c.packDepthwise16()
+	case c.depthwise:
+		return c
+	case c.isa >= AVX512VNNI:
 		c.packDense()
+	default:
+		c.packGemm()
 	}
+	c.W = nil
 	return c
 }
 
 // Bytes returns the size of the packed copy.
-func (c *ConvU8) Bytes() int64 { return int64(len(c.data)+len(c.W)) + 8*int64(len(c.bias)) }
+func (c *ConvU8) Bytes() int64 {
+	n := int64(len(c.data)+len(c.W)) + 8*int64(len(c.bias))
+	for _, g := range c.gemm {
+		n += g.Bytes()
+	}
+	return n
+}
+
+// MACs returns the multiply-accumulates of one element of the result.
+func (c *ConvU8) MACs() int64 { return int64(c.cg * c.taps) }
 
 // scaleOf returns the scale of channel o.
 func (c *ConvU8) scaleOf(o int) float32 { return c.Scale[o%len(c.Scale)] }
-
-// column returns the column, in 0..63, at place p of a panel of four vectors: 64 results packed lane by lane are then in order.
-func column(p int) int { return p/4%4*16 + p/16*4 + p%4 }
-
-// packDense orders the weights as [group][panel][tap][four channels][column][4].
-func (c *ConvU8) packDense() {
-	for first := 0; first < c.og; {
-		w := min(64, c.og-first)
-		c.panels = append(c.panels, convEdge{first: first, vecs: ceilDiv(w, 16), width: w, off: c.padded})
-		c.padded += ceilDiv(w, 16) * 16
-		first += w
-	}
-	k4 := ceilDiv(c.cg, 4) * c.taps
-	c.perGroup = c.padded * k4 * 4
-	c.data = make([]int8, c.perGroup*c.Groups)
-	c.bias, c.scale = make([]int32, c.padded*c.Groups), make([]float32, c.padded*c.Groups)
-	for g := range c.Groups {
-		for _, e := range c.panels {
-			panel := c.data[g*c.perGroup+e.off*k4*4:][:e.vecs*16*k4*4]
-			for p := range e.vecs * 16 {
-				col := p
-				if e.vecs == 4 {
-					col = column(p)
-				}
-				if col >= e.width {
-					continue
-				}
-				o := g*c.og + e.first + col
-				c.bias[g*c.padded+e.off+p], c.scale[g*c.padded+e.off+p] = c.plain[o], c.scaleOf(o)
-				c.packColumn(panel, p, e.vecs*16, c.W[o*c.cg*c.taps:][:c.cg*c.taps])
-			}
-		}
-	}
-	c.narrow = narrowPairs(c.data)
-}
-
-// packColumn writes the weights w [cg, taps] of one output channel into place p of a panel of the given width.
-func (c *ConvU8) packColumn(panel []int8, p, width int, w []int8) {
-	step := ceilDiv(c.cg, 4) * 4
-	for t := range c.taps {
-		for i := range c.cg {
-			k := t*step + i
-			panel[k/4*4*width+4*p+k%4] = w[i*c.taps+t]
-		}
-	}
-}
-
-// narrowPairs reports whether 255 times the sum of two neighbouring weights always fits 16 bits.
-func narrowPairs(w []int8) bool {
-	for i := 0; i+1 < len(w); i += 2 {
-		a, b := int32(w[i]), int32(w[i+1])
-		if max(a, 0)+max(b, 0) > 128 || min(a, 0)+min(b, 0) < -128 {
-			return false
-		}
-	}
-	return true
-}
-
-// packDepthwise orders the weights as [block of 64 channels][four taps][place][4]. Few channels are repeated: with a stride of 1,
-// neighbouring pixels then fill a block.
-func (c *ConvU8) packDepthwise() {
-	c.repeat = 1
-	if c.Cout < 64 && 64%c.Cout == 0 {
-		c.repeat = 64 / c.Cout
-	}
-	t4, blocks := ceilDiv(c.taps, 4), ceilDiv(c.Cout, 64)
-	c.padded = blocks * 64
-	c.data = make([]int8, blocks*64*t4*4)
-	c.bias, c.scale = make([]int32, c.padded), make([]float32, c.padded)
-	for b := range blocks {
-		for p := range 64 {
-			o := b*64 + column(p)
-			if o >= c.Cout*c.repeat {
-				continue
-			}
-			o %= c.Cout
-			c.bias[b*64+p], c.scale[b*64+p] = c.plain[o], c.scaleOf(o)
-			for t := range c.taps {
-				c.data[b*64*t4*4+t/4*256+4*p+t%4] = c.W[o*c.taps+t]
-			}
-		}
-	}
-}
 
 // Run convolves n images x [n, H, W, Cin] to y [n, OH, OW, Cout].
 func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
@@ -184,11 +119,11 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 	if rows == 0 {
 		return
 	}
-	j := &convU8Job{c: c, g: g, x: x[:n*g.H*g.W*c.Cin], y: y, isa: Active()}
+	j := &convU8Job{c: c, g: g, x: x[:n*g.H*g.W*c.Cin], y: y}
 	if len(j.x) == 0 {
 		j.x = c.pad
 	}
-	if c.cg%4 != 0 && c.Groups > 1 && !c.depthwise && j.isa > Generic { // whole fours are read
+	if c.cg%4 != 0 && c.Groups > 1 && !c.depthwise && c.isa >= AVX512VNNI { // whole fours are read
 		s := getScratchU8(len(j.x) + 4)
 		copy(s.b, j.x)
 		j.x = s.b
@@ -212,7 +147,7 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 		block -= 24
 	}
 	parts := 1
-	if j.isa >= AVX512VNNI && (c.depthwise || c.slab) { // whole rows of the output
+	if c.depthwise && c.isa >= AVX2 || c.slab && c.isa >= AVX512VNNI { // whole rows of the output
 		if c.depthwise {
 			block *= 2
 		}
@@ -227,7 +162,7 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 		})
 		return
 	}
-	if threads > 1 && !c.depthwise {
+	if threads > 1 && len(c.panels) > 0 {
 		parts = min(len(c.panels), max(1, 4*threads/(ceilDiv(rows, block)*groups)))
 	}
 	blocks := ceilDiv(rows, block)
@@ -244,7 +179,6 @@ type convU8Job struct {
 	c    *ConvU8
 	g    *Window
 	x, y []uint8
-	isa  ISA
 }
 
 // pixel returns the pixel of x that tap t of output row r meets, nil in the padding.
@@ -272,35 +206,73 @@ func (c *ConvU8) requantizeOne(sum int32, o int) uint8 {
 	return uint8(v)
 }
 
-// blockGo is the Go twin: rows r0..r1 of group gr, panels p0..p1.
-func (j *convU8Job) blockGo(gr, r0, r1, p0, p1 int) {
+// depthwiseGo is the Go twin of the depthwise kernels: rows r0..r1.
+func (j *convU8Job) depthwiseGo(r0, r1 int) {
 	c := j.c
-	first, last := 0, c.Cout
-	if !c.depthwise {
-		first, last = gr*c.og+c.panels[p0].first, gr*c.og+c.panels[p1-1].first+c.panels[p1-1].width
-	}
-	acc := make([]int32, last-first)
 	for r := r0; r < r1; r++ {
-		copy(acc, c.plain[first:last])
+		acc := append(make([]int32, 0, 64), c.plain...)
 		for t := range c.taps {
 			px := j.pixel(r, t)
 			if px == nil {
 				px = c.pad
 			}
-			for o := first; o < last; o++ {
-				at := o / c.og * c.cg
-				s := acc[o-first]
-				for i, v := range px[at : at+c.cg] {
-					s += int32(v) * int32(c.W[(o*c.cg+i)*c.taps+t])
-				}
-				acc[o-first] = s
+			for o, v := range px[:c.Cout] {
+				acc[o] += int32(v) * int32(c.W[o*c.taps+t])
 			}
 		}
-		row := j.y[r*c.Cout+first:][:last-first]
-		for i, s := range acc {
-			row[i] = c.requantizeOne(s, first+i)
+		for o, s := range acc {
+			j.y[r*c.Cout+o] = c.requantizeOne(s, o)
 		}
 	}
+}
+
+// gemmRows computes rows r0..r1 of group gr as a product of gathered rows with the packed weights.
+func (j *convU8Job) gemmRows(gr, r0, r1 int) {
+	c, m := j.c, r1-r0
+	k := c.cg * c.taps
+	ld := ceilDiv(k, 4) * 4
+	a := getScratchU8(m * ld)
+	for r := range m {
+		d := a.b[r*ld:][:ld]
+		for t := range c.taps {
+			if px := j.pixel(r0+r, t); px != nil {
+				copy(d[t*c.cg:(t+1)*c.cg], px[gr*c.cg:])
+			} else {
+				copy(d[t*c.cg:(t+1)*c.cg], c.pad)
+			}
+		}
+	}
+	s := getSums(m * c.og)
+	GemmU8S8(nil, m, a.b, ld, c.gemm[gr], s.v, c.og)
+	scratchPoolU8.Put(a)
+	bias, scale := c.plain[gr*c.og:][:c.og], c.scale[gr*c.og:][:c.og]
+	for r := range m {
+		y := j.y[(r0+r)*c.Cout+gr*c.og:][:c.og]
+		RequantizeU8(s.v[r*c.og:][:c.og], y, scale, bias, c.ZeroY)
+		if c.Lo > 0 || c.Hi < 255 {
+			for i, v := range y {
+				y[i] = min(max(v, c.Lo), c.Hi)
+			}
+		}
+		if c.Table != nil {
+			Lookup(y, y, c.Table)
+		}
+	}
+	sumsPool.Put(s)
+}
+
+// sums is recycled memory for int32.
+type sums struct{ v []int32 }
+
+var sumsPool = sync.Pool{New: func() any { return new(sums) }}
+
+func getSums(n int) *sums {
+	s := sumsPool.Get().(*sums)
+	if cap(s.v) < n {
+		s.v = make([]int32, n)
+	}
+	s.v = s.v[:n]
+	return s
 }
 
 // pointers is recycled memory for the addresses of pixels.
@@ -433,5 +405,5 @@ func (c *ConvU8) String() string {
 	case c.taps == 1:
 		kind = "1x1"
 	}
-	return fmt.Sprintf("u8s8-%s-%s", kind, Active())
+	return fmt.Sprintf("u8s8-%s-%s", kind, c.isa)
 }

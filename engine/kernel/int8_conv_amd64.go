@@ -9,7 +9,7 @@ type convOut struct {
 	bias  unsafe.Pointer // +0
 	scale unsafe.Pointer // +8
 	hi    float32        // +16: Hi - ZeroY
-	zero  int32          // +20: ZeroY, also as two words
+	zero  int32          // +20: ZeroY
 	lo    int32          // +24
 	lo4   uint32         // +28: Lo in all four bytes
 	mask  uint64         // +32: of the columns
@@ -25,11 +25,14 @@ func (c *ConvU8) out(at, width int) convOut {
 
 // block computes rows r0..r1 of group gr, panels p0..p1.
 func (j *convU8Job) block(gr, r0, r1, p0, p1 int) {
+	c := j.c
 	switch {
-	case j.isa >= AVX512VNNI:
-		j.dense512(gr, r0, r1, p0, p1, j.c.taps, ceilDiv(j.c.cg, 4), func(dst []unsafe.Pointer, mr int) { j.addresses(dst, r0, r1, mr, gr*j.c.cg) })
+	case c.depthwise:
+		j.depthwiseGo(r0, r1)
+	case c.isa >= AVX512VNNI:
+		j.dense512(gr, r0, r1, p0, p1, c.taps, ceilDiv(c.cg, 4), func(dst []unsafe.Pointer, mr int) { j.addresses(dst, r0, r1, mr, gr*c.cg) })
 	default:
-		j.blockGo(gr, r0, r1, p0, p1)
+		j.gemmRows(gr, r0, r1)
 	}
 }
 
@@ -78,8 +81,12 @@ func (j *convU8Job) input(n, h0, h1, cp int) input {
 
 // band computes rows h0..h1 of the output of image n, panels p0..p1.
 func (j *convU8Job) band(n, h0, h1, p0, p1 int) {
-	if j.c.depthwise {
+	switch {
+	case j.c.depthwise && j.c.isa >= AVX512VNNI:
 		j.depthwise512(n, h0, h1)
+		return
+	case j.c.depthwise:
+		j.depthwise256(n, h0, h1)
 		return
 	}
 	c, g := j.c, j.g
@@ -152,6 +159,49 @@ func (j *convU8Job) depthwise512(n, h0, h1 int) {
 	if c.Table != nil {
 		Lookup(y, y, c.Table)
 	}
+}
+
+// depthwise256 is depthwise512 by 16 channels with AVX2.
+func (j *convU8Job) depthwise256(n, h0, h1 int) {
+	c, g := j.c, j.g
+	ch := c.Cout
+	in := j.input(n, h0, h1, max(ch, 16))
+	defer in.release()
+	t2 := ceilDiv(c.taps, 2)
+	ptrs := getPointers(t2 * 2)
+	var narrow *scratchU8
+	if ch < 16 {
+		narrow = getScratchU8(g.OW * 16)
+	}
+	for oh := h0; oh < h1; oh++ {
+		for t := range ptrs.p {
+			at := 0
+			if t < c.taps {
+				at = (((oh-h0)*g.SH+t/g.KW*g.DH)*in.w + t%g.KW*g.DW) * in.cp
+			}
+			ptrs.p[t] = unsafe.Pointer(&in.x[at])
+		}
+		y := j.y[(n*g.OH+oh)*g.OW*ch:][:g.OW*ch]
+		if narrow != nil {
+			q := c.out(0, 16)
+			depthwise256(g.OW, t2, &ptrs.p[0], 0, g.SW*16, &c.data[0], &narrow.b[0], 16, &q)
+			for i := range g.OW {
+				copy(y[i*ch:(i+1)*ch], narrow.b[i*16:])
+			}
+		} else {
+			for b := range ceilDiv(ch, 16) {
+				q, at := c.out(b*16, 16), min(b*16, ch-16)
+				depthwise256(g.OW, t2, &ptrs.p[0], at, g.SW*ch, &c.data[b*t2*64], &y[at], ch, &q)
+			}
+		}
+		if c.Table != nil {
+			Lookup(y, y, c.Table)
+		}
+	}
+	if narrow != nil {
+		scratchPoolU8.Put(narrow)
+	}
+	ptrs.release()
 }
 
 // dense512 computes rows r0..r1 of group gr, panels p0..p1: addresses writes where the taps of the rows lie, tile after tile of mr rows.

@@ -184,3 +184,8 @@ func convVNNIx16m(mr int, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8,
 //
 //go:noescape
 func depthwise512(pixels, t4 int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)
+
+// depthwise256 computes 16 channels of pixels. The 2*t2 taps of the first one lie at ptrs + at bytes, of each other step bytes on.
+//
+//go:noescape
+func depthwise256(pixels, t2 int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)

@@ -30,7 +30,9 @@ func int8ConvFiles() []file {
 		s.WriteString("\t}\n}\n")
 	}
 	depthwiseU8(a, &s)
-	return []file{a.file("int8_conv_avx512_amd64.s"), {"int8_conv_stubs_amd64.go", []byte(s.String())}}
+	b := newAsm("int8conv.go")
+	depthwiseU8x16(b, &s)
+	return []file{a.file("int8_conv_avx512_amd64.s"), b.file("int8_conv_avx2_amd64.s"), {"int8_conv_stubs_amd64.go", []byte(s.String())}}
 }
 
 // convRow are the registers that point at the pixels of the rows.
@@ -183,6 +185,59 @@ func depthwiseU8(a *asm, s *strings.Builder) {
 	a.op("DECQ AX")
 	a.op("JNE  taps")
 	convStore(a, []string{"Z0", "Z1", "Z2", "Z3"})
+	a.op("ADDQ DX, DI")
+	a.op("ADDQ R12, R13")
+	a.op("DECQ CX")
+	a.op("JNE  pixel")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// depthwiseU8x16 is the depthwise convolution of 16 channels with AVX2: words of two taps side by side, multiplied and added by VPMADDWD,
+// which is exact for them.
+func depthwiseU8x16(a *asm, s *strings.Builder) {
+	decl := "func depthwise256(pixels, t2 int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)"
+	fmt.Fprintf(s, "\n// depthwise256 computes 16 channels of pixels. The 2*t2 taps of the first one lie at ptrs + at bytes, of each other step bytes on.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "depthwise256", 72)
+	for _, l := range []string{"q+64(FP), BX", "pixels+0(FP), CX", "at+24(FP), R13", "step+32(FP), R12", "y+48(FP), DI", "ldy+56(FP), DX", "8(BX), R8", "(BX), R15"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("VBROADCASTSS 16(BX), Y12")
+	a.op("VPBROADCASTW 20(BX), Y13")
+	a.op("VPBROADCASTD 28(BX), Y14")
+	a.label("pixel")
+	a.op("VMOVDQU (R15), Y0")
+	a.op("VMOVDQU 32(R15), Y1")
+	a.op("MOVQ t2+8(FP), AX")
+	a.op("MOVQ w+40(FP), BX")
+	a.op("MOVQ ptrs+16(FP), SI")
+	a.label("taps")
+	a.op("MOVQ (SI), R9")
+	a.op("MOVQ 8(SI), R10")
+	a.op("VPMOVZXBW (R9)(R13*1), Y4")
+	a.op("VPMOVZXBW (R10)(R13*1), Y5")
+	a.op("VPUNPCKLWD Y5, Y4, Y6")
+	a.op("VPUNPCKHWD Y5, Y4, Y7")
+	a.op("VPMADDWD (BX), Y6, Y6")
+	a.op("VPMADDWD 32(BX), Y7, Y7")
+	a.op("VPADDD Y6, Y0, Y0")
+	a.op("VPADDD Y7, Y1, Y1")
+	a.op("ADDQ $16, SI")
+	a.op("ADDQ $64, BX")
+	a.op("DECQ AX")
+	a.op("JNE  taps")
+	for v := range 2 {
+		a.op("VCVTDQ2PS Y%d, Y%d", v, v)
+		a.op("VMULPS %d(R8), Y%d, Y%d", 32*v, v, v)
+		a.op("VMINPS Y12, Y%d, Y%d", v, v)
+		a.op("VCVTPS2DQ Y%d, Y%d", v, v)
+	}
+	a.op("VPACKSSDW Y1, Y0, Y0")
+	a.op("VPADDSW Y13, Y0, Y0")
+	a.op("VPACKUSWB Y0, Y0, Y0")
+	a.op("VPMAXUB Y14, Y0, Y0")
+	a.op("VPERMQ $0x08, Y0, Y0")
+	a.op("VMOVDQU X0, (DI)")
 	a.op("ADDQ DX, DI")
 	a.op("ADDQ R12, R13")
 	a.op("DECQ CX")

@@ -1,0 +1,116 @@
+package kernel
+
+// column returns the column, in 0..63, at place p of a panel of four vectors: 64 results packed lane by lane are then in order.
+func column(p int) int { return p/4%4*16 + p/16*4 + p%4 }
+
+// packDense orders the weights as [group][panel][tap][four channels][column][4].
+func (c *ConvU8) packDense() {
+	for first := 0; first < c.og; {
+		w := min(64, c.og-first)
+		c.panels = append(c.panels, convEdge{first: first, vecs: ceilDiv(w, 16), width: w, off: c.padded})
+		c.padded += ceilDiv(w, 16) * 16
+		first += w
+	}
+	k4 := ceilDiv(c.cg, 4) * c.taps
+	c.perGroup = c.padded * k4 * 4
+	c.data = make([]int8, c.perGroup*c.Groups)
+	c.bias, c.scale = make([]int32, c.padded*c.Groups), make([]float32, c.padded*c.Groups)
+	for g := range c.Groups {
+		for _, e := range c.panels {
+			panel := c.data[g*c.perGroup+e.off*k4*4:][:e.vecs*16*k4*4]
+			for p := range e.vecs * 16 {
+				col := p
+				if e.vecs == 4 {
+					col = column(p)
+				}
+				if col >= e.width {
+					continue
+				}
+				o := g*c.og + e.first + col
+				c.bias[g*c.padded+e.off+p], c.scale[g*c.padded+e.off+p] = c.plain[o], c.scaleOf(o)
+				c.packColumn(panel, p, e.vecs*16, c.W[o*c.cg*c.taps:][:c.cg*c.taps])
+			}
+		}
+	}
+}
+
+// packColumn writes the weights w [cg, taps] of one output channel into place p of a panel of the given width.
+func (c *ConvU8) packColumn(panel []int8, p, width int, w []int8) {
+	step := ceilDiv(c.cg, 4) * 4
+	for t := range c.taps {
+		for i := range c.cg {
+			k := t*step + i
+			panel[k/4*4*width+4*p+k%4] = w[i*c.taps+t]
+		}
+	}
+}
+
+// packGemm packs the weights of every group as the matrix [taps*channels, columns].
+func (c *ConvU8) packGemm() {
+	k := c.cg * c.taps
+	t := make([]int8, c.og*k)
+	for g := range c.Groups {
+		for o := range c.og {
+			for i, v := range c.W[(g*c.og+o)*k:][:k] {
+				t[o*k+i%c.taps*c.cg+i/c.taps] = v
+			}
+		}
+		c.gemm = append(c.gemm, PackS8(k, c.og, t, k, true))
+	}
+	c.scale = make([]float32, c.Cout)
+	for o := range c.scale {
+		c.scale[o] = c.scaleOf(o)
+	}
+}
+
+// lane16 is the channel at place p of a block of 16: words of two vectors packed lane by lane are then in order.
+func lane16(p int) int { return p&3 | p&8>>1 | p&4<<1 }
+
+// packDepthwise16 orders the weights as [block of 16 channels][two taps][place][2] words, held as pairs of bytes; the last block starts so that
+// it ends with the last channel, at 0 where there are fewer than 16.
+func (c *ConvU8) packDepthwise16() {
+	t2, blocks := ceilDiv(c.taps, 2), ceilDiv(c.Cout, 16)
+	c.padded = blocks * 16
+	c.data = make([]int8, blocks*t2*64)
+	c.bias, c.scale = make([]int32, c.padded), make([]float32, c.padded)
+	for b := range blocks {
+		first := max(0, min(b*16, c.Cout-16))
+		for p := range 16 {
+			o := first + lane16(p)
+			if o >= c.Cout {
+				continue
+			}
+			c.bias[b*16+p], c.scale[b*16+p] = c.plain[o], c.scaleOf(o)
+			for t := range c.taps {
+				v, at := int16(c.W[o*c.taps+t]), ((b*t2+t/2)*16+p)*4+t%2*2
+				c.data[at], c.data[at+1] = int8(v), int8(v>>8)
+			}
+		}
+	}
+}
+
+// packDepthwise orders the weights as [block of 64 channels][four taps][place][4]. Few channels are repeated: with a stride of 1,
+// neighbouring pixels then fill a block.
+func (c *ConvU8) packDepthwise() {
+	c.repeat = 1
+	if c.Cout < 64 && 64%c.Cout == 0 {
+		c.repeat = 64 / c.Cout
+	}
+	t4, blocks := ceilDiv(c.taps, 4), ceilDiv(c.Cout, 64)
+	c.padded = blocks * 64
+	c.data = make([]int8, blocks*64*t4*4)
+	c.bias, c.scale = make([]int32, c.padded), make([]float32, c.padded)
+	for b := range blocks {
+		for p := range 64 {
+			o := b*64 + column(p)
+			if o >= c.Cout*c.repeat {
+				continue
+			}
+			o %= c.Cout
+			c.bias[b*64+p], c.scale[b*64+p] = c.plain[o], c.scaleOf(o)
+			for t := range c.taps {
+				c.data[b*64*t4*4+t/4*256+4*p+t%4] = c.W[o*c.taps+t]
+			}
+		}
+	}
+}
