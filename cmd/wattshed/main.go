@@ -98,8 +98,39 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 	}
 	for _, c := range app.Commands {
 		c.OnUsageError = app.OnUsageError
+		for _, f := range c.Flags {
+			tidyDefault(f)
+		}
 	}
 	return app
+}
+
+// tidyDefault keeps "(default: false)" and "(default: 0)" out of the help: a zero means that a flag was not given, and what then
+// holds stands in its usage.
+func tidyDefault(f cli.Flag) {
+	text := func(usage *string, def *string) {
+		if *def != "" {
+			return
+		}
+		if i := strings.LastIndex(*usage, " (default "); i >= 0 && strings.HasSuffix(*usage, ")") {
+			*def = (*usage)[i+len(" (default ") : len(*usage)-1]
+			*usage = (*usage)[:i]
+			return
+		}
+		*def = "none"
+	}
+	switch f := f.(type) {
+	case *cli.BoolFlag:
+		f.DisableDefaultText = true
+	case *cli.IntFlag:
+		if f.Value == 0 {
+			text(&f.Usage, &f.DefaultText)
+		}
+	case *cli.Float64Flag:
+		if f.Value == 0 {
+			text(&f.Usage, &f.DefaultText)
+		}
+	}
 }
 
 // later are the commands that a later version will have.

@@ -40,7 +40,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "target", Usage: "of int8-static: onnxruntime-cpu, tensorrt or openvino (default onnxruntime-cpu)"},
 			&cli.StringSliceFlag{Name: "exclude", Usage: "nodes that int8-static leaves in float, by `NAME`, weight or operator; patterns with *"},
 			&cli.StringFlag{Name: "reduce-range", Usage: "7-bit weights: auto, on or off (default auto: what this CPU needs)"},
-			&cli.Float64Flag{Name: "smooth", Usage: "SmoothQuant's alpha, 0.5 for a start (default 0: off)"},
+			&cli.Float64Flag{Name: "smooth", Usage: "SmoothQuant's alpha, 0.5 for a start (default off)"},
 			&cli.BoolFlag{Name: "equalize", Usage: "cross-layer equalization of convolutions"},
 			&cli.BoolFlag{Name: "bias-correction", Usage: "correct biases by the mean error of the weights"},
 			&cli.StringFlag{Name: "rounding", Usage: "of weights: nearest or adaptive (default nearest)"},
