@@ -5,6 +5,7 @@ PYTHON  ?= python3
 BIN     := bin/wattshed
 ASSETS  ?= assets
 FUZZ    ?= 20000x
+STRESS  ?= 1000000
 CORPUS  := testdata/conformance/onnx-node-1.23.2.tgz
 SCORE   := $(GO) run ./internal/conformance/score
 
@@ -16,7 +17,7 @@ TRAIN := --arch lstm --embedding 64 --hidden 128 --pooling max --vocabulary 1000
 TOOLS       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wattshed-tools
 STATICCHECK := $(TOOLS)/staticcheck-v0.7.0/staticcheck
 
-.PHONY: help demo build test test-kill test-quantize bench bench-engine bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
+.PHONY: help demo build test test-kill stress test-quantize bench bench-engine bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,6 +37,9 @@ test-kill: ## kill a run at forty random moments and resume it each time
 
 test-quantize: ## the long forms of the tests of quantize: every weight of MiniLM, a model of 4 GB in 256 MB
 	WATTSHED_LONG=1 $(GO) test -count=1 -run 'TestLayerErrors|TestStream|TestMiniLMGPTQ' -timeout 60m -v ./quantize
+
+stress: ## a million products under garbage collection, profiling and other signals; STRESS is their number
+	WATTSHED_STRESS=$(STRESS) $(GO) test -count=1 -run '^TestStress$$' -timeout 60m -v ./engine/kernel
 
 bench: ## MiniLM on the native engine against ONNX Runtime, interleaved (needs WATTSHED_ASSETS)
 	$(GO) run ./internal/bench -rows 'MiniLM .* B1 '

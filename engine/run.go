@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/wattshed/wattshed/engine/kernel"
@@ -126,6 +127,9 @@ func (e *eval) step(s *step, vals []slot) error {
 	}
 	if err := c.invoke(s.def); err != nil {
 		return err
+	}
+	if e.pool.Stopped() {
+		return e.ctx.Err()
 	}
 	if s.watch != nil {
 		if err := s.show(e.watch, c); err != nil {
@@ -280,6 +284,11 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 			return nil, err
 		}
 		return f.Exec(ctx, pool, in)
+	}
+	if ctx.Done() != nil { // an operator leaves the rest of its work when the run is cancelled
+		stop := new(atomic.Bool)
+		defer context.AfterFunc(ctx, func() { stop.Store(true) })()
+		pool = pool.Until(stop)
 	}
 	a := p.acquire()
 	e := &eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile, watch: p.opts.Watch}

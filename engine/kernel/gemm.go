@@ -155,7 +155,7 @@ func (g *gemmJob) run(p *Pool) {
 	g.rowTasks = ceilDiv(g.m, g.rows)
 	g.rows = ceilDiv(g.m, g.rowTasks)
 	n := g.rowTasks * ceilDiv(np, g.panels)
-	if threads == 1 {
+	if threads == 1 && p.Threads() > 1 {
 		p = nil
 	}
 	p.Run(n, g.task)

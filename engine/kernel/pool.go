@@ -18,8 +18,12 @@ type Pool struct {
 	threads int
 	spin    time.Duration
 
-	f func(i int) // the job: written by the owner while no worker is inside
-	n int64
+	f    func(i int) // the job: written by the owner while no worker is inside
+	n    int64
+	stop *atomic.Bool // drops what is left of the job when it becomes true; nil = never
+
+	root  *Pool        // of a view: the pool with the workers; nil for a serial one
+	until *atomic.Bool // of a view: the stop of its jobs
 
 	failed atomic.Pointer[any] // what the first f that panicked in this job panicked with
 
@@ -58,6 +62,15 @@ func NewPool(threads int, spin time.Duration) *Pool {
 	return p
 }
 
+// Until returns a view of p, which may be nil, whose Runs leave out what they have not begun when stop becomes true; their
+// callers must ask Stopped before they use a result. The view needs no Close.
+func (p *Pool) Until(stop *atomic.Bool) *Pool {
+	return &Pool{threads: p.Threads(), root: p, until: stop}
+}
+
+// Stopped reports whether work was left out, or will be: the stop of a view is true.
+func (p *Pool) Stopped() bool { return p != nil && p.until != nil && p.until.Load() }
+
 // Threads returns the number of threads that Run may use, the caller included; 1 for a nil pool.
 func (p *Pool) Threads() int {
 	if p == nil {
@@ -80,16 +93,34 @@ func (p *Pool) Close() {
 // Run calls f(i) once for every i in [0, n), in any order, possibly at the same time, and returns when all have returned.
 // When an f panics, the indices not yet taken are dropped and Run panics with the same value in its caller. Indices are handed out one by one, so unequal work balances itself. Run allocates nothing.
 func (p *Pool) Run(n int, f func(i int)) {
-	if n <= 0 {
-		return
-	}
-	if p == nil || p.threads == 1 || n == 1 || !p.mu.TryLock() {
+	if p == nil {
 		for i := range n {
 			f(i)
 		}
 		return
 	}
-	p.f, p.n = f, int64(n)
+	stop := p.until
+	if p.root != nil {
+		p = p.root
+	}
+	p.run(n, f, stop)
+}
+
+// run is Run of a pool that is no view.
+func (p *Pool) run(n int, f func(i int), stop *atomic.Bool) {
+	if n <= 0 {
+		return
+	}
+	if p.threads == 1 || n == 1 || !p.mu.TryLock() {
+		for i := range n {
+			if stop != nil && stop.Load() {
+				return
+			}
+			f(i)
+		}
+		return
+	}
+	p.f, p.n, p.stop = f, int64(n), stop
 	p.next.Store(0)
 	p.state.Store(poolOpen)
 	p.seq.Add(1)
@@ -100,7 +131,7 @@ func (p *Pool) Run(n int, f func(i int)) {
 	if p.state.Add(-poolOpen) != 0 {
 		p.wait()
 	}
-	p.f = nil
+	p.f, p.stop = nil, nil
 	r := p.failed.Swap(nil)
 	p.mu.Unlock()
 	if r != nil {
@@ -110,7 +141,7 @@ func (p *Pool) Run(n int, f func(i int)) {
 
 // work takes indices until there are none. A panic must not end the process from a worker, nor leave the pool locked.
 func (p *Pool) work(f func(i int)) {
-	n := p.n
+	n, stop := p.n, p.stop
 	defer func() {
 		if r := recover(); r != nil {
 			v := r // r itself would escape, and every call allocate
@@ -120,7 +151,7 @@ func (p *Pool) work(f func(i int)) {
 	}()
 	for {
 		i := p.next.Add(1) - 1
-		if i >= n {
+		if i >= n || stop != nil && stop.Load() {
 			return
 		}
 		f(int(i))
