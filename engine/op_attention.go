@@ -365,11 +365,11 @@ func opSwiGLU(c *Call) error {
 	if a.DType() != b.DType() || !sameShape(a.Shape(), b.Shape()) {
 		return fmt.Errorf("inputs are %s%v and %s%v, want two of the same", a.DType(), a.Shape(), b.DType(), b.Shape())
 	}
-	x, err := toFloat64(a)
+	x, err := c.toFloat64(a)
 	if err != nil {
 		return err
 	}
-	y, err := toFloat64(b)
+	y, err := c.toFloat64(b)
 	if err != nil {
 		return err
 	}

@@ -290,11 +290,11 @@ func opPower(c *Call) error {
 	if a.DType() == b.DType() && !isHalf(a) {
 		return arithOf(c, opPow, a, b, 0, 1)
 	}
-	x, err := toFloat64(a)
+	x, err := c.toFloat64(a)
 	if err != nil {
 		return err
 	}
-	y, err := toFloat64(b)
+	y, err := c.toFloat64(b)
 	if err != nil {
 		return err
 	}

@@ -161,11 +161,13 @@ func opLoop(c *Call) error {
 		c.drop(state...)
 		copy(state, outs[1:1+carried])
 		for k := range scans {
+			c.hold(elementBytes)
 			scans[k].parts = append(scans[k].parts, outs[1+carried+k])
 		}
 	}
 	c.give(0, state)
 	for k := range scans {
+		c.arena.away -= int64(len(scans[k].parts) * elementBytes)
 		if err := scans[k].stack(c, carried+k, 0, body.outputs[1+carried+k].value); err != nil {
 			return err
 		}
@@ -279,8 +281,12 @@ func scanSteps(c *Call, first []slot, ins []*model.Tensor, axs, dirs []int, trip
 		c.drop(state...)
 		copy(state, outs[:len(state)])
 		for j := range scans {
+			c.hold(elementBytes)
 			scans[j].parts = append(scans[j].parts, outs[len(state)+j])
 		}
+	}
+	for j := range scans {
+		c.arena.away -= int64(len(scans[j].parts) * elementBytes)
 	}
 	return state, scans, nil
 }

@@ -22,7 +22,7 @@ func opNonZero(c *Call) error {
 	if err != nil {
 		return err
 	}
-	v, err := toFloat64(x)
+	v, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func opOneHot(c *Call) error {
 		return err
 	}
 	depth := int(d)
-	idx, err := toFloat64(it)
+	idx, err := c.toFloat64(it)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func opTopK(c *Call) error {
 	if k < 0 || k > n {
 		return fmt.Errorf("k %d is outside of %d", k, n)
 	}
-	v, err := toFloat64(x)
+	v, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}

@@ -234,7 +234,7 @@ func classify(c *Call, f func(float64) bool) error {
 	if err != nil {
 		return err
 	}
-	src, err := toFloat64(x)
+	src, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}

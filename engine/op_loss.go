@@ -43,7 +43,7 @@ func lossCall(c *Call, soft bool) error {
 	if err != nil {
 		return err
 	}
-	src, err := toFloat64(x)
+	src, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func lossCall(c *Call, soft bool) error {
 	}
 	var weight []float64
 	if t := c.Arg(2); t != nil {
-		if weight, err = toFloat64(t); err != nil {
+		if weight, err = c.toFloat64(t); err != nil {
 			return err
 		}
 		if len(weight) != classes {
@@ -142,7 +142,7 @@ func optimizerCall(c *Call, k int, f func(rate float64, step int64, v [][]float6
 			if err != nil {
 				return err
 			}
-			x, err := toFloat64(t)
+			x, err := c.toFloat64(t)
 			if err != nil {
 				return err
 			}

@@ -215,7 +215,22 @@ func matmulPlain[T number](c *Call, a, b *model.Tensor, s matmulShape) error {
 		l.offsets(i/n, o[:])
 		oa := (o[0] + i%n*l.str[0][len(l.dims)-1]) * s.m * s.k
 		ob := (o[1] + i%n*l.str[1][len(l.dims)-1]) * s.k * s.n
-		gemmPlain(z[i*s.m*s.n:(i+1)*s.m*s.n], x[oa:oa+s.m*s.k], y[ob:ob+s.k*s.n], s.m, s.n, s.k)
+		if err := c.gemmPlain(func(lo, hi int) {
+			gemmPlain(z[(i*s.m+lo)*s.n:(i*s.m+hi)*s.n], x[oa+lo*s.k:oa+hi*s.k], y[ob:ob+s.k*s.n], hi-lo, s.n, s.k)
+		}, s.m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gemmPlain calls f for groups of m rows until the run is cancelled.
+func (c *Call) gemmPlain(f func(lo, hi int), m int) error {
+	for lo := 0; lo < m; lo += 16 {
+		if err := c.canceled(); err != nil {
+			return err
+		}
+		f(lo, min(m, lo+16))
 	}
 	return nil
 }
@@ -396,7 +411,9 @@ func gemmTyped[T number](c *Call, a, b, bias *model.Tensor, m, n, k int, ta, tb 
 		y = transposed(y, n, k)
 	}
 	clear(z)
-	gemmPlain(z, x, y, m, n, k)
+	if err := c.gemmPlain(func(lo, hi int) { gemmPlain(z[lo*n:hi*n], x[lo*k:hi*k], y, hi-lo, n, k) }, m); err != nil {
+		return err
+	}
 	alpha, beta := c.Node.Float("alpha", 1), c.Node.Float("beta", 1)
 	for i := range z {
 		z[i] = T(float64(alpha) * float64(z[i]))

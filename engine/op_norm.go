@@ -172,7 +172,7 @@ func opLayerNorm(c *Call) error {
 	if x.DType() != model.Float32 && x.DType() != model.Float64 {
 		return typeError(x)
 	}
-	src, err := toFloat64(x)
+	src, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}
@@ -261,7 +261,7 @@ func scaleShift(c *Call, x *model.Tensor, v []float64, s, b int) error {
 		if t == nil {
 			continue
 		}
-		f, err := toFloat64(t)
+		f, err := c.toFloat64(t)
 		if err != nil {
 			return err
 		}
@@ -316,7 +316,7 @@ func opRMSNorm(c *Call) error {
 		})
 		return nil
 	}
-	src, err := toFloat64(x)
+	src, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}

@@ -30,11 +30,11 @@ func standardize(v []float64, n int, eps float64) {
 // affine multiplies and adds per channel of [N, C, ...] and makes output 0.
 func affine(c *Call, x *model.Tensor, v []float64, per int) error {
 	ch := x.Shape()[1]
-	s, err := toFloat64(c.In[1])
+	s, err := c.toFloat64(c.In[1])
 	if err != nil {
 		return err
 	}
-	b, err := toFloat64(c.In[2])
+	b, err := c.toFloat64(c.In[2])
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func three(c *Call) (*model.Tensor, []float64, error) {
 	if d := c.In[0].DType(); d != model.Float32 && d != model.Float64 {
 		return nil, nil, typeError(c.In[0])
 	}
-	v, err := toFloat64(c.In[0])
+	v, err := c.toFloat64(c.In[0])
 	return c.In[0], append([]float64(nil), v...), err
 }
 
@@ -106,7 +106,7 @@ func opLRN(c *Call) error {
 	if x.DType() == model.Float32 && size >= 1 && size < 64 {
 		return lrnFloat32(c, x, size)
 	}
-	v, err := toFloat64(x)
+	v, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func opLpNorm(c *Call) error {
 	if err != nil {
 		return err
 	}
-	src, err := toFloat64(x)
+	src, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ func opMVN(c *Call) error {
 	if err != nil {
 		return err
 	}
-	src, err := toFloat64(x)
+	src, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func opBernoulli(c *Call) error {
 	if err != nil {
 		return err
 	}
-	p, err := toFloat64(c.In[0])
+	p, err := c.toFloat64(c.In[0])
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func dropoutTraining(c *Call, x *model.Tensor) error {
 	for i := range mask {
 		mask[i] = ratio == 0 || r.Float64() >= ratio
 	}
-	v, err := toFloat64(x)
+	v, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func opDet(c *Call) error {
 	if r < 2 || x.Shape()[r-1] != x.Shape()[r-2] {
 		return errShape("input", x, "square matrices")
 	}
-	v, err := toFloat64(x)
+	v, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func opCol2Im(c *Call) error {
 		return errShape("input", x, fmt.Sprintf("[N C*%d %d]", kern, cols))
 	}
 	ch := x.Shape()[1] / kern
-	v, err := toFloat64(x)
+	v, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}

@@ -381,7 +381,7 @@ func argExtreme(c *Call, least bool) error {
 		return err
 	}
 	last := c.Node.Int("select_last_index", 0) != 0
-	v, err := toFloat64(x)
+	v, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}

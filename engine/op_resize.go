@@ -31,7 +31,7 @@ func opUpsample(c *Call) error {
 		if err != nil {
 			return err
 		}
-		if scales, err = toFloat64(t); err != nil {
+		if scales, err = c.toFloat64(t); err != nil {
 			return err
 		}
 	} else if a := c.Node.Attr("scales"); a != nil {
@@ -61,18 +61,18 @@ func opResize(c *Call) error {
 		if err != nil {
 			return err
 		}
-		if scales, err = toFloat64(t); err != nil {
+		if scales, err = c.toFloat64(t); err != nil {
 			return err
 		}
 		return resizeAll(c, x, scales, nil, nil, r)
 	}
 	if t := c.Arg(1); t != nil && t.Len() > 0 {
-		if roi, err = toFloat64(t); err != nil {
+		if roi, err = c.toFloat64(t); err != nil {
 			return err
 		}
 	}
 	if t := c.Arg(2); t != nil && t.Len() > 0 {
-		if scales, err = toFloat64(t); err != nil {
+		if scales, err = c.toFloat64(t); err != nil {
 			return err
 		}
 	}
@@ -165,7 +165,7 @@ func resizeAll(c *Call, x *model.Tensor, scales []float64, sizes []int, roi []fl
 	if n, err := model.NumElements(shape); err != nil || n > maxTensorBytes/8 {
 		return fmt.Errorf("output of shape %v is too large", shape)
 	}
-	v, err := toFloat64(x)
+	v, err := c.toFloat64(x)
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,27 @@ func (c *Call) Seq(i int) ([]*model.Tensor, error) {
 	return nil, fmt.Errorf("input %d is no sequence", i)
 }
 
-// SetSeq makes a sequence output i. Its tensors leave the recycled memory for good.
+// elementBytes is what an element of a sequence costs beside its values: its header, shape and place in lists.
+const elementBytes = 256
+
+// hold counts bytes that the run keeps outside of the recycled memory. It panics with an error that wraps ErrMemory, which
+// becomes that of the operator.
+func (c *Call) hold(bytes int) {
+	if err := c.arena.room(bytes); err != nil {
+		panic(err)
+	}
+	c.arena.away += int64(bytes)
+}
+
+// SetSeq makes a sequence output i. Its tensors leave the recycled memory for good, and count until the run ends.
 func (c *Call) SetSeq(i int, seq []*model.Tensor) {
+	longest := 0
+	for _, in := range c.in {
+		longest = max(longest, len(in.seq))
+	}
+	if n := len(seq) - longest; n > 0 {
+		c.hold(n * elementBytes)
+	}
 	for _, t := range seq {
 		p := base(t)
 		if p == nil {

@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 
-	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -27,6 +26,23 @@ func (c *Call) wide(t *model.Tensor) ([]float64, error) {
 		return nil, err
 	}
 	return toFloat64(t)
+}
+
+// toFloat64 is toFloat64 of an operator that computes in float64 outside of the recycled memory: what it reads, what it makes
+// and the copy in the type of the output count towards Options.Memory.
+func (c *Call) toFloat64(t *model.Tensor) ([]float64, error) {
+	if err := c.arena.room(20 * t.Len()); err != nil {
+		return nil, err
+	}
+	return toFloat64(t)
+}
+
+// canceled returns the error of a run that was cancelled; nil while constants are folded.
+func (c *Call) canceled() error {
+	if c.eval == nil || c.eval.ctx == nil {
+		return nil
+	}
+	return c.eval.ctx.Err()
 }
 
 // result makes output i of numbers that were computed in float64.
@@ -75,23 +91,6 @@ func (c *Call) zeros(shape ...int) ([]float64, error) {
 
 // each calls f for 0 to n-1 on the threads of the session and stops early when the run is cancelled.
 func (c *Call) each(n int, f func(i int)) error {
-	var ctxErr func() error
-	if c.eval != nil && c.eval.ctx != nil {
-		ctxErr = c.eval.ctx.Err
-	}
-	return runUntil(c.pool, n, ctxErr, f)
-}
-
-// runUntil runs f(0) to f(n-1) in slices, asking stop between them.
-func runUntil(p *kernel.Pool, n int, stop func() error, f func(i int)) error {
-	step := 8 * p.Threads()
-	for lo := 0; lo < n; lo += step {
-		if stop != nil {
-			if err := stop(); err != nil {
-				return err
-			}
-		}
-		p.Run(min(step, n-lo), func(i int) { f(lo + i) })
-	}
-	return nil
+	c.pool.Run(n, f)
+	return c.canceled()
 }
