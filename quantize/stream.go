@@ -32,9 +32,10 @@ type Stream struct {
 	Half       model.DType // Float16 or BFloat16: weights stored in half precision
 	Dynamic    *Dynamic
 
-	Workers  int  // 0 = all processors
-	Block    int  // bytes of a weight that a worker holds; 0 = 16 MiB
-	External bool // weights in a file of their own, whatever their size
+	Workers  int   // 0 = all processors
+	Block    int   // bytes of a weight that a worker holds; 0 = 16 MiB
+	External bool  // weights in a file of their own, whatever their size
+	Memory   int64 // bytes that may be taken; 0 = what the machine has free
 
 	Progress func(done, total int64) // bytes of weights; may be nil
 }
@@ -137,7 +138,10 @@ func (s Stream) plan(st *streamed) (*StreamPlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &StreamPlan{Notes: st.notes, ModelBytes: l.ModelBytes, DataBytes: l.DataBytes, Workers: s.Workers, FreeMemory: freeMemory(), FreeDisk: freeDisk(s.Out)}
+	p := &StreamPlan{Notes: st.notes, ModelBytes: l.ModelBytes, DataBytes: l.DataBytes, Workers: s.Workers, FreeMemory: s.Memory, FreeDisk: freeDisk(s.Out)}
+	if p.FreeMemory <= 0 {
+		p.FreeMemory = freeMemory()
+	}
 	for _, j := range st.jobs {
 		p.InputBytes += j.bytes
 		p.BlockBytes = max(p.BlockBytes, j.memory)

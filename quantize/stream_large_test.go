@@ -223,3 +223,46 @@ func TestStreamDiskFull(t *testing.T) {
 		t.Errorf("read-only: %v", err)
 	}
 }
+
+// TestStreamKilled: a process killed while it writes leaves either nothing under the name of the output or all of it, and
+// the next run ends with the bytes of an undisturbed one and clears away what was left.
+func TestStreamKilled(t *testing.T) {
+	dir := t.TempDir()
+	in := largeModel(t, dir, 96<<20, 1024)
+	out := filepath.Join(dir, "out.onnx")
+	s := streamSchemes()["int4"].s
+	s.In, s.Out = in, out
+	if _, err := s.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	want := contents(t, out)
+	for i := range 4 {
+		os.Remove(out)
+		cmd := exec.Command(os.Args[0], "-test.run", "^TestStreamChild$")
+		cmd.Env = append(os.Environ(), streamChild+"=int4|"+in+"|"+out)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for range 1000 { // until it writes
+			if left, _ := filepath.Glob(filepath.Join(dir, "*.partial")); len(left) > 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Duration(i*7) * time.Millisecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		if _, err := os.Stat(out); err == nil && string(contents(t, out)) != string(want) {
+			t.Error("killed: the output is there and not whole")
+		}
+		if _, err := s.Run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if string(contents(t, out)) != string(want) {
+			t.Error("the run after the kill: other bytes")
+		}
+		leftovers(t, dir)
+	}
+}

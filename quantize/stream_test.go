@@ -167,6 +167,14 @@ func TestStreamRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
+	tight := quantize.Stream{In: in, Out: filepath.Join(dir, "out"), Half: model.Float16, Memory: 20 << 20}
+	if p, err := tight.Plan(context.Background()); !errors.Is(err, quantize.ErrMemory) || p.MemoryBytes <= tight.Memory {
+		t.Errorf("memory: %+v, %v", p, err)
+	}
+	tight.Memory = 64 << 20 // enough
+	if p, err := tight.Plan(context.Background()); err != nil || p.MemoryBytes > tight.Memory || p.Seconds <= 0 || p.FreeMemory != tight.Memory {
+		t.Errorf("memory: %+v, %v", p, err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := (quantize.Stream{In: in, Out: filepath.Join(dir, "out"), Half: model.Float16}).Run(ctx); !errors.Is(err, context.Canceled) {

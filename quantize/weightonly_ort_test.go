@@ -4,7 +4,9 @@ package quantize_test
 
 import (
 	"context"
+	"iter"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/wattshed/wattshed/engine"
@@ -96,6 +98,70 @@ func TestWeightOnlyInRuntime(t *testing.T) {
 			}
 			if e := relativeError(t, got, out); e > tolerance {
 				t.Errorf("%s %+v: native engine and ONNX Runtime differ by %.2g", name, o, e)
+			}
+		}
+	}
+}
+
+// TestTablesInRuntime looks up every row of 200 random tables with ONNX Runtime's GatherBlockQuantized: the weights that
+// codes, scales and zero points stand for, bit for bit.
+func TestTablesInRuntime(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 200 {
+		k, n, group, bits, symmetric := 2*(20+rng.IntN(60)), 128+rng.IntN(80), 16<<rng.IntN(4), 4<<rng.IntN(2), rng.IntN(2) == 0
+		x := randomTensor(rng, k*n)
+		ids := &model.Value{Name: "i", Type: model.Type{DType: model.Int64, Shape: model.Shape{{Size: unknown}}}}
+		g := graphOf(values(ids), values(value("y", unknown, k)), map[string]*model.Tensor{"w": model.FromSlice([]int{n, k}, x)}, node("Gather", "y", "w", "i"))
+		h, _ := weightOnly(t, g, quantize.WeightOnly{Bits: bits, Group: group, Symmetric: symmetric})
+		_, _, _, w, err := quantize.QuantizeNBits(x, k, n, group, bits, symmetric, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := make([]int64, n)
+		for i := range all {
+			all[i] = int64(i)
+		}
+		feed := engine.Feed{"i": model.FromSlice([]int{n}, all)}
+		y := runORT(t, h, feed)["y"]
+		if want := model.FromSlice([]int{n, k}, w); !sameTensor(y, want) {
+			t.Fatalf("%d x %d, group %d, %d bits, symmetric %v%s", n, k, group, bits, symmetric, firstDifference(y, want))
+		}
+		got, err := native(t, h).Run(context.Background(), feed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !sameTensor(got["y"], y) {
+			t.Fatalf("%d x %d, group %d, %d bits, symmetric %v: native engine%s", n, k, group, bits, symmetric, firstDifference(got["y"], y))
+		}
+	}
+}
+
+// TestCalibratedInRuntime runs what GPTQ and AWQ make of weights in unusual places, in both formats.
+func TestCalibratedInRuntime(t *testing.T) {
+	for name, g := range placed() {
+		if name == "table of rank 3" {
+			continue
+		}
+		feed := placedFeed(g)
+		want := runORT(t, g, feed)
+		feeds := engine.Feeds{N: 1, All: func() iter.Seq2[engine.Feed, error] {
+			return func(yield func(engine.Feed, error) bool) { yield(feed, nil) }
+		}}
+		for _, o := range []quantize.WeightOnly{{Algorithm: quantize.GPTQ}, {Algorithm: quantize.AWQ, Symmetric: true}, {Algorithm: quantize.AWQ, Format: quantize.QDQ},
+			{Algorithm: quantize.GPTQ, Format: quantize.QDQ, Bits: 8}} {
+			o.Feeds = feeds
+			h, notes := weightOnly(t, g, o)
+			unseen := 0
+			for _, n := range notes {
+				if strings.Contains(n.Reason, "in a body, are not seen") {
+					unseen++
+				}
+			}
+			if inBody := name == "in branches" || name == "captured"; inBody != (unseen > 0) {
+				t.Errorf("%s %s: notes %+v", name, o.Algorithm, notes)
+			}
+			if e := relativeError(t, runORT(t, h, feed), want); e > weightOnlyLimit || e == 0 {
+				t.Errorf("%s %s %s: relative error %.3g, want at most %.3g, and not 0", name, o.Algorithm, o.Format, e, weightOnlyLimit)
 			}
 		}
 	}

@@ -57,6 +57,7 @@ type partial struct {
 }
 
 func createPartial(path string) (*partial, error) {
+	sweep(path)
 	for i := 0; ; i++ {
 		name := path + "." + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i) + ".partial"
 		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
@@ -66,6 +67,7 @@ func createPartial(path string) (*partial, error) {
 		if err != nil {
 			return nil, err
 		}
+		lock(f)
 		return &partial{file: f, path: path}, nil
 	}
 }
