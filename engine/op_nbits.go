@@ -143,7 +143,8 @@ func prepMatMulNBits(p *prep) (any, error) {
 }
 
 // opMatMulNBits is Y = A dequantize(B)^T + bias: A [..., K], B, scales, zero_points, g_idx, bias [N]. An accuracy_level of 4
-// lets the blocks of A be rounded to 8 bits; every other level is computed as exactly as float32.
+// lets the blocks of A be rounded to 8 bits; every other level is computed as exactly as float32. Passes add a residual as
+// input 6 and an activation.
 func opMatMulNBits(c *Call) error {
 	a, err := c.Need(0)
 	if err != nil {
@@ -168,7 +169,7 @@ func opMatMulNBits(c *Call) error {
 		}
 		st = packNBits(b, group)
 	}
-	var ep kernel.Epilogue
+	ep := kernel.Epilogue{Act: c.act()}
 	if t := c.Arg(5); t != nil {
 		if t.Len() != n {
 			return errShape("bias", t, fmt.Sprintf("[%d]", n))
@@ -182,6 +183,15 @@ func opMatMulNBits(c *Call) error {
 		return err
 	}
 	shape := append(append([]int{}, a.Shape()[:a.Rank()-1]...), n)
+	if t := c.Arg(6); t != nil {
+		if !sameShape(t.Shape(), shape) {
+			return errShape("residual", t, fmt.Sprint(shape))
+		}
+		if ep.Residual, err = t.Float32(); err != nil {
+			return err
+		}
+		ep.LdR = n
+	}
 	var z []float32
 	if isHalf(a) {
 		z = Scratch[float32](c, product(shape))

@@ -38,6 +38,9 @@ func startMatMul(e *editor, n *model.Node) {
 
 // fusedInputs returns the positions of bias and residual in a fused product; ok is false for other nodes.
 func fusedInputs(n *model.Node) (bias, residual int, ok bool) {
+	if n.Domain == "com.microsoft" && n.Op == "MatMulNBits" {
+		return 5, 6, true // the bias is the operator's own, the residual ours
+	}
 	if n.Domain != fusedDomain {
 		return 0, 0, false
 	}
@@ -65,7 +68,7 @@ func withInput(n *model.Node, i int, name string, last *model.Node) *model.Node 
 
 func addBias(e *editor, n *model.Node) {
 	at, _, ok := fusedInputs(n)
-	if !ok || n.In(at) != "" {
+	if !ok || n.In(at) != "" || n.Domain != fusedDomain {
 		return
 	}
 	add := e.user(n.Out(0))

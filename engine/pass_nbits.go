@@ -220,3 +220,23 @@ func (w *blockWeights) tensors() (b, s, z *model.Tensor) {
 	}
 	return b, s, model.FromSlice([]int{w.n, zr}, zeros)
 }
+
+// blockwise infers the operators on weights in blocks.
+func (s *symbols) blockwise(n *model.Node, a, b []dim) {
+	switch n.Op {
+	case "MatMulNBits":
+		if len(a) > 0 {
+			s.set(n, append(append([]dim{}, a[:len(a)-1]...), dim{c: int(n.Int("N", 0))}))
+		}
+	case "GatherBlockQuantized":
+		data := s.e.constant(n.In(0))
+		if data == nil || data.Rank() != 2 || b == nil || n.Int("gather_axis", 0) != 0 {
+			return
+		}
+		cols := data.Shape()[1]
+		if data.DType() == model.Uint8 && n.Int("bits", 4) == 4 {
+			cols *= 2
+		}
+		s.set(n, append(append([]dim{}, b...), dim{c: cols}))
+	}
+}

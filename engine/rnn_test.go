@@ -75,7 +75,7 @@ func TestRecurrentThreads(t *testing.T) {
 			continue
 		}
 		restore := kernel.Limit(isa)
-		for seed := range uint64(30) {
+		for seed := range uint64(20) {
 			r := rand.New(rand.NewPCG(seed, 5))
 			op := ops[[]int{0, 0, 1, 2}[seed%4]]
 			steps, b, i, h := 1+r.IntN(9), 1+r.IntN(5), 1+r.IntN(20), 1+r.IntN(40)

@@ -226,10 +226,13 @@ func (s *symbols) broadcast(a, b []dim) []dim {
 
 // node infers the outputs of one node; an operator that it does not know has unknown ones.
 func (s *symbols) node(n *model.Node) {
+	in := func(i int) []dim { return s.shapes[n.In(i)] }
+	if n.Domain == "com.microsoft" {
+		s.blockwise(n, in(0), in(1))
+	}
 	if n.Domain != "" && n.Domain != "ai.onnx" {
 		return
 	}
-	in := func(i int) []dim { return s.shapes[n.In(i)] }
 	switch n.Op {
 	case "Add", "Sub", "Mul", "Div", "Pow", "PRelu", "Equal", "Less", "Greater", "And", "Or", "LessOrEqual", "GreaterOrEqual":
 		s.set(n, s.broadcast(in(0), in(1)))
