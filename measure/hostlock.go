@@ -27,7 +27,9 @@ func LockHost(dir string) (*HostLock, error) {
 	name := filepath.Join(dir, "wattshed-meter.lock")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|noFollow, 0o666)
 	if errors.Is(err, fs.ErrPermission) { // another user's: it can be locked all the same
-		f, err = os.OpenFile(name, os.O_RDONLY|noFollow, 0)
+		if theirs, err2 := os.OpenFile(name, os.O_RDONLY|noFollow, 0); err2 == nil {
+			f, err = theirs, nil
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("measure: host lock: %w", err)
