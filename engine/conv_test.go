@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"testing"
 
@@ -97,6 +98,50 @@ func TestConvConstantWeights(t *testing.T) {
 		}
 		if len(got) != n*og*groups*oh*ow {
 			t.Fatalf("seed %d: %d outputs, want %d", seed, len(got), n*og*groups*oh*ow)
+		}
+	}
+}
+
+// TestConvTranspose compares transposed convolutions of float32, which go over columns, with those of float64, which go by the
+// definition: sums of at most 8*25 products below 20, each rounded within 2^-24.
+func TestConvTranspose(t *testing.T) {
+	for seed := range uint64(200) {
+		b := newBuilder(seed, 17)
+		r := b.r
+		groups, cg, og, kh, kw := 1+r.IntN(3), 1+r.IntN(8), 1+r.IntN(8), 1+r.IntN(5), 1+r.IntN(5)
+		n, h, w := 1+r.IntN(2), 1+r.IntN(9), 1+r.IntN(9)
+		st, di := []int{1 + r.IntN(3), 1 + r.IntN(3)}, []int{1 + r.IntN(2), 1 + r.IntN(2)}
+		pad := []int{r.IntN(kh), r.IntN(kw), r.IntN(kh), r.IntN(kw)}
+		attrs := []model.Attr{model.IntAttr("group", int64(groups)), intsAttr("strides", st), intsAttr("dilations", di)}
+		switch r.IntN(3) {
+		case 0:
+			attrs = append(attrs, intsAttr("pads", pad), intsAttr("output_padding", []int{r.IntN(st[0]), r.IntN(st[1])}))
+		case 1:
+			attrs = append(attrs, model.StringAttr("auto_pad", "SAME_UPPER"))
+		}
+		x, wt, bias := randomTensor(r, 1, n, cg*groups, h, w), randomTensor(r, 1, cg*groups, og, kh, kw), randomTensor(r, 1, og*groups)
+		in := []string{b.input("x", model.Float32, nil), b.input("w", model.Float32, nil), b.input("b", model.Float32, nil)}
+		b.output(b.node("ConvTranspose", in, attrs...))
+		var wide []string
+		for _, name := range in {
+			wide = append(wide, b.node("Cast", []string{name}, model.IntAttr("to", int64(model.Float64))))
+		}
+		b.output(b.node("Cast", []string{b.node("ConvTranspose", wide, attrs...)}, model.IntAttr("to", int64(model.Float32))))
+		s := load(t, b.g, engine.Options{Threads: 1 + r.IntN(2)})
+		out, err := s.Run(context.Background(), engine.Feed{"x": x, "w": wt, "b": bias})
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		got, want := out[s.Outputs()[0].Name], out[s.Outputs()[1].Name]
+		if fmt.Sprint(got.Shape()) != fmt.Sprint(want.Shape()) {
+			t.Fatalf("seed %d: shapes %v and %v", seed, got.Shape(), want.Shape())
+		}
+		g, _ := got.Float32()
+		v, _ := want.Float32()
+		for i := range v {
+			if math.Abs(float64(g[i])-float64(v[i])) > 200*20*math.Exp2(-24)*4 {
+				t.Fatalf("seed %d: element %d is %g, want %g", seed, i, g[i], v[i])
+			}
 		}
 	}
 }

@@ -161,9 +161,9 @@ func opConvTranspose(c *Call) error {
 	}
 	switch x.DType() {
 	case model.Float32:
-		return convTranspose[float32](c, x)
+		return convTranspose(c, x, transposeByProducts)
 	case model.Float64:
-		return convTranspose[float64](c, x)
+		return convTranspose[float64](c, x, nil)
 	}
 	return typeError(x)
 }
@@ -224,7 +224,8 @@ func transposeWindow(n *model.Node, in, kern []int) (*convWindow, error) {
 	return w, nil
 }
 
-func convTranspose[T number](c *Call, xt *model.Tensor) error {
+// convTranspose computes outputs [n, groups*og, w.in...] that hold the bias already; fast, unless nil, does so where it can.
+func convTranspose[T number](c *Call, xt *model.Tensor, fast func(c *Call, n, groups, cg, og int, w *convWindow, y, x, wd []T) bool) error {
 	wt, err := c.Need(1)
 	if err != nil {
 		return err
@@ -273,6 +274,9 @@ func convTranspose[T number](c *Call, xt *model.Tensor) error {
 		return nil
 	}
 	in, out, kern, cg := product(w.out), product(w.in), product(w.kernel), cin/groups
+	if fast != nil && fast(c, n, groups, cg, og, w, y, x, wd) {
+		return nil
+	}
 	rowsParallel(c.pool, n*cout, in*cg*kern, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			b, co := r/cout, r%cout

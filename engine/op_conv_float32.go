@@ -195,3 +195,27 @@ func imageRows(dst, src []float32, c int, g *kernel.Window) {
 		}
 	}
 }
+
+// maxColumns is the number of elements of the columns of one group up to which a transposed convolution goes over them.
+const maxColumns = 1 << 28
+
+// transposeByProducts adds a transposed convolution to y as the product of the transposed weights with the image, whose columns
+// are then added where they belong. It reports false where the window is not that of an image.
+func transposeByProducts(c *Call, n, groups, cg, og int, w *convWindow, y, x, wd []float32) bool {
+	g, ok := w.window2D()
+	in, out, kern := product(w.out), product(w.in), product(w.kernel)
+	if !ok || !g.Valid() || cg == 0 || og == 0 || in == 0 || int64(og*kern) > min(maxColumns, c.arena.bound()/16)/int64(in) {
+		return false
+	}
+	c.Note("columns-"+kernel.Active().String(), int64(n)*int64(groups*cg)*int64(in)*int64(og*kern), int64(4*len(wd)))
+	cols := Scratch[float32](c, og*kern*in)
+	for i := range n * groups {
+		gr := i % groups
+		kernel.MatMulF32(c.pool, og*kern, in, cg, wd[gr*cg*og*kern:][:cg*og*kern], og*kern, true, x[i*cg*in:][:cg*in], in, false, cols, in, kernel.Epilogue{})
+		dst := y[i*og*out:][:og*out]
+		rowsParallel(c.pool, og, in*kern, func(lo, hi int) {
+			kernel.Col2Im(dst[lo*out:hi*out], cols[lo*kern*in:hi*kern*in], hi-lo, &g)
+		})
+	}
+	return true
+}
