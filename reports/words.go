@@ -211,6 +211,37 @@ func headlines(r *Result) (gained, lost, trust []string) {
 	return gained, lost, trustLines(r)
 }
 
+// Worse says in one line in what variant i is shown to be worse than the baseline: less accurate, slower, larger, hungrier for
+// energy or memory. It is empty where nothing is.
+func Worse(r *Result, i int) string {
+	if i <= 0 || i >= len(r.Variants) {
+		return ""
+	}
+	v, base := &r.Variants[i], &r.Variants[0]
+	var s []string
+	if a := v.Accuracy; a != nil && !fidelity(r) {
+		if _, tone := deltaWord(a); tone == "worse" {
+			s = append(s, "less accurate by "+strings.TrimLeft(scoreDelta(a.Metric, a.Delta.Value), "+−"))
+		}
+	}
+	if f, ok := latencyRatio(v, base); ok && latencyCell(v, base).Tone == "worse" {
+		s = append(s, "slower, "+times(f.value)+" the time")
+	}
+	if f, ok := sizeRatio(v, base); ok && sizeCell(v, base).Tone == "worse" {
+		s = append(s, "larger, "+times(f.value)+" the size")
+	}
+	if f, ok := energyRatio(v, base); ok && energyCell(v, base).Tone == "worse" {
+		s = append(s, "hungrier, "+times(f.value)+" the energy, "+energyKind(f))
+	}
+	if f, ok := memoryRatio(v, base); ok && memoryCell(v, base).Tone == "worse" {
+		s = append(s, times(f.value)+" the peak memory")
+	}
+	if len(s) == 0 {
+		return ""
+	}
+	return plain(v.Name) + " is " + strings.Join(s, "; ")
+}
+
 // passing names the variants that pass every gate that they were judged by.
 func passing(r *Result) []string {
 	var out []string

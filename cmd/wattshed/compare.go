@@ -15,7 +15,8 @@ func compareCommand() *cli.Command {
 		Name: "compare", Usage: "two models or two results: differences with confidence intervals", ArgsUsage: "A B",
 		Description: "Example: wattshed compare model.onnx model.int8.onnx\n\n" +
 			"Two models are measured against each other now, paired and interleaved. Two result.json are compared variant by\n" +
-			"variant from their samples: they were not measured together, so those intervals do not know what changed between the runs.",
+			"variant from their samples, blocks and scores: they were not measured together, so those intervals do not know what changed\n" +
+			"between the runs.",
 		Flags: measureFlags(),
 		Action: func(c *cli.Context) error {
 			if c.Args().Len() != 2 {
@@ -51,9 +52,21 @@ func compareResults(c *cli.Context, a, b string) error {
 		return printJSON(c, diffs)
 	}
 	tw := tabwriter.NewWriter(c.App.Writer, 2, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "VARIANT\tSIZE RATIO\tACCURACY A -> B\tLATENCY RATIO B/A\tENERGY A -> B")
+	fmt.Fprintln(tw, "VARIANT\tSIZE RATIO\tACCURACY A -> B, DIFFERENCE\tLATENCY RATIO B/A\tENERGY A -> B, RATIO")
 	for _, d := range diffs {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", d.Variant, d.Size, d.Accuracy, d.Latency, d.Energy)
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	said := map[string]bool{}
+	for _, d := range diffs {
+		for _, n := range d.Notes {
+			if !said[n] {
+				said[n] = true
+				fmt.Fprintf(c.App.Writer, "note: %s\n", n)
+			}
+		}
+	}
+	return nil
 }

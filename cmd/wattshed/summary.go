@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/wattshed/wattshed/measure"
@@ -19,11 +20,52 @@ func printSummary(w io.Writer, res *reports.Result) {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, bytesText(v.File.Bytes), accuracyText(v), latencyText(v), ratioText(v), energyText(v), carbonText(v))
 	}
 	tw.Flush()
+	printCounts(w, res)
+	for i := 1; i < len(res.Variants); i++ {
+		if said := reports.Worse(res, i); said != "" {
+			fmt.Fprintf(w, "worse: %s\n", said)
+		}
+	}
 	if anyModelled(res) {
 		fmt.Fprintln(w, "note: energy and carbon are estimated from CPU time, no counter on this host")
 	}
 	for _, warning := range res.Warnings {
 		fmt.Fprintf(w, "note: %s\n", warning)
+	}
+}
+
+// printCounts says how many examples, runs and pairs the table rests on.
+func printCounts(w io.Writer, res *reports.Result) {
+	var examples, pairs, runs []int
+	for i := range res.Variants {
+		v := &res.Variants[i]
+		if v.Accuracy != nil {
+			examples = append(examples, v.Accuracy.N)
+		}
+		if v.Latency != nil {
+			runs = append(runs, v.Latency.N)
+			if v.Latency.Ratio != nil {
+				pairs = append(pairs, v.Latency.Ratio.N)
+			}
+		}
+	}
+	var parts []string
+	for _, c := range []struct {
+		ns   []int
+		what string
+	}{{examples, "examples"}, {runs, "timed runs"}, {pairs, "pairs of blocks"}} {
+		if len(c.ns) == 0 {
+			continue
+		}
+		lo, hi := slices.Min(c.ns), slices.Max(c.ns)
+		if lo == hi {
+			parts = append(parts, fmt.Sprintf("%d %s", lo, c.what))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d to %d %s", lo, hi, c.what))
+		}
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(w, "n per variant: %s; brackets are 95 %% intervals\n", strings.Join(parts, ", "))
 	}
 }
 
@@ -48,7 +90,11 @@ func accuracyText(v *reports.Variant) string {
 	}
 	s := fmt.Sprintf("%.4f", a.Value)
 	if a.Delta != nil {
-		s += fmt.Sprintf(" (%+.4f)", a.Delta.Value)
+		s += fmt.Sprintf(" (%+.4f", a.Delta.Value)
+		if ci := a.Delta.CI95; ci != nil {
+			s += fmt.Sprintf(" [%+.4f, %+.4f]", ci[0], ci[1])
+		}
+		s += ")"
 	}
 	return s
 }

@@ -11,12 +11,16 @@ import (
 
 // Difference is what changed in a variant from result A to result B, in words and as figures.
 type Difference struct {
-	Variant  string         `json:"variant"`
-	Size     string         `json:"size"`
-	Accuracy string         `json:"accuracy"`
-	Latency  string         `json:"latency"`
-	Energy   string         `json:"energy"`
-	Ratio    *reports.Ratio `json:"latency_ratio,omitempty"` // of the medians, B over A
+	Variant       string               `json:"variant"`
+	Size          string               `json:"size"`
+	Accuracy      string               `json:"accuracy"`
+	Latency       string               `json:"latency"`
+	Energy        string               `json:"energy"`
+	SizeRatio     *float64             `json:"size_ratio,omitempty"`
+	AccuracyDelta *reports.Delta       `json:"accuracy_delta,omitempty"` // B minus A, taken as independent
+	Ratio         *reports.Ratio       `json:"latency_ratio,omitempty"`  // of the medians, B over A
+	EnergyRatio   *reports.EnergyRatio `json:"energy_ratio,omitempty"`   // of joules per inference, B over A
+	Notes         []string             `json:"notes,omitempty"`
 }
 
 // CompareResults compares the variants that both results have, in the order of a. The latency ratio is one
@@ -27,7 +31,9 @@ func CompareResults(a, b *reports.Result) ([]Difference, error) {
 		va := &a.Variants[i]
 		for j := range b.Variants {
 			if vb := &b.Variants[j]; vb.Name == va.Name {
-				out = append(out, differ(va, vb))
+				d := differ(va, vb)
+				d.energy(a, b, va, vb)
+				out = append(out, d)
 			}
 		}
 	}
@@ -40,13 +46,17 @@ func CompareResults(a, b *reports.Result) ([]Difference, error) {
 func differ(a, b *reports.Variant) Difference {
 	d := Difference{Variant: a.Name, Size: "-", Accuracy: "-", Latency: "-", Energy: "-"}
 	if a.File != nil && b.File != nil && a.File.Bytes > 0 {
-		d.Size = fmt.Sprintf("%.4f", float64(b.File.Bytes)/float64(a.File.Bytes))
+		q := float64(b.File.Bytes) / float64(a.File.Bytes)
+		d.SizeRatio, d.Size = &q, fmt.Sprintf("%.4f", q)
 	}
 	if a.Accuracy != nil && b.Accuracy != nil {
 		d.Accuracy = fmt.Sprintf("%.4f -> %.4f", a.Accuracy.Value, b.Accuracy.Value)
-	}
-	if a.Energy != nil && b.Energy != nil && a.Energy.PerInference != nil && b.Energy.PerInference != nil {
-		d.Energy = fmt.Sprintf("%.3g J -> %.3g J (%s, %s)", *a.Energy.PerInference, *b.Energy.PerInference, a.Energy.Source, b.Energy.Source)
+		if d.AccuracyDelta = accuracyBetween(a.Accuracy, b.Accuracy); d.AccuracyDelta != nil {
+			d.Accuracy += fmt.Sprintf(", %+.4f", d.AccuracyDelta.Value)
+			if ci := d.AccuracyDelta.CI95; ci != nil {
+				d.Accuracy += fmt.Sprintf(" [%+.4f, %+.4f]", ci[0], ci[1])
+			}
+		}
 	}
 	if a.Latency != nil && b.Latency != nil && len(a.Latency.Samples) > 1 && len(b.Latency.Samples) > 1 {
 		if d.Ratio = medianRatio(a.Latency.Samples, b.Latency.Samples); d.Ratio != nil {
@@ -57,6 +67,92 @@ func differ(a, b *reports.Variant) Difference {
 		}
 	}
 	return d
+}
+
+// accuracyBetween is the difference of two scores of one metric. The examples' outcomes are not in a result, so the scores are
+// taken as independent: the interval adds the distances of both to the ends of their own intervals as squares (Newcombe 1998,
+// method 10 for independent proportions). Where both scored the same examples it is too wide.
+func accuracyBetween(a, b *reports.Accuracy) *reports.Delta {
+	if a.Metric != b.Metric {
+		return nil
+	}
+	d := &reports.Delta{Value: b.Value - a.Value, Test: "newcombe_independent"}
+	if a.CI95 != nil && b.CI95 != nil {
+		d.CI95 = &reports.Interval{d.Value - math.Hypot(b.Value-b.CI95[0], a.CI95[1]-a.Value), d.Value + math.Hypot(b.CI95[1]-b.Value, a.Value-a.CI95[0])}
+	}
+	return d
+}
+
+// energy compares joules per inference: measured with measured, modelled with modelled.
+func (d *Difference) energy(ra, rb *reports.Result, a, b *reports.Variant) {
+	ea, eb := a.Energy, b.Energy
+	if ea == nil || eb == nil || ea.PerInference == nil || eb.PerInference == nil || !(*ea.PerInference > 0) || !(*eb.PerInference > 0) {
+		return
+	}
+	d.Energy = fmt.Sprintf("%.3g J -> %.3g J (%s, %s)", *ea.PerInference, *eb.PerInference, ea.Source, eb.Source)
+	if ea.Source != eb.Source {
+		d.Notes = append(d.Notes, "energy: what was measured and what was modelled have no ratio")
+		return
+	}
+	q := &reports.EnergyRatio{Value: *eb.PerInference / *ea.PerInference, N: min(ea.N, eb.N), Basis: reports.BasisCounter}
+	if ea.Source != reports.SourceMeasured {
+		q.Basis = reports.BasisCPUTime
+	}
+	noise, n := blockNoise(ra, rb, d.Variant, a == &ra.Variants[0], b == &rb.Variants[0])
+	if n > 0 {
+		q.N = n
+	}
+	gain := 0.0
+	if !sameGain(ra, rb) {
+		if ea.CI95 == nil || eb.CI95 == nil {
+			noise = math.Inf(1)
+		} else {
+			gain = math.Hypot(logHalf(*ea.CI95), logHalf(*eb.CI95))
+			d.Notes = append(d.Notes, "energy: another machine or other assumptions, so the full uncertainty of both counts")
+		}
+	}
+	if w := math.Hypot(noise, gain); finite(w) {
+		q.CI95 = &reports.Interval{q.Value * math.Exp(-w), q.Value * math.Exp(w)}
+	}
+	d.EnergyRatio = q
+	d.Energy += fmt.Sprintf(", %.3f", q.Value)
+	if q.CI95 != nil {
+		d.Energy += fmt.Sprintf(" [%.3f, %.3f]", q.CI95[0], q.CI95[1])
+	}
+}
+
+func logHalf(ci reports.Interval) float64 { return math.Log(ci[1]/ci[0]) / 2 }
+
+// sameGain reports whether both results have their joules from the same machine and the same assumptions: then what the
+// source is wrong by is the same on both sides.
+func sameGain(a, b *reports.Result) bool {
+	if a.Host == nil || b.Host == nil || a.Host.CPU == "" || a.Host.CPU != b.Host.CPU || a.Host.Cores != b.Host.Cores || a.Method == nil || b.Method == nil {
+		return false
+	}
+	return slices.Equal(a.Method.Assumptions, b.Method.Assumptions)
+}
+
+// blockNoise is half the width of the 95 % interval of ln(B/A) from the scatter of the blocks of both, which are taken as
+// independent (Welch), and the smaller number of blocks; infinite without blocks. The two runs were not interleaved: what
+// changed on the machine between them is not in it.
+func blockNoise(a, b *reports.Result, variant string, baseA, baseB bool) (half float64, n int) {
+	logs := func(r *reports.Result, base bool) []float64 {
+		var out []float64
+		for _, x := range r.Blocks {
+			if x.Baseline == base && (base || x.Variant == variant) && x.Void == "" && x.Joules != nil && *x.Joules > 0 && x.Inferences > 0 {
+				out = append(out, math.Log(*x.Joules/float64(x.Inferences)))
+			}
+		}
+		return out
+	}
+	xa, xb := logs(a, baseA), logs(b, baseB)
+	ea, errA := measure.EstimateOf(xa)
+	eb, errB := measure.EstimateOf(xb)
+	if errA != nil || errB != nil {
+		return math.Inf(1), 0
+	}
+	n = min(len(xa), len(xb))
+	return measure.TQuantile(n) * math.Sqrt(ea.Var+eb.Var), n
 }
 
 // medianRatio is median(b)/median(a). The interval takes the logarithms of the two medians as independent and normal,
