@@ -144,19 +144,38 @@ func (g *int8Job) block512(c *int32, i0, i1, j0, j1 int) {
 // block256 is block512 with the exact AVX2 product.
 func (g *int8Job) block256(c *int32, i0, i1, j0, j1 int) {
 	k4 := ceilDiv(g.b.K, 4)
-	ps, ldc := k4*4*PanelWidth, 4*g.ldc
+	ps := k4 * 4 * PanelWidth
 	for j := j0; j < j1; j++ {
 		w := min(PanelWidth, g.b.N-j*PanelWidth)
 		for h := 0; h < w; h += 16 {
 			y, mask := &g.b.data[j*ps+4*h], &maskTable[16-min(16, w-h)]
-			for i := i0; i < i1; i += 2 {
-				x, z := &g.a[i*g.lda], at(c, (i-i0)*g.ldc+(j-j0)*PanelWidth+h)
-				if i+2 <= i1 {
-					gemmU8S8x16m2(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
-				} else {
-					gemmU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
-				}
-			}
+			g.columns256(c, k4, y, mask, i0, i1, (j-j0)*PanelWidth+h)
+		}
+	}
+}
+
+// columns256 computes 16 columns of rows i0..i1; col is where they lie in a row of c.
+func (g *int8Job) columns256(c *int32, k4 int, y *int8, mask *int32, i0, i1, col int) {
+	ldc, step := 4*g.ldc, 2
+	if g.b.narrow {
+		step = 4
+	}
+	for i := i0; i < i1; i += step {
+		x, z := &g.a[i*g.lda], at(c, (i-i0)*g.ldc+col)
+		m := min(step, i1-i)
+		switch {
+		case !g.b.narrow && m == 2:
+			gemmU8S8x16m2(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+		case !g.b.narrow:
+			gemmU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+		case m == 4:
+			narrowU8S8x16m4(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+		case m == 3:
+			narrowU8S8x16m3(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+		case m == 2:
+			narrowU8S8x16m2(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+		default:
+			narrowU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
 		}
 	}
 }

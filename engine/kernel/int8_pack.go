@@ -6,6 +6,7 @@ type PackedS8 struct {
 	K, N   int
 	ColSum []int32 // sum over k of the stored values, per column
 	data   []int8  // [ceil(N/32)][ceil(K/4)][32][4]
+	narrow bool    // 255 times the sum of two neighbouring weights fits 16 bits
 }
 
 // Bytes returns the size of the packed copy.
@@ -58,5 +59,16 @@ func packBytes[T int8 | uint8](k, n int, b []T, ldb int, trans bool, flip uint8)
 			}
 		}
 	}
+	out.narrow = narrowPairs(out.data)
 	return out
+}
+
+// narrowPairs reports whether 255 times the sum of two neighbouring weights always fits 16 bits.
+func narrowPairs(w []int8) bool {
+	for i := 0; i+1 < len(w); i += 2 {
+		if s := int32(w[i]) + int32(w[i+1]); s > 128 || s < -128 {
+			return false
+		}
+	}
+	return true
 }

@@ -163,6 +163,26 @@ func gemmU8S8x16m1(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int,
 //go:noescape
 func gemmU8S8x16m2(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
 
+// narrowU8S8x16m1 is the AVX2 product of 1 row(s) and 16 columns of narrow weights; k counts fours.
+//
+//go:noescape
+func narrowU8S8x16m1(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// narrowU8S8x16m2 is the AVX2 product of 2 row(s) and 16 columns of narrow weights; k counts fours.
+//
+//go:noescape
+func narrowU8S8x16m2(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// narrowU8S8x16m3 is the AVX2 product of 3 row(s) and 16 columns of narrow weights; k counts fours.
+//
+//go:noescape
+func narrowU8S8x16m3(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// narrowU8S8x16m4 is the AVX2 product of 4 row(s) and 16 columns of narrow weights; k counts fours.
+//
+//go:noescape
+func narrowU8S8x16m4(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
 // sumU8x32 adds n bytes, n a multiple of 32 and not 0.
 //
 //go:noescape

@@ -32,6 +32,9 @@ func int8Files() []file {
 	for mr := 1; mr <= 2; mr++ {
 		widen(b, &stubs, mr)
 	}
+	for mr := 1; mr <= 4; mr++ {
+		narrowProduct(b, &stubs, mr)
+	}
 	sumBytes(b, &stubs)
 	q := newAsm("int8.go")
 	for _, isa := range []string{"Z", "Y"} {
