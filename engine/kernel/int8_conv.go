@@ -228,23 +228,20 @@ func (j *convU8Job) depthwiseGo(r0, r1 int) {
 
 // gemmRows computes rows r0..r1 of group gr as a product of gathered rows with the packed weights.
 func (j *convU8Job) gemmRows(gr, r0, r1 int) {
-	c, m := j.c, r1-r0
+	c, g, m := j.c, j.g, r1-r0
 	k := c.cg * c.taps
-	ld := ceilDiv(k, 4) * 4
-	a := getScratchU8(m * ld)
-	for r := range m {
-		d := a.b[r*ld:][:ld]
-		for t := range c.taps {
-			if px := j.pixel(r0+r, t); px != nil {
-				copy(d[t*c.cg:(t+1)*c.cg], px[gr*c.cg:])
-			} else {
-				copy(d[t*c.cg:(t+1)*c.cg], c.pad)
-			}
-		}
-	}
 	s := getSums(m * c.og)
-	GemmU8S8(nil, m, a.b, ld, c.gemm[gr], s.v, c.og)
-	scratchPoolU8.Put(a)
+	if c.taps == 1 && g.SH == 1 && g.SW == 1 && g.OH == g.H && g.OW == g.W && g.Top == 0 && g.Left == 0 {
+		GemmU8S8(nil, m, j.x[r0*c.Cin+gr*c.cg:(r1-1)*c.Cin+(gr+1)*c.cg], c.Cin, c.gemm[gr], s.v, c.og)
+	} else {
+		ld := ceilDiv(k, 4) * 4
+		a := getScratchU8(m * ld)
+		for r := range m {
+			j.gather(a.b[r*ld:][:k], r0+r, gr)
+		}
+		GemmU8S8(nil, m, a.b, ld, c.gemm[gr], s.v, c.og)
+		scratchPoolU8.Put(a)
+	}
 	bias, scale := c.plain[gr*c.og:][:c.og], c.scale[gr*c.og:][:c.og]
 	for r := range m {
 		y := j.y[(r0+r)*c.Cout+gr*c.og:][:c.og]
@@ -259,6 +256,33 @@ func (j *convU8Job) gemmRows(gr, r0, r1 int) {
 		}
 	}
 	sumsPool.Put(s)
+}
+
+// gather copies what row r meets of the channels of group gr.
+func (j *convU8Job) gather(d []uint8, r, gr int) {
+	c, g := j.c, j.g
+	n, oh, ow := r/(g.OH*g.OW), r/g.OW%g.OH, r%g.OW
+	for kh := range g.KH {
+		h, w := oh*g.SH+kh*g.DH-g.Top, ow*g.SW-g.Left
+		e := d[kh*g.KW*c.cg:][:g.KW*c.cg]
+		if h < 0 || h >= g.H {
+			fill(e, c.ZeroX)
+			continue
+		}
+		row := (n*g.H + h) * g.W
+		if c.Groups == 1 && g.DW == 1 && w >= 0 && w+g.KW <= g.W {
+			copy(e, j.x[(row+w)*c.Cin:])
+			continue
+		}
+		for kw := range g.KW {
+			f := e[kw*c.cg:][:c.cg]
+			if p := w + kw*g.DW; p >= 0 && p < g.W {
+				copy(f, j.x[(row+p)*c.Cin+gr*c.cg:])
+			} else {
+				fill(f, c.ZeroX)
+			}
+		}
+	}
 }
 
 // sums is recycled memory for int32.
