@@ -224,3 +224,37 @@ func TestAdaptiveRounding(t *testing.T) {
 		}
 	}
 }
+
+// positive makes a tensor of numbers from 0.5 on.
+func positive(seed uint64, shape ...int) *model.Tensor {
+	t := normal(seed, shape...)
+	x, _ := t.Float32()
+	out := make([]float32, len(x))
+	for i, v := range x {
+		out[i] = float32(math.Abs(float64(v))) + 0.5
+	}
+	return model.FromSlice(shape, out)
+}
+
+// staticFeeds makes n feeds of normal deviates; an unknown size is 2.
+func staticFeeds(g *model.Graph, n int) []engine.Feed {
+	var feeds []engine.Feed
+	for k := range n {
+		f := engine.Feed{}
+		for _, v := range g.Inputs {
+			shape := make([]int, len(v.Type.Shape))
+			for i, d := range v.Type.Shape {
+				shape[i] = max(int(d.Size), 2*int(-d.Size))
+			}
+			f[v.Name] = normal(uint64(100+k), shape...)
+		}
+		feeds = append(feeds, f)
+	}
+	return feeds
+}
+
+// having gives the node attributes.
+func having(n *model.Node, attrs ...model.Attr) *model.Node {
+	n.Attrs = attrs
+	return n
+}

@@ -32,6 +32,10 @@ type Static struct {
 	// recurrent model, which starts from the first feed's.
 	State map[string]string
 
+	// DataFree takes the ranges of activations from the statistics that normalizations hold and from the weights, without
+	// running the model. It is for models whose data are not at hand: less accurate than any calibration.
+	DataFree bool
+
 	// Accuracy helpers, each off unless set.
 	Smooth         float64 // SmoothQuant's alpha, in 0..1: how much of the range moves from activations to weights
 	Equalize       bool    // cross-layer equalization
@@ -126,7 +130,12 @@ func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(conte
 			return nil, err
 		}
 		if names := p.observed(); len(names) > 0 {
-			if p.ranges, err = ranges(ctx, c, names); err != nil {
+			if s.DataFree {
+				p.ranges, err = p.dataFree(names)
+			} else {
+				p.ranges, err = ranges(ctx, c, names)
+			}
+			if err != nil {
 				return nil, err
 			}
 		}

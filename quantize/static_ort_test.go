@@ -14,12 +14,6 @@ import (
 	"github.com/wattshed/wattshed/quantize"
 )
 
-// having gives the node attributes.
-func having(n *model.Node, attrs ...model.Attr) *model.Node {
-	n.Attrs = attrs
-	return n
-}
-
 // staticCase is a small graph with the operators that ONNX Runtime should run it with once it is quantized.
 type staticCase struct {
 	graph     *model.Graph
@@ -80,32 +74,6 @@ func staticCases() map[string]staticCase {
 			node("Conv", "a", "x", "w"), &model.Node{Op: "Split", Name: "split", Inputs: []string{"a", "split"}, Outputs: []string{"a0", "a1"}, Attrs: []model.Attr{model.IntAttr("axis", 1)}},
 			having(node("Transpose", "t", "a0"), model.IntsAttr("perm", 0, 1, 3, 2)), node("Slice", "c", "t", "s", "e", "axis"), node("Conv", "y", "c", "v")), map[string]int{"QLinearConv": 2}, map[string]int{"QLinearConv": 2}},
 	}
-}
-
-func positive(seed uint64, shape ...int) *model.Tensor {
-	t := normal(seed, shape...)
-	x, _ := t.Float32()
-	out := make([]float32, len(x))
-	for i, v := range x {
-		out[i] = float32(math.Abs(float64(v))) + 0.5
-	}
-	return model.FromSlice(shape, out)
-}
-
-func staticFeeds(g *model.Graph, n int) []engine.Feed {
-	var feeds []engine.Feed
-	for k := range n {
-		f := engine.Feed{}
-		for _, v := range g.Inputs {
-			shape := make([]int, len(v.Type.Shape))
-			for i, d := range v.Type.Shape {
-				shape[i] = max(int(d.Size), 2*int(-d.Size))
-			}
-			f[v.Name] = normal(uint64(100+k), shape...)
-		}
-		feeds = append(feeds, f)
-	}
-	return feeds
 }
 
 // noise returns the ratio, in decibels, of the power of want to that of got's difference from it.

@@ -15,6 +15,7 @@ type prepared struct {
 	weights []*model.Weight
 	reads   map[*model.Weight][]reader // the readers, by what they make
 	folded  map[string]string          // values of BatchNormalization and Add that are computed by a convolution now: its old output by the new
+	norms   map[string]moment          // of what a folded BatchNormalization made, by the old output of its convolution
 	remarks []model.Note
 }
 
@@ -28,7 +29,7 @@ type reader struct {
 // BatchNormalization and the addition of a constant per channel become part of the convolution before them.
 func (s *Static) prepare(g *model.Graph) (*prepared, error) {
 	uniqueNames(g)
-	b := &prepared{reads: map[*model.Weight][]reader{}, folded: map[string]string{}}
+	b := &prepared{reads: map[*model.Weight][]reader{}, folded: map[string]string{}, norms: map[string]moment{}}
 	for _, w := range g.Weights() {
 		if !w.Tensor.DType().IsFloat() || w.Tensor.Rank() == 0 {
 			continue
@@ -203,6 +204,9 @@ func (b *prepared) foldConvs(g *model.Graph) (norms, adds int) {
 				norms++
 			}
 			b.folded[next.Out(0)] = b.original(conv.Out(0))
+			if delete(b.norms, b.original(conv.Out(0))); f.norm != nil {
+				b.norms[b.original(conv.Out(0))] = *f.norm
+			}
 			conv.Outputs = []string{next.Out(0)}
 			g.Nodes = slices.DeleteFunc(g.Nodes, func(n *model.Node) bool { return n == next })
 			again = true
@@ -221,7 +225,10 @@ func (b *prepared) original(out string) string {
 }
 
 // channelwise is y = x*factor + term by channel.
-type channelwise struct{ factor, term []float64 }
+type channelwise struct {
+	factor, term []float64
+	norm         *moment // of the results of a BatchNormalization
+}
 
 // foldable returns what next does to the channels of conv when it is a BatchNormalization of constants or the addition of
 // a constant by channel; nil for everything else.
@@ -235,7 +242,7 @@ func foldable(g *model.Graph, conv, next *model.Node) *channelwise {
 	if conv.Op == "ConvTranspose" {
 		channels = shape[1] * int(conv.Int("group", 1))
 	}
-	f := &channelwise{make([]float64, channels), make([]float64, channels)}
+	f := &channelwise{factor: make([]float64, channels), term: make([]float64, channels)}
 	switch {
 	case next.Is("BatchNormalization") && next.In(0) == conv.Out(0) && next.Int("training_mode", 0) == 0:
 		for _, o := range next.Outputs[1:] {
@@ -254,6 +261,7 @@ func foldable(g *model.Graph, conv, next *model.Node) *channelwise {
 			f.factor[c] = float64(p[0][c]) / math.Sqrt(float64(p[3][c])+eps)
 			f.term[c] = float64(p[1][c]) - float64(p[2][c])*f.factor[c]
 		}
+		f.norm = channelMoments(channels, func(c int) (mean, deviation float64) { return float64(p[1][c]), math.Abs(float64(p[0][c])) })
 	case next.Is("Add") && len(next.Inputs) == 2 && next.In(0) != next.In(1):
 		other := next.In(0)
 		if other == conv.Out(0) {

@@ -31,7 +31,7 @@ func quantizeCommand() *cli.Command {
 			&cli.BoolFlag{Name: "symmetric", Usage: "of int4: no zero points"},
 			&cli.BoolFlag{Name: "plan", Usage: "say what memory, disk and time it takes block by block, and write nothing"},
 			&cli.BoolFlag{Name: "stream", Usage: "work block by block, as is done from 1 GiB on; fp16, bf16, dynamic int8 and int4 by rtn can"},
-			&cli.StringFlag{Name: "calibration", Usage: "of int8-static, gptq and awq: random, or a `FILE` of texts (default random)"},
+			&cli.StringFlag{Name: "calibration", Usage: "of int8-static, gptq and awq: random, or a `FILE` of texts (default random); int8-static: data-free too"},
 			&cli.StringFlag{Name: "method", Usage: "of int8-static: min-max, moving-average, percentile, entropy or mse (default min-max)"},
 			&cli.Float64Flag{Name: "percentile", Usage: "of the method percentile (default 99.99)"},
 			&cli.IntFlag{Name: "samples", Usage: "calibration runs (default 64; gptq and awq: 128)"},

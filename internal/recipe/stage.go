@@ -116,7 +116,7 @@ type Quantize struct {
 	// Of int8 with mode static.
 	Method         string   `yaml:"method"`          // of choosing ranges
 	Percentile     float64  `yaml:"percentile"`      // of the method percentile
-	Calibration    string   `yaml:"calibration"`     // data, random, or a file of texts
+	Calibration    string   `yaml:"calibration"`     // data, random, a file of texts, or (static) data-free
 	Samples        int      `yaml:"samples"`         // calibration runs, at most
 	Cache          string   `yaml:"cache"`           // file of ranges: read where it is there, else written
 	Format         string   `yaml:"format"`          // qdq or qoperator

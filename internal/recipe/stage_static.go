@@ -18,8 +18,9 @@ import (
 
 // Words of the key calibration; anything else is a file.
 const (
-	calibrateData   = "data"   // the inputs of the recipe
-	calibrateRandom = "random" // random inputs
+	calibrateData   = "data"      // the inputs of the recipe
+	calibrateRandom = "random"    // random inputs
+	calibrateFree   = "data-free" // none: ranges from the weights alone
 )
 
 // Calibrating makes the inputs of calibration: at most n runs of what source names, with a description of them.
@@ -56,6 +57,8 @@ func (q *Quantize) checkStatic() error {
 		return faultf("quantize.target", "%q: want one of %v", q.Target, quantize.Targets)
 	case !slices.Contains([]string{"auto", "on", "off"}, q.ReduceRange):
 		return faultf("quantize.reduce_range", "%q: want auto, on or off", q.ReduceRange)
+	case q.Calibration == calibrateFree && (q.Smooth != 0 || q.BiasCorrection || q.Rounding == "adaptive" || q.Cache != ""):
+		return faultf("quantize.calibration", "data-free: smooth, bias_correction, rounding: adaptive and cache need data")
 	case q.Rounding != "nearest" && q.Rounding != "adaptive":
 		return faultf("quantize.rounding", "%q: want nearest or adaptive", q.Rounding)
 	}
@@ -118,6 +121,12 @@ func (q *Quantize) staticOptions() map[string]any {
 
 // applyStatic quantizes g in place with ranges from the cache where there is one, else from the calibration inputs.
 func (q *Quantize) applyStatic(ctx context.Context, g *model.Graph, env *Env) (*model.Graph, []model.Note, error) {
+	if q.Calibration == calibrateFree {
+		s := q.settings(env)
+		s.DataFree = true
+		notes, err := s.Apply(ctx, g, engine.Feeds{})
+		return g, notes, err
+	}
 	if env.Calibrating == nil {
 		return nil, nil, fmt.Errorf("quantize: static int8: %w", quantize.ErrNoFeeds)
 	}
