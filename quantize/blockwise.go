@@ -69,6 +69,12 @@ func roundCode(v, top float32) uint8 {
 	return uint8(t)
 }
 
+// nearCode is roundCode for a v within one of 0..top, as the values of a group are on its own grid; any other v gives any
+// code.
+func nearCode(v float32, top int32) uint8 {
+	return uint8(min(max(int32(float64(v)+0.5), 0), top)) // the sum is exact, and what is cut off is at least 0 where it counts
+}
+
 // nbits is the form of a matrix of k inputs and n outputs in groups of consecutive inputs, as
 // com.microsoft.MatMulNBits stores it: codes [n][blocks][group*bits/8], two of 4 bits to a byte with the even input low,
 // unused ones 0; scales [n][blocks]; zero points [n][blocks].
@@ -133,7 +139,7 @@ func (f nbits) columns(x []float32, to span) bool {
 	lo, hi := make([]float32, n), make([]float32, n)
 	recip, zero := make([]float32, n), make([]float32, n)
 	tile := make([]byte, n*f.blob())
-	top := float32(int32(1)<<f.bits - 1)
+	top := int32(1)<<f.bits - 1
 	var check float32
 	for b := 0; b*f.group*n < len(x); b++ {
 		part := x[b*f.group*n : min((b+1)*f.group*n, len(x))]
@@ -164,13 +170,19 @@ func (f nbits) columns(x []float32, to span) bool {
 			r, z := recip[:len(row)], zero[:len(row)]
 			if f.bits == 8 {
 				for j, v := range row {
-					tile[j*blob+i] = roundCode(float32(v*r[j])+z[j], top)
+					tile[j*blob+i] = nearCode(float32(v*r[j])+z[j], top)
 				}
 				continue
 			}
-			shift, at := 4*(i&1), i/2
+			if i++; i*n >= len(part) {
+				for j, v := range row {
+					tile[j*blob+i/2] = nearCode(float32(v*r[j])+z[j], top)
+				}
+				continue
+			}
+			odd, out := part[i*n:][:len(row)], tile[i/2:]
 			for j, v := range row {
-				tile[j*blob+at] |= roundCode(float32(v*r[j])+z[j], top) << shift
+				out[j*blob] = nearCode(float32(v*r[j])+z[j], top) | nearCode(float32(odd[j]*r[j])+z[j], top)<<4
 			}
 		}
 		for j := range n {

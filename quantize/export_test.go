@@ -108,3 +108,16 @@ func LayerErrors(ctx context.Context, g *model.Graph, o WeightOnly, match func(s
 	}
 	return out, nil
 }
+
+// RunHQQ quantizes w, [n][k], and returns the weights that are stored.
+func RunHQQ(w []float32, k, n, group, bits int, whole bool) ([]float32, error) {
+	m, err := nbits{k: k, n: n, group: group, bits: bits}.hqq(w, false, whole)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float32, n*k)
+	for j := range n {
+		m.output(out[j*k:(j+1)*k], j)
+	}
+	return out, nil
+}
