@@ -105,10 +105,16 @@ func (in *nbitsInputs) groups(b *kernel.NBits) ([]int, error) {
 
 // packNBits packs the matrix.
 func packNBits(b *kernel.NBits, group []int) *nbitsState {
-	if group == nil {
+	if group == nil && (b.N >= kernel.PanelWidth/4 || b.K < 1<<20) {
 		return &nbitsState{w: kernel.PackNBits(b)}
 	}
 	kb := b.Blocks()
+	if group == nil { // a few long columns: whole panels of them would be many times the weights
+		group = make([]int, b.K)
+		for k := range group {
+			group[k] = k / b.Block
+		}
+	}
 	w := make([]float32, b.N*b.K)
 	for n := range b.N {
 		for k, t := range group {

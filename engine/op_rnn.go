@@ -24,8 +24,8 @@ func rnnOps() map[string]opDef {
 	}
 	return qualify("", map[string]opDef{
 		"LSTM": def(opLSTM[float32], opLSTM[float64], []int{4}),
-		"GRU":  def(opGRU[float32], opGRU[float64], []int{2, 1}),
-		"RNN":  def(opRNN[float32], opRNN[float64], []int{1}),
+		"GRU":  def(byBatch(opGRU[float32], 3), opGRU[float64], []int{2, 1}),
+		"RNN":  def(byBatch(opRNN[float32], 1), opRNN[float64], []int{1}),
 	})
 }
 

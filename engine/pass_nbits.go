@@ -125,9 +125,10 @@ func newBlockWeights(dq *model.Node, data, scale, zero *model.Tensor, trans bool
 		if !sameShape(scale.Shape(), want) {
 			return nil
 		}
+		w.block = min(w.block, (w.k+15)&^15) // one block needs no more room than K
 		return w
 	}
-	w.whole, w.block = true, nbitsBlock
+	w.whole, w.block = true, min(nbitsBlock, (w.k+15)&^15)
 	if scale.Len() != 1 && (ax == along || scale.Rank() != 1 || scale.Len() != w.n) {
 		return nil
 	}
