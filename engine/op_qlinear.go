@@ -36,7 +36,7 @@ func (*quantConvState) packedWeight() {}
 // byteAttr reads an attribute that holds a byte.
 func byteAttr(n *model.Node, name string) uint8 { return uint8(n.Int(name, 0)) }
 
-// prepQuantConv packs x, W [Cout, Cin/groups, kernel...] int8, scale, bias, table.
+// prepQuantConv packs x, W [Cout, Cin/groups, kernel...] int8, scale, bias, table, zero points of W.
 func prepQuantConv(p *prep) (any, error) {
 	w, st := p.constant(1), p.constant(2)
 	if w == nil || st == nil || w.DType() != model.Int8 || w.Rank() < 2 {
@@ -66,6 +66,11 @@ func prepQuantConv(p *prep) (any, error) {
 	}
 	if t := p.constant(4); t != nil {
 		if cfg.Table, err = tableOf(t); err != nil {
+			return nil, err
+		}
+	}
+	if z := p.constant(5); z != nil {
+		if cfg.ZeroW, err = model.Data[int8](z); err != nil {
 			return nil, err
 		}
 	}

@@ -57,7 +57,7 @@ func (p *qdq) qlinearConv(n *model.Node) bool {
 		return false
 	}
 	w, ws, err := p.intWeights(p.e.constant(n.In(3)), n.In(4), n.In(5), 0)
-	if err != nil || !convFits(n, w) {
+	if err != nil || !convFits(n, w.Tensor) {
 		return false
 	}
 	b, err := p.intBias(n.In(8), w.Shape()[0])
@@ -87,7 +87,7 @@ func (p *qdq) qlinearMatMul(n *model.Node) bool {
 	if err != nil || w.Rank() != 2 {
 		return false
 	}
-	if w, err = transposedBytes(w); err != nil {
+	if w.Tensor, err = transposedBytes(w.Tensor); err != nil {
 		return false
 	}
 	return p.product(n, n, x, w, ws, nil, out, 0, 255)
@@ -110,7 +110,7 @@ func (p *qdq) qgemm(n *model.Node) bool {
 		return false
 	}
 	if ax == 1 {
-		if w, err = transposedBytes(w); err != nil {
+		if w.Tensor, err = transposedBytes(w.Tensor); err != nil {
 			return false
 		}
 	}
@@ -165,10 +165,13 @@ func (p *qdq) floatProduct(n *model.Node) bool {
 		}
 		f.Inputs = append(f.Inputs, p.e.addConstant(b))
 	}
-	if w, err = transposedBytes(w); err != nil {
+	if w.Tensor, err = transposedBytes(w.Tensor); err != nil {
 		return false
 	}
-	f.Inputs[1] = p.e.addConstant(w)
+	f.Inputs[1] = p.e.addConstant(w.Tensor)
+	if w.zero != nil {
+		f.Inputs[5] = p.e.addConstant(model.FromSlice([]int{len(w.zero)}, w.zero))
+	}
 	p.e.replace(f, n)
 	return true
 }

@@ -8,78 +8,84 @@ import (
 )
 
 // weights returns constant quantized weights as signed bytes without zero point, with their scales, one or one per slice of the axis.
-func (p *qdq) weights(name string, ax int) (w *model.Tensor, scale []float32, err error) {
+func (p *qdq) weights(name string, ax int) (w byteWeights, scale []float32, err error) {
 	n := p.e.from(name, "DequantizeLinear")
 	if n == nil {
-		return nil, nil, fmt.Errorf("the weights are not quantized")
+		return w, nil, fmt.Errorf("the weights are not quantized")
 	}
 	t := p.e.constant(n.In(0))
 	if q := p.e.from(n.In(0), "QuantizeLinear"); q != nil {
 		t = p.evaluate(q)
 	}
 	if n.Int("block_size", 0) != 0 {
-		return nil, nil, fmt.Errorf("the weights are quantized in blocks")
+		return w, nil, fmt.Errorf("the weights are quantized in blocks")
 	}
 	w, scale, err = p.intWeights(t, n.In(1), n.In(2), ax)
 	if err == nil && len(scale) > 1 && w.Rank() > 1 && p.e.version(n) >= 13 {
 		if a, err := axis(int(n.Int("axis", 1)), w.Rank()); err != nil || a != ax {
-			return nil, nil, fmt.Errorf("the scales lie along another axis")
+			return w, nil, fmt.Errorf("the scales lie along another axis")
 		}
 	}
 	return w, scale, err
 }
 
-// intWeights subtracts the zero points.
-func (p *qdq) intWeights(t *model.Tensor, scaleName, zeroName string, ax int) (*model.Tensor, []float32, error) {
+// byteWeights are weights as signed bytes less a zero point, for all or for every slice of an axis; nil for 0.
+type byteWeights struct {
+	*model.Tensor
+	zero []int8
+}
+
+// intWeights returns weights as signed bytes. Zero points are subtracted where that fits eight bits, which is faster.
+func (p *qdq) intWeights(t *model.Tensor, scaleName, zeroName string, ax int) (w byteWeights, scale []float32, err error) {
 	st := p.e.constant(scaleName)
 	if t == nil || !isByte(t) || t.Len() == 0 || t.Rank() < 2 || st == nil || st.DType() != model.Float32 {
-		return nil, nil, fmt.Errorf("the weights are no constant bytes")
+		return w, nil, fmt.Errorf("the weights are no constant bytes")
 	}
 	if st.Len() != 1 && (st.Rank() != 1 || st.Len() != t.Shape()[ax]) {
-		return nil, nil, fmt.Errorf("scales of shape %v do not fit weights %v", st.Shape(), t.Shape())
+		return w, nil, fmt.Errorf("scales of shape %v do not fit weights %v", st.Shape(), t.Shape())
 	}
-	scale, err := model.Data[float32](st)
-	if err != nil {
-		return nil, nil, err
+	if scale, err = model.Data[float32](st); err != nil {
+		return w, nil, err
 	}
 	for _, s := range scale {
 		if !(s > 0) || math.IsInf(float64(s), 0) {
-			return nil, nil, fmt.Errorf("a scale of the weights is %v", s)
+			return w, nil, fmt.Errorf("a scale of the weights is %v", s)
 		}
 	}
 	raw, err := t.Bytes()
 	if err != nil {
-		return nil, nil, err
+		return w, nil, err
 	}
-	zero := []int32{0}
+	flip := uint8(0)
+	if t.DType() == model.Uint8 {
+		flip = 0x80
+	}
+	zero := []int8{int8(flip)}
 	if zeroName != "" {
 		zt := p.e.constant(zeroName)
 		if zt == nil || zt.DType() != t.DType() || zt.Len() != 1 && zt.Len() != t.Shape()[ax] {
-			return nil, nil, fmt.Errorf("the zero points of the weights do not fit")
+			return w, nil, fmt.Errorf("the zero points of the weights do not fit")
 		}
-		v, err := toFloat64(zt)
+		z, err := zt.Bytes()
 		if err != nil {
-			return nil, nil, err
+			return w, nil, err
 		}
-		zero = zero[:0]
-		for _, z := range v {
-			zero = append(zero, int32(z))
+		zero = make([]int8, len(z))
+		for i, v := range z {
+			zero[i] = int8(v ^ flip)
 		}
 	}
 	inner := product(t.Shape()[ax+1:])
-	out := make([]int8, len(raw))
+	moved, plain, fits := make([]int8, len(raw)), make([]int8, len(raw)), true
 	for i, b := range raw {
-		v := int32(b)
-		if t.DType() == model.Int8 {
-			v = int32(int8(b))
-		}
-		v -= zero[i/inner%t.Shape()[ax]%len(zero)]
-		if v < -128 || v > 127 {
-			return nil, nil, fmt.Errorf("weights less their zero point do not fit eight bits")
-		}
-		out[i] = int8(v)
+		plain[i] = int8(b ^ flip)
+		v := int32(plain[i]) - int32(zero[i/inner%t.Shape()[ax]%len(zero)])
+		moved[i], fits = int8(v), fits && v >= -128 && v <= 127
 	}
-	return model.FromSlice(t.Shape(), out), scale, nil
+	if fits {
+		return byteWeights{model.FromSlice(t.Shape(), moved), nil}, scale, nil
+	}
+	return byteWeights{model.FromSlice(t.Shape(), plain), zero}, scale, nil
 }
 
 // bias returns the bias in units of xScale*wScale[j]; nil for none.
@@ -153,7 +159,7 @@ func roundAll(x []float64) ([]int32, error) {
 }
 
 // product makes a QuantConv of weights [Cout, ...] and emits it.
-func (p *qdq) product(n, q *model.Node, x qvalue, w *model.Tensor, ws []float32, bias []int32, out qvalue, lo, hi uint8) bool {
+func (p *qdq) product(n, q *model.Node, x qvalue, w byteWeights, ws []float32, bias []int32, out qvalue, lo, hi uint8) bool {
 	rank := 0
 	in := ""
 	if n.Is("Conv") || n.Is("QLinearConv") {
@@ -170,7 +176,10 @@ func (p *qdq) product(n, q *model.Node, x qvalue, w *model.Tensor, ws []float32,
 			return p.stay(n, "its scales leave the range of float32")
 		}
 	}
-	f := &model.Node{Op: "QuantConv", Inputs: []string{in, p.e.addConstant(w), p.e.addConstant(model.FromSlice([]int{len(scale)}, scale)), "", ""}}
+	f := &model.Node{Op: "QuantConv", Inputs: []string{in, p.e.addConstant(w.Tensor), p.e.addConstant(model.FromSlice([]int{len(scale)}, scale)), "", "", ""}}
+	if w.zero != nil {
+		f.Inputs[5] = p.e.addConstant(model.FromSlice([]int{len(w.zero)}, w.zero))
+	}
 	if bias != nil {
 		f.Inputs[3] = p.e.addConstant(model.FromSlice([]int{len(bias)}, bias))
 	}
@@ -207,7 +216,7 @@ func (p *qdq) conv(n, q *model.Node, out qvalue, lo, hi uint8) bool {
 	if err != nil {
 		return p.stay(n, err.Error())
 	}
-	if !convFits(n, w) {
+	if !convFits(n, w.Tensor) {
 		return p.stay(n, "its attributes do not fit the weights")
 	}
 	b, err := p.bias(n.In(2), w.Shape()[0], x.scale, ws)
@@ -248,20 +257,20 @@ func (p *qdq) gemm(n, q *model.Node, out qvalue, lo, hi uint8) bool {
 }
 
 // matrix returns quantized weights as [N, K].
-func (p *qdq) matrix(name string, transposed bool) (*model.Tensor, []float32, error) {
+func (p *qdq) matrix(name string, transposed bool) (byteWeights, []float32, error) {
 	ax := 1
 	if transposed {
 		ax = 0
 	}
 	w, ws, err := p.weights(name, ax)
 	if err != nil {
-		return nil, nil, err
+		return w, nil, err
 	}
 	if w.Rank() != 2 {
-		return nil, nil, fmt.Errorf("the weights have shape %v", w.Shape())
+		return w, nil, fmt.Errorf("the weights have shape %v", w.Shape())
 	}
 	if !transposed {
-		w, err = transposedBytes(w)
+		w.Tensor, err = transposedBytes(w.Tensor)
 	}
 	return w, ws, err
 }

@@ -18,6 +18,7 @@ import (
 type ConvU8Config struct {
 	Cin, Cout, Groups, KH, KW int
 	W                         []int8    // [Cout, Cin/Groups, KH, KW]
+	ZeroW                     []int8    // subtracted from W: 1 or [Cout], nil for 0. Slower: every row is added up too
 	Bias                      []int32   // [Cout], nil for 0
 	Scale                     []float32 // 1 or [Cout], finite
 	ZeroX, ZeroY, Lo, Hi      uint8
@@ -56,11 +57,14 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 		panic(badConvU8)
 	}
 	c.cg, c.og = c.Cin/c.Groups, c.Cout/c.Groups
+	if len(c.ZeroW) > 1 && len(c.ZeroW) != c.Cout {
+		panic(badConvU8)
+	}
 	if len(c.W) != c.Cout*c.cg*c.taps || len(c.Scale) != 1 && len(c.Scale) != c.Cout || c.Bias != nil && len(c.Bias) != c.Cout {
 		panic(badConvU8)
 	}
-	c.depthwise = c.Groups == c.Cin && c.Groups == c.Cout && c.Groups > 1
-	c.slab = c.Groups == 1 && (c.taps > 1 || c.cg%4 != 0)
+	c.depthwise = c.Groups == c.Cin && c.Groups == c.Cout && c.Groups > 1 && len(c.ZeroW) == 0
+	c.slab = len(c.ZeroW) == 0 && c.Groups == 1 && (c.taps > 1 || c.cg%4 != 0)
 	c.pad = make([]uint8, c.Cin+64)
 	for i := range c.pad {
 		c.pad[i] = c.ZeroX
@@ -69,7 +73,7 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 	for o := range c.Cout {
 		var s int32
 		for _, w := range c.W[o*c.cg*c.taps:][:c.cg*c.taps] {
-			s += int32(w)
+			s += int32(w) - c.zeroOf(o)
 		}
 		if c.Bias != nil {
 			c.plain[o] = c.Bias[o]
@@ -83,7 +87,7 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 		c.packDepthwise16()
 	case c.depthwise:
 		return c
-	case c.isa >= AVX512VNNI:
+	case c.isa >= AVX512VNNI && len(c.ZeroW) == 0:
 		c.packDense()
 	default:
 		c.packGemm()
@@ -104,6 +108,14 @@ func (c *ConvU8) Bytes() int64 {
 // MACs returns the multiply-accumulates of one element of the result.
 func (c *ConvU8) MACs() int64 { return int64(c.cg * c.taps) }
 
+// zeroOf returns the zero point of the weights of channel o.
+func (c *ConvU8) zeroOf(o int) int32 {
+	if len(c.ZeroW) == 0 {
+		return 0
+	}
+	return int32(c.ZeroW[o%len(c.ZeroW)])
+}
+
 // scaleOf returns the scale of channel o.
 func (c *ConvU8) scaleOf(o int) float32 { return c.Scale[o%len(c.Scale)] }
 
@@ -123,7 +135,7 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 	if len(j.x) == 0 {
 		j.x = c.pad
 	}
-	if c.cg%4 != 0 && c.Groups > 1 && !c.depthwise && c.isa >= AVX512VNNI { // whole fours are read
+	if c.cg%4 != 0 && c.Groups > 1 && len(c.data) > 0 && !c.depthwise && c.isa >= AVX512VNNI { // whole fours are read
 		s := getScratchU8(len(j.x) + 4)
 		copy(s.b, j.x)
 		j.x = s.b
@@ -231,15 +243,19 @@ func (j *convU8Job) gemmRows(gr, r0, r1 int) {
 	c, g, m := j.c, j.g, r1-r0
 	k := c.cg * c.taps
 	s := getSums(m * c.og)
+	zw := c.ZeroW
+	if len(zw) > 1 {
+		zw = zw[gr*c.og:][:c.og]
+	}
 	if c.taps == 1 && g.SH == 1 && g.SW == 1 && g.OH == g.H && g.OW == g.W && g.Top == 0 && g.Left == 0 {
-		GemmU8S8(nil, m, j.x[r0*c.Cin+gr*c.cg:(r1-1)*c.Cin+(gr+1)*c.cg], c.Cin, c.gemm[gr], s.v, c.og)
+		MatMulInteger(nil, m, j.x[r0*c.Cin+gr*c.cg:(r1-1)*c.Cin+(gr+1)*c.cg], c.Cin, nil, c.gemm[gr], zw, s.v, c.og)
 	} else {
 		ld := ceilDiv(k, 4) * 4
 		a := getScratchU8(m * ld)
 		for r := range m {
 			j.gather(a.b[r*ld:][:k], r0+r, gr)
 		}
-		GemmU8S8(nil, m, a.b, ld, c.gemm[gr], s.v, c.og)
+		MatMulInteger(nil, m, a.b, ld, nil, c.gemm[gr], zw, s.v, c.og)
 		scratchPoolU8.Put(a)
 	}
 	bias, scale := c.plain[gr*c.og:][:c.og], c.scale[gr*c.og:][:c.og]

@@ -29,7 +29,7 @@ func (j *convU8Job) block(gr, r0, r1, p0, p1 int) {
 	switch {
 	case c.depthwise:
 		j.depthwiseGo(r0, r1)
-	case c.isa >= AVX512VNNI:
+	case c.isa >= AVX512VNNI && len(c.ZeroW) == 0:
 		j.dense512(gr, r0, r1, p0, p1, c.taps, ceilDiv(c.cg, 4), func(dst []unsafe.Pointer, mr int) { j.addresses(dst, r0, r1, mr, gr*c.cg) })
 	default:
 		j.gemmRows(gr, r0, r1)

@@ -30,6 +30,12 @@ func randomConv(rng *rand.Rand) (ConvU8Config, *Window, int) {
 	for i := range cfg.Scale {
 		cfg.Scale[i] = float32(math.Exp(-8 * rng.Float64()))
 	}
+	if rng.IntN(6) == 0 {
+		cfg.ZeroW = make([]int8, []int{1, cfg.Cout}[rng.IntN(2)])
+		for i := range cfg.ZeroW {
+			cfg.ZeroW[i] = int8(rng.IntN(256) - 128)
+		}
+	}
 	if rng.IntN(2) == 0 {
 		cfg.Bias = make([]int32, cfg.Cout)
 		for i := range cfg.Bias {
@@ -69,7 +75,11 @@ func convByDefinition(c *ConvU8Config, n int, g *Window, x []uint8) []uint8 {
 				}
 				for ch := range cg {
 					v := int64(x[((b*g.H+h)*g.W+w)*c.Cin+o/og*cg+ch]) - int64(c.ZeroX)
-					s += v * int64(c.W[((o*cg+ch)*c.KH+kh)*c.KW+kw])
+					zw := int64(0)
+					if len(c.ZeroW) > 0 {
+						zw = int64(c.ZeroW[o%len(c.ZeroW)])
+					}
+					s += v * (int64(c.W[((o*cg+ch)*c.KH+kh)*c.KW+kw]) - zw)
 				}
 			}
 		}

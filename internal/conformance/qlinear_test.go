@@ -194,7 +194,11 @@ func (r quant) qlinearCase(op string) *one {
 			wz = model.FromSlice([]int{groups * og}, make([]int8, groups*og))
 		}
 		o.attrs = append(attrs, model.IntAttr("group", int64(groups)))
-		o.inputs = append(side(append([]int{n, groups * cg}, in...)...), r.weights(append([]int{groups * og, cg}, kern...)...), ws, wz, r.scale(0.02), r.zero(signed), r.bias(groups*og))
+		w := r.weights(append([]int{groups * og, cg}, kern...)...)
+		if !signed && r.IntN(3) == 0 {
+			w, ws, wz = r.bytes(false, w.Shape()...), r.scale(0.002), r.zero(false)
+		}
+		o.inputs = append(side(append([]int{n, groups * cg}, in...)...), w, ws, wz, r.scale(0.02), r.zero(signed), r.bias(groups*og))
 		o.constant = []int{1, 2, 3, 4, 5, 6, 7, 8}
 	case "QLinearMatMul":
 		o.domain = ""
