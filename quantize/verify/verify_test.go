@@ -155,6 +155,12 @@ func node(g *model.Graph, op string) *model.Node {
 	return g.Nodes[slices.IndexFunc(g.Nodes, func(n *model.Node) bool { return n.Op == op })]
 }
 
+// castOfProduct returns the Cast behind the first MatMulInteger.
+func castOfProduct(g *model.Graph) *model.Node {
+	m := node(g, "MatMulInteger")
+	return g.Nodes[slices.IndexFunc(g.Nodes, func(n *model.Node) bool { return n.Op == "Cast" && n.In(0) == m.Out(0) })]
+}
+
 func named(g *model.Graph, name string) *model.Node {
 	return g.Nodes[slices.IndexFunc(g.Nodes, func(n *model.Node) bool { return n.Name == name })]
 }
@@ -249,10 +255,9 @@ func TestCorruptions(t *testing.T) {
 			g.SetInitializer("w_quantized", model.FromSlice([]int{4, 3, 3, 3}, q))
 		}, verify.RuleRange},
 		{"a value that nothing makes", qdq, func(g *model.Graph) { setInput(named(g, "conv"), 0, "nowhere") }, verify.RuleGraph},
-		{"a product behind no Cast", func() *model.Graph { return dynamic(t) }, func(g *model.Graph) { node(g, "Cast").Op = "Identity" }, verify.RulePattern},
+		{"a product behind no Cast", func() *model.Graph { return dynamic(t) }, func(g *model.Graph) { castOfProduct(g).Op = "Identity" }, verify.RulePattern},
 		{"a Cast to half", func() *model.Graph { return dynamic(t) }, func(g *model.Graph) {
-			n := g.Nodes[slices.IndexFunc(g.Nodes, func(n *model.Node) bool { return n.Op == "Cast" })]
-			n.SetAttr(model.IntAttr("to", int64(model.Float16)))
+			castOfProduct(g).SetAttr(model.IntAttr("to", int64(model.Float16)))
 		}, verify.RulePattern},
 		{"asymmetric int8 weights", func() *model.Graph { return dynamic(t) }, func(g *model.Graph) {
 			g.SetInitializer("w1_zero_point", model.FromSlice([]int{24}, slices.Repeat([]int8{1}, 24)))
