@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs CodeCarbon 3.3.2 on the RAPL cases of this folder and prints its joules beside the true ones.
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install codecarbon==3.3.2
-    /tmp/venv/bin/python testdata/energy/compare_codecarbon.py            # Markdown table; --json for numbers
+    python3 -m venv venv && venv/bin/pip install codecarbon==3.3.2
+    venv/bin/python testdata/energy/compare_codecarbon.py            # Markdown table; --json for numbers
 
 How the fixtures are mounted: every tree is expanded into a temporary folder that stands for /sys, with the link
 intel-rapl/subsystem that the kernel has. CodeCarbon names its folders in one function, codecarbon.core.cpu._get_candidate_bases;
