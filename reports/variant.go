@@ -223,9 +223,13 @@ type Figure struct {
 	CI95  *Interval `json:"ci95,omitempty"`
 }
 
-// Intensity is the grid factor that was used, with its origin.
+// Intensity is the grid factor that was used, with its origin. SD is its standard deviation in g/kWh: that of the last five
+// years, or 5 % where Assumed. Stale marks a factor older than three years.
 type Intensity struct {
 	GPerKWh float64 `json:"g_per_kwh"`
+	SD      float64 `json:"sd_g_per_kwh,omitempty"`
+	Assumed bool    `json:"sd_assumed,omitempty"`
+	Stale   bool    `json:"stale,omitempty"`
 	Zone    string  `json:"zone,omitempty"`
 	Year    int     `json:"year,omitempty"`
 	Source  string  `json:"source,omitempty"`

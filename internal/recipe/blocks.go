@@ -1,6 +1,8 @@
 package recipe
 
 import (
+	"math"
+	"slices"
 	"time"
 
 	"github.com/wattshed/wattshed/measure"
@@ -55,4 +57,25 @@ func idleOf(i measure.Idle) *reports.Idle {
 		return nil
 	}
 	return &out
+}
+
+// medianInterval is the 95 % interval of the median run time of an arm, from the medians of its blocks, since runs of one
+// block are alike: their order statistics n/2 ± 0.98·√n (Hahn and Meeker, Statistical Intervals, 5.2). nil below six blocks.
+func medianInterval(blocks []measure.Block, name string, baseline bool, p50 float64) *reports.Interval {
+	var medians []float64
+	for _, b := range blocks {
+		if b.Baseline != baseline || !baseline && b.Variant != name || b.Void != "" || len(b.Samples) == 0 {
+			continue
+		}
+		s := slices.Sorted(slices.Values(b.Samples))
+		medians = append(medians, (s[(len(s)-1)/2]+s[len(s)/2]).Seconds()/2)
+	}
+	if len(medians) < 6 {
+		return nil
+	}
+	slices.Sort(medians)
+	n := float64(len(medians))
+	d := 0.98 * math.Sqrt(n)
+	at := func(rank float64) float64 { return medians[int(min(max(rank, 0), n-1))] }
+	return intervalOf(measure.Interval{Lo: min(p50, at(math.Floor(n/2-d-1))), Hi: max(p50, at(math.Ceil(n/2+d)))})
 }

@@ -166,7 +166,8 @@ func hull(a, b measure.Interval) measure.Interval {
 
 func (f *carbonFactor) intensity() *reports.Intensity {
 	g := f.grid
-	return &reports.Intensity{GPerKWh: float64(g.Intensity), Zone: g.Zone, Year: g.Year, Source: g.Source, Licence: g.Licence, Basis: g.Basis}
+	sd, assumed := g.Spread()
+	return &reports.Intensity{GPerKWh: float64(g.Intensity), SD: sd, Assumed: assumed, Stale: g.Stale, Zone: g.Zone, Year: g.Year, Source: g.Source, Licence: g.Licence, Basis: g.Basis}
 }
 
 // sci restates a footprint per functional unit.

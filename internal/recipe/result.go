@@ -46,6 +46,7 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 			base = &res.Variants[0]
 		}
 		v.Carbon = r.carbon(v, sums[i], factor, base)
+		v.Latency.CI95 = medianInterval(cmp.Blocks, m.Name, i == 0, v.Latency.P50)
 		res.Variants = append(res.Variants, *v)
 	}
 	adjustCarbon(res)

@@ -70,9 +70,7 @@ func Assess(w Work, seed uint64) (Footprint, error) {
 	}
 	f.Operational = measure.GramsCO2e(m.energy * m.pue * m.intensity)
 	f.Total = measure.GramsCO2e(m.total())
-	if u.sd = w.Grid.SD; u.sd == 0 {
-		u.sd = 0.05 * m.intensity
-	}
+	u.sd, _ = w.Grid.Spread()
 	u.pueLo, u.pueHi = min(w.PUE.Lo, w.PUE.Value), max(w.PUE.Hi, w.PUE.Value)
 	if w.PUE.Lo == 0 {
 		u.pueLo = w.PUE.Value

@@ -31,7 +31,8 @@ func TestZones(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, f := range all {
-		if seen[f.Zone] || f.Intensity > 1500 {
+		sd, _ := f.Spread() // every row has year, source, licence and an uncertainty
+		if seen[f.Zone] || f.Intensity > 1500 || f.Year < 2015 || f.Source == "" || f.Licence == "" || f.Basis == "" || f.Intensity > 0 && !(sd > 0) {
 			t.Errorf("zone %+v", f)
 		}
 		seen[f.Zone] = true

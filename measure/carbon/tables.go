@@ -61,6 +61,15 @@ type Factor struct {
 	Stale     bool   // older than three years
 }
 
+// Spread returns the standard deviation of the factor in g/kWh: that of its last five years, or 5 % of it where the series is too
+// short or absent, which assumed tells.
+func (f Factor) Spread() (sd float64, assumed bool) {
+	if f.SD > 0 {
+		return f.SD, false
+	}
+	return 0.05 * float64(f.Intensity), true
+}
+
 // Ages of a factor in years.
 const (
 	staleAfter   = 3
