@@ -6,6 +6,7 @@ BIN     := bin/wattshed
 ASSETS  ?= assets
 FUZZ    ?= 20000x
 STRESS  ?= 1000000
+CHROMIUM ?= /usr/lib/chromium
 CORPUS  := testdata/conformance/onnx-node-1.23.2.tgz
 SCORE   := $(GO) run ./internal/conformance/score
 
@@ -17,7 +18,7 @@ TRAIN := --arch lstm --embedding 64 --hidden 128 --pooling max --vocabulary 1000
 TOOLS       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wattshed-tools
 STATICCHECK := $(TOOLS)/staticcheck-v0.7.0/staticcheck
 
-.PHONY: help demo build test test-kill stress test-quantize bench bench-engine bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
+.PHONY: help demo build test test-kill stress webgpu test-quantize bench bench-engine bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +38,11 @@ test-kill: ## kill a run at forty random moments and resume it each time
 
 test-quantize: ## the long forms of the tests of quantize: every weight of MiniLM, a model of 4 GB in 256 MB
 	WATTSHED_LONG=1 $(GO) test -count=1 -run 'TestLayerErrors|TestStream|TestMiniLMGPTQ' -timeout 60m -v ./quantize
+
+webgpu: build ## MiniLM on ONNX Runtime's WebGPU provider (npm) and Chromium's SwiftShader, compared with the native runtime
+	lib=$$($(BIN) runtime install --provider webgpu --json | sed -n 's/.*"path": *"\([^"]*\)".*/\1/p') && \
+	LD_LIBRARY_PATH=$(CHROMIUM) VK_ICD_FILENAMES=$(CHROMIUM)/vk_swiftshader_icd.json WATTSHED_WEBGPU=$$lib \
+	  $(GO) test -count=1 -run '^TestWebGPU$$' -timeout 30m -v ./engine/ort
 
 stress: ## a million products under garbage collection, profiling and other signals; STRESS is their number
 	WATTSHED_STRESS=$(STRESS) $(GO) test -count=1 -run '^TestStress$$' -timeout 60m -v ./engine/kernel

@@ -1,0 +1,72 @@
+//go:build !static
+
+package ort_test
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/engine/ort"
+	"github.com/wattshed/wattshed/model"
+)
+
+// TestWebGPU runs MiniLM on three inputs through the WebGPU provider and compares it with the native runtime; `make webgpu`
+// sets the environment. On SwiftShader, a Vulkan driver for the CPU, it is right and slow: its times say nothing. GPUs may
+// use shorter floats inside of a product: 1e-3 of the largest output.
+func TestWebGPU(t *testing.T) {
+	lib := os.Getenv("WATTSHED_WEBGPU")
+	if lib == "" {
+		t.Skip("WATTSHED_WEBGPU names no library with the WebGPU provider (make webgpu)")
+	}
+	path := filepath.Join(os.Getenv("WATTSHED_ASSETS"), "M1", "all-minilm-l6-v2.onnx")
+	gpu, err := (&ort.Runtime{Library: lib}).Load(t.Context(), engine.Artifact{Path: path}, engine.Options{Provider: "webgpu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gpu.Close()
+	native, err := engine.Native{}.Load(t.Context(), engine.Artifact{Path: path}, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer native.Close()
+	if info := gpu.Info(); info.Provider != "webgpu" {
+		t.Errorf("provider %q", info.Provider)
+	}
+	for _, n := range []int{1, 7, 16} {
+		feed := engine.Feed{}
+		for _, v := range native.Inputs() {
+			x := make([]int64, n)
+			for i := range x {
+				switch v.Name {
+				case "input_ids":
+					x[i] = int64(101 + 977*i*n%20000)
+				case "attention_mask":
+					x[i] = 1
+				}
+			}
+			feed[v.Name] = model.FromSlice([]int{1, n}, x)
+		}
+		var got [2][]float32
+		for i, s := range []engine.Session{gpu, native} {
+			out, err := s.Run(t.Context(), feed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got[i], err = out[native.Outputs()[0].Name].Float32(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		largest, worst := 0.0, 0.0
+		for i, v := range got[1] {
+			largest = max(largest, math.Abs(float64(v)))
+			worst = max(worst, math.Abs(float64(v-got[0][i])))
+		}
+		t.Logf("%d tokens: differs by %.2g of %.2g", n, worst, largest)
+		if len(got[0]) != len(got[1]) || !(worst <= 1e-3*largest) {
+			t.Errorf("%d tokens: differs by %g of %g", n, worst, largest)
+		}
+	}
+}
