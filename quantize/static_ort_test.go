@@ -50,7 +50,7 @@ func staticCases() map[string]staticCase {
 		"normalized": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 16, 8, 3, 3), "s": normal(2, 16), "t": normal(3, 16), "m": normal(4, 16), "v": positive(5, 16)},
 			having(node("Conv", "h", "x", "w"), pads), node("BatchNormalization", "y", "h", "s", "t", "m", "v")), map[string]int{"QLinearConv": 1, "BatchNormalization": 0}, one},
 		"residual": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 8, 8, 3, 3), "w2": normal(2, 8, 8, 3, 3), "w3": normal(3, 4, 8, 1, 1)},
-			having(node("Conv", "a", "x", "w"), pads), having(node("Conv", "b", "a", "w2"), pads), node("Add", "s", "a", "b"), node("Relu", "r", "s"), node("Conv", "y", "r", "w3")),
+			having(node("Conv", "a", "x", "w"), pads), having(node("Conv", "b", "a", "w2"), pads), node("Sum", "s", "a", "b"), node("Relu", "r", "s"), node("Conv", "y", "r", "w3")),
 			map[string]int{"QLinearConv": 3, "QLinearAdd": 1, "Relu": 0}, map[string]int{"QLinearConv": 3, "QLinearAdd": 1, "Relu": 0}},
 		"excitation": {graphOf(values(image), out(4), map[string]*model.Tensor{"w": normal(1, 8, 8, 3, 3), "w2": normal(2, 8, 8, 1, 1), "w3": normal(3, 4, 8, 1, 1)},
 			having(node("Conv", "a", "x", "w"), pads), node("GlobalAveragePool", "p", "a"), node("Conv", "c", "p", "w2"), node("Sigmoid", "g", "c"), node("Mul", "s", "a", "g"), node("Conv", "y", "s", "w3")),

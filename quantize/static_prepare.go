@@ -149,7 +149,7 @@ func renameReads(g *model.Graph, to map[string]string, made bool) {
 }
 
 // dropIdentities removes the Identity and Dropout nodes of a graph whose results stay in it: they would stand between
-// operators that belong together.
+// operators that belong together. A Sum of two becomes the Add that it is.
 func dropIdentities(g *model.Graph) {
 	outputs := map[string]bool{}
 	for _, v := range g.Outputs {
@@ -162,6 +162,9 @@ func dropIdentities(g *model.Graph) {
 		}
 	}
 	for _, n := range slices.Clone(g.Nodes) {
+		if n.Is("Sum") && len(n.Inputs) == 2 {
+			n.Op = "Add" // the residuals of older exporters
+		}
 		drop := n.Is("Identity") || n.Is("Dropout") && n.In(2) == "" && !read[n.Out(1)] && !outputs[n.Out(1)]
 		if !drop || len(n.Inputs) == 0 || outputs[n.Out(0)] {
 			continue
