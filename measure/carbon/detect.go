@@ -43,7 +43,7 @@ func DetectZone(root fs.FS) (code, how string, err error) {
 			continue
 		}
 		region, err := language.ParseRegion(f[0])
-		if err != nil || !region.IsCountry() || region.ISO3() == "XXX" {
+		if err != nil || !region.IsCountry() || strings.HasPrefix(region.ISO3(), "X") { // X.. are no codes of countries
 			return "", "", fmt.Errorf("%w: time zone %q is of %.20q", ErrPlace, tz, f[0])
 		}
 		return region.ISO3(), "time zone " + tz, nil
