@@ -202,7 +202,9 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) GateResult {
 	}
 	res.Value, res.CI95 = &f.value, f.ci
 	shown := num(f.value)
-	if f.ci != nil {
+	if ci := f.deciding(); ci != nil {
+		shown += " [" + num(ci[0]) + ", " + num(ci[1]) + "]"
+	} else if f.ci != nil {
 		shown += " [" + num(f.ci[0]) + ", " + num(f.ci[1]) + "]"
 	}
 	need := ", need " + g.Op + " " + num(g.Limit)

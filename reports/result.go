@@ -164,6 +164,14 @@ func (p Pairing) figure(value float64, ci *Interval, n int) figure {
 	return f
 }
 
+// Undecided reports whether the 95 % interval ci of n pairs does not hold 1 and yet nothing is claimed: the interval that decides
+// below 30 pairs is wider and holds it, or so few pairs decide nothing.
+func (p Pairing) Undecided(ci *Interval, n int) bool {
+	f := p.figure(1, ci, n)
+	d := f.deciding()
+	return ci != nil && (ci[0] > 1 || ci[1] < 1) && (d == nil || d[0] <= 1 && d[1] >= 1)
+}
+
 // Delta is variant minus baseline on the same examples; Test names the paired test and P its p value.
 type Delta struct {
 	Value float64   `json:"value"`

@@ -260,7 +260,7 @@ func methodSection(r *Result) section {
 	if m := r.Method; m != nil {
 		var p []string
 		if m.Pairs > 0 {
-			p = append(p, fmt.Sprintf("%d pairs per variant", m.Pairs))
+			p = append(p, fmt.Sprintf("at least %d pairs per variant", m.Pairs))
 		}
 		if m.Warmup > 0 {
 			p = append(p, fmt.Sprintf("%d warm-up runs", m.Warmup))

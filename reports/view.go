@@ -84,9 +84,10 @@ func (s section) trim() section {
 }
 
 const (
-	absent   = "not measured"
-	noChange = "no change shown" // the interval holds no change
-	tooFew   = "too few pairs"   // to decide anything
+	absent    = "not measured"
+	noChange  = "no change shown" // the interval holds no change
+	tooFew    = "too few pairs"   // to decide anything
+	undecided = "undecided"       // the 95 % interval does not hold 1, the one that decides does, or Holm takes the claim back
 )
 
 func join(parts ...string) string { return strings.Join(nonEmpty(parts...), " · ") }
@@ -186,6 +187,9 @@ func change(f figure, less, more string) (word, tone string) {
 		return less, "better"
 	case lo > 1:
 		return more, "worse"
+	}
+	if f.ci != nil && (f.ci[0] > 1 || f.ci[1] < 1) {
+		return undecided, "same"
 	}
 	return noChange, "same"
 }
@@ -321,6 +325,9 @@ func carbonCell(v, base *Variant) viewCell {
 	return c
 }
 
+// memoryNoise is how much the peak of two processes that do the same may differ: there is one reading of each.
+const memoryNoise = 0.10
+
 func memoryCell(v, base *Variant) viewCell {
 	if v.Memory == nil || v.Memory.PeakRSS == nil {
 		return viewCell{Main: absent}
@@ -329,10 +336,9 @@ func memoryCell(v, base *Variant) viewCell {
 	if f, ok := memoryRatio(v, base); ok && v != base {
 		c.Sub = times(f.value)
 		switch {
-		// One reading of one process: a few per cent are noise.
-		case f.value < 0.95:
+		case f.value < 1-memoryNoise:
 			c.Word, c.Tone = "less", "better"
-		case f.value > 1.05:
+		case f.value > 1+memoryNoise:
 			c.Word, c.Tone = "more", "worse"
 		default:
 			c.Word, c.Tone = "about same", "same"

@@ -34,9 +34,9 @@ func sentence(r *Result, v *Variant) string {
 	}
 	if f, ok := memoryRatio(v, base); ok {
 		switch {
-		case f.value < 0.95:
+		case f.value < 1-memoryNoise:
 			s = append(s, "peak memory is "+percent(1-f.value)+" lower")
-		case f.value > 1.05:
+		case f.value > 1+memoryNoise:
 			s = append(s, "peak memory is "+percent(f.value-1)+" higher")
 		}
 	}
@@ -89,7 +89,7 @@ func b2i(b bool) int {
 func ratioClause(f figure, verb, thing, name string) string {
 	word, _ := change(f, "less", "more")
 	switch word {
-	case noChange:
+	case noChange, undecided:
 		return "no change of " + name + " shown, " + times(f.value) + " " + bracket(f.ci, 1)
 	case tooFew:
 		return strings.TrimSpace(name+" "+times(f.value)+" "+bracket(f.ci, 1)) + fmt.Sprintf(", %d pairs are too few to decide", f.n)
@@ -148,7 +148,7 @@ func headlines(r *Result) (gained, lost, trust []string) {
 		return []string{"Nothing to compare: there is no variant beside the baseline."}, []string{"Nothing to compare."}, trustLines(r)
 	}
 	base := &r.Variants[0]
-	var safe, others, worse, slower, larger, hungrier []*Variant
+	var safe, others, worse, slower, larger, hungrier, heavier []*Variant
 	for i := 1; i < len(r.Variants); i++ {
 		v := &r.Variants[i]
 		tone := ""
@@ -171,6 +171,9 @@ func headlines(r *Result) (gained, lost, trust []string) {
 		}
 		if energyCell(v, base).Tone == "worse" {
 			hungrier = append(hungrier, v)
+		}
+		if memoryCell(v, base).Tone == "worse" {
+			heavier = append(heavier, v)
 		}
 	}
 	if b := bestOf(r, safe); b != "" {
@@ -205,8 +208,9 @@ func headlines(r *Result) (gained, lost, trust []string) {
 	list("Slower", slower, func(v *Variant) string { return times(v.Latency.Ratio.Value) })
 	list("Larger", larger, func(v *Variant) string { return sizeCell(v, base).Sub })
 	list("More energy", hungrier, func(v *Variant) string { return times(v.Energy.Ratio.Value) })
+	list("More memory", heavier, func(v *Variant) string { return memoryCell(v, base).Sub })
 	if len(lost) == 0 {
-		lost = []string{"Nothing is shown to be less accurate, slower, larger or hungrier."}
+		lost = []string{"Nothing is shown to be less accurate, slower, larger or hungrier for energy or memory."}
 	}
 	return gained, lost, trustLines(r)
 }

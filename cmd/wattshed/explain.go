@@ -66,6 +66,9 @@ func explainResult(res *reports.Result, dir string) (list []explained, err error
 			path = filepath.Join(dir, path)
 		}
 		f, e := onnx.Open(path)
+		if errors.Is(e, fs.ErrNotExist) { // the baseline's path starts from the recipe's folder, which is mostly this one
+			f, e = onnx.Open(filepath.FromSlash(v.File.Path))
+		}
 		if e != nil {
 			if !errors.Is(e, fs.ErrNotExist) {
 				err = errors.Join(err, e)

@@ -31,7 +31,7 @@ func runCommand() *cli.Command {
 			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 3 when one failed, 4 when one is\n" +
 			"inconclusive.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "out", Usage: "`DIR` of everything that is written (default: the recipe's name)"},
+			&cli.StringFlag{Name: "out", Usage: "`DIR` of everything that is written (default: the recipe's name and -report)"},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the interrupted run in the output folder"},
 			meterFlag(), jsonFlag(), quietFlag(),
 		},
@@ -112,6 +112,8 @@ func runHint(err error, name, out string) error {
 		return withHint(err, "the same command goes on where it was")
 	case errors.Is(err, context.Canceled) && name == "run":
 		return withHint(err, "the same command with --resume goes on where it was")
+	case strings.Contains(err.Error(), "is not fixed by batch, sequence or shapes") && name != "run" && name != "demo":
+		return withHint(err, "--sequence 128 fixes the length of sequences, --shape NAME=1x3x224x224 any input; texts fix both")
 	case errors.Is(err, ort.ErrNotFound):
 		return withHint(err, "wattshed runtime install, or set "+ort.EnvLibrary+" to the library; target: {runtime: native} needs none")
 	}

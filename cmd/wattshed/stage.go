@@ -15,6 +15,7 @@ import (
 	"github.com/wattshed/wattshed/internal/recipe"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/quantize"
+	"github.com/wattshed/wattshed/testdata"
 )
 
 // stageFlags are the flags of every command that applies one stage to a model.
@@ -41,7 +42,7 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 	if info, err := os.Stat(out); err == nil && info.IsDir() {
 		return withHint(fmt.Errorf("-o: %s: is a directory", out), "-o "+filepath.Join(out, filepath.Base(in)))
 	}
-	s := recipe.Single{In: in, Out: out, Stage: st, Runtimes: runtimes(), Threads: c.Int("threads"), Inputs: inputs, Stream: c.Bool("stream")}
+	s := recipe.Single{In: in, Out: out, Stage: st, Runtimes: runtimes(), Builtin: testdata.FS, Threads: c.Int("threads"), Inputs: inputs, Stream: c.Bool("stream")}
 	if training != nil {
 		if s.Training, err = training(in); err != nil {
 			return err

@@ -65,7 +65,7 @@ func printCounts(w io.Writer, res *reports.Result) {
 		}
 	}
 	if len(parts) > 0 {
-		fmt.Fprintf(w, "n per variant: %s; brackets are 95 %% intervals\n", strings.Join(parts, ", "))
+		fmt.Fprintf(w, "n per variant: %s; brackets are 95 %% intervals; below 30 pairs a wider one decides\n", strings.Join(parts, ", "))
 	}
 }
 
@@ -110,7 +110,11 @@ func ratioText(v *reports.Variant) string {
 	if v.Latency == nil || v.Latency.Ratio == nil {
 		return "-"
 	}
-	return withInterval(v.Latency.Ratio.Value, v.Latency.Ratio.CI95)
+	s := withInterval(v.Latency.Ratio.Value, v.Latency.Ratio.CI95)
+	if r := v.Latency.Ratio; r.Undecided(r.CI95, r.N) {
+		s += " undecided"
+	}
+	return s
 }
 
 func withInterval(x float64, ci *reports.Interval) string {
@@ -127,6 +131,9 @@ func energyText(v *reports.Variant) string {
 	s := withInterval(v.Energy.Ratio.Value, v.Energy.Ratio.CI95)
 	if v.Energy.Ratio.Basis == reports.BasisCPUTime {
 		s += " modelled"
+	}
+	if r := v.Energy.Ratio; r.Undecided(r.CI95, r.N) {
+		s += " undecided"
 	}
 	return s
 }

@@ -10,7 +10,7 @@ import (
 func floatEmbeddings(f *facts) *Cause {
 	var bytes int64
 	for _, n := range f.nodes {
-		if t := f.consts[n.In(0)]; n.Op == "Gather" && t != nil && t.DType() == model.Float32 && t.Rank() > 1 {
+		if t := f.consts[n.In(0)]; n.Op == "Gather" && t != nil && t.DType() == model.Float32 && t.Rank() > 1 && t.Len() >= 4*t.Shape()[0] { // narrower ones are scales of rows
 			bytes += int64(t.ByteSize())
 		}
 	}

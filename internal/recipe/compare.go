@@ -51,6 +51,10 @@ func differ(a, b *reports.Variant) Difference {
 	}
 	if a.Accuracy != nil && b.Accuracy != nil {
 		d.Accuracy = fmt.Sprintf("%.4f -> %.4f", a.Accuracy.Value, b.Accuracy.Value)
+		if a.Accuracy.Metric != b.Accuracy.Metric {
+			d.Accuracy = fmt.Sprintf("%s %.4f, %s %.4f", a.Accuracy.Metric, a.Accuracy.Value, b.Accuracy.Metric, b.Accuracy.Value)
+			d.Notes = append(d.Notes, "accuracy: the two results have different metrics")
+		}
 		if d.AccuracyDelta = accuracyBetween(a.Accuracy, b.Accuracy); d.AccuracyDelta != nil {
 			d.Accuracy += fmt.Sprintf(", %+.4f", d.AccuracyDelta.Value)
 			if ci := d.AccuracyDelta.CI95; ci != nil {

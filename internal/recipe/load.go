@@ -90,6 +90,9 @@ func openData(spec, dir, text, label string, builtin fs.FS) (*task.Dataset, erro
 		if split == "" {
 			split = "test"
 		}
+		if builtin == nil {
+			return nil, fmt.Errorf("recipe: data %q: the built-in data cannot be read here", spec)
+		}
 		b, err := fs.ReadFile(builtin, "spam/"+split+".jsonl.zst")
 		if err != nil {
 			return nil, fmt.Errorf("recipe: data %q: %w", spec, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/wattshed/wattshed/engine"
@@ -21,6 +22,7 @@ type Single struct {
 	Runtimes map[string]engine.Runtime
 	Training *Training
 	Threads  int
+	Builtin  fs.FS // the built-in data
 	Progress func(what string, done, total int)
 
 	// Inputs says what the inputs of calibration are like: Inputs and Target of a recipe. nil: stages have none.
@@ -71,7 +73,7 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 		env.Progress = s.Progress
 	}
 	if s.Inputs != nil {
-		env.Calibrating, env.State = s.Inputs.calibrating(&source{name: s.In, path: s.In, graph: f.Graph()}, nil), s.Inputs.Inputs.State
+		env.Calibrating, env.State = s.Inputs.calibrating(&source{name: s.In, path: s.In, graph: f.Graph()}, s.Builtin), s.Inputs.Inputs.State
 	}
 	if s.Training != nil {
 		var teacher engine.Session

@@ -101,6 +101,9 @@ func (r *Recipe) bindTraining(src *source, b *bound, builtin fs.FS, native engin
 
 // split opens one more data set with the tokenizer and labels of the scored one, and returns its digest too.
 func (b *bound) split(r *Recipe, spec string, src *source, builtin fs.FS) (*task.Text, []int, string, error) {
+	if err := notTheTest(spec); err != nil {
+		return nil, nil, "", err
+	}
 	data, err := openData(spec, r.Dir, r.Task.Text, r.Task.Label, builtin)
 	if err != nil {
 		return nil, nil, "", err
@@ -128,4 +131,12 @@ func labelled(in *task.Text, classes []int) engine.Feeds {
 			}
 		}
 	}}
+}
+
+// notTheTest refuses to train on what models are scored on.
+func notTheTest(data string) error {
+	if data == builtinData || data == builtinData+"/test" {
+		return fmt.Errorf("recipe: data %q are the mails that models are scored on: want %s/train", data, builtinData)
+	}
+	return nil
 }

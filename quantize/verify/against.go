@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -60,6 +61,8 @@ func (a *against) graph(g *model.Graph, outer *scope) {
 			a.gates(s, n, 2, 10)
 		case n.Op == "MatMulNBits":
 			a.nbits(s, n)
+		case n.Op == "GatherBlockQuantized":
+			a.blockTable(s, n)
 		case n.Is("Cast"):
 			if t := s.constant(n.In(0)); t != nil && (t.DType() == model.Float16 || t.DType() == model.BFloat16) {
 				if x, err := t.Float32(); err == nil {
@@ -331,6 +334,66 @@ func (a *against) nbits(s *scope, n *model.Node) {
 		}
 	}
 	a.compare(n, n.In(1), t, x, []int{rows, k}, bound(model.Int4))
+	if i := len(a.restored) - 1; i >= 0 && a.restored[i].Stored == n.In(1) {
+		a.restored[i].DType = fmt.Sprintf("uint%d", bits)
+	}
+}
+
+// blockTable handles the table [rows, columns] of GatherBlockQuantized, quantized along its columns: uint8 with bits below 8 holds
+// several values a byte, the first in the lowest bits.
+func (a *against) blockTable(s *scope, n *model.Node) {
+	t, scale := s.constant(n.In(0)), s.floats(n.In(2))
+	block, bits := int(n.Int("block_size", 128)), int(n.Int("bits", 4))
+	axis := int(n.Int("quantize_axis", 1))
+	if t == nil || t.Rank() != 2 || block < 1 || axis != 1 && axis != -1 {
+		return
+	}
+	q, err := t.Float32()
+	if err != nil {
+		return
+	}
+	zero := s.floats(n.In(3))
+	shape, zeroColumns := slices.Clone(t.Shape()), 0
+	if t.DType() == model.Uint8 && bits == 4 {
+		if q, shape[1] = nibbles(q), 2*shape[1]; len(zero) > 0 {
+			zero, zeroColumns = nibbles(zero), 2*(len(zero)/max(shape[0], 1))
+		}
+	}
+	across := (shape[1] + block - 1) / block
+	if len(scale) != shape[0]*across {
+		return
+	}
+	if zeroColumns == 0 {
+		zeroColumns = across
+	}
+	middle := float32(0)
+	if t.DType() == model.Uint8 {
+		middle = float32(int(1) << (bits - 1))
+	}
+	x := make([]float32, len(q))
+	for i, v := range q {
+		r, b := i/shape[1], i%shape[1]/block
+		z := middle
+		if len(zero) > 0 {
+			if at := r*zeroColumns + b; at < len(zero) {
+				z = zero[at]
+			}
+		}
+		x[i] = (v - z) * scale[r*across+b]
+	}
+	a.compare(n, n.In(0), t, x, shape, bound(model.Int4))
+	if i := len(a.restored) - 1; i >= 0 && a.restored[i].Stored == n.In(0) && bits < 8 {
+		a.restored[i].DType = fmt.Sprintf("uint%d", bits)
+	}
+}
+
+// nibbles returns the two halves of each byte, the lower first.
+func nibbles(bytes []float32) []float32 {
+	out := make([]float32, 0, 2*len(bytes))
+	for _, v := range bytes {
+		out = append(out, float32(uint8(v)&15), float32(uint8(v)>>4))
+	}
+	return out
 }
 
 // nbitsZero returns the zero point of block b of row r.
