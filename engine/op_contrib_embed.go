@@ -114,6 +114,11 @@ func opEmbedLayerNorm(c *Call) error {
 		kernel.LayerNormRows(dst[lo*width:hi*width], sum[lo*width:hi*width], nil, nil, affine[0], affine[1], hi-lo, width,
 			c.Node.Float("epsilon", 1e-12), nil, nil)
 	})
+	return countMask(c, batch, seq)
+}
+
+// countMask makes output 1 of opEmbedLayerNorm.
+func countMask(c *Call, batch, seq int) error {
 	if !c.Wants(1) {
 		return nil
 	}

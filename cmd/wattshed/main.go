@@ -134,7 +134,7 @@ func tidyDefault(f cli.Flag) {
 }
 
 // later are the commands that a later version will have.
-var later = []string{"search", "gate", "sweep", "runtime"}
+var later = []string{"search", "gate", "sweep"}
 
 func unknownCommand(app *cli.App, name string) error {
 	if slices.Contains(later, name) {

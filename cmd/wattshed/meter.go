@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/wattshed/wattshed/internal/recipe"
 	"github.com/wattshed/wattshed/measure"
 )
 
@@ -80,6 +81,9 @@ func openReplay(name string) (measure.Meter, error) {
 func recorded(c *cli.Context, m measure.Meter) (*measure.Guard, func(), error) {
 	var file *os.File
 	if name := c.String("record"); name != "" {
+		if err := recipe.Apart(name, append(c.Args().Slice(), c.String("replay"))...); err != nil {
+			return nil, nil, fmt.Errorf("--record: %w", err)
+		}
 		f, err := os.Create(name)
 		if err == nil {
 			file = f

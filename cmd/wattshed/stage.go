@@ -42,7 +42,8 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 	if info, err := os.Stat(out); err == nil && info.IsDir() {
 		return withHint(fmt.Errorf("-o: %s: is a directory", out), "-o "+filepath.Join(out, filepath.Base(in)))
 	}
-	s := recipe.Single{In: in, Out: out, Stage: st, Runtimes: runtimes(), Builtin: testdata.FS, Threads: c.Int("threads"), Inputs: inputs, Stream: c.Bool("stream")}
+	reads := []string{c.String("data"), c.String("validation"), c.String("student"), c.String("calibration"), c.String("tokenizer")}
+	s := recipe.Single{In: in, Out: out, Reads: reads, Stage: st, Runtimes: runtimes(), Builtin: testdata.FS, Threads: c.Int("threads"), Inputs: inputs, Stream: c.Bool("stream")}
 	if training != nil {
 		if s.Training, err = training(in); err != nil {
 			return err

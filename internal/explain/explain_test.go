@@ -169,7 +169,13 @@ func cases() map[string]*build {
 	b.time("MatMulNBits", 0.9)
 	c["weight-only at a large batch"] = b
 
-	b = newBuild("fp16", map[string]any{"storage": "weights"}).latency(1.0)
+	lessAccurate(c)
+	return c
+}
+
+// lessAccurate adds the cases of half-size weights and of lost accuracy.
+func lessAccurate(c map[string]*build) {
+	b := newBuild("fp16", map[string]any{"storage": "weights"}).latency(1.0)
 	b.r.Target.Runtime = "ort"
 	b.v.File.Bytes = 500000
 	c["Casts expanded at load"] = b
@@ -212,7 +218,6 @@ func cases() map[string]*build {
 	b = newBuild("fp16", map[string]any{"storage": "graph"}).accuracy(-0.4)
 	b.orig.SetInitializer("w", model.FromSlice([]int{2, 2}, []float32{1, 2, 3, 1e6}))
 	c["values beyond fp16"] = b
-	return c
 }
 
 // TestSeededCauses: the cause that was put into a case is named first. All of them: ten of twelve would be enough.

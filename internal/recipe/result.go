@@ -76,6 +76,10 @@ func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, fa
 	if info := r.sessions[i].Info(); r.recipe.Target.Runtime != "native" && info.Ops != nil {
 		v.Notes = append(v.Notes, reports.Note{Stage: "target", Action: reports.Remark, Why: "operators after " + info.Runtime + "'s optimisation: " + Histogram(info.Ops)})
 	}
+	if r.expandsHalves(i) {
+		v.Notes = append(v.Notes, reports.Note{Stage: "quantize", Action: reports.Remark, Why: expanded})
+		r.warn("variant %q: %s", m.Name, expanded)
+	}
 	path := m.Path
 	if i == 0 && r.src.path != "" {
 		path = r.recipe.Model // as the recipe names it, wherever it lies on this machine
@@ -239,4 +243,17 @@ func Histogram(ops map[string]int) string {
 		names[i] = fmt.Sprintf("%s %d", n, ops[n])
 	}
 	return strings.Join(names, ", ")
+}
+
+// expanded is what half-size weights are for ONNX Runtime on a CPU.
+const expanded = "ONNX Runtime's CPU provider expands half-size weights to float32 when it loads the model: only the file shrinks, latency and memory do not"
+
+// expandsHalves reports whether variant i has half-size weights that the target expands.
+func (r *run) expandsHalves(i int) bool {
+	if i == 0 || r.recipe.Target.Runtime != "ort" || r.recipe.Target.Provider != "cpu" {
+		return false
+	}
+	return slices.ContainsFunc(r.recipe.Variants[i-1].Stages, func(s StageSpec) bool {
+		return s.Quantize != nil && s.Quantize.half() && s.Quantize.Storage == "weights"
+	})
 }

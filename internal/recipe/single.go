@@ -22,7 +22,8 @@ type Single struct {
 	Runtimes map[string]engine.Runtime
 	Training *Training
 	Threads  int
-	Builtin  fs.FS // the built-in data
+	Builtin  fs.FS    // the built-in data
+	Reads    []string // other files that are read, none of which may be Out
 	Progress func(what string, done, total int)
 
 	// Inputs says what the inputs of calibration are like: Inputs and Target of a recipe. nil: stages have none.
@@ -47,7 +48,7 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	if err := s.Stage.check(); err != nil {
 		return nil, err
 	}
-	if err := distinct(s.In, s.Out); err != nil {
+	if err := distinct(s.In, s.Out, s.Reads...); err != nil {
 		return nil, err
 	}
 	f, err := onnx.Open(s.In)
@@ -96,7 +97,7 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	next, notes, err := s.Stage.Apply(ctx, g, env)
 	out.Notes = notes
 	if err != nil {
-		return out, err
+		return out, withUnknown(err, f.Graph())
 	}
 	if changed, _ := model.Touched(notes); changed == 0 {
 		return out, fmt.Errorf("%s touched nothing", s.Stage.Name())
@@ -116,14 +117,41 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	return out, os.RemoveAll(s.Out + trainingSuffix)
 }
 
-// distinct refuses an output that is the input.
-func distinct(in, out string) error {
-	a, err := os.Stat(in)
-	if err != nil {
+// distinct refuses an output that is the input, or another file that is read.
+func distinct(in, out string, others ...string) error {
+	if _, err := os.Stat(in); err != nil {
 		return err
 	}
-	if b, err := os.Stat(out); err == nil && os.SameFile(a, b) {
-		return fmt.Errorf("output %q %w", out, ErrSameFile)
+	return Apart(out, append(others, in)...)
+}
+
+// Apart returns an error that wraps ErrSameFile when out is one of the files that are read. Names of what is built in, "" and
+// files that are not there are passed over.
+func Apart(out string, reads ...string) error {
+	b, err := os.Stat(out)
+	if err != nil {
+		return nil
+	}
+	for _, in := range reads {
+		if a, err := os.Stat(in); err == nil && os.SameFile(a, b) {
+			return fmt.Errorf("output %q %w", out, ErrSameFile)
+		}
 	}
 	return nil
+}
+
+// withUnknown adds the first node of an operator domain that no runtime here has: it is then the likely reason.
+func withUnknown(err error, g *model.Graph) error {
+	known := map[string]bool{"": true, "ai.onnx": true, "ai.onnx.ml": true, "com.microsoft": true}
+	if g.Model != nil {
+		for _, f := range g.Model.Functions {
+			known[f.Domain] = true
+		}
+	}
+	for _, n := range g.Nodes {
+		if !known[n.Domain] {
+			return fmt.Errorf("%w; %s: the operator domain %q is not known", err, n, n.Domain)
+		}
+	}
+	return err
 }

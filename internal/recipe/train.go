@@ -53,6 +53,9 @@ type Trained struct {
 // are kept beside the output until it is written, so that a second call goes on where the first was
 // interrupted.
 func Train(ctx context.Context, s TrainSpec) (*Trained, error) {
+	if err := Apart(s.Out, s.Data, s.Validation); err != nil {
+		return nil, err
+	}
 	data, err := openData(s.Data, ".", s.Text, s.Label, s.Builtin)
 	if err != nil {
 		return nil, err
