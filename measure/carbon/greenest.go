@@ -30,6 +30,10 @@ func Greenest(s Series, work time.Duration, from, until time.Time) (Advice, erro
 	}
 	ps := slices.Clone(s.Points)
 	slices.SortFunc(ps, func(a, b Point) int { return a.From.Compare(b.From) })
+	// A forecast begins with the next point: work that would begin before it, in a gap of less than a point, waits for it.
+	if len(ps) > 0 && ps[0].From.After(from) && ps[0].From.Sub(from) < ps[0].To.Sub(ps[0].From) {
+		from = ps[0].From
+	}
 	now, ok := meanOver(ps, from, work)
 	if !ok {
 		return Advice{}, fmt.Errorf("carbon: %s does not cover the work from %s on", s.Source, from.Format(time.RFC3339))

@@ -233,3 +233,17 @@ func FuzzServices(f *testing.F) {
 		}
 	})
 }
+
+// TestGreenestFromNow: a forecast whose first point is the next hour answers for work that could begin now.
+func TestGreenestFromNow(t *testing.T) {
+	hour := time.Date(2026, 1, 10, 18, 0, 0, 0, time.UTC)
+	s := Series{Source: "test", Basis: "average", Points: []Point{
+		{From: hour, To: hour.Add(time.Hour), Intensity: 300}, {From: hour.Add(time.Hour), To: hour.Add(2 * time.Hour), Intensity: 200}}}
+	a, err := Greenest(s, time.Hour, hour.Add(-4*time.Minute), hour.Add(24*time.Hour))
+	if err != nil || !a.Start.Equal(hour.Add(time.Hour)) || a.Now != 300 || a.Best != 200 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if _, err := Greenest(s, time.Hour, hour.Add(-2*time.Hour), hour.Add(24*time.Hour)); err == nil {
+		t.Error("an answer for hours before the forecast")
+	}
+}
