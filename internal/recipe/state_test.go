@@ -150,6 +150,9 @@ variants:
 		if res.Target.Runtime != runtime {
 			t.Errorf("target %+v", res.Target)
 		}
+		if said := strings.Contains(strings.Join(res.Warnings, "\n"), "expands half-size weights"); said != (runtime == "ort") {
+			t.Errorf("%s: half-size weights are said to be expanded: %v", runtime, said)
+		}
 		for i, v := range res.Variants {
 			means[runtime] = append(means[runtime], v.Accuracy.Value)
 			histogram := false
