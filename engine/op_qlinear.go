@@ -14,6 +14,7 @@ func qlinearOps() map[string]opDef {
 	t := qlinearMicroOps()
 	maps.Copy(t, qualify(fusedDomain, map[string]opDef{
 		"QuantConv":              {run: opQuantConv, prep: prepQuantConv},
+		"QuantTranspose":         {run: opQuantTranspose, prep: prepQuantTranspose},
 		"QuantLookup":            plain(opQuantLookup),
 		"QuantAdd":               plain(opQuantBinary),
 		"QuantMul":               plain(opQuantBinary),

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -15,12 +14,13 @@ import (
 // those that nobody reads fall to the pass dead.
 type qdq struct {
 	e      *editor
-	u8     map[string]string // the unsigned form of a quantized value, in the model's layout
-	last   map[string]string // the unsigned form, channels last
-	rank   map[string]int    // of the values in last
-	tables map[string]lookup // values that are functions of one other
-	left   map[string]int    // operators that stay in float, by type
-	why    map[string]string // the first reason, by type
+	u8     map[string]string           // the unsigned form of a quantized value, in the model's layout
+	last   map[string]string           // the unsigned form, channels last
+	rank   map[string]int              // of the values in last
+	tables map[string]lookup           // values that are functions of one other
+	splits map[*model.Node]*model.Node // Split by the one of bytes beside it
+	stays  map[*model.Node]string      // quantized operators that stay in float: why
+	stored map[*model.Node]bool        // readers of weights that foldWeights dequantized
 }
 
 // qvalue is a quantized value: element v stands for (v - zero) * scale, with v and zero unsigned.
@@ -34,7 +34,7 @@ type qvalue struct {
 // qdqPass rewrites the top graph.
 func qdqPass(c *compiler, g *model.Graph) error {
 	p := &qdq{e: newEditor(c, g), u8: map[string]string{}, last: map[string]string{}, rank: map[string]int{},
-		tables: map[string]lookup{}, left: map[string]int{}, why: map[string]string{}}
+		tables: map[string]lookup{}, splits: map[*model.Node]*model.Node{}, stays: map[*model.Node]string{}, stored: map[*model.Node]bool{}}
 	nodes := slices.Clone(g.Nodes)
 	for _, n := range nodes {
 		if p.e.gone[n] {
@@ -52,16 +52,16 @@ func qdqPass(c *compiler, g *model.Graph) error {
 	for _, n := range nodes {
 		if !p.e.gone[n] {
 			p.floatProduct(n)
+			p.floatTranspose(n)
+		}
+	}
+	for _, n := range nodes {
+		if !p.e.gone[n] {
 			p.unflip(n)
 			p.foldWeights(n)
 		}
 	}
-	var notes []string
-	for op, k := range p.left {
-		notes = append(notes, fmt.Sprintf("qdq: %d quantized %s run in float: %s", k, op, p.why[op]))
-	}
-	slices.Sort(notes)
-	c.warnings = append(c.warnings, notes...)
+	c.warnings = append(c.warnings, p.warnings(nodes)...)
 	return p.e.finish()
 }
 
@@ -80,8 +80,8 @@ func (p *qdq) unflip(n *model.Node) {
 
 // stay notes that a quantized operator stays in float.
 func (p *qdq) stay(n *model.Node, why string) bool {
-	if p.left[n.Op]++; p.why[n.Op] == "" {
-		p.why[n.Op] = why
+	if p.stays[n] == "" {
+		p.stays[n] = why
 	}
 	return false
 }
@@ -365,13 +365,16 @@ func (p *qdq) quantize(q *model.Node) bool {
 	if p.lookup(q, out) {
 		return true
 	}
+	if n.Is("Split") {
+		return p.split(n, q, out)
+	}
 	lo, hi := uint8(0), uint8(255)
 	if l, h, ok := p.bounds(n); ok && p.e.user(n.In(0)) == n && p.e.maker[n.In(0)] != nil {
 		lo, hi = limits(out, l, h)
 		n = p.e.maker[n.In(0)]
 	}
 	if p.e.user(n.Out(0)) == nil {
-		if p.quantized(n) {
+		if p.quantized(n) && !n.Is("MatMul") && !n.Is("Gemm") && !n.Is("ConvTranspose") { // these have integer kernels with float results
 			p.stay(n, "its result is read in float too")
 		}
 		return false
@@ -382,6 +385,8 @@ func (p *qdq) quantize(q *model.Node) bool {
 	switch n.Op {
 	case "Conv":
 		return p.conv(n, q, out, lo, hi)
+	case "ConvTranspose":
+		return p.convTranspose(n, q, out, lo, hi)
 	case "Gemm":
 		return p.gemm(n, q, out, lo, hi)
 	case "MatMul":

@@ -192,22 +192,31 @@ func (p *qdq) floatBias(name string, n int) *model.Tensor {
 	return t
 }
 
-// foldWeights computes a DequantizeLinear of a constant that integer operators have no use for. Those before products and gathers stay:
-// other passes keep such weights in their bytes.
+// foldWeights computes a DequantizeLinear of a constant that integer operators have no use for. Those of 4 and 8 bits before products
+// and gathers stay: other passes keep such weights in their bytes.
 func (p *qdq) foldWeights(n *model.Node) {
 	if p.e.gone[n] || !n.Is("DequantizeLinear") || p.e.pinned[n.Out(0)] {
 		return
 	}
 	t := p.e.constant(n.In(0))
-	if t == nil || !isByte(t) && t.DType() != model.Int32 || t.Len() > maxFoldBytes/4 || len(p.e.users[n.Out(0)]) == 0 {
+	if t == nil || t.Len() > maxFoldBytes/4 || len(p.e.users[n.Out(0)]) == 0 {
 		return
 	}
-	for _, u := range p.e.users[n.Out(0)] {
-		if u.Is("MatMul") || u.Is("Gemm") || u.Is("Gather") {
-			return
+	switch t.DType() {
+	case model.Int16, model.Uint16, model.Float8E4M3FN, model.Float8E5M2, model.Float8E4M3FNUZ, model.Float8E5M2FNUZ, model.Int32: // nothing multiplies these
+	case model.Int8, model.Uint8, model.Int4, model.Uint4:
+		for _, u := range p.e.users[n.Out(0)] {
+			if u.Is("MatMul") || u.Is("Gemm") || u.Is("Gather") {
+				return
+			}
 		}
+	default:
+		return
 	}
 	if f := p.evaluate(n); f != nil {
+		for _, u := range p.e.users[n.Out(0)] {
+			p.stored[u] = true
+		}
 		p.e.remove(n)
 		p.e.g.SetInitializer(n.Out(0), f)
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/wattshed/wattshed/model"
 )
@@ -64,6 +65,9 @@ func (p *qdq) conv(n, q *model.Node, out qvalue, lo, hi uint8) bool {
 	w, ws, err := p.weights(n.In(1), 0)
 	if err != nil {
 		return p.stay(n, err.Error())
+	}
+	if r := w.Rank(); r > 4 {
+		return p.stay(n, fmt.Sprintf("there is no integer kernel for %d spatial dimensions", r-2))
 	}
 	if !convFits(n, w.Tensor) {
 		return p.stay(n, "its attributes do not fit the weights")
@@ -303,4 +307,27 @@ func (p *qdq) move(n, q *model.Node, out qvalue) bool {
 	f.Outputs = []string{p.fresh(out.name, "/moved")}
 	p.add(&f)
 	return p.emit(p.tableNode(f.Outputs[0], requantizeTable(x, out)), q, out, 0)
+}
+
+// split is DQ -> Split -> one Q of several: the bytes are split once, for all of them.
+func (p *qdq) split(n, q *model.Node, out qvalue) bool {
+	x, ok := p.dequantized(n.In(0))
+	if !ok || p.e.constant(x.name) != nil {
+		return false
+	}
+	f := p.splits[n]
+	if f == nil {
+		c := *n
+		c.Inputs = append([]string{p.plain(x)}, n.Inputs[1:]...)
+		c.Outputs = make([]string, len(n.Outputs))
+		for i, o := range n.Outputs {
+			if o != "" {
+				c.Outputs[i] = p.fresh(o, "/split")
+			}
+		}
+		f = &c
+		p.add(f)
+		p.splits[n] = f
+	}
+	return p.emit(p.tableNode(f.Outputs[slices.Index(n.Outputs, q.In(0))], requantizeTable(x, out)), q, out, 0)
 }
