@@ -75,7 +75,7 @@ func (p *staticPlan) adaptRounding(ctx context.Context, feeds engine.Feeds) erro
 		for _, m := range all {
 			byName[m.name] = append(byName[m.name], m)
 		}
-		_, err := p.run(ctx, p.g, names, feeds, func(name string, shape []int, x []float32) error {
+		_, err := p.run(ctx, p.g, names, feeds, false, func(name string, shape []int, x []float32) error {
 			for _, m := range byName[name] {
 				m.observe(shape, x, pool)
 			}

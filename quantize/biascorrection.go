@@ -57,7 +57,7 @@ func (p *staticPlan) channelMeans(ctx context.Context, feeds engine.Feeds) (map[
 			conv[n.In(0)] = n.Op == "Conv" || n.Op == "ConvTranspose"
 		}
 	}
-	_, err := p.run(ctx, p.g, names, feeds, func(name string, shape []int, x []float32) error {
+	_, err := p.run(ctx, p.g, names, feeds, false, func(name string, shape []int, x []float32) error {
 		axis := len(shape) - 1
 		if conv[name] {
 			axis = 1

@@ -38,7 +38,7 @@ func (s Static) Calibrate(ctx context.Context, g *model.Graph, names []string, f
 		all[name] = o
 	}
 	seen := map[string]bool{}
-	runs, err := s.run(ctx, g, names, feeds, func(name string, _ []int, x []float32) error {
+	runs, err := s.run(ctx, g, names, feeds, false, func(name string, _ []int, x []float32) error {
 		seen[name] = true
 		all[name].Observe(x)
 		return nil
@@ -62,8 +62,8 @@ func (s Static) Calibrate(ctx context.Context, g *model.Graph, names []string, f
 }
 
 // run runs g with every feed and shows f the values of the named tensors: inputs of the graph before the run, others when
-// they are made.
-func (s *Static) run(ctx context.Context, g *model.Graph, names []string, feeds engine.Feeds, f func(name string, shape []int, x []float32) error) (runs int, err error) {
+// they are made, inputs of a body when it starts. Values that are not finite are an error unless they are allowed.
+func (s *Static) run(ctx context.Context, g *model.Graph, names []string, feeds engine.Feeds, infinite bool, f func(name string, shape []int, x []float32) error) (runs int, err error) {
 	if feeds.All == nil {
 		return 0, fmt.Errorf("quantize: calibration: %w", ErrNoFeeds)
 	}
@@ -79,7 +79,7 @@ func (s *Static) run(ctx context.Context, g *model.Graph, names []string, feeds 
 		for _, v := range x {
 			check += v - v
 		}
-		if check != 0 {
+		if check != 0 && !infinite {
 			return fmt.Errorf("quantize: calibration: value %q %w", name, errNotFinite)
 		}
 		return f(name, t.Shape(), x)
@@ -92,7 +92,14 @@ func (s *Static) run(ctx context.Context, g *model.Graph, names []string, feeds 
 			inner = append(inner, name)
 		}
 	}
-	session, err := engine.Native{}.Load(ctx, engine.Artifact{Graph: g}, engine.Options{Threads: s.Threads, Watch: &engine.Watch{Names: inner, See: see}})
+	g, inner, passed := watchBodyInputs(g, inner)
+	show := func(name string, t *model.Tensor) error {
+		if original, ok := passed[name]; ok {
+			name = original
+		}
+		return see(name, t)
+	}
+	session, err := engine.Native{}.Load(ctx, engine.Artifact{Graph: g}, engine.Options{Threads: s.Threads, Watch: &engine.Watch{Names: inner, See: show}})
 	if err != nil {
 		return 0, fmt.Errorf("quantize: calibration: %w", err)
 	}
@@ -129,4 +136,35 @@ func (s *Static) run(ctx context.Context, g *model.Graph, names []string, feeds 
 		return 0, fmt.Errorf("quantize: calibration: %w", ErrNoFeeds)
 	}
 	return runs, nil
+}
+
+// watchBodyInputs returns g with an Identity behind every input of a body among names, and names with the outputs of these
+// instead: no node makes what enters a body. passed are the inputs by the new names.
+func watchBodyInputs(g *model.Graph, names []string) (_ *model.Graph, watched []string, passed map[string]string) {
+	passed = map[string]string{}
+	var add []string
+	eachGraph(g, func(sub *model.Graph) {
+		for _, v := range sub.Inputs {
+			if sub != g && slices.Contains(names, v.Name) {
+				add = append(add, v.Name)
+			}
+		}
+	})
+	if len(add) == 0 {
+		return g, names, passed
+	}
+	g = g.Clone()
+	unique := newNamer(g)
+	watched = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(add, name) })
+	eachGraph(g, func(sub *model.Graph) {
+		for _, v := range sub.Inputs {
+			if sub == g || !slices.Contains(add, v.Name) {
+				continue
+			}
+			out := unique.name(v.Name + "_entering")
+			passed[out], watched = v.Name, append(watched, out)
+			sub.Nodes = append([]*model.Node{{Name: out, Op: "Identity", Inputs: []string{v.Name}, Outputs: []string{out}}}, sub.Nodes...)
+		}
+	})
+	return g, watched, passed
 }

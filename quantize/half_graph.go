@@ -1,6 +1,7 @@
 package quantize
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -19,21 +20,15 @@ import (
 // then unchanged. bf16 needs opset 13. ONNX Runtime's CPU provider runs fp16 graphs, mostly by casting to
 // float32 around each node; it refuses bf16 graphs.
 func HalfGraph(g *model.Graph, dtype model.DType) ([]model.Note, error) {
-	if dtype != model.Float16 && dtype != model.BFloat16 {
-		return nil, fmt.Errorf("quantize: %s is no half precision type", dtype)
-	}
-	need := int64(7)
-	if dtype == model.BFloat16 {
-		need = 13
-	}
-	return withOpset(g, need, shortName(dtype)+" graphs", func(g *model.Graph) ([]model.Note, error) { return halfGraph(g, dtype) })
+	return Half{DType: dtype}.Apply(context.Background(), g)
 }
 
-func halfGraph(g *model.Graph, dtype model.DType) ([]model.Note, error) {
-	r, err := newHalfRewrite(g, dtype)
+func halfGraph(g *model.Graph, h Half, beyond map[string]extent) ([]model.Note, error) {
+	r, err := newHalfRewrite(g, h.DType)
 	if err != nil {
 		return nil, err
 	}
+	r.exclude, r.beyond = h.Exclude, beyond
 	top := &halfScope{graph: g, values: map[string]residence{}}
 	r.plan(top)
 	notes, err := r.notes()
@@ -108,6 +103,8 @@ type halfRewrite struct {
 	halves  map[*model.Node]bool
 	others  []model.Note // of weights of other types
 	lo, hi  string       // initializers that values are clipped to
+	exclude []string
+	beyond  map[string]extent // values that calibration saw beyond the range of dtype
 }
 
 type keptOp struct {

@@ -90,6 +90,12 @@ func (r *halfRewrite) decide(s *halfScope, n *model.Node) (half bool, res reside
 	if why, ok := wideOps[n.Op]; ok {
 		return false, res, why
 	}
+	if by := excludedBy(r.exclude, n); by != "" {
+		return false, res, fmt.Sprintf("excluded by %q", by)
+	}
+	if why := r.overflow(s, n); why != "" && !in.wide && in.unfit == "" {
+		return false, res, why
+	}
 	need, move := moveOps[n.Op]
 	if !move {
 		var ok bool

@@ -58,7 +58,7 @@ func (p *staticPlan) smooth(ctx context.Context, feeds engine.Feeds) (int, error
 		return 0, nil
 	}
 	most := map[string][]float32{}
-	_, err := p.run(ctx, p.g, names, feeds, func(name string, shape []int, x []float32) error {
+	_, err := p.run(ctx, p.g, names, feeds, false, func(name string, shape []int, x []float32) error {
 		k, _, _ := p.rowsOf(groups[name][0])
 		if len(shape) == 0 || shape[len(shape)-1] != k {
 			return fmt.Errorf("quantize: smoothing: value %q has shape %v, its weight %d rows", name, shape, k)

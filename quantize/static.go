@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/wattshed/wattshed/engine"
@@ -155,13 +154,4 @@ func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(conte
 }
 
 // excluded returns which entry of Exclude names the node, or "".
-func (s *Static) excluded(n *model.Node) string {
-	for _, pattern := range s.Exclude {
-		for _, name := range slices.Concat([]string{n.Name, n.Op}, n.Inputs, n.Outputs) {
-			if ok, _ := path.Match(pattern, name); name != "" && (ok || pattern == name) {
-				return pattern
-			}
-		}
-	}
-	return ""
-}
+func (s *Static) excluded(n *model.Node) string { return excludedBy(s.Exclude, n) }

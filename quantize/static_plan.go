@@ -98,7 +98,7 @@ func (p *staticPlan) withoutUnseen() error {
 		if len(unseen) == 0 {
 			return nil
 		}
-		if len(unseen) == len(p.observed()) {
+		if len(unseen) == len(p.observed()) && len(p.ranges.Ranges) > 0 { // none at all: a body that no run entered holds all products
 			return fmt.Errorf("quantize: the calibration has no range of %q nor of any other value: it is of another model", unseen[0])
 		}
 		off := false
