@@ -12,21 +12,24 @@ import (
 // Dynamic are the settings of dynamic int8 quantization: weights are stored as 8-bit integers,
 // activations are quantized at run time.
 type Dynamic struct {
+	DType       model.DType // of the weights of products: Int8, symmetric, or Uint8, asymmetric; 0 means Int8
 	Granularity Granularity // "" means PerChannel
 	Ops         []string    // operators to quantize; nil means DynamicOps
+	ReduceRange *bool       // int8 weights of 7 bits; nil means what CPU needs
+	CPU         CPU         // that the file is for; "" means HostCPU
 
 	packer func(*dynamicPlan, *dynamicWeight) error // makes the forms of a weight; nil means dynamicPlan.pack
 }
 
 // DynamicOps are the operators that dynamic int8 quantization handles.
-var DynamicOps = []string{"MatMul", "Gemm", "Gather", "LSTM"}
+var DynamicOps = []string{"MatMul", "Gemm", "Gather", "LSTM", "GRU", "RNN"}
 
 // Apply rewrites g in place. MatMul and Gemm with a constant right-hand side become
-// DynamicQuantizeLinear, MatMulInteger, Cast and Mul, the pattern that ONNX Runtime fuses (int8
-// symmetric weights); Gather from a constant table reads a uint8 table and dequantizes the rows; LSTM becomes
-// com.microsoft.DynamicQuantizeLSTM. A weight read in several of these ways is stored once for each. Weights in
+// DynamicQuantizeLinear, MatMulInteger, Cast and Mul, the pattern that ONNX Runtime fuses; Gather from a constant table reads a uint8 table and dequantizes the rows; LSTM becomes
+// com.microsoft.DynamicQuantizeLSTM. No runtime has an integer form of GRU and RNN: their weights are stored in 8 bits behind
+// DequantizeLinear, which saves bytes and not time, and the notes say so. A weight read in several of these ways is stored once for each. Weights in
 // Constant nodes, behind Identity, in bodies, and read in bodies from the graph around them are handled alike. A model
-// below opset 11 is raised to 13, and a note says so.
+// below opset 11, or below 13 with GRU or RNN, is raised to 13, and a note says so.
 //
 // The notes say for every weight of one or more dimensions what was done or why it was left. It fails with
 // ErrQuantized on a model that is quantized already and with ErrNothing (notes still given) when less
@@ -35,19 +38,30 @@ func (d Dynamic) Apply(g *model.Graph) ([]model.Note, error) {
 	if err := d.validate(g); err != nil {
 		return nil, err
 	}
-	return withOpset(g, 11, "dynamic int8 operators", d.apply)
+	need := int64(11)
+	eachGraph(g, func(g *model.Graph) {
+		for _, n := range g.Nodes {
+			if (n.Is("GRU") || n.Is("RNN")) && slices.Contains(d.Ops, n.Op) {
+				need = 13 // DequantizeLinear by axis
+			}
+		}
+	})
+	return withOpset(g, need, d.scheme()+" operators", d.apply)
 }
+
+// scheme describes the settings in notes.
+func (d *Dynamic) scheme() string { return "dynamic " + d.DType.String() }
 
 func (d Dynamic) apply(g *model.Graph) ([]model.Note, error) {
 	p, err := d.plan(g)
 	if err != nil {
 		return nil, err
 	}
-	var notes []model.Note
+	notes := []model.Note{p.range7}
 	for _, w := range p.weights {
 		notes = append(notes, w.note())
 	}
-	if err := check("dynamic int8", notes); err != nil {
+	if err := check(d.scheme(), notes); err != nil {
 		return notes, err
 	}
 	p.rewrite(g)
@@ -58,6 +72,15 @@ func (d Dynamic) apply(g *model.Graph) ([]model.Note, error) {
 func (d *Dynamic) validate(g *model.Graph) error {
 	if d.Granularity == "" {
 		d.Granularity = PerChannel
+	}
+	if d.DType == model.Invalid {
+		d.DType = model.Int8
+	}
+	if d.DType != model.Int8 && d.DType != model.Uint8 {
+		return fmt.Errorf("quantize: dynamic weights of %s: want int8 or uint8: %w", d.DType, model.ErrUnsupported)
+	}
+	if err := d.CPU.Check(); err != nil {
+		return err
 	}
 	if d.Granularity != PerChannel && d.Granularity != PerTensor {
 		return fmt.Errorf("quantize: granularity %q: want %s or %s", d.Granularity, PerTensor, PerChannel)
@@ -87,6 +110,7 @@ const (
 	transposed             // int8, [N,K] stored as [K,N], symmetric by row: Gemm with transB
 	table                  // uint8, asymmetric by row: Gather
 	gates                  // int8, [directions,N,K] stored as [directions,K,N], symmetric by row: LSTM
+	restored               // in its own shape behind DequantizeLinear by row: GRU, RNN
 )
 
 // packed is a weight in one of its forms.
@@ -95,6 +119,7 @@ type packed struct {
 	q, scale, zero *model.Tensor
 	names          [3]string // of the initializers, once they are in the graph
 	perChannel     bool
+	codes          codes
 }
 
 func (p *packed) bytes() int64 {
@@ -105,7 +130,11 @@ func (p *packed) bytes() int64 {
 func (p *packed) word() string {
 	switch {
 	case p.form != table:
-		return "int8 " + map[bool]string{true: string(PerChannel), false: string(PerTensor)}[p.perChannel]
+		word := p.codes.dtype.String() + " "
+		if p.codes.r == sevenBits {
+			word += "(7 bits) "
+		}
+		return word + map[bool]string{true: string(PerChannel), false: string(PerTensor)}[p.perChannel]
 	case p.perChannel:
 		return "uint8 per-row"
 	}
@@ -141,8 +170,14 @@ func (w *dynamicWeight) note() model.Note {
 		words = append(words, p.word())
 	}
 	n.Action = strings.Join(words, " and ")
+	if w.form(restored) != nil {
+		n.Reason = restoredRemark
+	}
 	return n
 }
+
+// restoredRemark says what the weights of GRU and RNN gain.
+const restoredRemark = "fewer bytes, float products: no runtime multiplies the weights of GRU and RNN as integers; the native engine dequantizes them once, at load"
 
 // input is an input of a node.
 type input struct {
@@ -156,11 +191,14 @@ type dynamicPlan struct {
 	weights []*dynamicWeight
 	at      map[input]*dynamicWeight // what the inputs of nodes read
 	names   *namer
+	reduce  bool       // int8 weights of 7 bits
+	range7  model.Note // says so, and why
 }
 
 // plan decides on all weights and quantizes them; the graph is not changed.
 func (d Dynamic) plan(g *model.Graph) (*dynamicPlan, error) {
 	p := &dynamicPlan{Dynamic: d, at: map[input]*dynamicWeight{}, names: newNamer(g)}
+	p.chooseRange()
 	outputs := outputNames(g)
 	for _, w := range g.Weights() {
 		if !w.Tensor.DType().IsFloat() || w.Tensor.Rank() == 0 {
@@ -285,13 +323,13 @@ func (p *dynamicPlan) whyNot(t *model.Tensor, u model.Use) string {
 		case t.Len() < minTable:
 			return fmt.Sprintf("a table of fewer than %d elements", minTable)
 		}
-	case "LSTM":
+	case "LSTM", "GRU", "RNN":
 		switch {
 		case u.Input != 1 && u.Input != 2:
-			return fmt.Sprintf("input %d of the LSTM, no matrix", u.Input)
+			return fmt.Sprintf("input %d of the %s, no matrix", u.Input, n.Op)
 		case t.Rank() != 3:
-			return fmt.Sprintf("an LSTM matrix of rank %d", t.Rank())
-		case n.Int("layout", 0) != 0:
+			return fmt.Sprintf("an %s matrix of rank %d", n.Op, t.Rank())
+		case n.Op == "LSTM" && n.Int("layout", 0) != 0:
 			return "LSTM with layout 1"
 		}
 	}

@@ -11,6 +11,8 @@ func formOf(u model.Use) form {
 		return table
 	case u.Node.Op == "LSTM":
 		return gates
+	case u.Node.Op == "GRU" || u.Node.Op == "RNN":
+		return restored
 	case u.Node.Op == "Gemm" && u.Node.Int("transB", 0) != 0:
 		return transposed
 	}
@@ -28,8 +30,10 @@ func (p *dynamicPlan) pack(w *dynamicWeight) error {
 		if w.form(f) != nil {
 			continue
 		}
-		pk := &packed{form: f, perChannel: p.Granularity == PerChannel}
+		pk := p.newPacked(f)
 		switch s := w.Tensor.Shape(); f {
+		case restored:
+			err = pk.restored(x, s)
 		case table:
 			err = pk.table(x, s)
 		case gates:
@@ -43,6 +47,29 @@ func (p *dynamicPlan) pack(w *dynamicWeight) error {
 		w.forms = append(w.forms, pk)
 	}
 	return nil
+}
+
+// newPacked returns an empty form.
+func (p *dynamicPlan) newPacked(f form) *packed {
+	return &packed{form: f, perChannel: p.Granularity == PerChannel, codes: codesOf(p.DType, p.reduce)}
+}
+
+// restored makes the weight in its own shape for DequantizeLinear, with scale and zero point by gate row: all directions share
+// them, since DequantizeLinear takes one axis.
+func (p *packed) restored(x []float32, shape []int) error {
+	s := Scheme{DType: p.codes.dtype, Symmetric: p.codes.symmetric, Granularity: PerTensor, Axis: 1}
+	if p.perChannel {
+		s.Granularity = PerChannel
+	}
+	g, err := s.ChooseParams(x, shape)
+	if err != nil {
+		return err
+	}
+	if p.q, err = g.Quantize(x); err != nil {
+		return err
+	}
+	p.scale, p.zero, err = g.Tensors()
+	return err
 }
 
 // table makes uint8 [rows,...] with scale and zero point [rows,1,...], or scalars.
@@ -67,7 +94,7 @@ func (p *packed) table(x []float32, shape []int) error {
 	return nil
 }
 
-// matrix makes int8 [K,N] with scale and zero point [N], or scalars.
+// matrix makes bytes [K,N] with scale and zero point [N], or scalars.
 func (p *packed) matrix(x []float32, shape []int) error {
 	m := matrix{x, shape[0], shape[1]}
 	quantize := m.quantizeCols
@@ -75,7 +102,7 @@ func (p *packed) matrix(x []float32, shape []int) error {
 		shape = []int{shape[1], shape[0]}
 		quantize = m.quantizeTransposed
 	}
-	q, params, err := quantize(p.perChannel)
+	q, params, err := quantize(p.perChannel, p.codes)
 	if err != nil {
 		return err
 	}
@@ -83,18 +110,27 @@ func (p *packed) matrix(x []float32, shape []int) error {
 	if p.perChannel {
 		each = []int{shape[1]}
 	}
-	p.q, p.scale, p.zero = model.FromSlice(shape, q), scalesOf(each, params), model.FromSlice(each, make([]int8, len(params)))
-	return nil
+	return p.set(shape, each, q, params)
 }
 
-// gates makes int8 [directions,K,N] of [directions,N,K] with scale and zero point [directions,N] or
+// set makes the tensors of codes of the given shape with one scale and zero point for each of each.
+func (p *packed) set(shape, each []int, q []byte, params []Params) (err error) {
+	p.scale = scalesOf(each, params)
+	if p.q, err = p.codes.tensor(shape, q); err != nil {
+		return err
+	}
+	p.zero, err = p.codes.zeros(each, params)
+	return err
+}
+
+// gates makes bytes [directions,K,N] of [directions,N,K] with scale and zero point [directions,N] or
 // [directions], as com.microsoft.DynamicQuantizeLSTM takes them.
 func (p *packed) gates(x []float32, shape []int) error {
 	dirs, n, k := shape[0], shape[1], shape[2]
-	q := make([]int8, 0, len(x))
+	q := make([]byte, 0, len(x))
 	var params []Params
 	for d := range dirs {
-		qd, pd, err := matrix{x[d*n*k : (d+1)*n*k], n, k}.quantizeTransposed(p.perChannel)
+		qd, pd, err := matrix{x[d*n*k : (d+1)*n*k], n, k}.quantizeTransposed(p.perChannel, p.codes)
 		if err != nil {
 			return err
 		}
@@ -104,8 +140,7 @@ func (p *packed) gates(x []float32, shape []int) error {
 	if p.perChannel {
 		each = []int{dirs, n}
 	}
-	p.q, p.scale, p.zero = model.FromSlice([]int{dirs, k, n}, q), scalesOf(each, params), model.FromSlice(each, make([]int8, len(params)))
-	return nil
+	return p.set([]int{dirs, k, n}, each, q, params)
 }
 
 func scalesOf(shape []int, params []Params) *model.Tensor {

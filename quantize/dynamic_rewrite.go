@@ -1,6 +1,8 @@
 package quantize
 
 import (
+	"slices"
+
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -44,7 +46,7 @@ func (p *dynamicPlan) initializers(w *model.Weight, f *packed) [3]string {
 // graph rewrites the nodes of g and of its bodies in their order; it reports whether a node of
 // com.microsoft was made.
 func (p *dynamicPlan) graph(g *model.Graph) (contrib bool) {
-	b := &nodeBuilder{names: p.names, quantized: map[string][3]string{}, nodes: make([]*model.Node, 0, len(g.Nodes))}
+	b := &nodeBuilder{names: p.names, quantized: map[string][3]string{}, restored: map[*packed]string{}, nodes: make([]*model.Node, 0, len(g.Nodes))}
 	for _, n := range g.Nodes {
 		for _, sub := range n.Subgraphs() {
 			contrib = p.graph(sub) || contrib
@@ -62,6 +64,8 @@ func (p *dynamicPlan) graph(g *model.Graph) (contrib bool) {
 			b.nodes = append(b.nodes, n)
 		case n.Op == "Gather":
 			b.gather(n, w.form(table))
+		case n.Op == "GRU" || n.Op == "RNN":
+			b.restore(n, p)
 		default:
 			b.product(n, w.form(formOf(model.Use{Node: n, Input: 1})))
 		}
@@ -72,15 +76,19 @@ func (p *dynamicPlan) graph(g *model.Graph) (contrib bool) {
 
 // reads returns the quantized weight that n multiplies by or looks up, or nil.
 func (p *dynamicPlan) reads(n *model.Node) *dynamicWeight {
-	at := 1
+	var at []int
 	switch {
 	case n.Is("Gather"):
-		at = 0
-	case !n.Is("MatMul") && !n.Is("Gemm") && !n.Is("LSTM"):
-		return nil
+		at = []int{0}
+	case n.Is("MatMul") || n.Is("Gemm") || n.Is("LSTM"):
+		at = []int{1}
+	case n.Is("GRU") || n.Is("RNN"):
+		at = []int{1, 2}
 	}
-	if w := p.at[input{n, at}]; w != nil && w.why == "" {
-		return w
+	for _, i := range at {
+		if w := p.at[input{n, i}]; w != nil && w.why == "" {
+			return w
+		}
 	}
 	return nil
 }
@@ -104,6 +112,29 @@ func (p *dynamicPlan) lstm(n *model.Node) {
 	n.Op, n.Domain, n.Attrs = "DynamicQuantizeLSTM", microsoft, attrs
 }
 
+// restore lets a GRU or RNN read its matrices from DequantizeLinear, one in a graph for all readers.
+func (b *nodeBuilder) restore(n *model.Node, p *dynamicPlan) {
+	for i := 1; i <= 2; i++ {
+		w := p.at[input{n, i}]
+		if w == nil || w.why != "" {
+			continue
+		}
+		f := w.form(restored)
+		out := b.restored[f]
+		if out == "" {
+			out = b.names.name(w.Value + "_dequantized")
+			dq := &model.Node{Name: b.names.name(w.Value + "_DequantizeLinear"), Op: "DequantizeLinear", Inputs: slices.Clone(f.names[:]), Outputs: []string{out}}
+			if f.perChannel {
+				dq.Attrs = []model.Attr{model.IntAttr("axis", 1)}
+			}
+			b.nodes = append(b.nodes, dq)
+			b.restored[f] = out
+		}
+		n.Inputs[i] = out
+	}
+	b.nodes = append(b.nodes, n)
+}
+
 // nodeBuilder makes the node list of one graph.
 type nodeBuilder struct {
 	names *namer
@@ -111,6 +142,7 @@ type nodeBuilder struct {
 	label string // of the node being replaced
 	// quantized holds by activation the names that DynamicQuantizeLinear made of it: products share one.
 	quantized map[string][3]string
+	restored  map[*packed]string // what DequantizeLinear made of a weight
 }
 
 func (b *nodeBuilder) add(op, suffix string, inputs []string, attrs []model.Attr, outputs ...string) string {

@@ -149,8 +149,8 @@ func (m matrix) quantizeRows(perRow bool) ([]uint8, []Params, error) {
 	return q, p, nil
 }
 
-// quantizeCols returns the matrix as int8, symmetric, with parameters per column, or one for all.
-func (m matrix) quantizeCols(perCol bool) ([]int8, []Params, error) {
+// quantizeCols returns the codes of the matrix with parameters per column, or one for all.
+func (m matrix) quantizeCols(perCol bool, c codes) ([]byte, []Params, error) {
 	e, err := m.colExtents()
 	if err != nil {
 		return nil, nil, err
@@ -158,30 +158,21 @@ func (m matrix) quantizeCols(perCol bool) ([]int8, []Params, error) {
 	if !perCol {
 		e = e.all()
 	}
-	p, err := e.params(Int8Range, true)
+	p, err := c.params(e)
 	if err != nil {
 		return nil, nil, err
 	}
-	q := make([]int8, len(m.x))
-	lo, hi := float32(Int8Range.Min), float32(Int8Range.Max)
-	scales := make([]float32, m.cols)
-	for j := range scales {
-		scales[j] = p[j%len(p)].Scale
-	}
+	q, s := make([]byte, len(m.x)), c.spread(p, m.cols)
 	parallel(m.rows, m.grain(), func(first, last int) {
 		for i := first; i < last; i++ {
-			row, out := m.x[i*m.cols:(i+1)*m.cols], q[i*m.cols:(i+1)*m.cols]
-			s := scales[:len(row)]
-			for j, v := range row {
-				out[j] = int8(roundClamped(v/s[j], lo, hi))
-			}
+			c.putRow(q[i*m.cols:(i+1)*m.cols], m.x[i*m.cols:(i+1)*m.cols], s)
 		}
 	})
 	return q, p, nil
 }
 
 // quantizeTransposed returns the transpose of the matrix as quantizeCols would of it.
-func (m matrix) quantizeTransposed(perCol bool) ([]int8, []Params, error) {
+func (m matrix) quantizeTransposed(perCol bool, c codes) ([]byte, []Params, error) {
 	e, err := m.rowExtents()
 	if err != nil {
 		return nil, nil, err
@@ -189,19 +180,19 @@ func (m matrix) quantizeTransposed(perCol bool) ([]int8, []Params, error) {
 	if !perCol {
 		e = e.all()
 	}
-	p, err := e.params(Int8Range, true)
+	p, err := c.params(e)
 	if err != nil {
 		return nil, nil, err
 	}
-	q := make([]int8, len(m.x))
+	q := make([]byte, len(m.x))
 	const block = 64 // rows that are written side by side
 	parallel((m.rows+block-1)/block, m.grain()/block+1, func(first, last int) {
-		line := make([]int8, block*m.cols)
+		line := make([]byte, block*m.cols)
 		for b := first; b < last; b++ {
 			r0 := b * block
 			n := min(block, m.rows-r0)
 			for i := range n {
-				Quantize(line[i*m.cols:(i+1)*m.cols], m.x[(r0+i)*m.cols:(r0+i+1)*m.cols], p[(r0+i)%len(p)], Int8Range)
+				c.put(line[i*m.cols:(i+1)*m.cols], m.x[(r0+i)*m.cols:(r0+i+1)*m.cols], p[(r0+i)%len(p)])
 			}
 			for j := range m.cols {
 				out := q[j*m.rows+r0:][:n]

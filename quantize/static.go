@@ -19,12 +19,15 @@ const QOperator Format = "qoperator"
 type Static struct {
 	Target      Target      // "" means ONNXRuntimeCPU
 	Format      Format      // "" means QDQ
+	Weights     model.DType // Int8, or Uint8 with zero point 128; 0 means Int8
+	Activations model.DType // Uint8, Int8, or, with format QDQ, Uint16 or Int16; 0 means what the target computes with
 	Granularity Granularity // of weights; "" means PerChannel
 	Method      Method      // of choosing the ranges of activations; "" means MinMax
 	Percentile  float64     // of the method Percentile; 0 means 99.99
 	Ops         []string    // operators to quantize; nil means Target.Placed()
 	Exclude     []string    // nodes left in float, by name, by output, by weight or by operator; path.Match patterns
-	ReduceRange *bool       // weights of 7 bits; nil means what the CPU of this machine needs
+	ReduceRange *bool       // int8 weights of 7 bits; nil means what CPU needs
+	CPU         CPU         // that the file is for; "" means HostCPU
 	Threads     int         // of calibration runs; 0 = all processors
 
 	// State names, by input of the model, the output of a calibration run that the next one takes there: the state of a
@@ -44,12 +47,18 @@ type Static struct {
 
 // Check completes the settings and refuses those that make no sense.
 func (s *Static) Check() error {
-	rules, err := s.Target.rules()
+	if s.Target == "" {
+		s.Target = ONNXRuntimeCPU
+	}
+	if s.Weights == model.Invalid {
+		s.Weights = model.Int8
+	}
+	rules, err := s.rules()
 	if err != nil {
 		return err
 	}
-	if s.Target == "" {
-		s.Target = ONNXRuntimeCPU
+	if err := s.CPU.Check(); err != nil {
+		return err
 	}
 	if s.Format == "" {
 		s.Format = QDQ
@@ -80,7 +89,7 @@ func (s *Static) Check() error {
 	}
 	for _, op := range s.Ops {
 		if rules.place(op) == float {
-			return fmt.Errorf("quantize: static int8 of operator %q for %s: want some of %s: %w", op, s.Target, strings.Join(s.Target.Placed(), ", "), model.ErrUnsupported)
+			return fmt.Errorf("quantize: static quantization of operator %q for %s: want some of %s: %w", op, s.Target, strings.Join(s.Target.Placed(), ", "), model.ErrUnsupported)
 		}
 	}
 	return nil
@@ -88,7 +97,7 @@ func (s *Static) Check() error {
 
 // Apply rewrites g in place. Constants are folded, BatchNormalization is folded into convolutions, the ranges of the
 // activations that the target's placement rules quantize are read from the native engine while it runs feeds, and the
-// quantized operators are written in the chosen format. A model below opset 13 is raised to it.
+// quantized operators are written in the chosen format. A model below opset 13, of 16-bit activations below 21, is raised to it.
 //
 // The notes say for every float weight what was done or why it was left, and for the model which range, which BatchNormalization and which
 // helper was applied and why. Apply fails with ErrQuantized on a model that is quantized already and with ErrNothing (notes still given) when
@@ -108,7 +117,8 @@ func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(conte
 	if err := refuse(g); err != nil {
 		return nil, err
 	}
-	return withOpset(g, 13, "DequantizeLinear by axis", func(g *model.Graph) ([]model.Note, error) {
+	need, what := s.opset()
+	return withOpset(g, need, what, func(g *model.Graph) ([]model.Note, error) {
 		c := g.Clone()
 		before, err := s.prepare(c)
 		if err != nil {
@@ -142,7 +152,7 @@ func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(conte
 			return p.notes(), err
 		}
 		notes := p.notes()
-		if err := check("static int8", notes); err != nil {
+		if err := check(s.scheme(), notes); err != nil {
 			return notes, err
 		}
 		if err := p.write(); err != nil {
@@ -155,3 +165,6 @@ func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(conte
 
 // excluded returns which entry of Exclude names the node, or "".
 func (s *Static) excluded(n *model.Node) string { return excludedBy(s.Exclude, n) }
+
+// scheme describes the settings in errors.
+func (s *Static) scheme() string { return "static " + s.Weights.String() }

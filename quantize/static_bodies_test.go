@@ -32,7 +32,9 @@ func TestSchemesInLoops(t *testing.T) {
 			"dynamic":     func(g *model.Graph) ([]model.Note, error) { return quantize.Dynamic{}.Apply(g) },
 			"weight-only": func(g *model.Graph) ([]model.Note, error) { return quantize.WeightOnly{Bits: 8}.Apply(ctx, g) },
 			"fp16":        func(g *model.Graph) ([]model.Note, error) { return quantize.HalfWeights(g, model.Float16) },
-			"fp16 graph":  func(g *model.Graph) ([]model.Note, error) { return quantize.Half{DType: model.Float16, Feeds: feedsOf(feed)}.Apply(ctx, g) },
+			"fp16 graph": func(g *model.Graph) ([]model.Note, error) {
+				return quantize.Half{DType: model.Float16, Feeds: feedsOf(feed)}.Apply(ctx, g)
+			},
 		} {
 			t.Run(name+"/"+scheme, func(t *testing.T) {
 				q := g.Clone()

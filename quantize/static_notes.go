@@ -2,7 +2,6 @@ package quantize
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -11,14 +10,9 @@ import (
 
 // chooseRange decides on 7-bit weights and says why.
 func (p *staticPlan) chooseRange() {
-	var reason string
-	if p.ReduceRange != nil {
-		p.reduce, reason = *p.ReduceRange, "as asked for"
-	} else {
-		p.reduce, reason = p.Target.hostReduceRange(runtime.GOARCH)
-	}
-	word := map[bool]string{true: "on", false: "off"}[p.reduce]
-	p.remark("reduce_range "+word, reason)
+	var note model.Note
+	p.reduce, note = chooseWeightRange(p.ReduceRange, p.CPU, p.Target, p.Weights)
+	p.remarks = append(p.remarks, note)
 }
 
 // remark adds a note about the whole model.
@@ -41,7 +35,7 @@ func (p *staticPlan) planTables() error {
 	if len(ops) == 0 {
 		return nil
 	}
-	d, err := Dynamic{Granularity: p.Granularity, Ops: ops, packer: (*dynamicPlan).pack}.plan(p.g)
+	d, err := Dynamic{DType: p.Weights, Granularity: p.Granularity, Ops: ops, ReduceRange: &p.reduce}.plan(p.g)
 	if err != nil {
 		return err
 	}
@@ -69,9 +63,9 @@ type outcome struct {
 func (p *staticPlan) outcomes() map[reader]outcome {
 	out := map[reader]outcome{}
 	granularity := func(w *staticWeight) string {
-		bits := "int8 "
+		bits := p.Weights.String() + " "
 		if p.reduce {
-			bits = "int8 (7 bits) "
+			bits += "(7 bits) "
 		}
 		if w.axis < 0 {
 			return bits + string(PerTensor)
@@ -90,7 +84,7 @@ func (p *staticPlan) outcomes() map[reader]outcome {
 			case n.bias != nil && i == 2:
 				out[at] = outcome{action: model.Left, reason: "a bias, which " + string(p.Target) + " adds in float"}
 			case n.on && n.place == follow && p.acts[in] == nil:
-				out[at] = outcome{p.rules.dtype().String() + " per-tensor", "an operand of " + n.Op, int64(p.consts[in].Len()) + 5, in}
+				out[at] = outcome{p.rules.dtype.String() + " per-tensor", "an operand of " + n.Op, int64(p.consts[in].Len()*p.rules.dtype.Bits()/8) + 5, in}
 			case n.on && n.place == clamp:
 				out[at] = outcome{action: model.Left, reason: "a bound of " + n.Op}
 			case n.why != "":
@@ -106,7 +100,7 @@ func (p *staticPlan) outcomes() map[reader]outcome {
 		for _, w := range p.tables.weights {
 			note := w.note()
 			for _, u := range w.Uses {
-				if u.Node.Is("Gather") || u.Node.Is("LSTM") {
+				if slices.Contains([]string{"Gather", "LSTM", "GRU", "RNN"}, u.Node.Op) {
 					out[reader{u.Node.Op, p.before.original(u.Node.Out(0)), u.Input}] = outcome{note.Action, note.Reason, note.BytesAfter, w}
 				}
 			}

@@ -54,7 +54,7 @@ type activation struct {
 
 // plan decides on all nodes and activations; the graph is not changed.
 func (s Static) plan(g *model.Graph, before *prepared) (*staticPlan, error) {
-	rules, err := s.Target.rules()
+	rules, err := s.rules()
 	if err != nil {
 		return nil, err
 	}
@@ -241,5 +241,5 @@ func (p *staticPlan) early() error {
 			why = append(why, n.why)
 		}
 	}
-	return fmt.Errorf("quantize: static int8: no operator can be quantized (%s): %w", strings.Join(why[:min(3, len(why))], "; "), ErrNothing)
+	return fmt.Errorf("quantize: %s: no operator can be quantized (%s): %w", p.scheme(), strings.Join(why[:min(3, len(why))], "; "), ErrNothing)
 }

@@ -2,9 +2,7 @@ package quantize
 
 import (
 	"fmt"
-	"strings"
 
-	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -54,6 +52,8 @@ var placements = []placement{
 	{"MatMul", [3]place{anchor, anchor, anchor}},
 	{"Gather", [3]place{lookup, lookup, lookup}},
 	{"LSTM", [3]place{recurrent, float, float}},
+	{"GRU", [3]place{recurrent, float, float}},
+	{"RNN", [3]place{recurrent, float, float}},
 	{"Add", [3]place{follow, float, follow}}, // TensorRT adds residuals in the epilogue of the convolution, in float
 	{"Mul", [3]place{follow, float, follow}},
 	{"Concat", [3]place{follow, follow, follow}},
@@ -85,29 +85,58 @@ var placements = []placement{
 type targetRules struct {
 	column      int
 	activations Range
-	symmetric   bool // zero points of activations are 0
-	bias        bool // biases are int32 with the product of the scales; else they stay float
-	absorb      bool // a clamp that the quantization implies is left out
+	dtype       model.DType // of activations
+	symmetric   bool        // zero points of activations are 0
+	bias        bool        // biases are int32 with the product of the scales; else they stay float
+	absorb      bool        // a clamp that the quantization implies is left out
 }
 
 func (t Target) rules() (targetRules, error) {
 	switch t {
 	case "", ONNXRuntimeCPU:
-		return targetRules{0, Uint8Range, false, true, true}, nil
+		return targetRules{0, Uint8Range, model.Uint8, false, true, true}, nil
 	case TensorRT:
-		return targetRules{1, Int8Range, true, false, false}, nil
+		return targetRules{1, Int8Range, model.Int8, true, false, false}, nil
 	case OpenVINO:
-		return targetRules{2, Uint8Range, false, false, false}, nil
+		return targetRules{2, Uint8Range, model.Uint8, false, false, false}, nil
 	}
 	return targetRules{}, fmt.Errorf("quantize: target %q: want onnxruntime-cpu, tensorrt or openvino", t)
 }
 
-// dtype returns the type of quantized activations.
-func (r targetRules) dtype() model.DType {
-	if r.activations == Int8Range {
-		return model.Int8
+// rules are those of the target with the types of the settings in the place of its own.
+func (s *Static) rules() (targetRules, error) {
+	r, err := s.Target.rules()
+	if err != nil {
+		return r, err
 	}
-	return model.Uint8
+	if s.Weights != model.Invalid && s.Weights != model.Int8 && (s.Weights != model.Uint8 || s.Target == TensorRT) {
+		return r, fmt.Errorf("quantize: weights of %s for %s: want int8, or, but for %s, uint8: %w", s.Weights, s.Target, TensorRT, model.ErrUnsupported)
+	}
+	if s.Activations == model.Invalid || s.Activations == r.dtype {
+		return r, nil
+	}
+	span, ok := rangeOf(s.Activations)
+	switch {
+	case !ok || s.Activations.Bits() < 8:
+		return r, fmt.Errorf("quantize: activations of %s: want uint8, int8, uint16 or int16: %w", s.Activations, model.ErrUnsupported)
+	case s.Target != "" && s.Target != ONNXRuntimeCPU:
+		return r, fmt.Errorf("quantize: activations of %s for %s: it computes with %s: %w", s.Activations, s.Target, r.dtype, model.ErrUnsupported)
+	case s.Activations.Bits() > 8 && s.Format == QOperator:
+		return r, fmt.Errorf("quantize: activations of %s as %s: integer operators have 8 bits: %w", s.Activations, QOperator, model.ErrUnsupported)
+	}
+	r.activations, r.dtype = span, s.Activations
+	if s.Activations.Bits() > 8 {
+		r.bias = false // a step of the products is too small for the biases of many models in int32
+	}
+	return r, nil
+}
+
+// opset returns the lowest operator set that the written graph needs, and what for.
+func (s *Static) opset() (int64, string) {
+	if s.Activations.Bits() > 8 {
+		return 21, "QuantizeLinear of 16 bits"
+	}
+	return 13, "DequantizeLinear by axis"
 }
 
 // place returns how the target treats operators called op of the default domain.
@@ -133,27 +162,4 @@ func (t Target) Placed() []string {
 		}
 	}
 	return ops
-}
-
-// ReduceRange decides whether weights keep to 7 bits (-64..64) on a target, and says why. x86 without VNNI multiplies
-// u8 by s8 with VPMADDUBSW, which adds pairs in saturating int16: 2*255*127 overflows it, 2*255*64 does not. features are
-// those of the CPU that the file is for, as kernel.Features lists them; arch is its GOARCH.
-func (t Target) ReduceRange(arch string, features []string) (reduce bool, reason string) {
-	switch {
-	case t == TensorRT:
-		return false, "TensorRT sums int8 products in int32"
-	case arch != "amd64" && arch != "386":
-		return false, arch + " sums int8 products in int32"
-	}
-	for _, f := range features {
-		if strings.Contains(f, "vnni") || strings.Contains(f, "amx") {
-			return false, "the CPU has " + f + ", which sums u8 x s8 products in int32"
-		}
-	}
-	return true, "x86 without VNNI sums u8 x s8 products in saturating int16: 7-bit weights cannot overflow it"
-}
-
-// hostReduceRange is ReduceRange for this machine.
-func (t Target) hostReduceRange(arch string) (bool, string) {
-	return t.ReduceRange(arch, kernel.Features())
 }

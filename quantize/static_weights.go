@@ -23,6 +23,7 @@ type staticWeight struct {
 	q      []int8
 	users  []*planned
 	remark string
+	offset uint8 // 128 where the codes are written as uint8
 }
 
 // channels returns the number of scales, and how many consecutive elements share one.
@@ -146,6 +147,9 @@ func (p *staticPlan) collect() error {
 				return fmt.Errorf("quantize: weight %q: %w", n.In(1), err)
 			}
 			w = &staticWeight{name: n.In(1), shape: t.Shape(), axis: k.axis, x: x}
+			if p.Weights == model.Uint8 {
+				w.offset = 128
+			}
 			forms[k] = w
 			p.weights = append(p.weights, w)
 			if err := w.chooseScales(p.weightRange()); err != nil {
@@ -173,8 +177,11 @@ func (p *staticPlan) collect() error {
 }
 
 func (p *staticPlan) weightRange() Range {
-	if p.reduce {
+	switch {
+	case p.reduce:
 		return sevenBits
+	case p.Weights == model.Uint8:
+		return Uint8Range // symmetric around 128
 	}
 	return Int8Range
 }
@@ -267,7 +274,17 @@ func (w *staticWeight) tensors() [3]*model.Tensor {
 	if w.axis >= 0 {
 		each = []int{len(w.scale)}
 	}
-	return [3]*model.Tensor{model.FromSlice(w.shape, w.q), model.FromSlice(each, w.scale), model.FromSlice(each, make([]int8, len(w.scale)))}
+	if w.offset == 0 {
+		return [3]*model.Tensor{model.FromSlice(w.shape, w.q), model.FromSlice(each, w.scale), model.FromSlice(each, make([]int8, len(w.scale)))}
+	}
+	q, zero := make([]uint8, len(w.q)), make([]uint8, len(w.scale))
+	for i, v := range w.q {
+		q[i] = uint8(v) + w.offset
+	}
+	for i := range zero {
+		zero[i] = w.offset
+	}
+	return [3]*model.Tensor{model.FromSlice(w.shape, q), model.FromSlice(each, w.scale), model.FromSlice(each, zero)}
 }
 
 // tensors returns the initializers of a bias.

@@ -116,8 +116,13 @@ func (w *staticWriter) params(a *activation) (scale, zero string) {
 }
 
 func (w *staticWriter) zero(q Params) *model.Tensor {
-	if w.p.rules.activations == Int8Range {
+	switch w.p.rules.dtype {
+	case model.Int8:
 		return model.Scalar(int8(q.ZeroPoint))
+	case model.Int16:
+		return model.Scalar(int16(q.ZeroPoint))
+	case model.Uint16:
+		return model.Scalar(uint16(q.ZeroPoint))
 	}
 	return model.Scalar(uint8(q.ZeroPoint))
 }
@@ -185,23 +190,19 @@ func (w *staticWriter) constant(name string) ([3]string, error) {
 	if err != nil {
 		return [3]string{}, err
 	}
-	values := quantizedTensor(t.Shape(), x, q, w.p.rules)
+	grid, err := Scheme{DType: w.p.rules.dtype, Granularity: PerTensor}.NewGrid(t.Shape())
+	if err != nil {
+		return [3]string{}, err
+	}
+	grid.Params[0] = q
+	values, err := grid.Quantize(x)
+	if err != nil {
+		return [3]string{}, err
+	}
 	w.done["const "+name] = w.initializer(name+"_quantized", values)
 	w.done["const scale "+name] = w.initializer(name+"_scale", model.Scalar(q.Scale))
 	w.done["const zero "+name] = w.initializer(name+"_zero_point", w.zero(q))
 	return w.constant(name)
-}
-
-// quantizedTensor returns x in the activations' type of a target.
-func quantizedTensor(shape []int, x []float32, q Params, r targetRules) *model.Tensor {
-	if r.activations == Int8Range {
-		out := make([]int8, len(x))
-		Quantize(out, x, q, Int8Range)
-		return model.FromSlice(shape, out)
-	}
-	out := make([]uint8, len(x))
-	Quantize(out, x, q, Uint8Range)
-	return model.FromSlice(shape, out)
 }
 
 // weight returns the names of the quantized weight of an anchor in this graph: values, scale, zero point.

@@ -56,13 +56,13 @@ func (st *streamed) dynamic(p *dynamicPlan, w *dynamicWeight) error {
 		if w.form(f) != nil {
 			continue
 		}
-		pk := &packed{form: f, perChannel: p.Granularity == PerChannel}
+		pk := p.newPacked(f)
 		j := &job{weight: w.Name, bytes: int64(w.Tensor.ByteSize())}
 		var err error
 		switch f {
 		case table:
 			err = st.table(w.Tensor, pk, j)
-		case gates:
+		case gates, restored:
 			err = st.gates(w.Tensor, pk, j)
 		default:
 			err = st.product(w.Tensor, pk, j, shape[0], shape[1])
@@ -177,7 +177,7 @@ func (st *streamed) product(t *model.Tensor, p *packed, j *job, rows, cols int) 
 	if p.perChannel {
 		each = []int{n}
 	}
-	if err := p.defer3(j, model.Int8, q, each); err != nil {
+	if err := p.defer3(j, p.codes.dtype, q, each); err != nil {
 		return err
 	}
 	j.memory = int64(st.rowsOf(rows, cols, 1))*int64(cols)*6 + int64(n)*20
@@ -186,9 +186,9 @@ func (st *streamed) product(t *model.Tensor, p *packed, j *job, rows, cols int) 
 			var params []Params
 			var err error
 			if p.form == transposed {
-				params, err = st.params(t, rows, cols, p.perChannel, Int8Range, true)
+				params, err = st.params(t, rows, cols, p.perChannel, p.codes.r, p.codes.symmetric)
 			} else {
-				params, err = st.colParams(t, rows, cols, p.perChannel)
+				params, err = st.colParams(t, rows, cols, p.perChannel, p.codes)
 			}
 			if err != nil {
 				return err
@@ -203,7 +203,7 @@ func (st *streamed) product(t *model.Tensor, p *packed, j *job, rows, cols int) 
 }
 
 // colParams reads a matrix for the parameters of its columns, or of all of it.
-func (st *streamed) colParams(t *model.Tensor, rows, cols int, perCol bool) ([]Params, error) {
+func (st *streamed) colParams(t *model.Tensor, rows, cols int, perCol bool, c codes) ([]Params, error) {
 	e := newExtents(cols)
 	err := st.parts(t, rows, cols, 1, func(_ int, x []float32) error {
 		part, err := matrix{x, len(x) / max(cols, 1), cols}.colExtents()
@@ -218,7 +218,7 @@ func (st *streamed) colParams(t *model.Tensor, rows, cols int, perCol bool) ([]P
 	if !perCol {
 		e = e.all()
 	}
-	return e.params(Int8Range, true)
+	return c.params(e)
 }
 
 // putProduct quantizes rows from first on and writes them, in columns where the form is transposed.
@@ -226,17 +226,17 @@ func (p *packed) putProduct(put putter, params []Params, first, rows, cols int, 
 	q := make([]byte, len(x))
 	n := len(x) / max(cols, 1)
 	if p.form != transposed {
-		lo, hi := float32(Int8Range.Min), float32(Int8Range.Max)
-		for i, v := range x {
-			q[i] = byte(roundClamped(v/params[i%cols%len(params)].Scale, lo, hi))
+		s := p.codes.spread(params, cols)
+		for i := range n {
+			p.codes.putRow(q[i*cols:(i+1)*cols], x[i*cols:(i+1)*cols], s)
 		}
 		return put(p.q, q, int64(first)*int64(cols))
 	}
-	line := make([]int8, cols)
+	line := make([]byte, cols)
 	for i := range n {
-		Quantize(line, x[i*cols:(i+1)*cols], params[(first+i)%len(params)], Int8Range)
+		p.codes.put(line, x[i*cols:(i+1)*cols], params[(first+i)%len(params)])
 		for k, v := range line {
-			q[k*n+i] = byte(v)
+			q[k*n+i] = v
 		}
 	}
 	for k := range cols {
@@ -247,14 +247,19 @@ func (p *packed) putProduct(put putter, params []Params, first, rows, cols int, 
 	return nil
 }
 
-// gates defers what packed.gates makes; the matrices of one direction are small and pass through memory whole.
+// gates defers what packed.gates or packed.restored makes; recurrent matrices are small and pass through memory whole.
 func (st *streamed) gates(t *model.Tensor, p *packed, j *job) error {
 	s := t.Shape()
-	each := []int{s[0]}
+	shape, each := []int{s[0], s[2], s[1]}, []int{s[0]}
 	if p.perChannel {
 		each = []int{s[0], s[1]}
 	}
-	if err := p.defer3(j, model.Int8, []int{s[0], s[2], s[1]}, each); err != nil {
+	if p.form == restored {
+		if shape, each = s, []int{}; p.perChannel {
+			each = []int{s[1]}
+		}
+	}
+	if err := p.defer3(j, p.codes.dtype, shape, each); err != nil {
 		return err
 	}
 	j.memory = int64(t.ByteSize()) * 2
@@ -269,8 +274,12 @@ func (st *streamed) gates(t *model.Tensor, p *packed, j *job) error {
 				if err != nil {
 					return err
 				}
-				made := &packed{form: gates, perChannel: p.perChannel}
-				if err := made.gates(x, s); err != nil {
+				made := &packed{form: p.form, perChannel: p.perChannel, codes: p.codes}
+				make := made.gates
+				if p.form == restored {
+					make = made.restored
+				}
+				if err := make(x, s); err != nil {
 					return err
 				}
 				for i, from := range []*model.Tensor{made.q, made.scale, made.zero} {
