@@ -8,7 +8,7 @@ import (
 type codes struct {
 	dtype     model.DType // Int8 or Uint8
 	r         Range       // that scales are chosen for and values clipped to
-	symmetric bool        // zero points are 0
+	symmetric bool        // one zero point: 0 of int8, 128 of uint8
 }
 
 // codesOf returns those of a type: int8 is symmetric, of 7 bits where reduced, uint8 asymmetric.
@@ -42,7 +42,7 @@ func (c codes) spread(p []Params, n int) columnCodes {
 	for j := range s.scale {
 		s.scale[j] = p[j%len(p)].Scale
 	}
-	if c.symmetric {
+	if c.dtype == model.Int8 {
 		return s
 	}
 	s.lo, s.hi, s.zero = make([]float32, n), make([]float32, n), make([]float32, n)

@@ -51,7 +51,9 @@ func (p *dynamicPlan) pack(w *dynamicWeight) error {
 
 // newPacked returns an empty form.
 func (p *dynamicPlan) newPacked(f form) *packed {
-	return &packed{form: f, perChannel: p.Granularity == PerChannel, codes: codesOf(p.DType, p.reduce)}
+	c := codesOf(p.DType, p.reduce)
+	c.symmetric = c.symmetric || f == gates // DynamicQuantizeLSTM takes one zero point for all
+	return &packed{form: f, perChannel: p.Granularity == PerChannel, codes: c}
 }
 
 // restored makes the weight in its own shape for DequantizeLinear, with scale and zero point by gate row: all directions share

@@ -18,6 +18,7 @@ type Half struct {
 	// Feeds are inputs that show which activations leave the range of float16: the native engine computes with them in
 	// float32. Without them no activation is looked at, and a note says so. bfloat16 has the range of float32 and needs none.
 	Feeds   engine.Feeds
+	Unseen  string            // why there are no Feeds, for the note; may be empty
 	Source  string            // what Feeds are, for the note; "" for their number alone
 	State   map[string]string // as in Static
 	Threads int               // of those runs; 0 = all processors
@@ -30,46 +31,60 @@ type extent struct{ value float32 }
 // float32, and its note names the value and how large it became; so do the nodes that Exclude names. Values that come from a
 // constant beyond the range, such as a mask of -1e9, are clipped as HalfGraph does.
 func (h Half) Apply(ctx context.Context, g *model.Graph) ([]model.Note, error) {
-	if h.DType != model.Float16 && h.DType != model.BFloat16 {
-		return nil, fmt.Errorf("quantize: %s is no half precision type", h.DType)
-	}
-	for _, pattern := range h.Exclude {
-		if _, err := path.Match(pattern, ""); err != nil {
-			return nil, fmt.Errorf("quantize: exclude %q: %w", pattern, err)
-		}
+	if err := h.Check(); err != nil {
+		return nil, err
 	}
 	need := int64(7)
 	if h.DType == model.BFloat16 {
 		need = 13
 	}
-	return withOpset(g, need, shortName(h.DType)+" graphs", func(g *model.Graph) ([]model.Note, error) {
-		c := g.Clone()
-		seen := model.Note{Weight: "(model)", Action: "activations not observed",
-			Reason: "there are no calibration inputs: one beyond 65504 would become infinite"}
-		var beyond map[string]extent
-		if h.DType == model.Float16 && h.Feeds.All != nil {
-			uniqueNames(c)
-			runs, looked, over, err := h.observe(ctx, c)
-			if err != nil {
-				return nil, err
-			}
-			beyond = over
-			source := h.Source
-			if source == "" {
-				source = "calibration inputs"
-			}
-			seen.Action = fmt.Sprintf("observed %d activations", looked)
-			seen.Reason = fmt.Sprintf("%d of them leave the range of fp16 in %d runs of %s", len(over), runs, source)
+	return withOpset(g, need, shortName(h.DType)+" graphs", func(g *model.Graph) ([]model.Note, error) { return h.apply(ctx, g) })
+}
+
+// Check refuses settings that make no sense.
+func (h Half) Check() error {
+	if h.DType != model.Float16 && h.DType != model.BFloat16 {
+		return fmt.Errorf("quantize: %s is no half precision type", h.DType)
+	}
+	for _, pattern := range h.Exclude {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("quantize: exclude %q: %w", pattern, err)
 		}
-		notes, err := halfGraph(c, h, beyond)
-		if h.DType == model.Float16 {
-			notes = append([]model.Note{seen}, notes...)
+	}
+	return nil
+}
+
+// apply works on a graph of a sufficient opset.
+func (h Half) apply(ctx context.Context, g *model.Graph) ([]model.Note, error) {
+	c := g.Clone()
+	seen := model.Note{Weight: "(model)", Action: "activations not observed",
+		Reason: "there are no calibration inputs: one beyond 65504 would become infinite"}
+	if h.Unseen != "" {
+		seen.Reason += " (" + h.Unseen + ")"
+	}
+	var beyond map[string]extent
+	if h.DType == model.Float16 && h.Feeds.All != nil {
+		uniqueNames(c)
+		runs, looked, over, err := h.observe(ctx, c)
+		if err != nil {
+			return nil, err
 		}
-		if err == nil {
-			*g = *c
+		beyond = over
+		source := h.Source
+		if source == "" {
+			source = "calibration inputs"
 		}
-		return notes, err
-	})
+		seen.Action = fmt.Sprintf("observed %d activations", looked)
+		seen.Reason = fmt.Sprintf("%d of them leave the range of fp16 in %d runs of %s", len(over), runs, source)
+	}
+	notes, err := halfGraph(c, h, beyond)
+	if h.DType == model.Float16 {
+		notes = append([]model.Note{seen}, notes...)
+	}
+	if err == nil {
+		*g = *c
+	}
+	return notes, err
 }
 
 // observe runs g in float32 with every feed and returns the values that float16 would turn into infinities.

@@ -13,6 +13,12 @@ func (p *staticPlan) chooseRange() {
 	var note model.Note
 	p.reduce, note = chooseWeightRange(p.ReduceRange, p.CPU, p.Target, p.Weights)
 	p.remarks = append(p.remarks, note)
+	switch {
+	case p.rules.dtype.Bits() > 8:
+		p.remark("activations "+p.rules.dtype.String(), "no CPU runtime multiplies 16-bit integers: values are rounded to 16 bits around float products; biases stay in float")
+	case p.rules.dtype == model.Int8 && p.Target == ONNXRuntimeCPU && p.Format == QDQ:
+		p.remark("activations int8", "on x86 ONNX Runtime leaves operators in float that share a signed activation; uint8 fuses everywhere")
+	}
 }
 
 // remark adds a note about the whole model.

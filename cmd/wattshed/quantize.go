@@ -16,30 +16,34 @@ func quantizeCommand() *cli.Command {
 		Description: "Example: wattshed quantize model.onnx -o model.int8.onnx --scheme int8\n\n" +
 			"fp16 and bf16 with --storage weights keep half-size weights behind a Cast: every runtime loads the file; ONNX\n" +
 			"Runtime's CPU provider expands them at load, so there only the file shrinks. --storage graph computes in half\n" +
-			"precision and is for accelerators. int8 is dynamic: 8-bit weights, activations quantized at run time. int8-static\n" +
+			"precision and is for accelerators; calibration inputs show which fp16 activations would overflow, and these stay in\n" +
+			"float32. int8 and uint8 are dynamic: 8-bit weights, activations quantized at run time. int8-static\n" +
 			"(int8 with --mode static) quantizes activations with ranges read from calibration inputs: texts (--calibration FILE),\n" +
 			"or random ones, which show what fits and how fast it is, not how accurate. int4 (and int8 with --mode weight-only) stores\n" +
-			"weights in groups that share a scale and leaves activations in float; algorithms gptq and awq read calibration inputs.",
+			"weights in groups that share a scale and leaves activations in float; algorithms gptq and awq read calibration inputs.\n" +
+			"int16 and uint16 quantize activations to 16 bits; fp8-e4m3 and fp8-e5m2 store weights only: no CPU multiplies these types.",
 		Flags: stageFlags(
-			&cli.StringFlag{Name: "scheme", Usage: "fp16, bf16, int8, int8-static or int4"},
+			&cli.StringFlag{Name: "scheme", Usage: "fp16, bf16, fp8-e4m3, fp8-e5m2, int16, uint16, int8, int8-static, uint8, uint8-static, int4 or uint4"},
 			&cli.StringFlag{Name: "storage", Usage: "of fp16 and bf16: weights or graph (default weights)"},
-			&cli.StringFlag{Name: "mode", Usage: "of int8: dynamic, static or weight-only (default dynamic)"},
+			&cli.StringFlag{Name: "mode", Usage: "of int8 and uint8: dynamic, static or weight-only (default dynamic); of int16 and uint16: static or weight-only (default static)"},
 			&cli.StringFlag{Name: "granularity", Usage: "of int8: per-tensor or per-channel (default per-channel)"},
-			&cli.StringSliceFlag{Name: "ops", Usage: "operators that int8 quantizes (default MatMul,Gemm,Gather,LSTM; static: all that the target has)"},
+			&cli.StringSliceFlag{Name: "ops", Usage: "operators that int8 quantizes (default MatMul,Gemm,Gather,LSTM,GRU,RNN; static: all that the target has)"},
 			&cli.StringFlag{Name: "algorithm", Usage: "of int4: rtn, gptq, awq or hqq (default rtn)"},
 			&cli.IntFlag{Name: "group", Usage: "of int4: inputs that share a scale, 16, 32, 64, 128 ..., -1 for all (default 32)"},
 			&cli.BoolFlag{Name: "symmetric", Usage: "of int4: no zero points"},
 			&cli.BoolFlag{Name: "plan", Usage: "say what memory, disk and time it takes block by block, and write nothing"},
 			&cli.BoolFlag{Name: "stream", Usage: "work block by block, as is done from 1 GiB on; fp16, bf16, dynamic int8 and int4 by rtn can"},
-			&cli.StringFlag{Name: "calibration", Usage: "of int8-static, gptq and awq: random, or a `FILE` of texts (default random); int8-static: data-free too"},
+			&cli.StringFlag{Name: "calibration", Usage: "of int8-static, fp16 graphs, gptq and awq: random, or a `FILE` of texts (default random); int8-static: data-free too; fp16 graphs: none too"},
 			&cli.StringFlag{Name: "method", Usage: "of int8-static: min-max, moving-average, percentile, entropy or mse (default min-max)"},
 			&cli.Float64Flag{Name: "percentile", Usage: "of the method percentile (default 99.99)"},
 			&cli.IntFlag{Name: "samples", Usage: "calibration runs (default 64; gptq and awq: 128)"},
 			&cli.StringFlag{Name: "cache", Usage: "`FILE` of ranges: read where it is there, else written"},
 			&cli.StringFlag{Name: "format", Usage: "of int8-static: qdq or qoperator (default qdq); of int4: matmulnbits or qdq (default matmulnbits)"},
 			&cli.StringFlag{Name: "target", Usage: "of int8-static: onnxruntime-cpu, tensorrt or openvino (default onnxruntime-cpu)"},
-			&cli.StringSliceFlag{Name: "exclude", Usage: "nodes that int8-static leaves in float, by `NAME`, weight or operator; patterns with *"},
-			&cli.StringFlag{Name: "reduce-range", Usage: "7-bit weights: auto, on or off (default auto: what this CPU needs)"},
+			&cli.StringSliceFlag{Name: "exclude", Usage: "nodes that int8-static and half precision graphs leave in float, by `NAME`, weight or operator; patterns with *"},
+			&cli.StringFlag{Name: "activations", Usage: "of int8-static: uint8, int8, uint16 or int16 (default what the target computes with)"},
+			&cli.StringFlag{Name: "reduce-range", Usage: "of int8: 7-bit weights: auto, on or off (default auto: what the target CPU needs)"},
+			&cli.StringFlag{Name: "target-cpu", Usage: "that the file is for: host, x86-vnni, x86-avx2 or arm64 (default host)"},
 			&cli.Float64Flag{Name: "smooth", Usage: "SmoothQuant's alpha, 0.5 for a start (default off)"},
 			&cli.BoolFlag{Name: "equalize", Usage: "cross-layer equalization of convolutions"},
 			&cli.BoolFlag{Name: "bias-correction", Usage: "correct biases by the mean error of the weights"},
@@ -52,14 +56,14 @@ func quantizeCommand() *cli.Command {
 		),
 		Action: func(c *cli.Context) error {
 			if c.String("scheme") == "" {
-				return usagef("--scheme: missing: fp16, bf16, int8, int8-static or int4")
+				return usagef("--scheme: missing: one of %s", strings.Join(recipe.Schemes, ", "))
 			}
 			q := &recipe.Quantize{Scheme: c.String("scheme"), Storage: c.String("storage"), Mode: c.String("mode"),
 				Granularity: c.String("granularity"), Ops: c.StringSlice("ops"), Method: c.String("method"), Percentile: c.Float64("percentile"),
 				Calibration: c.String("calibration"), Samples: c.Int("samples"), Cache: c.String("cache"), Format: c.String("format"), Target: c.String("target"),
 				Exclude: c.StringSlice("exclude"), ReduceRange: c.String("reduce-range"), Smooth: c.Float64("smooth"), Equalize: c.Bool("equalize"),
 				BiasCorrection: c.Bool("bias-correction"), Rounding: c.String("rounding"), Algorithm: c.String("algorithm"), Group: c.Int("group"),
-				Symmetric: c.Bool("symmetric")}
+				Symmetric: c.Bool("symmetric"), Activations: c.String("activations"), TargetCPU: c.String("target-cpu")}
 			inputs, err := calibrationInputs(c, q)
 			if err != nil {
 				return err
@@ -74,7 +78,8 @@ func quantizeCommand() *cli.Command {
 
 // calibrationInputs says what the inputs of calibration are like: random ones unless a file is named.
 func calibrationInputs(c *cli.Context, q *recipe.Quantize) (*recipe.Recipe, error) {
-	if q.Scheme == "int8-static" || q.Mode == "static" || q.Algorithm == string(quantize.GPTQ) || q.Algorithm == string(quantize.AWQ) {
+	wide := (q.Scheme == "int16" || q.Scheme == "uint16") && q.Mode == ""
+	if strings.HasSuffix(q.Scheme, "-static") || q.Mode == "static" || wide || q.Algorithm == string(quantize.GPTQ) || q.Algorithm == string(quantize.AWQ) {
 		if q.Calibration == "" || q.Calibration == "data" {
 			q.Calibration = "random"
 		}

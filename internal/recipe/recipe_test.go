@@ -111,10 +111,21 @@ func TestParseFaults(t *testing.T) {
 
 		{"later npz", with("inputs: {npz: a.npz}"), 6, 10, "npz", "", `key "npz" is not in this version`},
 		{"later images", with("inputs: {images: dir, size: 224}"), 6, 10, "images", "", "not in this version"},
-		{"later scheme", stage("quantize: {scheme: fp8}"), 7, 20, "", "", "not in this version"},
+		{"unknown scheme", stage("quantize: {scheme: fp4}"), 7, 20, "", "", "want one of fp16, bf16"},
+		{"fp8 activations", stage("quantize: {scheme: fp8-e5m2, mode: static}"), 7, 38, "", "", "no CPU runtime multiplies 8-bit floats"},
+		{"dynamic int16", stage("quantize: {scheme: uint16, mode: dynamic}"), 7, 36, "", "", "no operator that quantizes to 16 bits at run time"},
+		{"dynamic uint4", stage("quantize: {scheme: uint4, mode: dynamic}"), 7, 35, "", "", "weight-only only"},
+		{"symmetric uint4", stage("quantize: {scheme: uint4, symmetric: true}"), 7, 35, "", "", "has zero points"},
+		{"target CPU", stage("quantize: {scheme: int8, target_cpu: z80}"), 7, 34, "", "", "want one of [host x86-vnni x86-avx2 arm64]"},
+		{"activations", stage("quantize: {scheme: int8-static, activations: int4}"), 7, 41, "", "", "want uint8, int8, uint16 or int16"},
+		{"activations of 16", stage("quantize: {scheme: int16, activations: uint8}"), 7, 35, "", "", "has its own"},
+		{"16-bit operators", stage("quantize: {scheme: int16, format: qoperator}"), 7, 9, "", "", "integer operators have 8 bits"},
+		{"exclude of weights", stage("quantize: {scheme: fp16, exclude: [a]}"), 7, 34, "", "", "only schemes with mode static have it"},
+		{"exclude pattern", stage("quantize: {scheme: bf16, storage: graph, exclude: ['[']}"), 7, 50, "", "", "syntax error in pattern"},
+		{"calibration of bf16", stage("quantize: {scheme: bf16, storage: graph, calibration: random}"), 7, 50, "", "", "only schemes with mode static have it"},
 		{"mode", stage("quantize: {scheme: int8, mode: weekly}"), 7, 34, "", "", "want dynamic, static or weight-only"},
 		{"method", stage("quantize: {scheme: int8-static, method: guess}"), 7, 41, "", "", "want one of"},
-		{"static key", stage("quantize: {scheme: int8, method: mse}"), 7, 34, "", "", "only int8 with mode static has it"},
+		{"static key", stage("quantize: {scheme: int8, method: mse}"), 7, 34, "", "", "only schemes with mode static have it"},
 
 		{"text for number", with("target: {threads: many}"), 6, 19, "", "", `target.threads: want a whole number, not "many"`},
 		{"float for int", with("target: {threads: 1.5}"), 6, 19, "", "", "want a whole number"},
@@ -215,7 +226,7 @@ variants:
     allow_noop: true
     stages:
       - prune: {criterion: c, sparsity: 1, pattern: p, ops: [a]}
-        quantize: {scheme: s, storage: s, mode: m, granularity: g, ops: [a], method: m, percentile: 1, calibration: c, samples: 1, cache: c, format: f, target: t, exclude: [e], reduce_range: r,
+        quantize: {scheme: s, storage: s, mode: m, granularity: g, ops: [a], method: m, percentile: 1, calibration: c, samples: 1, cache: c, format: f, target: t, exclude: [e], reduce_range: r, target_cpu: c, activations: a,
           smooth: 1, equalize: true, bias_correction: true, rounding: r, algorithm: a, group: 1, symmetric: true}
         distill: {teacher: t, student: {embedding: 1, hidden: 1, pooling: p, file: f}, epochs: 1, temperature: 1, alpha: 1, learning_rate: 1, batch: 1, seed: 1}
 gates: {a: b, c: true}

@@ -2,14 +2,12 @@ package recipe
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/prune"
-	"github.com/wattshed/wattshed/quantize"
 )
 
 // Stage is one step of a variant.
@@ -113,22 +111,26 @@ type Quantize struct {
 	Granularity string   `yaml:"granularity"`
 	Ops         []string `yaml:"ops"`
 
-	// Of int8 with mode static.
+	// Of int8 and uint8, dynamic and static.
+	ReduceRange string `yaml:"reduce_range"` // auto, on or off
+	TargetCPU   string `yaml:"target_cpu"`   // that the file is for: host, x86-vnni, x86-avx2 or arm64
+
+	// Of mode static; of fp16 graphs calibration, samples and exclude.
 	Method         string   `yaml:"method"`          // of choosing ranges
 	Percentile     float64  `yaml:"percentile"`      // of the method percentile
-	Calibration    string   `yaml:"calibration"`     // data, random, a file of texts, or (static) data-free
+	Calibration    string   `yaml:"calibration"`     // data, random, a file of texts, (static) data-free, (fp16 graphs) auto or none
 	Samples        int      `yaml:"samples"`         // calibration runs, at most
 	Cache          string   `yaml:"cache"`           // file of ranges: read where it is there, else written
 	Format         string   `yaml:"format"`          // qdq or qoperator
 	Target         string   `yaml:"target"`          // whose placement rules hold
 	Exclude        []string `yaml:"exclude"`         // nodes left in float
-	ReduceRange    string   `yaml:"reduce_range"`    // auto, on or off
+	Activations    string   `yaml:"activations"`     // type of quantized activations
 	Smooth         float64  `yaml:"smooth"`          // SmoothQuant's alpha; 0 = off
 	Equalize       bool     `yaml:"equalize"`        // cross-layer equalization
 	BiasCorrection bool     `yaml:"bias_correction"` // of the mean error of the weights
 	Rounding       string   `yaml:"rounding"`        // nearest or adaptive
 
-	// Of int4, and of int8 with mode weight-only; format, calibration and samples too.
+	// Of int4 and uint4, and of int8 and uint8 with mode weight-only; format, calibration and samples too.
 	Algorithm string `yaml:"algorithm"` // rtn, gptq, awq or hqq
 	Group     int    `yaml:"group"`     // inputs that share a scale; -1 = all
 	Symmetric bool   `yaml:"symmetric"` // no zero points
@@ -140,93 +142,59 @@ func (*Quantize) Name() string { return "quantize" }
 func (q *Quantize) half() bool { return q.Scheme == "fp16" || q.Scheme == "bf16" }
 
 func (q *Quantize) check() error {
-	if q.Scheme == "int8-static" && (q.Mode == "" || q.Mode == "static") {
-		q.Scheme, q.Mode = "int8", "static"
+	if q.Scheme == "" || !slices.Contains(Schemes, q.Scheme) && shortcuts[q.Scheme][0] == "" {
+		return faultf("quantize.scheme", "%q: want one of %s", q.Scheme, strings.Join(Schemes, ", "))
 	}
-	if q.weightOnly() {
+	q.expand()
+	if why := q.unsupported(); why != "" {
+		return faultf("quantize.mode", "%q: %s", q.Mode, why)
+	}
+	switch {
+	case q.weightOnly():
 		return q.checkWeightOnly()
+	case q.stored():
+		return q.checkStored()
 	}
 	if err := q.noGroups(); err != nil {
 		return err
 	}
-	if q.static() {
-		return q.checkStatic()
-	}
-	if err := q.noStatic(); err != nil {
-		return err
-	}
 	switch {
 	case q.half():
-		setDefault(&q.Storage, "weights")
-		if q.Storage != "weights" && q.Storage != "graph" {
-			return faultf("quantize.storage", "%q: want weights or graph", q.Storage)
-		}
-		if q.Mode != "" || q.Granularity != "" || q.Ops != nil {
-			return faultf("quantize", "scheme %s takes storage only", q.Scheme)
-		}
-	case q.Scheme == "int8":
-		setDefault(&q.Mode, "dynamic")
-		setDefault(&q.Granularity, string(quantize.PerChannel))
-		if q.Mode != "dynamic" {
-			return faultf("quantize.mode", "%q: want dynamic, static or %s", q.Mode, weightOnlyMode)
-		}
-		if q.Storage != "" {
-			return faultf("quantize.storage", "int8 has none")
-		}
-		if g := quantize.Granularity(q.Granularity); g != quantize.PerChannel && g != quantize.PerTensor {
-			return faultf("quantize.granularity", "%q: want per-channel or per-tensor", q.Granularity)
-		}
-		if q.Ops == nil {
-			q.Ops = quantize.DynamicOps
-		}
-		for _, op := range q.Ops {
-			if !slices.Contains(quantize.DynamicOps, op) {
-				return faultf("quantize.ops", "%q: want some of %s", op, strings.Join(quantize.DynamicOps, ", "))
-			}
-		}
-	case q.Scheme == "uint8" || q.Scheme == "fp8":
-		return faultf("quantize.scheme", "%q is not in this version", q.Scheme)
-	default:
-		return faultf("quantize.scheme", "%q: want fp16, bf16, int8 or int4", q.Scheme)
+		return q.checkHalf()
+	case q.static():
+		return q.checkStatic()
 	}
-	return nil
+	return q.checkDynamic()
 }
 
 // Options returns scheme and the settings that the scheme has.
 func (q *Quantize) Options() map[string]any {
-	if q.half() {
-		return map[string]any{"scheme": q.Scheme, "storage": q.Storage}
-	}
-	if q.static() {
+	switch {
+	case q.half():
+		return q.halfOptions()
+	case q.static():
 		return q.staticOptions()
-	}
-	if q.weightOnly() {
+	case q.weightOnly():
 		return q.weightOptions()
+	case q.stored():
+		return map[string]any{"scheme": q.Scheme, "mode": q.Mode, "granularity": q.Granularity, "ops": q.Ops}
 	}
-	return map[string]any{"scheme": q.Scheme, "mode": q.Mode, "granularity": q.Granularity, "ops": q.Ops}
+	return map[string]any{"scheme": q.Scheme, "mode": q.Mode, "granularity": q.Granularity, "ops": q.Ops, "reduce_range": q.ReduceRange, "target_cpu": q.TargetCPU}
 }
 
 // Apply quantizes g in place.
 func (q *Quantize) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.Graph, []model.Note, error) {
 	switch {
+	case q.half():
+		return q.applyHalf(ctx, g, env)
 	case q.static():
 		return q.applyStatic(ctx, g, env)
 	case q.weightOnly():
 		return q.applyWeightOnly(ctx, g, env)
-	case q.Scheme == "int8":
-		notes, err := quantize.Dynamic{Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops}.Apply(g)
-		return g, notes, err
-	case q.Storage == "graph" && q.Scheme == "bf16" && env.Runtime == "ort" && env.Provider == "cpu":
-		return nil, nil, fmt.Errorf("quantize: %s: %w", bf16OnCPU, model.ErrUnsupported)
-	}
-	dtype := model.Float16
-	if q.Scheme == "bf16" {
-		dtype = model.BFloat16
-	}
-	if q.Storage == "graph" {
-		notes, err := quantize.HalfGraph(g, dtype)
+	case q.stored():
+		notes, err := q.storedWeights().Apply(g)
 		return g, notes, err
 	}
-	notes, err := quantize.HalfWeights(g, dtype)
+	notes, err := q.dynamic().Apply(g)
 	return g, notes, err
 }

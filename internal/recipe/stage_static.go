@@ -26,8 +26,11 @@ const (
 // Calibrating makes the inputs of calibration: at most n runs of what source names, with a description of them.
 type Calibrating func(source string, n int) (feeds engine.Feeds, describe string, err error)
 
-// static reports whether the stage is static int8.
-func (q *Quantize) static() bool { return q.Scheme == "int8" && q.Mode == "static" }
+// static reports whether the stage quantizes activations with ranges known beforehand.
+func (q *Quantize) static() bool { return q.Mode == "static" && !q.half() }
+
+// activationTypes are the types of quantized activations by the recipe's words.
+var activationTypes = map[string]model.DType{"uint8": model.Uint8, "int8": model.Int8, "uint16": model.Uint16, "int16": model.Int16}
 
 // checkStatic fills in the defaults of static int8 and refuses values that make no sense.
 func (q *Quantize) checkStatic() error {
@@ -36,8 +39,13 @@ func (q *Quantize) checkStatic() error {
 	setDefault(&q.Calibration, calibrateData)
 	setDefault(&q.Format, string(quantize.QDQ))
 	setDefault(&q.Target, string(quantize.ONNXRuntimeCPU))
-	setDefault(&q.ReduceRange, "auto")
 	setDefault(&q.Rounding, "nearest")
+	if err := q.checkCPU(); err != nil {
+		return err
+	}
+	if q.dtype().Bits() == 16 {
+		setDefault(&q.Activations, q.Scheme)
+	}
 	if q.Samples == 0 {
 		q.Samples = 64
 	}
@@ -46,7 +54,7 @@ func (q *Quantize) checkStatic() error {
 	}
 	switch {
 	case q.Storage != "":
-		return faultf("quantize.storage", "int8 has none")
+		return faultf("quantize.storage", "%s has none", q.Scheme)
 	case q.Samples < 1 || q.Samples > 1<<20:
 		return faultf("quantize.samples", "%d: want 1 to %d", q.Samples, 1<<20)
 	case !slices.Contains(quantize.Methods, quantize.Method(q.Method)):
@@ -55,8 +63,10 @@ func (q *Quantize) checkStatic() error {
 		return faultf("quantize.percentile", "only the method percentile has one")
 	case !slices.Contains(quantize.Targets, quantize.Target(q.Target)):
 		return faultf("quantize.target", "%q: want one of %v", q.Target, quantize.Targets)
-	case !slices.Contains([]string{"auto", "on", "off"}, q.ReduceRange):
-		return faultf("quantize.reduce_range", "%q: want auto, on or off", q.ReduceRange)
+	case q.Activations != "" && activationTypes[q.Activations] == model.Invalid:
+		return faultf("quantize.activations", "%q: want uint8, int8, uint16 or int16", q.Activations)
+	case q.dtype().Bits() == 16 && q.Activations != q.Scheme:
+		return faultf("quantize.activations", "%q: scheme %s has its own", q.Activations, q.Scheme)
 	case q.Calibration == calibrateFree && (q.Smooth != 0 || q.BiasCorrection || q.Rounding == "adaptive" || q.Cache != ""):
 		return faultf("quantize.calibration", "data-free: smooth, bias_correction, rounding: adaptive and cache need data")
 	case q.Rounding != "nearest" && q.Rounding != "adaptive":
@@ -81,10 +91,10 @@ func (q *Quantize) checkStatic() error {
 // noStatic refuses the keys of static int8 where the scheme is another.
 func (q *Quantize) noStatic() error {
 	for key, set := range map[string]bool{"method": q.Method != "", "calibration": q.Calibration != "", "samples": q.Samples != 0, "percentile": q.Percentile != 0,
-		"format": q.Format != "", "target": q.Target != "", "exclude": q.Exclude != nil, "reduce_range": q.ReduceRange != "", "cache": q.Cache != "", "smooth": q.Smooth != 0, "equalize": q.Equalize,
+		"format": q.Format != "", "target": q.Target != "", "exclude": q.Exclude != nil, "reduce_range": q.ReduceRange != "", "target_cpu": q.TargetCPU != "", "activations": q.Activations != "", "cache": q.Cache != "", "smooth": q.Smooth != 0, "equalize": q.Equalize,
 		"bias_correction": q.BiasCorrection, "rounding": q.Rounding != ""} {
 		if set {
-			return faultf("quantize."+key, "only int8 with mode static has it")
+			return faultf("quantize."+key, "only schemes with mode static have it")
 		}
 	}
 	return nil
@@ -94,10 +104,10 @@ func (q *Quantize) noStatic() error {
 func (q *Quantize) settings(env *Env) quantize.Static {
 	s := quantize.Static{Target: quantize.Target(q.Target), Format: quantize.Format(q.Format), Granularity: quantize.Granularity(q.Granularity),
 		Method: quantize.Method(q.Method), Percentile: q.Percentile, Ops: q.Ops, Exclude: q.Exclude, Threads: env.Threads, State: env.State,
-		Smooth: q.Smooth, Equalize: q.Equalize, BiasCorrection: q.BiasCorrection, AdaptRounding: q.Rounding == "adaptive"}
-	if q.ReduceRange == "on" || q.ReduceRange == "off" {
-		on := q.ReduceRange == "on"
-		s.ReduceRange = &on
+		Smooth: q.Smooth, Equalize: q.Equalize, BiasCorrection: q.BiasCorrection, AdaptRounding: q.Rounding == "adaptive",
+		Activations: activationTypes[q.Activations], ReduceRange: q.reduceRange(), CPU: quantize.CPU(q.TargetCPU)}
+	if q.Scheme == "uint8" {
+		s.Weights = model.Uint8
 	}
 	return s
 }
@@ -105,13 +115,16 @@ func (q *Quantize) settings(env *Env) quantize.Static {
 // staticOptions are the settings of static int8 with every default explicit.
 func (q *Quantize) staticOptions() map[string]any {
 	o := map[string]any{"scheme": q.Scheme, "mode": q.Mode, "granularity": q.Granularity, "ops": q.Ops, "method": q.Method, "calibration": q.Calibration,
-		"samples": q.Samples, "format": q.Format, "target": q.Target, "reduce_range": q.ReduceRange, "rounding": q.Rounding,
+		"samples": q.Samples, "format": q.Format, "target": q.Target, "reduce_range": q.ReduceRange, "target_cpu": q.TargetCPU, "rounding": q.Rounding,
 		"equalize": q.Equalize, "bias_correction": q.BiasCorrection, "smooth": q.Smooth}
 	if q.Percentile != 0 {
 		o["percentile"] = q.Percentile
 	}
 	if q.Exclude != nil {
 		o["exclude"] = q.Exclude
+	}
+	if q.Activations != "" {
+		o["activations"] = q.Activations
 	}
 	if q.Cache != "" {
 		o["cache"] = q.Cache
@@ -128,7 +141,7 @@ func (q *Quantize) applyStatic(ctx context.Context, g *model.Graph, env *Env) (*
 		return g, notes, err
 	}
 	if env.Calibrating == nil {
-		return nil, nil, fmt.Errorf("quantize: static int8: %w", quantize.ErrNoFeeds)
+		return nil, nil, fmt.Errorf("quantize: static %s: %w", q.Scheme, quantize.ErrNoFeeds)
 	}
 	s := q.settings(env)
 	feeds, describe, err := env.Calibrating(q.Calibration, q.Samples)

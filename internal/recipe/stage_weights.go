@@ -10,22 +10,25 @@ import (
 	"github.com/wattshed/wattshed/quantize"
 )
 
-// weightOnlyMode is the mode of 8-bit weights with activations left in float; int4 has no other.
+// weightOnlyMode is the mode of quantized weights with activations left in float; int4, uint4 and fp8 have no other.
 const weightOnlyMode = "weight-only"
 
 // weightOnly reports whether the stage quantizes weights alone, in groups.
 func (q *Quantize) weightOnly() bool {
-	return q.Scheme == "int4" || q.Scheme == "int8" && q.Mode == weightOnlyMode
+	return q.Mode == weightOnlyMode && !q.stored() && !q.half()
 }
 
 // checkWeightOnly fills in the defaults of weight-only quantization and refuses values that make no sense.
 func (q *Quantize) checkWeightOnly() error {
-	setDefault(&q.Mode, weightOnlyMode)
-	if q.Mode != weightOnlyMode {
-		return faultf("quantize.mode", "%q: %s has %s only", q.Mode, q.Scheme, weightOnlyMode)
-	}
+	unsigned := q.Scheme == "uint4" || q.Scheme == "uint8"
 	setDefault(&q.Algorithm, string(quantize.RTN))
+	if unsigned {
+		setDefault(&q.Format, string(quantize.QDQ)) // whose codes are of that type
+	}
 	setDefault(&q.Format, string(quantize.NBits))
+	if unsigned && q.Symmetric {
+		return faultf("quantize.symmetric", "%s has zero points; int4 and int8 go without", q.Scheme)
+	}
 	if !slices.Contains(quantize.Algorithms, quantize.Algorithm(q.Algorithm)) {
 		return faultf("quantize.algorithm", "%q: want one of %v", q.Algorithm, quantize.Algorithms)
 	}
@@ -63,7 +66,7 @@ func (q *Quantize) checkWeightOnly() error {
 func (q *Quantize) noGroups() error {
 	for key, set := range map[string]bool{"algorithm": q.Algorithm != "", "group": q.Group != 0, "symmetric": q.Symmetric} {
 		if set {
-			return faultf("quantize."+key, "only int4, and int8 with mode %s, has it", weightOnlyMode)
+			return faultf("quantize."+key, "only mode %s of int4, uint4, int8 and uint8 has it", weightOnlyMode)
 		}
 	}
 	return nil
@@ -72,7 +75,7 @@ func (q *Quantize) noGroups() error {
 // weights are the settings of package quantize.
 func (q *Quantize) weights() quantize.WeightOnly {
 	o := quantize.WeightOnly{Bits: 4, Group: q.Group, Symmetric: q.Symmetric, Algorithm: quantize.Algorithm(q.Algorithm), Format: quantize.Format(q.Format), Ops: q.Ops}
-	if q.Scheme == "int8" {
+	if q.dtype().Bits() == 8 {
 		o.Bits = 8
 	}
 	return o

@@ -47,8 +47,10 @@ func streamOf(s Single) (quantize.Stream, bool) {
 		o := q.weights()
 		st.WeightOnly = &o
 		return st, o.Algorithm == quantize.RTN
-	case q.Scheme == "int8":
-		st.Dynamic = &quantize.Dynamic{Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops}
+	case q.stored():
+	case q.Mode == "dynamic":
+		d := q.dynamic()
+		st.Dynamic = &d
 		return st, true
 	case q.Storage == "weights":
 		if st.Half = model.Float16; q.Scheme == "bf16" {

@@ -196,7 +196,7 @@ func raise(g *model.Graph, st Stage) (string, error) {
 	switch q.Scheme {
 	case "bf16":
 		need = 13
-	case "int8":
+	case "int8", "uint8":
 		if need = 11; q.static() {
 			need = 13
 		} else if q.weightOnly() {
