@@ -19,6 +19,7 @@ type Calibration struct {
 	Method Method
 	Source string // such as "64 runs of the data set" or "random inputs"
 	Runs   int
+	Made   map[string]string // what they were made from, as Static.Origin says; nil when not known
 	Ranges map[string]Interval
 }
 

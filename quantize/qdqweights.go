@@ -71,7 +71,7 @@ func (s QDQWeights) Apply(g *model.Graph) ([]model.Note, error) {
 	if err := refuse(g); err != nil {
 		return nil, err
 	}
-	return withOpset(g, s.opset(), "DequantizeLinear of "+s.DType.String(), func(g *model.Graph) ([]model.Note, error) {
+	return withOpset(g, s.opset(), "DequantizeLinear nodes of "+s.DType.String(), func(g *model.Graph) ([]model.Note, error) {
 		notes, made, err := s.plan(g)
 		if err != nil {
 			return nil, err

@@ -134,7 +134,7 @@ func (s *Static) rules() (targetRules, error) {
 // opset returns the lowest operator set that the written graph needs, and what for.
 func (s *Static) opset() (int64, string) {
 	if s.Activations.Bits() > 8 {
-		return 21, "QuantizeLinear of 16 bits"
+		return 21, "QuantizeLinear nodes of 16 bits"
 	}
 	return 13, "DequantizeLinear by axis"
 }

@@ -76,6 +76,11 @@ func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, fa
 	if info := r.sessions[i].Info(); r.recipe.Target.Runtime != "native" && info.Ops != nil {
 		v.Notes = append(v.Notes, reports.Note{Stage: "target", Action: reports.Remark, Why: "operators after " + info.Runtime + "'s optimisation: " + Histogram(info.Ops)})
 	}
+	if r.recipe.Target.Runtime == "native" {
+		for _, w := range r.sessions[i].Info().Warnings {
+			v.Notes = append(v.Notes, reports.Note{Stage: "target", Action: reports.Remark, Why: w})
+		}
+	}
 	if r.expandsHalves(i) {
 		v.Notes = append(v.Notes, reports.Note{Stage: "quantize", Action: reports.Remark, Why: expanded})
 		r.warn("variant %q: %s", m.Name, expanded)

@@ -149,10 +149,21 @@ func (q *Quantize) applyStatic(ctx context.Context, g *model.Graph, env *Env) (*
 		return nil, nil, fmt.Errorf("quantize: calibration %q: %w", q.Calibration, err)
 	}
 	notes, err := s.ApplyWith(ctx, g, func(ctx context.Context, prepared *model.Graph, names []string) (*quantize.Calibration, error) {
+		var made map[string]string
 		if q.Cache != "" {
+			var err error
+			if made, err = s.Origin(prepared, feeds); err != nil {
+				return nil, err
+			}
 			c, err := readCalibration(resolve(env.Dir, q.Cache))
-			if c != nil || err != nil {
-				return c, err
+			if err != nil {
+				return nil, err
+			}
+			if c != nil {
+				if err := c.Fits(made); err != nil {
+					return nil, fmt.Errorf("%w: remove %s to calibrate again", err, q.Cache)
+				}
+				return c, nil
 			}
 		}
 		if env.Progress != nil {
@@ -162,7 +173,7 @@ func (q *Quantize) applyStatic(ctx context.Context, g *model.Graph, env *Env) (*
 		if err != nil {
 			return nil, err
 		}
-		c.Source = fmt.Sprintf("%d runs of %s", c.Runs, describe)
+		c.Source, c.Made = fmt.Sprintf("%d runs of %s", c.Runs, describe), made
 		if q.Cache != "" {
 			err = writeCalibration(resolve(env.Dir, q.Cache), c)
 		}
@@ -186,6 +197,9 @@ func readCalibration(path string) (*quantize.Calibration, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	c.Source = fmt.Sprintf("%s, read from %s", c.Source, filepath.Base(path))
+	if c.Made == nil {
+		c.Source += ", which does not say what it was made from"
+	}
 	return c, nil
 }
 

@@ -90,7 +90,7 @@ func (q *Quantize) storedWeights() quantize.QDQWeights {
 
 // calibrateAuto and calibrateNone are words of the key calibration of fp16 graphs.
 const (
-	calibrateAuto = "auto" // the inputs of the recipe where they can be made, else none
+	calibrateAuto = "auto" // the inputs of the recipe where they can be made, else random ones, else none
 	calibrateNone = "none"
 )
 
@@ -157,7 +157,9 @@ func (q *Quantize) applyHalf(ctx context.Context, g *model.Graph, env *Env) (*mo
 		err := quantize.ErrNoFeeds
 		var feeds engine.Feeds
 		if env.Calibrating != nil {
-			feeds, h.Source, err = env.Calibrating(from, q.Samples)
+			if feeds, h.Source, err = env.Calibrating(from, q.Samples); err != nil && q.Calibration == calibrateAuto {
+				feeds, h.Source, err = env.Calibrating(calibrateRandom, q.Samples)
+			}
 		}
 		switch {
 		case err == nil:
