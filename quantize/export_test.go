@@ -33,7 +33,7 @@ func Hessian(x []float32, k int) []float64 {
 // RunGPTQ quantizes w, [n][k], and returns the codes [n][k], scales and the remark.
 func RunGPTQ(w []float32, k, n, group, bits int, symmetric bool, h []float64) (codes []uint8, s []float32, z []uint8, remark string, err error) {
 	f := nbits{k, n, group, bits, symmetric}
-	b, remark, err := f.gptq(w, false, &moments{k: k, rows: k, h: h})
+	b, _, remark, err := f.gptq(w, false, &moments{k: k, rows: k, h: h})
 	if err != nil {
 		return nil, nil, nil, "", err
 	}

@@ -17,13 +17,14 @@ const (
 // little: inputs in the order of their second moments, largest first; each is rounded on the grid of its group, which
 // is fixed beforehand, and its error divided among the inputs still to come as the inverse of H tells. Where an
 // output comes out no better than rounded to nearest, it is rounded to nearest. remark says what had to be done
-// beyond that: more damping, or rounding to nearest throughout since no damping helped.
+// beyond that: more damping, or rounding to nearest throughout since no damping helped. kept is the number of outputs that are
+// rounded to nearest.
 //
 // (Frantar, Ashkboos, Hoefler, Alistarh: GPTQ, 2022, with act-order and static groups.)
-func (f nbits) gptq(x []float32, columns bool, m *moments) (_ *blocks, remark string, err error) {
+func (f nbits) gptq(x []float32, columns bool, m *moments) (_ *blocks, kept int, remark string, err error) {
 	nearest, err := f.quantize(x, columns)
 	if err != nil {
-		return nil, "", err
+		return nil, 0, "", err
 	}
 	k, n := f.k, f.n
 	order := make([]int, k)
@@ -33,7 +34,7 @@ func (f nbits) gptq(x []float32, columns bool, m *moments) (_ *blocks, remark st
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(m.h[b*k+b], m.h[a*k+a]) })
 	u, factor := gptqFactor(m.h, k, order)
 	if u == nil {
-		return nearest, "rounded to nearest: the Hessian of its activations is not positive definite at any damping", nil
+		return nearest, f.n, "rounded to nearest: the Hessian of its activations is not positive definite at any damping", nil
 	}
 	if factor > damping {
 		remark = fmt.Sprintf("damping raised to %g", factor)
@@ -58,9 +59,10 @@ func (f nbits) gptq(x []float32, columns bool, m *moments) (_ *blocks, remark st
 	for j := range n {
 		if !(a[j] < b[j]) {
 			better.take(nearest, j)
+			kept++
 		}
 	}
-	return better, remark, nil
+	return better, kept, remark, nil
 }
 
 // gptqFactor returns the factor of the inverse of h, its inputs in the given order, with as little of the usual

@@ -102,15 +102,34 @@ func plainGPTQ(w []float32, k, n, group, bits int, symmetric bool, h []float64) 
 			}
 		}
 	}
-	round := func(v float32, p quantize.Params) (uint8, float64) {
-		q := make([]uint8, 1)
-		quantize.QuantizeBlock(q, []float32{v}, p, bits)
-		return q[0], float64(float32(int32(q[0])-p.ZeroPoint) * p.Scale)
+	round := func(v float32, p quantize.Params) (uint8, float64) { // round(v * (1/s) + z), halves away from 0, clamped
+		c := 0.0
+		if p.Scale != 0 {
+			c = math.Round(float64(v*(1/p.Scale) + float32(p.ZeroPoint)))
+		} else {
+			c = float64(p.ZeroPoint)
+		}
+		q := uint8(math.Min(math.Max(c, 0), float64(int(1)<<bits-1)))
+		return q, float64(float32(int32(q)-p.ZeroPoint) * p.Scale)
 	}
-	cost := func(row []float32, codes []uint8, grid func(i int) quantize.Params) (e float64) {
+	grid := func(lo, hi float32) quantize.Params { // mlas q4_dq.cpp: range2scale and range2scalezp
+		if symmetric {
+			m := lo
+			if hi > -lo {
+				m = hi
+			}
+			return quantize.Params{Scale: m / -float32(int(1)<<(bits-1)), ZeroPoint: 1 << (bits - 1)}
+		}
+		s := (hi - lo) / float32(int(1)<<bits-1)
+		if s == 0 {
+			return quantize.Params{}
+		}
+		return quantize.Params{Scale: s, ZeroPoint: int32(math.Round(float64(-lo / s)))}
+	}
+	cost := func(row []float32, codes []uint8, of func(i int) quantize.Params) (e float64) {
 		d := make([]float64, k)
 		for i, c := range codes {
-			p := grid(i)
+			p := of(i)
 			d[i] = float64(float32(int32(c)-p.ZeroPoint)*p.Scale) - float64(row[i])
 		}
 		for i := range d {
@@ -133,7 +152,7 @@ func plainGPTQ(w []float32, k, n, group, bits int, symmetric bool, h []float64) 
 			best, least := quantize.Params{}, math.Inf(1)
 			for s := range 17 {
 				shrink := 1 - 0.4*float32(s)/16
-				p := quantize.ChooseBlock(lo*shrink, hi*shrink, bits, symmetric)
+				p := grid(lo*shrink, hi*shrink)
 				e := 0.0
 				for i, v := range part {
 					_, back := round(v, p)
@@ -144,7 +163,7 @@ func plainGPTQ(w []float32, k, n, group, bits int, symmetric bool, h []float64) 
 				}
 			}
 			grids = append(grids, best)
-			widest = append(widest, quantize.ChooseBlock(lo, hi, bits, symmetric))
+			widest = append(widest, grid(lo, hi))
 		}
 		inv := make([][]float64, k)
 		work := make([]float64, k)
@@ -205,7 +224,7 @@ func TestGPTQAsReference(t *testing.T) {
 	for _, c := range []struct {
 		k, n, group, bits int
 		symmetric         bool
-	}{{32, 5, 32, 4, false}, {150, 20, 32, 4, true}, {200, 18, 16, 4, false}, {130, 3, 128, 8, false}, {17, 4, 32, 4, true}, {1, 2, 16, 4, false}} {
+	}{{32, 5, 32, 4, false}, {150, 20, 32, 4, true}, {200, 18, 16, 4, false}, {130, 3, 128, 8, false}, {300, 6, 64, 4, false}, {400, 4, 32, 4, true}, {17, 4, 32, 4, true}, {1, 2, 16, 4, false}} {
 		w := make([]float32, c.n*c.k)
 		for i := range w {
 			w[i] = float32(rng.NormFloat64())

@@ -43,8 +43,11 @@ func (f nbits) hqq(x []float32, columns, whole bool) (*blocks, error) {
 			lo, hi = min(lo, v), max(hi, v)
 		}
 		width := hi - lo
-		if width < smallestScale {
-			width = top
+		if width < smallestScale { // all equal: a range from 0 holds them exactly, where the reference rounds them to a step of 1
+			lo, hi = min(lo, 0), max(hi, 0)
+			if width = hi - lo; width < smallestScale {
+				width = top
+			}
 		}
 		inverse[g] = min(top/width, 2e4)
 		zero[g] = float32(math.RoundToEven(float64(-lo * inverse[g])))

@@ -1,7 +1,9 @@
 package quantize
 
 import (
+	"fmt"
 	"runtime"
+	"strings"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 )
@@ -60,12 +62,15 @@ func (p *weightOnlyPlan) solve(w *weightPlan, s *stored, x []float32, seen *acti
 	}
 	m, why := seen.of(p.top, w)
 	if m == nil {
-		s.remark = "rounded to nearest: " + why
+		s.kept, s.remark = s.n, "rounded to nearest: "+why
 		return s.quantize(x, order)
 	}
 	if p.Algorithm == GPTQ {
-		b, remark, err := s.gptq(x, order, m)
-		s.remark = remark
+		b, kept, remark, err := s.gptq(x, order, m)
+		s.kept, s.remark = kept, remark
+		if kept > 0 && kept < s.n {
+			s.remark = strings.TrimPrefix(fmt.Sprintf("%s; %d of %d outputs rounded to nearest, where GPTQ is no better", remark, kept, s.n), "; ")
+		}
 		return b, err
 	}
 	return p.awq(w, s, x, m)

@@ -173,6 +173,7 @@ type stored struct {
 	inverse        *model.Tensor // what activations are multiplied by first, or nil
 	names          [4]string     // of q, scale, zero and inverse, once they are in the graph
 	how            string        // what was done, for the note
+	kept           int           // outputs that GPTQ or AWQ left rounded to nearest
 	remark         string
 }
 
@@ -309,7 +310,28 @@ func (p *weightOnlyPlan) notes() []model.Note {
 		}
 		notes = append(notes, n)
 	}
+	if p.NeedsFeeds() {
+		notes = append(notes, p.summary())
+	}
 	return notes
+}
+
+// summary says how far GPTQ or AWQ got.
+func (p *weightOnlyPlan) summary() model.Note {
+	weights, whole, outputs, kept := 0, 0, 0, 0
+	for _, w := range p.weights {
+		for _, s := range w.forms {
+			if w.why != "" || s.form == table {
+				continue
+			}
+			weights, outputs, kept = weights+1, outputs+s.n, kept+s.kept
+			if s.kept == s.n {
+				whole++
+			}
+		}
+	}
+	return model.Note{Weight: "(model)", Action: fmt.Sprintf("%s of %d matrices", p.Algorithm, weights-whole),
+		Reason: fmt.Sprintf("%d of %d matrices are rounded to nearest as a whole, %d of %d outputs in all", whole, weights, kept, outputs)}
 }
 
 // pack quantizes every weight of the plan. A weight that holds a value that is not finite is left.
