@@ -1,6 +1,14 @@
 // Package quantize stores weights in fewer bits and rewrites graphs so that a runtime computes with
-// them: half precision, and dynamic int8 in the pattern that ONNX Runtime fuses. One trio of functions,
-// ChooseParams, Quantize and Dequantize, does all affine arithmetic.
+// them: half precision, dynamic and static integers, weights in groups. One trio of functions, ChooseParams,
+// Quantize and Dequantize, does the affine arithmetic of ONNX; Scheme applies it to whole tensors of every type.
+//
+// Four formats have conventions of their own for scale and rounding, which their readers repeat bit for bit, and so a
+// function of their own each:
+//
+//	ChooseFloat8   8-bit floats            absmax / largest value, no zero point    (compressed-tensors)
+//	DynamicParams  DynamicQuantizeLinear   computed in float32 by the runtime       (ONNX operator)
+//	ChooseBlock    MatMulNBits             signed absmax / -2^(bits-1), halves away (ONNX Runtime, q4_dq.cpp)
+//	WeightOnly     with HQQ                range not widened to 0, float zero point (ONNX Runtime, HQQWeightOnlyQuantizer)
 package quantize
 
 import (
