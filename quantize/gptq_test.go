@@ -67,6 +67,32 @@ func TestCholesky(t *testing.T) {
 	}
 }
 
+// plainRound returns the code of v, round(v * (1/s) + z) with halves away from 0, clamped, and what it stands for. (mlas, q4_dq.cpp)
+func plainRound(v float32, p quantize.Params, bits int) (uint8, float64) {
+	c := float64(p.ZeroPoint)
+	if p.Scale != 0 {
+		c = math.Round(float64(v*(1/p.Scale) + float32(p.ZeroPoint)))
+	}
+	q := uint8(math.Min(math.Max(c, 0), float64(int(1)<<bits-1)))
+	return q, float64(float32(int32(q)-p.ZeroPoint) * p.Scale)
+}
+
+// plainGrid returns scale and zero point of a group with the extremes lo <= 0 and hi >= 0. (mlas, q4_dq.cpp: range2scale, range2scalezp)
+func plainGrid(lo, hi float32, bits int, symmetric bool) quantize.Params {
+	if symmetric {
+		m := lo
+		if hi > -lo {
+			m = hi
+		}
+		return quantize.Params{Scale: m / -float32(int(1)<<(bits-1)), ZeroPoint: 1 << (bits - 1)}
+	}
+	s := (hi - lo) / float32(int(1)<<bits-1)
+	if s == 0 {
+		return quantize.Params{}
+	}
+	return quantize.Params{Scale: s, ZeroPoint: int32(math.Round(float64(-lo / s)))}
+}
+
 // plainGPTQ is GPTQ as its paper derives it, one output at a time in float64: the inverse by elimination, each rounded
 // input's row and column eliminated from it, the error spread over the rest. Grids are those of each group of the
 // original weights, with the least squared error weighted by the diagonal of h, of extremes shrunk by up to 0.4.
@@ -102,30 +128,6 @@ func plainGPTQ(w []float32, k, n, group, bits int, symmetric bool, h []float64) 
 			}
 		}
 	}
-	round := func(v float32, p quantize.Params) (uint8, float64) { // round(v * (1/s) + z), halves away from 0, clamped
-		c := 0.0
-		if p.Scale != 0 {
-			c = math.Round(float64(v*(1/p.Scale) + float32(p.ZeroPoint)))
-		} else {
-			c = float64(p.ZeroPoint)
-		}
-		q := uint8(math.Min(math.Max(c, 0), float64(int(1)<<bits-1)))
-		return q, float64(float32(int32(q)-p.ZeroPoint) * p.Scale)
-	}
-	grid := func(lo, hi float32) quantize.Params { // mlas q4_dq.cpp: range2scale and range2scalezp
-		if symmetric {
-			m := lo
-			if hi > -lo {
-				m = hi
-			}
-			return quantize.Params{Scale: m / -float32(int(1)<<(bits-1)), ZeroPoint: 1 << (bits - 1)}
-		}
-		s := (hi - lo) / float32(int(1)<<bits-1)
-		if s == 0 {
-			return quantize.Params{}
-		}
-		return quantize.Params{Scale: s, ZeroPoint: int32(math.Round(float64(-lo / s)))}
-	}
 	cost := func(row []float32, codes []uint8, of func(i int) quantize.Params) (e float64) {
 		d := make([]float64, k)
 		for i, c := range codes {
@@ -152,10 +154,10 @@ func plainGPTQ(w []float32, k, n, group, bits int, symmetric bool, h []float64) 
 			best, least := quantize.Params{}, math.Inf(1)
 			for s := range 17 {
 				shrink := 1 - 0.4*float32(s)/16
-				p := grid(lo*shrink, hi*shrink)
+				p := plainGrid(lo*shrink, hi*shrink, bits, symmetric)
 				e := 0.0
 				for i, v := range part {
-					_, back := round(v, p)
+					_, back := plainRound(v, p, bits)
 					e += (float64(v) - back) * (float64(v) - back) * h[(g+i)*k+g+i]
 				}
 				if e < least {
@@ -163,7 +165,7 @@ func plainGPTQ(w []float32, k, n, group, bits int, symmetric bool, h []float64) 
 				}
 			}
 			grids = append(grids, best)
-			widest = append(widest, grid(lo, hi))
+			widest = append(widest, plainGrid(lo, hi, bits, symmetric))
 		}
 		inv := make([][]float64, k)
 		work := make([]float64, k)
@@ -173,9 +175,9 @@ func plainGPTQ(w []float32, k, n, group, bits int, symmetric bool, h []float64) 
 		}
 		codes, nearest := make([]uint8, k), make([]uint8, k)
 		for i, at := range order {
-			c, back := round(float32(work[i]), grids[at/group])
+			c, back := plainRound(float32(work[i]), grids[at/group], bits)
 			codes[at] = c
-			nearest[at], _ = round(row[at], widest[at/group])
+			nearest[at], _ = plainRound(row[at], widest[at/group], bits)
 			err := (work[i] - back) / inv[i][i]
 			for j := i + 1; j < k; j++ {
 				work[j] -= err * inv[i][j]
