@@ -3,8 +3,6 @@ package quantize
 import (
 	"context"
 	"fmt"
-	"path"
-	"slices"
 	"strings"
 
 	"github.com/wattshed/wattshed/engine"
@@ -74,10 +72,8 @@ func (s *Static) Check() error {
 	if _, err := s.newObserver(); err != nil {
 		return err
 	}
-	for _, pattern := range s.Exclude {
-		if _, err := path.Match(pattern, ""); err != nil {
-			return fmt.Errorf("quantize: exclude %q: %w", pattern, err)
-		}
+	if err := checkExclude(s.Exclude); err != nil {
+		return err
 	}
 	for _, op := range s.Ops {
 		if rules.place(op) == float {
@@ -106,7 +102,7 @@ func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(conte
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	if err := refuse(g); err != nil {
+	if err := refuse(g, nil); err != nil {
 		return nil, err
 	}
 	return withOpset(g, 13, "DequantizeLinear by axis", func(g *model.Graph) ([]model.Note, error) {
@@ -152,16 +148,4 @@ func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(conte
 		*g = *c
 		return notes, nil
 	})
-}
-
-// excluded returns which entry of Exclude names the node, or "".
-func (s *Static) excluded(n *model.Node) string {
-	for _, pattern := range s.Exclude {
-		for _, name := range slices.Concat([]string{n.Name, n.Op}, n.Inputs, n.Outputs) {
-			if ok, _ := path.Match(pattern, name); name != "" && (ok || pattern == name) {
-				return pattern
-			}
-		}
-	}
-	return ""
 }

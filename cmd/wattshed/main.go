@@ -92,7 +92,7 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 			"Exit codes: 0 ok, 1 failed, 2 bad usage, 3 a gate failed, 4 a gate is inconclusive.",
 	}
 	app.Commands = []*cli.Command{
-		demoCommand(), runCommand(), pruneCommand(), quantizeCommand(), distillCommand(), trainCommand(),
+		demoCommand(), runCommand(), searchCommand(), pruneCommand(), quantizeCommand(), distillCommand(), trainCommand(),
 		measureCommand(), evalCommand(), inspectCommand(), verifyCommand(), compareCommand(), explainCommand(), reportCommand(), carbonCommand(), doctorCommand(), runtimeCommand(),
 		completionCommand(), memoryCommand(),
 	}
@@ -134,7 +134,7 @@ func tidyDefault(f cli.Flag) {
 }
 
 // later are the commands that a later version will have.
-var later = []string{"search", "gate", "sweep"}
+var later = []string{"gate", "sweep"}
 
 func unknownCommand(app *cli.App, name string) error {
 	if slices.Contains(later, name) {

@@ -38,7 +38,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "cache", Usage: "`FILE` of ranges: read where it is there, else written"},
 			&cli.StringFlag{Name: "format", Usage: "of int8-static: qdq or qoperator (default qdq); of int4: matmulnbits or qdq (default matmulnbits)"},
 			&cli.StringFlag{Name: "target", Usage: "of int8-static: onnxruntime-cpu, tensorrt or openvino (default onnxruntime-cpu)"},
-			&cli.StringSliceFlag{Name: "exclude", Usage: "nodes that int8-static leaves in float, by `NAME`, weight or operator; patterns with *"},
+			&cli.StringSliceFlag{Name: "exclude", Usage: "leave nodes as they are, by `NAME`, weight, value or operator; patterns with *"},
 			&cli.StringFlag{Name: "reduce-range", Usage: "7-bit weights: auto, on or off (default auto: what this CPU needs)"},
 			&cli.Float64Flag{Name: "smooth", Usage: "SmoothQuant's alpha, 0.5 for a start (default off)"},
 			&cli.BoolFlag{Name: "equalize", Usage: "cross-layer equalization of convolutions"},

@@ -26,6 +26,7 @@ type Recipe struct {
 	Carbon   CarbonSpec     `yaml:"carbon"`
 	Variants []VariantSpec  `yaml:"variants"`
 	Gates    map[string]any `yaml:"gates"`
+	Search   *SearchSpec    `yaml:"search"`
 
 	SHA256 string        `yaml:"-"` // of the file's bytes
 	Judged reports.Gates `yaml:"-"` // Gates, parsed

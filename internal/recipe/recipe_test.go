@@ -219,6 +219,7 @@ variants:
           smooth: 1, equalize: true, bias_correction: true, rounding: r, algorithm: a, group: 1, symmetric: true}
         distill: {teacher: t, student: {embedding: 1, hidden: 1, pooling: p, file: f}, epochs: 1, temperature: 1, alpha: 1, learning_rate: 1, batch: 1, seed: 1}
 gates: {a: b, c: true}
+search: {schemes: [{scheme: s, storage: s, mode: m, granularity: g, ops: [a], method: m, percentile: 1, calibration: c, samples: 1, cache: c, format: f, target: t, exclude: [e], reduce_range: r, smooth: 1, equalize: true, bias_correction: true, rounding: r, algorithm: a, group: 1, symmetric: true}], max_seconds: 1, max_trials: 1, units: 1, samples: 1, keep: 1}
 `
 	r := &Recipe{}
 	if _, err := decode([]byte(text), r); err != nil {

@@ -30,6 +30,7 @@ type Env struct {
 	Feeds       engine.Feeds                                  // calibration inputs
 	Calibrating Calibrating                                   // makes the calibration inputs that a stage asks for
 	State       map[string]string                             // output by input that it is fed back to
+	Calibrated  map[string]*quantize.Calibration              // ranges of earlier stages by their settings, for stages that differ in what they leave; nil: none are kept
 	Training    *Training                                     // nil when the task has no training data
 	Teacher     func(context.Context) (engine.Session, error) // the baseline on the native runtime
 	Dir         string                                        // that relative paths of settings start from
@@ -112,21 +113,21 @@ type Quantize struct {
 	Mode        string   `yaml:"mode"`
 	Granularity string   `yaml:"granularity"`
 	Ops         []string `yaml:"ops"`
+	Exclude     []string `yaml:"exclude"` // what is left as it is: nodes, operators, values or weights, with * and ?
 
 	// Of int8 with mode static.
-	Method         string   `yaml:"method"`          // of choosing ranges
-	Percentile     float64  `yaml:"percentile"`      // of the method percentile
-	Calibration    string   `yaml:"calibration"`     // data, random, a file of texts, or (static) data-free
-	Samples        int      `yaml:"samples"`         // calibration runs, at most
-	Cache          string   `yaml:"cache"`           // file of ranges: read where it is there, else written
-	Format         string   `yaml:"format"`          // qdq or qoperator
-	Target         string   `yaml:"target"`          // whose placement rules hold
-	Exclude        []string `yaml:"exclude"`         // nodes left in float
-	ReduceRange    string   `yaml:"reduce_range"`    // auto, on or off
-	Smooth         float64  `yaml:"smooth"`          // SmoothQuant's alpha; 0 = off
-	Equalize       bool     `yaml:"equalize"`        // cross-layer equalization
-	BiasCorrection bool     `yaml:"bias_correction"` // of the mean error of the weights
-	Rounding       string   `yaml:"rounding"`        // nearest or adaptive
+	Method         string  `yaml:"method"`          // of choosing ranges
+	Percentile     float64 `yaml:"percentile"`      // of the method percentile
+	Calibration    string  `yaml:"calibration"`     // data, random, a file of texts, or (static) data-free
+	Samples        int     `yaml:"samples"`         // calibration runs, at most
+	Cache          string  `yaml:"cache"`           // file of ranges: read where it is there, else written
+	Format         string  `yaml:"format"`          // qdq or qoperator
+	Target         string  `yaml:"target"`          // whose placement rules hold
+	ReduceRange    string  `yaml:"reduce_range"`    // auto, on or off
+	Smooth         float64 `yaml:"smooth"`          // SmoothQuant's alpha; 0 = off
+	Equalize       bool    `yaml:"equalize"`        // cross-layer equalization
+	BiasCorrection bool    `yaml:"bias_correction"` // of the mean error of the weights
+	Rounding       string  `yaml:"rounding"`        // nearest or adaptive
 
 	// Of int4, and of int8 with mode weight-only; format, calibration and samples too.
 	Algorithm string `yaml:"algorithm"` // rtn, gptq, awq or hqq
@@ -162,7 +163,10 @@ func (q *Quantize) check() error {
 			return faultf("quantize.storage", "%q: want weights or graph", q.Storage)
 		}
 		if q.Mode != "" || q.Granularity != "" || q.Ops != nil {
-			return faultf("quantize", "scheme %s takes storage only", q.Scheme)
+			return faultf("quantize", "scheme %s takes storage and exclude only", q.Scheme)
+		}
+		if q.Exclude != nil && q.Storage == "graph" {
+			return faultf("quantize.exclude", "storage: graph has none: a graph computes in one type")
 		}
 	case q.Scheme == "int8":
 		setDefault(&q.Mode, "dynamic")
@@ -194,16 +198,21 @@ func (q *Quantize) check() error {
 
 // Options returns scheme and the settings that the scheme has.
 func (q *Quantize) Options() map[string]any {
-	if q.half() {
-		return map[string]any{"scheme": q.Scheme, "storage": q.Storage}
+	o := map[string]any{"scheme": q.Scheme}
+	switch {
+	case q.half():
+		o["storage"] = q.Storage
+	case q.static():
+		o = q.staticOptions()
+	case q.weightOnly():
+		o = q.weightOptions()
+	default:
+		o["mode"], o["granularity"], o["ops"] = q.Mode, q.Granularity, q.Ops
 	}
-	if q.static() {
-		return q.staticOptions()
+	if q.Exclude != nil {
+		o["exclude"] = q.Exclude
 	}
-	if q.weightOnly() {
-		return q.weightOptions()
-	}
-	return map[string]any{"scheme": q.Scheme, "mode": q.Mode, "granularity": q.Granularity, "ops": q.Ops}
+	return o
 }
 
 // Apply quantizes g in place.
@@ -214,7 +223,7 @@ func (q *Quantize) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.
 	case q.weightOnly():
 		return q.applyWeightOnly(ctx, g, env)
 	case q.Scheme == "int8":
-		notes, err := quantize.Dynamic{Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops}.Apply(g)
+		notes, err := quantize.Dynamic{Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops, Exclude: q.Exclude}.Apply(g)
 		return g, notes, err
 	case q.Storage == "graph" && q.Scheme == "bf16" && env.Runtime == "ort" && env.Provider == "cpu":
 		return nil, nil, fmt.Errorf("quantize: %s: %w", bf16OnCPU, model.ErrUnsupported)
@@ -227,6 +236,6 @@ func (q *Quantize) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.
 		notes, err := quantize.HalfGraph(g, dtype)
 		return g, notes, err
 	}
-	notes, err := quantize.HalfWeights(g, dtype)
+	notes, err := quantize.HalfWeights(g, dtype, q.Exclude...)
 	return g, notes, err
 }

@@ -48,9 +48,9 @@ func streamOf(s Single) (quantize.Stream, bool) {
 		st.WeightOnly = &o
 		return st, o.Algorithm == quantize.RTN
 	case q.Scheme == "int8":
-		st.Dynamic = &quantize.Dynamic{Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops}
+		st.Dynamic = &quantize.Dynamic{Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops, Exclude: q.Exclude}
 		return st, true
-	case q.Storage == "weights":
+	case q.Storage == "weights" && q.Exclude == nil:
 		if st.Half = model.Float16; q.Scheme == "bf16" {
 			st.Half = model.BFloat16
 		}
