@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/wattshed/wattshed/engine/ort"
 	"github.com/wattshed/wattshed/internal/recipe"
 )
 
@@ -219,6 +220,9 @@ func report(w io.Writer, args []string, err error) int {
 	}
 	fmt.Fprintf(w, "wattshed: error: %s\n", oneLine(message(err)))
 	hint := hintOf(err)
+	if hint == "" && errors.Is(err, ort.ErrNotFound) {
+		hint = hintRuntime
+	}
 	isUsage := errors.As(err, &usage)
 	if hint == "" && isUsage {
 		hint = "wattshed help"
@@ -234,6 +238,9 @@ func report(w io.Writer, args []string, err error) int {
 	}
 	return exitFailed
 }
+
+// hintRuntime is what to type where ONNX Runtime is not found.
+const hintRuntime = "wattshed runtime install fetches ONNX Runtime; " + ort.EnvLibrary + " names a library that lies elsewhere; the native runtime needs none"
 
 // message is the text of err, with a failed file operation as thing, value and reason.
 func message(err error) string {

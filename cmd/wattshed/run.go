@@ -16,7 +16,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wattshed/wattshed/engine/kernel"
-	"github.com/wattshed/wattshed/engine/ort"
 	"github.com/wattshed/wattshed/internal/recipe"
 	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/reports"
@@ -114,8 +113,6 @@ func runHint(err error, name, out string) error {
 		return withHint(err, "the same command with --resume goes on where it was")
 	case strings.Contains(err.Error(), "is not fixed by batch, sequence or shapes") && name != "run" && name != "demo":
 		return withHint(err, "--sequence 128 fixes the length of sequences, --shape NAME=1x3x224x224 any input; texts fix both")
-	case errors.Is(err, ort.ErrNotFound):
-		return withHint(err, "wattshed runtime install, or set "+ort.EnvLibrary+" to the library; target: {runtime: native} needs none")
 	}
 	return err
 }

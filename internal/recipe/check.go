@@ -107,6 +107,9 @@ func (r *Recipe) checkTarget() error {
 	if t.Runtime == "native" && t.Optimization != "" {
 		return faultf("target.optimization", "%q: of ort only", t.Optimization)
 	}
+	if t.Provider == "cpu" && len(t.ProviderOptions) > 0 {
+		return faultf("target.provider_options", "the provider cpu has none")
+	}
 	if t.Runtime != "native" && t.Exact {
 		return faultf("target.exact", "of the native runtime only")
 	}

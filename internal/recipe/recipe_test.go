@@ -207,7 +207,7 @@ func TestEveryKeyIsDecoded(t *testing.T) {
 model: m
 task: {kind: k, data: d, train: t, validation: v, text: x, label: l, limit: 1}
 inputs: {tokenizer: t, text: x, max_length: 1, pooling: p, output: o, random: {seed: 1, n: 1}, shapes: {x: [1, 2]}, state: {h: hn}}
-target: {runtime: r, provider: p, threads: 1, batch: 1, sequence: 1, exact: true, spinning: s, optimization: o}
+target: {runtime: r, provider: p, threads: 1, batch: 1, sequence: 1, exact: true, spinning: s, optimization: o, provider_options: {a: b}}
 measure: {pairs: 1, precision: 1, max_seconds: 1, idle_seconds: 0.5, block_seconds: 1, max_pairs: 1, inputs: 1, seed: 1}
 carbon: {zone: z, pue: 1, embodied: true, wue: 1, ewif: 1}
 variants:
