@@ -358,11 +358,20 @@ func machineSection(r *Result) section {
 			add("Energy intensity", show(*im.EnergyIntensity, "J")+"/MAC ("+im.Variant+")")
 		}
 	}
-	add("Made by", strings.Join(nonEmpty(cmp.Or(r.Tool.Name, "wattshed"), r.Tool.Version, clip(r.Tool.Commit, 12), r.Tool.Go), " "))
+	add("Made by", strings.Join(nonEmpty(cmp.Or(r.Tool.Name, "wattshed"), r.Tool.Version, shortCommit(r.Tool.Commit), r.Tool.Go), " "))
 	if !r.Started.IsZero() && !r.Finished.IsZero() {
 		add("Duration", seconds(r.Finished.Sub(r.Started).Seconds()))
 	}
 	return s
+}
+
+// shortCommit cuts a hash to 12 digits and keeps the mark of changed files.
+func shortCommit(c string) string {
+	hash, mark, found := strings.Cut(c, "+")
+	if hash = plain(clip(hash, 12)); found {
+		return hash + "+" + plain(mark)
+	}
+	return hash
 }
 
 func nonEmpty(ss ...string) []string {

@@ -20,8 +20,11 @@ import (
 	"github.com/wattshed/wattshed/internal/recipe"
 )
 
-// version is set by the linker in releases.
-var version = "0.1.0-dev"
+// version and commit are set by the linker: version in releases, commit by make, since a build may leave the revision out.
+var (
+	version = "0.1.0-dev"
+	commit  string
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

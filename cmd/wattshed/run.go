@@ -143,16 +143,32 @@ func recipeOptions(c *cli.Context) (recipe.Options, func(), error) {
 	return o, done, nil
 }
 
+// modified marks a commit whose files were changed; the Makefile writes the same.
+const modified = "+changes"
+
 func tool() reports.Tool {
-	t := reports.Tool{Name: "wattshed", Version: version, Go: runtime.Version()}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				t.Commit = s.Value
-			}
-		}
+	t := reports.Tool{Name: "wattshed", Version: version, Commit: commit, Go: runtime.Version()}
+	if info, ok := debug.ReadBuildInfo(); ok && t.Commit == "" {
+		t.Commit = revision(info.Settings)
 	}
 	return t
+}
+
+// revision is the commit that the go command noted, marked where files differed from it; "" where it noted none.
+func revision(settings []debug.BuildSetting) string {
+	rev, dirty := "", ""
+	for _, s := range settings {
+		switch {
+		case s.Key == "vcs.revision":
+			rev = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = modified
+		}
+	}
+	if rev == "" {
+		return ""
+	}
+	return rev + dirty
 }
 
 func host() *reports.Host {

@@ -189,7 +189,7 @@ func (r *run) finish(ctx context.Context, res *reports.Result) error {
 	if err := canceled(ctx, "report"); err != nil {
 		return err
 	}
-	_, missing, err := reports.WriteDir(r.out, res)
+	_, missing, err := reports.WriteDir(ctx, r.out, res)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ func PlanStage(ctx context.Context, s Single) (*quantize.StreamPlan, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: only fp16, bf16, dynamic int8 and weights rounded to nearest pass through memory block by block: %w", s.Stage.Name(), model.ErrUnsupported)
 	}
+	if err := checkFile(s.In); err != nil {
+		return nil, err
+	}
 	return st.Plan(ctx)
 }
 
@@ -86,10 +89,10 @@ func modelBytes(path string, g *model.Graph) int64 {
 }
 
 // stream applies the stage block by block.
-func (s Single) stream(ctx context.Context, before int64) (*Outcome, error) {
+func (s Single) stream(ctx context.Context, f *onnx.File) (*Outcome, error) {
 	st, _ := streamOf(s)
+	out := &Outcome{BytesBefore: modelBytes(s.In, f.Graph()), Remark: customRemark(f.Graph())}
 	p, err := st.Run(ctx)
-	out := &Outcome{BytesBefore: before}
 	if p != nil {
 		out.Notes = p.Notes
 	}
