@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -106,6 +107,41 @@ gates: {size_ratio: "<= 1.001"}
 		if !(rms <= l.rms && largest <= l.largest) {
 			t.Errorf("%s: native and ONNX Runtime differ by %.3g (root mean square) and %.3g of the largest output, want at most %g and %g", v.Name, rms, largest, l.rms, l.largest)
 		}
+	}
+}
+
+// TestReadmeRecipe carries out the README's recipe of a sentence encoder on ONNX Runtime, measured for less long. Two pairs
+// decide no gate on energy, so the run ends with 4.
+func TestReadmeRecipe(t *testing.T) {
+	t.Setenv("WATTSHED_ORT", assetPath(t, "ort/libonnxruntime.so.1.32.0"))
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "minilm"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for to, from := range map[string]string{"model.onnx": "M1/all-minilm-l6-v2.onnx", "tokenizer.json": "M1/all-minilm-l6-v2-tokenizer.json"} {
+		if err := os.Symlink(assetPath(t, from), filepath.Join(dir, "minilm", to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, blocks := readme(t)
+	text := ""
+	for _, b := range blocks {
+		if b.lang == "yaml" && strings.Contains(b.text, "model: minilm/model.onnx") {
+			text = regexp.MustCompile(`(?m)^measure: .*$`).ReplaceAllString(b.text, "measure: {pairs: 2, max_pairs: 2, precision: 1, block_seconds: 0.05, inputs: 2}")
+		}
+	}
+	for name, s := range map[string]string{"recipe.yaml": text, "sentences.txt": "A small model answers sooner.\nIt takes less energy as well.\nWhat it loses is measured too.\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(s), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := filepath.Join(dir, "report")
+	code, text, msg := call("run", filepath.Join(dir, "recipe.yaml"), "--out", out, "--quiet")
+	if code != exitInconclusive || !strings.Contains(text, "pruned-2-4") {
+		t.Fatalf("exit %d: %s%s", code, text, msg)
+	}
+	if _, err := os.Stat(filepath.Join(out, "report.html")); err != nil {
+		t.Error(err)
 	}
 }
 
