@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -72,7 +73,7 @@ type run struct {
 // files and stages by name, ErrUnfinished, ErrOtherRun, ErrInUse, ErrJournal, the context's.
 func Run(ctx context.Context, rec *Recipe, o Options) (*reports.Result, error) {
 	if len(rec.Variants) == 0 {
-		return nil, faultf("variants", "none: the recipe is one for a search")
+		return nil, errors.New("recipe: variants: none: the recipe is one for a search")
 	}
 	r := newRun(rec, o)
 	defer r.close()

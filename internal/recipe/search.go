@@ -411,7 +411,7 @@ func (s *searcher) judge(t *Trial, cmp measure.Comparison) error {
 		return err
 	}
 	t.Accuracy, t.Latency, t.Energy = v.Accuracy, v.Latency.Ratio, v.Latency.Ratio
-	t.Basis, t.Size = "latency", float64(t.Made.Bytes) / float64(max(1, s.src.bytes))
+	t.Basis, t.Size = "latency", float64(t.Made.Bytes)/float64(max(1, s.src.bytes))
 	if sum.EnergyRatio != nil {
 		t.Energy, t.Basis = ratioOf(sum.EnergyRatio, sum), string(sum.EnergyRatio.Basis)
 	}
