@@ -7,6 +7,7 @@ ASSETS  ?= assets
 FUZZ    ?= 20000x
 STRESS  ?= 1000000
 CHROMIUM ?= /usr/lib/chromium
+CHROME  ?= chromium
 CORPUS  := testdata/conformance/onnx-node-1.23.2.tgz
 SCORE   := $(GO) run ./internal/conformance/score
 
@@ -18,6 +19,9 @@ TRAIN := --arch lstm --embedding 64 --hidden 128 --pooling max --vocabulary 1000
 TOOLS       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wattshed-tools
 STATICCHECK := $(TOOLS)/staticcheck-v0.7.0/staticcheck
 
+# COMMIT is what results are said to be made by: the commit, marked where tracked files differ from it; empty outside a repository.
+COMMIT = $(shell rev=$$(git rev-parse HEAD 2>/dev/null) && { git diff --quiet HEAD -- && echo $$rev || echo $$rev+changes; })
+
 .PHONY: help demo build test test-kill stress webgpu test-quantize bench bench-engine bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
 .DEFAULT_GOAL := help
 
@@ -28,7 +32,7 @@ demo: build ## build, then compress and measure the built-in model (offline, a f
 	$(BIN) demo
 
 build: ## the program, as one file: bin/wattshed
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/wattshed
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.commit=$(COMMIT)" -o $(BIN) ./cmd/wattshed
 
 test: ## all tests
 	$(GO) test -timeout 20m ./...
@@ -95,9 +99,11 @@ testdata: build ## train the built-in model again; the bytes must be those of te
 	if cmp -s "$$dir/model.onnx" testdata/spam/model.onnx; then echo "testdata/spam/model.onnx is reproduced bit for bit"; \
 	else echo "testdata/spam/model.onnx DIFFERS from what training gives (sha256 $$(sha256sum < "$$dir/model.onnx" | cut -d' ' -f1))"; exit 1; fi
 
-gallery: demo ## the demo's report into reports/gallery/spam-lstm
+gallery: demo ## the demo's report into reports/gallery/spam-lstm, with a picture of its first screen where there is a Chromium
 	mkdir -p reports/gallery/spam-lstm/plots && rm -f reports/gallery/spam-lstm/plots/*
 	cp -r $(addprefix wattshed-demo/,report.html report.md result.json result.csv plots) reports/gallery/spam-lstm/
+	@if command -v "$(CHROME)" >/dev/null; then CHROME="$(CHROME)" testdata/gallery/picture.sh reports/gallery/spam-lstm/report.html reports/gallery/spam-lstm/report.png; \
+	else echo "no $(CHROME) here: reports/gallery/spam-lstm/report.png is of an older report"; fi
 
 students: build ## distilled students of the built-in model and students of the labels alone, three seeds each, on the test mails
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \

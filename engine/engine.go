@@ -29,12 +29,15 @@ type Artifact struct {
 // Options are the settings of one Session. The zero value is usable.
 type Options struct {
 	Threads  int           // worker threads, the caller's included; 0 = all processors
-	Spin     time.Duration // how long an idle worker spins before it parks; 0 = the runtime's default, < 0 = never
+	Spin     time.Duration // how long an idle worker spins before it parks; 0 = the runtime's default, < 0 = never. ONNX Runtime knows only its default and never
 	Provider string        // execution provider of a deployment runtime, such as "cpu" or "cuda"; "" = cpu
 	Profile  bool          // record the time of every node
 	Exact    bool          // use no transformation that changes float results beyond rounding order
-	Optimize string        // graph optimisation of a deployment runtime: "none", "basic", "extended" or "all"; "" = all
-	NoFusion bool          // run the graph as it stands: no optimisation passes (native runtime)
+	// ProviderOptions are settings of the execution provider in its own words, such as device_id.
+	ProviderOptions map[string]string
+
+	Optimize string // graph optimisation of a deployment runtime: "none", "basic", "extended" or "all"; "" = all
+	NoFusion bool   // run the graph as it stands: no optimisation passes (native runtime)
 
 	// Memory bounds the bytes of the values that one Run may hold at a time, whatever sizes a model claims; beyond it Run
 	// fails with an error that wraps ErrMemory (native runtime). 0 = three quarters of what the machine has free at Load.

@@ -171,7 +171,7 @@ func lstm[T real](r *rnnCall[T]) error {
 	if err := r.outputs(); err != nil {
 		return err
 	}
-	c.Note("lstm-"+kernel.Active().String(), int64(r.t*r.b*r.d*h4*(r.i+r.h)), 0)
+	c.Note("lstm-"+kernel.Active().String(), int64(r.t*r.b*r.d*h4*(r.i+r.h)), r.weightBytes())
 	forget := c.Node.Int("input_forget", 0) != 0
 	fast := r.defaults && peep == nil && !forget
 	if f, ok := any(r).(*rnnCall[float32]); ok && fast && f.ready() {
@@ -268,6 +268,7 @@ func opGRU[T real](c *Call) error {
 	if err := r.outputs(); err != nil {
 		return err
 	}
+	c.Note("gru-"+kernel.Active().String(), int64(r.t*r.b*r.d*3*r.h*(r.i+r.h)), r.weightBytes())
 	linear := c.Node.Int("linear_before_reset", 0) != 0
 	n, hs := r.b*r.h, r.h
 	zr, hn := Scratch[T](c, r.t*2*n), Scratch[T](c, r.t*n)

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"slices"
+	"unsafe"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -192,6 +194,24 @@ func (r *rnnCall[T]) ready() bool {
 		}
 	}
 	return r.d > 0 && r.h > 0
+}
+
+// weightBytes is the size of the matrices of all directions as they are read.
+func (r *rnnCall[T]) weightBytes() int64 {
+	size := int64(0)
+	for d := range r.d {
+		for _, m := range slices.Concat(r.proj[d], r.hid[d]) {
+			switch {
+			case m.quant != nil:
+				size += m.quant.q.Bytes()
+			case m.packed != nil:
+				size += m.packed.Bytes()
+			default:
+				size += int64(len(m.w)) * int64(unsafe.Sizeof(*new(T)))
+			}
+		}
+	}
+	return size
 }
 
 // pack packs a float32 matrix that was not constant at Compile.

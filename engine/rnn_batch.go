@@ -117,6 +117,6 @@ func (c *Call) joinBatch(subs []*Call, b int) error {
 			copyBatch(part, whole, shape, ax, p*b/parts, (p+1)*b/parts, true)
 		}
 	}
-	c.Note("recurrence-"+kernel.Active().String(), subs[0].seen.macs*int64(parts), 0)
+	c.Note("recurrence-"+kernel.Active().String(), subs[0].seen.macs*int64(parts), subs[0].seen.bytes)
 	return nil
 }

@@ -17,6 +17,7 @@ type Dynamic struct {
 	Ops         []string    // operators to quantize; nil means DynamicOps
 	ReduceRange *bool       // int8 weights of 7 bits; nil means what CPU needs
 	CPU         CPU         // that the file is for; "" means HostCPU
+	Exclude     []string    // what is left as it is, quantized already or not: see Static.Exclude
 
 	packer func(*dynamicPlan, *dynamicWeight) error // makes the forms of a weight; nil means dynamicPlan.pack
 }
@@ -93,13 +94,10 @@ func (d *Dynamic) validate(g *model.Graph) error {
 			return fmt.Errorf("quantize: dynamic int8 of operator %q: want some of %s: %w", op, strings.Join(DynamicOps, ", "), model.ErrUnsupported)
 		}
 	}
-	if s := Styles(g); len(s) > 0 {
-		return fmt.Errorf("quantize: %w: %s", ErrQuantized, strings.Join(s, ", "))
+	if err := checkExclude(d.Exclude); err != nil {
+		return err
 	}
-	if v := g.Opset(""); v > 27 {
-		return fmt.Errorf("quantize: ONNX Runtime has no quantized operators for opset %d, the model's: %w", v, model.ErrUnsupported)
-	}
-	return nil
+	return refuse(g, d.Exclude)
 }
 
 // form is a way in which a node reads a weight, and so in which the weight is stored.
@@ -263,6 +261,9 @@ func (p *dynamicPlan) pairs() {
 func (p *dynamicPlan) whyLeft(w *model.Weight) string {
 	if len(w.Uses) == 0 {
 		return "no node reads it"
+	}
+	if by := excludesWeight(p.Exclude, w); by != "" {
+		return fmt.Sprintf(excludedBy+"%q", by)
 	}
 	for _, u := range w.Uses { // the reason that names static quantization counts most
 		if w.Tensor.Rank() > 2 && (u.Node.Is("Conv") || u.Node.Is("ConvTranspose")) {

@@ -12,13 +12,21 @@ import (
 // HalfWeights stores the float32 weights of g as dtype (Float16 or BFloat16), each behind a Cast to
 // float32, so that every runtime computes as before, with weights rounded to dtype; only the file and what is read from
 // it shrink. Left, with the reason, are weights with values beyond the range of dtype, weights of fewer than
-// minHalf elements, and the scales of quantized operators. bf16 needs opset 13: an older model is raised to it, and a
+// minHalf elements, the scales of quantized operators, and what exclude names (see Static.Exclude). bf16 needs opset 13: an older model is raised to it, and a
 // note says so.
 //
 // It fails with ErrNothing, and ErrQuantized where that is the cause, when less than MinShare of the weight bytes
 // would change; g is unchanged after an error.
-func HalfWeights(g *model.Graph, dtype model.DType) ([]model.Note, error) {
-	return halfWith(g, dtype, func(w *model.Weight) (*model.Tensor, string, error) { return halfOf(w, dtype) })
+func HalfWeights(g *model.Graph, dtype model.DType, exclude ...string) ([]model.Note, error) {
+	if err := checkExclude(exclude); err != nil {
+		return nil, err
+	}
+	return halfWith(g, dtype, func(w *model.Weight) (*model.Tensor, string, error) {
+		if by := excludesWeight(exclude, w); by != "" {
+			return nil, fmt.Sprintf(excludedBy+"%q", by), nil
+		}
+		return halfOf(w, dtype)
+	})
 }
 
 func halfWith(g *model.Graph, dtype model.DType, half func(*model.Weight) (*model.Tensor, string, error)) ([]model.Note, error) {

@@ -3,8 +3,6 @@ package quantize
 import (
 	"context"
 	"fmt"
-	"path"
-	"slices"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
@@ -46,12 +44,7 @@ func (h Half) Check() error {
 	if h.DType != model.Float16 && h.DType != model.BFloat16 {
 		return fmt.Errorf("quantize: %s is no half precision type", h.DType)
 	}
-	for _, pattern := range h.Exclude {
-		if _, err := path.Match(pattern, ""); err != nil {
-			return fmt.Errorf("quantize: exclude %q: %w", pattern, err)
-		}
-	}
-	return nil
+	return checkExclude(h.Exclude)
 }
 
 // apply works on a graph of a sufficient opset.
@@ -137,18 +130,6 @@ func (r *halfRewrite) overflow(s *halfScope, n *model.Node) string {
 	for _, in := range n.Inputs {
 		if e, ok := r.beyond[in]; ok && !s.find(in).wide && r.weightOf(s, in) == nil {
 			return fmt.Sprintf("%q, which it reads, reaches %g, beyond the range of fp16", in, e.value)
-		}
-	}
-	return ""
-}
-
-// excludedBy returns which of the patterns names the node, by name, operator, input or output, or "".
-func excludedBy(patterns []string, n *model.Node) string {
-	for _, pattern := range patterns {
-		for _, name := range slices.Concat([]string{n.Name, n.Op}, n.Inputs, n.Outputs) {
-			if ok, _ := path.Match(pattern, name); name != "" && (ok || pattern == name) {
-				return pattern
-			}
 		}
 	}
 	return ""

@@ -179,7 +179,8 @@ func TestHalfPlaces(t *testing.T) {
 	for name, g := range placed() {
 		feed := placedFeed(g)
 		want := runORT(t, g, feed)
-		for kind, apply := range map[string]func(*model.Graph, model.DType) ([]model.Note, error){"weights": quantize.HalfWeights, "graph": quantize.HalfGraph} {
+		for kind, apply := range map[string]func(*model.Graph, model.DType) ([]model.Note, error){
+			"weights": func(g *model.Graph, d model.DType) ([]model.Note, error) { return quantize.HalfWeights(g, d) }, "graph": quantize.HalfGraph} {
 			h := g.Clone()
 			if _, err := apply(h, model.Float16); err != nil {
 				t.Fatal(name, kind, err)

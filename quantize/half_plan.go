@@ -90,8 +90,8 @@ func (r *halfRewrite) decide(s *halfScope, n *model.Node) (half bool, res reside
 	if why, ok := wideOps[n.Op]; ok {
 		return false, res, why
 	}
-	if by := excludedBy(r.exclude, n); by != "" {
-		return false, res, fmt.Sprintf("excluded by %q", by)
+	if by := excludes(r.exclude, n); by != "" {
+		return false, res, fmt.Sprintf(excludedBy+"%q", by)
 	}
 	if why := r.overflow(s, n); why != "" && !in.wide && in.unfit == "" {
 		return false, res, why

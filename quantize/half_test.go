@@ -44,7 +44,7 @@ func TestHalfWeightsLeaves(t *testing.T) {
 
 func TestHalfErrors(t *testing.T) {
 	g := graphOf(values(value("x", 4, 16)), values(value("y", 4, 16)), map[string]*model.Tensor{"w": with(normal(1, 16, 16), 0, 1e9)}, node("MatMul", "y", "x", "w"))
-	for name, apply := range map[string]func(*model.Graph, model.DType) ([]model.Note, error){"weights": quantize.HalfWeights, "graph": quantize.HalfGraph} {
+	for name, apply := range map[string]func(*model.Graph, model.DType) ([]model.Note, error){"weights": func(g *model.Graph, d model.DType) ([]model.Note, error) { return quantize.HalfWeights(g, d) }, "graph": quantize.HalfGraph} {
 		if _, err := apply(g, model.Int8); err == nil {
 			t.Errorf("%s: int8 is accepted", name)
 		}

@@ -16,6 +16,7 @@ type QDQWeights struct {
 	Symmetric   bool        // no zero points; floats have none in any case
 	Granularity Granularity // PerTensor or PerChannel; "" means PerChannel
 	Ops         []string    // operators whose weights are stored so; nil means QDQWeightOps
+	Exclude     []string    // what is left as it is, quantized already or not: see Static.Exclude
 }
 
 // QDQWeightOps are the operators whose weights QDQWeights handles.
@@ -42,7 +43,7 @@ func (s *QDQWeights) Check() error {
 			return fmt.Errorf("quantize: weights of operator %q behind DequantizeLinear: want some of %s: %w", op, strings.Join(QDQWeightOps, ", "), model.ErrUnsupported)
 		}
 	}
-	return nil
+	return checkExclude(s.Exclude)
 }
 
 // opset returns the lowest operator set whose DequantizeLinear has the type by axis.
@@ -68,7 +69,7 @@ func (s QDQWeights) Apply(g *model.Graph) ([]model.Note, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	if err := refuse(g); err != nil {
+	if err := refuse(g, s.Exclude); err != nil {
 		return nil, err
 	}
 	return withOpset(g, s.opset(), "DequantizeLinear nodes of "+s.DType.String(), func(g *model.Graph) ([]model.Note, error) {
@@ -98,7 +99,9 @@ func (s *QDQWeights) plan(g *model.Graph) (notes []model.Note, made []*restoredW
 			continue
 		}
 		n := newNote(w)
-		if n.Reason = s.whyLeft(w); n.Reason == "" && outputs[w.Graph][w.Value] {
+		if n.Reason = s.whyLeft(w); excludesWeight(s.Exclude, w) != "" {
+			n.Reason = fmt.Sprintf(excludedBy+"%q", excludesWeight(s.Exclude, w))
+		} else if n.Reason == "" && outputs[w.Graph][w.Value] {
 			n.Reason = "an output of the graph"
 		}
 		if n.Reason == "" {

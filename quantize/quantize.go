@@ -30,9 +30,9 @@ const (
 // MinShare is the share of the weight bytes that a scheme must change to be of use.
 const MinShare = 0.10
 
-// check returns ErrNothing when less than MinShare of the weight bytes was touched.
+// check returns ErrNothing when less than MinShare of the weight bytes was touched, of those that are not excluded.
 func check(scheme string, notes []model.Note) error {
-	changed, all := model.Touched(notes)
+	changed, all := model.Touched(included(notes))
 	if all > 0 && float64(changed) >= MinShare*float64(all) {
 		return nil
 	}

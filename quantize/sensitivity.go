@@ -56,8 +56,8 @@ func (s Sensing) Sensitivities(ctx context.Context, g *model.Graph) ([]Sensitivi
 		}
 	}
 	c := g.Clone()
-	list := s.weights(c)
-	share := timeShares(base.Profile(), list)
+	list := s.Weights(c)
+	share := TimeShares(base.Profile(), list)
 	out := make([]Sensitivity, 0, len(list))
 	for i, w := range list {
 		if s.Progress != nil {
@@ -84,8 +84,8 @@ func cmpFloat(a, b float64) int {
 	return 0
 }
 
-// weights lists what is looked at.
-func (s Sensing) weights(g *model.Graph) []*model.Weight {
+// Weights lists the weights of g that are looked at: float32 ones of two and more dimensions that an operator multiplies by or looks up.
+func (s Sensing) Weights(g *model.Graph) []*model.Weight {
 	var list []*model.Weight
 	for _, w := range g.Weights() {
 		if w.Tensor.DType() != model.Float32 || w.Tensor.Rank() < 2 || w.Tensor.Len() == 0 {
@@ -161,7 +161,7 @@ func (s Sensing) one(ctx context.Context, g *model.Graph, w *model.Weight, want 
 	if err != nil {
 		return r, err
 	}
-	if r.Output, r.KL, err = compareOutputs(g, want, got); err != nil {
+	if r.Output, r.KL, err = OutputNoise(g, want, got); err != nil {
 		return r, err
 	}
 	if s.Score != nil {
@@ -212,8 +212,8 @@ func (n *noiseSum) db() float64 {
 	return min(200, 10*math.Log10(n.signal/n.error))
 }
 
-// compareOutputs returns the signal-to-noise ratio of all float outputs and the divergence of the first one.
-func compareOutputs(g *model.Graph, want, got []engine.Feed) (db, kl float64, err error) {
+// OutputNoise returns the signal-to-noise ratio of all float outputs and the divergence of the first one.
+func OutputNoise(g *model.Graph, want, got []engine.Feed) (db, kl float64, err error) {
 	var noise noiseSum
 	first, rows := "", 0
 	for i, w := range want {
@@ -272,8 +272,8 @@ func divergence(x, y []float32) float64 {
 	return max(d, 0)
 }
 
-// timeShares spreads the time of each kind of operator over the weights that it reads, by their elements.
-func timeShares(profile []engine.OpTime, list []*model.Weight) []float64 {
+// TimeShares spreads the time of each kind of operator over the weights that it reads, by their elements.
+func TimeShares(profile []engine.OpTime, list []*model.Weight) []float64 {
 	var total float64
 	byKind := map[string]float64{}
 	for _, t := range profile {

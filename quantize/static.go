@@ -3,7 +3,6 @@ package quantize
 import (
 	"context"
 	"fmt"
-	"path"
 	"strings"
 
 	"github.com/wattshed/wattshed/engine"
@@ -82,10 +81,8 @@ func (s *Static) Check() error {
 	if _, err := s.newObserver(); err != nil {
 		return err
 	}
-	for _, pattern := range s.Exclude {
-		if _, err := path.Match(pattern, ""); err != nil {
-			return fmt.Errorf("quantize: exclude %q: %w", pattern, err)
-		}
+	if err := checkExclude(s.Exclude); err != nil {
+		return err
 	}
 	for _, op := range s.Ops {
 		if rules.place(op) == float {
@@ -114,7 +111,7 @@ func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(conte
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	if err := refuse(g); err != nil {
+	if err := refuse(g, nil); err != nil {
 		return nil, err
 	}
 	need, what := s.opset()
@@ -162,9 +159,6 @@ func (s Static) ApplyWith(ctx context.Context, g *model.Graph, ranges func(conte
 		return notes, nil
 	})
 }
-
-// excluded returns which entry of Exclude names the node, or "".
-func (s *Static) excluded(n *model.Node) string { return excludedBy(s.Exclude, n) }
 
 // scheme describes the settings in errors.
 func (s *Static) scheme() string { return "static " + s.Weights.String() }

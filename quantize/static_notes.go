@@ -48,7 +48,7 @@ func (p *staticPlan) planTables() error {
 	for _, w := range d.weights {
 		for _, u := range w.Uses {
 			if places[u.Node] == nil && w.why == "" {
-				w.why, w.forms = fmt.Sprintf("read by %s, which is excluded", u.Node), nil
+				w.why, w.forms = fmt.Sprintf("read by %s"+readerExcluded, u.Node), nil
 			}
 		}
 	}

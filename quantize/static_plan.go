@@ -144,8 +144,8 @@ func (p *staticPlan) index() {
 			if pl.place != float && (p.Ops != nil && !slices.Contains(p.Ops, n.Op)) {
 				pl.place, pl.why = float, n.Op+" is not among the operators to quantize"
 			}
-			if by := p.excluded(n); pl.place != float && by != "" {
-				pl.place, pl.why = float, fmt.Sprintf("excluded by %q", by)
+			if by := excludes(p.Exclude, n); pl.place != float && by != "" {
+				pl.place, pl.why = float, fmt.Sprintf(excludedBy+"%q", by)
 			}
 			p.nodes = append(p.nodes, pl)
 			for _, o := range n.Outputs {

@@ -43,6 +43,7 @@ type WeightOnly struct {
 	Algorithm Algorithm // "" means RTN
 	Format    Format    // "" means NBits
 	Ops       []string  // operators to quantize; nil means WeightOnlyOps
+	Exclude   []string  // what is left as it is, quantized already or not: see Static.Exclude
 
 	// Feeds are inputs for GPTQ and AWQ, which look at the activations that they cause in the native engine.
 	Feeds   engine.Feeds
@@ -122,6 +123,9 @@ func (o *WeightOnly) Check() error {
 	case o.Format != NBits && o.Format != QDQ:
 		return fmt.Errorf("quantize: format %q: want %s or %s", o.Format, NBits, QDQ)
 	}
+	if err := checkExclude(o.Exclude); err != nil {
+		return err
+	}
 	for _, op := range o.Ops {
 		if !slices.Contains(WeightOnlyOps, op) {
 			return fmt.Errorf("quantize: weight-only quantization of operator %q: want some of %s: %w", op, strings.Join(WeightOnlyOps, ", "), model.ErrUnsupported)
@@ -137,15 +141,15 @@ func (o *WeightOnly) validate(g *model.Graph) error {
 	if o.NeedsFeeds() && o.Feeds.All == nil {
 		return fmt.Errorf("quantize: algorithm %s: needs inputs to see activations, and there are none", o.Algorithm)
 	}
-	return refuse(g)
+	return refuse(g, o.Exclude)
 }
 
 // NeedsFeeds reports whether the algorithm looks at activations.
 func (o WeightOnly) NeedsFeeds() bool { return o.Algorithm == GPTQ || o.Algorithm == AWQ }
 
-// refuse returns why a model cannot be quantized as a whole, or nil.
-func refuse(g *model.Graph) error {
-	if s := Styles(g); len(s) > 0 {
+// refuse returns why a model cannot be quantized, or nil. Where exclude says what is left, parts of the model may be quantized already.
+func refuse(g *model.Graph, exclude []string) error {
+	if s := Styles(g); len(s) > 0 && exclude == nil {
 		return fmt.Errorf("quantize: %w: %s", ErrQuantized, strings.Join(s, ", "))
 	}
 	if v := g.Opset(""); v > 27 {
@@ -259,6 +263,8 @@ func (p *weightOnlyPlan) whyLeft(w *model.Weight) string {
 	switch {
 	case len(w.Uses) == 0:
 		return "no node reads it"
+	case excludesWeight(p.Exclude, w) != "":
+		return fmt.Sprintf(excludedBy+"%q", excludesWeight(p.Exclude, w))
 	case w.Tensor.DType() != model.Float32:
 		return "stored as " + w.Tensor.DType().String()
 	case w.Tensor.Rank() < 2:

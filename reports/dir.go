@@ -2,6 +2,8 @@ package reports
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,13 +11,28 @@ import (
 )
 
 // WriteDir writes r into dir, which must exist: one file for each named format (for none, those that
-// a run leaves: json, csv, md, html) and, when md or html is among them, plots/*.png and plots/*.svg. Each file is written under a
-// temporary name and renamed. It gives the paths written, in order, and the plots that were not
-// drawn, each with the reason.
-func WriteDir(dir string, r *Result, formats ...string) (paths, missing []string, err error) {
-	var todo []Format
+// a run leaves: json, csv, md, html) and, when md or html is among them, plots/*.png and plots/*.svg. Everything is rendered before the
+// first file is written, and canceling ctx until then leaves dir as it was. Each file is written under a temporary name and renamed.
+// It gives the paths written, in order, and the plots that were not drawn, each with the reason.
+func WriteDir(ctx context.Context, dir string, r *Result, formats ...string) (paths, missing []string, err error) {
 	if len(formats) == 0 {
 		formats = []string{"json", "csv", "md", "html"}
+	}
+	type file struct {
+		path  string
+		bytes []byte
+	}
+	var files []file
+	render := func(path string, f func(w io.Writer) error) error {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("reports: %w", err)
+		}
+		var b bytes.Buffer
+		if err := f(&b); err != nil {
+			return err
+		}
+		files = append(files, file{path, b.Bytes()})
+		return nil
 	}
 	plots := false
 	for _, name := range formats {
@@ -23,43 +40,36 @@ func WriteDir(dir string, r *Result, formats ...string) (paths, missing []string
 		if err != nil {
 			return nil, nil, err
 		}
-		todo = append(todo, f)
 		plots = plots || name == "md" || name == "html"
-	}
-	write := func(path string, f func(w io.Writer) error) error {
-		var b bytes.Buffer
-		if err := f(&b); err != nil {
-			return err
+		if err := render(filepath.Join(dir, f.File), func(w io.Writer) error { return f.Export(w, r) }); err != nil {
+			return nil, nil, err
 		}
-		if err := writeFile(path, b.Bytes()); err != nil {
-			return err
-		}
-		paths = append(paths, path)
-		return nil
 	}
-	for _, f := range todo {
-		if err := write(filepath.Join(dir, f.File), func(w io.Writer) error { return f.Export(w, r) }); err != nil {
+	if plots {
+		for _, p := range Plots(r) {
+			if p.Missing != "" {
+				missing = append(missing, p.Name+": "+p.Missing)
+				continue
+			}
+			base := filepath.Join(dir, "plots", p.Name)
+			if err := errors.Join(render(base+".svg", p.SVG), render(base+".png", p.PNG)); err != nil {
+				return nil, missing, err
+			}
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, missing, fmt.Errorf("reports: %w", err)
+	}
+	if plots {
+		if err := os.MkdirAll(filepath.Join(dir, "plots"), 0o777); err != nil {
+			return nil, missing, fmt.Errorf("reports: %w", err)
+		}
+	}
+	for _, f := range files {
+		if err := writeFile(f.path, f.bytes); err != nil {
 			return paths, missing, err
 		}
-	}
-	if !plots {
-		return paths, missing, nil
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "plots"), 0o777); err != nil {
-		return paths, missing, fmt.Errorf("reports: %w", err)
-	}
-	for _, p := range Plots(r) {
-		if p.Missing != "" {
-			missing = append(missing, p.Name+": "+p.Missing)
-			continue
-		}
-		base := filepath.Join(dir, "plots", p.Name)
-		if err := write(base+".svg", p.SVG); err != nil {
-			return paths, missing, err
-		}
-		if err := write(base+".png", p.PNG); err != nil {
-			return paths, missing, err
-		}
+		paths = append(paths, f.path)
 	}
 	return paths, missing, nil
 }

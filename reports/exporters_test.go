@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
@@ -37,7 +38,7 @@ func TestUnknownFormat(t *testing.T) {
 	if _, err := FormatByName("boamps"); err == nil || !strings.Contains(err.Error(), "not in this version") {
 		t.Errorf("got %v", err)
 	}
-	if _, _, err := WriteDir(t.TempDir(), emptyResult(), "json", "boamps"); err == nil {
+	if _, _, err := WriteDir(context.Background(), t.TempDir(), emptyResult(), "json", "boamps"); err == nil {
 		t.Error("no error")
 	}
 }
@@ -251,7 +252,7 @@ func TestCycloneDXUnits(t *testing.T) {
 
 func TestWriteDir(t *testing.T) {
 	dir := t.TempDir()
-	paths, missing, err := WriteDir(dir, demoResult())
+	paths, missing, err := WriteDir(context.Background(), dir, demoResult())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,18 +273,18 @@ func TestWriteDir(t *testing.T) {
 		for name, r := range map[string]*Result{"demo": demoResult(), "nasty": nastyResult(), "empty": emptyResult(), "fidelity": fidelityResult()} {
 			d := filepath.Join(look, name)
 			_ = os.MkdirAll(d, 0o777)
-			if _, _, err := WriteDir(d, r); err != nil {
+			if _, _, err := WriteDir(context.Background(), d, r); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	if _, _, err := WriteDir(filepath.Join(dir, "none"), demoResult(), "json"); err == nil {
+	if _, _, err := WriteDir(context.Background(), filepath.Join(dir, "none"), demoResult(), "json"); err == nil {
 		t.Error("a folder that does not exist gave no error")
 	}
 	bad := demoResult()
 	bad.Variants[0].Name = ""
 	empty := t.TempDir()
-	if _, _, err := WriteDir(empty, bad); err == nil {
+	if _, _, err := WriteDir(context.Background(), empty, bad); err == nil {
 		t.Error("an invalid result gave no error")
 	}
 	if left, _ := os.ReadDir(empty); len(left) > 0 {

@@ -248,6 +248,9 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) GateResult {
 	return res
 }
 
+// Holds reports whether x keeps the limit.
+func (g Gate) Holds(x float64) bool { return holds(g, x) }
+
 func holds(g Gate, x float64) bool {
 	switch g.Op {
 	case "<=":

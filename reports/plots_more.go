@@ -272,12 +272,12 @@ func plotPareto(r *Result) Plot {
 			xhi = math.Max(xhi, pt.cx[1])
 		}
 	}
-	xp.x = linearAxis(xlo, xhi*u.mul*1.05, 6)
+	xp.x = linearAxis(xlo, xhi*u.mul*1.12, 6) // room for a name
 	if most > 10*least {
 		xp.x, scale = logAxis(least*u.mul*0.7, xhi*u.mul*1.4), ", logarithmic"
 	}
 	pad := (hi - lo) * 0.06
-	xp.y = linearAxis((lo-pad)*k, (hi+pad)*k, 5)
+	xp.y = linearAxis((lo-pad)*k, (hi+2.5*pad)*k, 6) // room for a name above
 	for i := range better {
 		pt := &better[i]
 		pt.x, pt.y, pt.cx, pt.cy = pt.x*u.mul, pt.y*k, mulCI(pt.cx, u.mul), mulCI(pt.cy, k)
@@ -286,6 +286,7 @@ func plotPareto(r *Result) Plot {
 		}
 		xp.series = append(xp.series, series{name: numbered(pt.variant, r.Variants[pt.variant].Name), variant: pt.variant, points: []point{*pt}})
 	}
+	xp.labelled = len(better) <= labelledPoints
 	xp.front = paretoFront(better, lower)
 	xp.frontDown = lower
 	word := ""

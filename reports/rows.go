@@ -264,7 +264,7 @@ func drawGlyph(c draw.Canvas, variant int, col color.NRGBA, modelled bool, at vg
 		fill = pale(col)
 	}
 	c.FillPolygon(fill, pts)
-	c.StrokeLines(draw.LineStyle{Color: col, Width: 1.1}, append(pts, pts[0]))
+	c.StrokeLines(draw.LineStyle{Color: outline(col), Width: 1.1}, append(pts, pts[0]))
 }
 
 func fillRect(c draw.Canvas, col color.Color, x0, y0, x1, y1 vg.Length) {

@@ -204,7 +204,7 @@ func stageWords(x Stage) string {
 const profileRows = 12
 
 func profileSection(r *Result) section {
-	s := section{Title: "Time by operator", Head: []string{"Variant", "Operator", "Kernel", "Nodes", "Time", "Share", "MACs", "Energy, attributed"}, Collapsed: true}
+	s := section{Title: "Time by operator", Head: []string{"Variant", "Operator", "Kernel", "Nodes", "Time", "Share", "MACs", "Weights read", "Energy, attributed"}, Collapsed: true}
 	for i := range r.Variants {
 		ops := slices.Clone(r.Variants[i].Profile)
 		slices.SortStableFunc(ops, func(a, b OpProfile) int { return cmp.Compare(b.Seconds, a.Seconds) })
@@ -214,18 +214,24 @@ func profileSection(r *Result) section {
 				for _, o := range ops[j:] {
 					rest += o.Seconds
 				}
-				s.Rows = append(s.Rows, []string{plain(r.Variants[i].Name), fmt.Sprintf("%d others", len(ops)-j), "", "", show(rest, "s"), "", "", ""})
+				s.Rows = append(s.Rows, []string{plain(r.Variants[i].Name), fmt.Sprintf("%d others", len(ops)-j), "", "", show(rest, "s"), "", "", "", ""})
 				break
 			}
-			row := []string{plain(r.Variants[i].Name), plain(o.Op), plain(o.Kernel), group(int64(o.Count)), show(o.Seconds, "s"), percent(o.Share), "", ""}
+			row := []string{plain(r.Variants[i].Name), plain(o.Op), plain(o.Kernel), group(int64(o.Count)), show(o.Seconds, "s"), percent(o.Share), "", "", ""}
 			if o.MACs != nil {
 				row[6] = count(float64(*o.MACs))
 			}
+			if o.Bytes != nil {
+				row[7] = showBytes(*o.Bytes)
+			}
 			if o.Joules != nil {
-				row[7] = show(*o.Joules, "J")
+				row[8] = show(*o.Joules, "J")
 			}
 			s.Rows = append(s.Rows, row)
 		}
+	}
+	if len(s.Rows) > 0 {
+		s.Notes = []string{"Kernel, MACs and weights are told of the operators that multiply; the others only move or combine elements."}
 	}
 	return s
 }
@@ -352,11 +358,20 @@ func machineSection(r *Result) section {
 			add("Energy intensity", show(*im.EnergyIntensity, "J")+"/MAC ("+im.Variant+")")
 		}
 	}
-	add("Made by", strings.Join(nonEmpty(cmp.Or(r.Tool.Name, "wattshed"), r.Tool.Version, clip(r.Tool.Commit, 12), r.Tool.Go), " "))
+	add("Made by", strings.Join(nonEmpty(cmp.Or(r.Tool.Name, "wattshed"), r.Tool.Version, shortCommit(r.Tool.Commit), r.Tool.Go), " "))
 	if !r.Started.IsZero() && !r.Finished.IsZero() {
 		add("Duration", seconds(r.Finished.Sub(r.Started).Seconds()))
 	}
 	return s
+}
+
+// shortCommit cuts a hash to 12 digits and keeps the mark of changed files.
+func shortCommit(c string) string {
+	hash, mark, found := strings.Cut(c, "+")
+	if hash = plain(clip(hash, 12)); found {
+		return hash + "+" + plain(mark)
+	}
+	return hash
 }
 
 func nonEmpty(ss ...string) []string {

@@ -37,22 +37,52 @@ var okabeIto = [...]color.NRGBA{
 	{240, 228, 66, 255},  // yellow
 }
 
-// variantColor gives the colour of variant i; 0 is the baseline.
+// variantColor gives the colour of variant i; 0 is the baseline. After the seven colours of the palette come the same ones darker,
+// then paler, so the colour alone tells 21 variants apart.
 func variantColor(i int) color.NRGBA {
 	if i == 0 {
 		return slate
 	}
-	return okabeIto[(i-1)%len(okabeIto)]
+	c := okabeIto[(i-1)%len(okabeIto)]
+	switch (i - 1) / len(okabeIto) % 3 {
+	case 1:
+		c = mix(c, ink, 0.4)
+	case 2:
+		c = mix(c, paper, 0.45)
+	}
+	return c
 }
 
-// variantShape is the second code beside the colour, a polygon of radius about 1: a cross for the
-// baseline, then shapes in an order that repeats a pair of colour and shape only after 42 variants.
+// mix gives c with the share t of d.
+func mix(c, d color.NRGBA, t float64) color.NRGBA {
+	at := func(a, b uint8) uint8 { return uint8(math.Round(float64(a)*(1-t) + float64(b)*t)) }
+	return color.NRGBA{at(c.R, d.R), at(c.G, d.G), at(c.B, d.B), c.A}
+}
+
+// light reports whether c has too little contrast with white paper to be a thin line.
+func light(c color.NRGBA) bool {
+	return 0.2126*float64(c.R)+0.7152*float64(c.G)+0.0722*float64(c.B) > 200
+}
+
+// outline is the colour of thin lines in colour c: a darker one where c is light.
+func outline(c color.NRGBA) color.NRGBA {
+	if light(c) {
+		return mix(c, ink, 0.45)
+	}
+	return c
+}
+
+// secondCodes is how many shapes and dashes there are. It has no divisor in common with the seven colours, so a pair of colour and
+// shape, or of colour and dash, comes again only after 42 variants at the earliest.
+const secondCodes = 6
+
+// variantShape is the second code beside the colour, a polygon of radius about 1: a cross for the baseline.
 func variantShape(i int) [][2]float64 {
 	if i == 0 {
 		const a, b = 1.0, 0.36
 		return [][2]float64{{b, a}, {b, b}, {a, b}, {a, -b}, {b, -b}, {b, -a}, {-b, -a}, {-b, -b}, {-a, -b}, {-a, b}, {-b, b}, {-b, a}}
 	}
-	switch (i - 1 + (i-1)/len(okabeIto)) % 6 {
+	switch (i - 1) % secondCodes {
 	case 0:
 		return polygon(24, 0, 1)
 	case 1:
@@ -76,10 +106,13 @@ func polygon(n int, turn, r float64) [][2]float64 {
 	return out
 }
 
-// variantDashes is the second code of lines.
+// variantDashes is the second code of lines; the baseline's is whole, and so is that of the first variant.
 func variantDashes(i int) []vg.Length {
-	dashes := [...][]vg.Length{nil, {6, 2}, {2, 2}, {8, 2, 2, 2}}
-	return dashes[(i+i/len(okabeIto))%len(dashes)]
+	dashes := [secondCodes][]vg.Length{nil, {6, 2}, {2, 2}, {8, 2, 2, 2}, {12, 3}, {8, 2, 2, 2, 2, 2}}
+	if i == 0 {
+		return nil
+	}
+	return dashes[(i-1)%secondCodes]
 }
 
 // pale is how modelled figures are drawn.

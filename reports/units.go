@@ -76,8 +76,8 @@ func bracketAt(ci *Interval, mul float64, least int) string {
 	}
 	a, b := ci[0]*mul, ci[1]*mul
 	end := func(x float64) string { return minus(digits(x, 3)) }
-	if w := b - a; w > 1e-6 && math.Abs(a) < 1e7 && math.Abs(b) < 1e7 {
-		dec := max(least, min(7, 1-int(math.Floor(math.Log10(w)+1e-6))))
+	if w := b - a; w > 1e-8 && math.Abs(a) < 1e7 && math.Abs(b) < 1e7 {
+		dec := max(least, min(8, 1-int(math.Floor(math.Log10(w)+1e-6))))
 		end = func(x float64) string {
 			s := strconv.FormatFloat(x, 'f', dec, 64)
 			if z, _ := strconv.ParseFloat(s, 64); z == 0 {

@@ -263,7 +263,8 @@ type Breakeven struct {
 }
 
 // OpProfile is the time of one operator and kernel over one inference: Count nodes, Seconds in all,
-// Share of the total (0 to 1). Joules, where present, are attributed by time, not measured.
+// Share of the total (0 to 1). Kernel, MACs and Bytes (of weights read) stand where an operator multiplies; the others only move or
+// combine elements and have none. Joules, where present, are attributed by time, not measured.
 type OpProfile struct {
 	Op      string   `json:"op"`
 	Kernel  string   `json:"kernel,omitempty"`

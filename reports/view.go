@@ -203,6 +203,9 @@ func sizeCell(v, base *Variant) viewCell {
 		c.Sub = times(f.value)
 		c.Word, c.Tone = change(f, "smaller", "larger")
 	}
+	if _, ok := prunedShare(v); ok && v.Weights != nil && v.Weights.Sparsity != nil {
+		c.Sub = join(c.Sub, percent(*v.Weights.Sparsity)+" zeros")
+	}
 	return c
 }
 

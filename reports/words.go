@@ -17,6 +17,9 @@ func sentence(r *Result, v *Variant) string {
 	if f, ok := sizeRatio(v, base); ok {
 		s = append(s, sizeClause(f.value))
 	}
+	if c := Pruned(v); c != "" {
+		s = append(s, c)
+	}
 	if f, ok := latencyRatio(v, base); ok {
 		s = append(s, ratioClause(f, "runs take", "time", "run time"))
 	}

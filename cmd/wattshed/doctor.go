@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -51,7 +52,10 @@ func doctorCommand() *cli.Command {
 			if c.Args().Present() {
 				return usagef("doctor: %q: takes no arguments", c.Args().First())
 			}
-			d := diagnose()
+			d, err := diagnose(c.Context)
+			if err != nil {
+				return err
+			}
 			if c.Bool("json") {
 				return printJSON(c, d)
 			}
@@ -61,13 +65,20 @@ func doctorCommand() *cli.Command {
 	}
 }
 
-func diagnose() diagnosis {
+// diagnose looks at the machine; it stops between two looks when ctx is canceled.
+func diagnose(ctx context.Context) (diagnosis, error) {
 	root := os.DirFS("/")
 	d := diagnosis{Host: host(), ISA: kernel.Active().String(), Sources: measure.Sources(root, measure.OpenOptions{})}
 	if err := kernel.ISAError(); err != nil {
 		d.ISANote = err.Error()
 	}
+	if err := ctx.Err(); err != nil {
+		return d, err
+	}
 	d.energy(root)
+	if err := ctx.Err(); err != nil {
+		return d, err
+	}
 	d.Runtimes = append(d.Runtimes, runtimeStatus{Name: "native", Version: version})
 	rt := &ort.Runtime{}
 	s := runtimeStatus{Name: "ort"}
@@ -79,7 +90,7 @@ func diagnose() diagnosis {
 		d.Providers, _ = rt.Providers()
 	}
 	d.Runtimes = append(d.Runtimes, s)
-	return d
+	return d, ctx.Err()
 }
 
 // energy fills in what the meter in use is and costs, what its counters say of each other, and what is missing.

@@ -33,6 +33,7 @@ type inspection struct {
 	Bytes      int64          `json:"weight_bytes"`
 	ByOp       []opSize       `json:"bytes_by_op"`
 	Quantized  []string       `json:"quantized,omitempty"`
+	Unknown    []string       `json:"unknown_operators,omitempty"`
 	Weights    []weightInfo   `json:"weights,omitempty"`
 	Passes     []passInfo     `json:"passes,omitempty"`
 }
@@ -128,6 +129,12 @@ func inspect(path string, g *model.Graph, weights bool) (*inspection, error) {
 		in.Outputs = append(in.Outputs, valueInfo{v.Name, v.Type.DType.String(), v.Type.Shape.String()})
 	}
 	in.countOps(g)
+	if err := model.CheckOperators(g); err != nil {
+		in.Unknown = append(in.Unknown, strings.TrimPrefix(err.Error(), "model: "))
+	}
+	for _, n := range model.CustomOperators(g, "com.microsoft") {
+		in.Unknown = append(in.Unknown, fmt.Sprintf("%s: the operator domain %q is not known here", n, n.Domain))
+	}
 	c, err := recipe.CountWeights(g)
 	if err != nil {
 		return nil, err
@@ -231,6 +238,9 @@ func (in *inspection) print(w io.Writer, ops bool) {
 	fmt.Fprintf(w, "nodes %d, parameters %d (%.1f %% zero), weights %s\n", in.Nodes, in.Parameters, 100*in.Sparsity, bytesText(in.Bytes))
 	if len(in.Quantized) > 0 {
 		fmt.Fprintf(w, "quantized already: %s\n", strings.Join(in.Quantized, ", "))
+	}
+	for _, u := range in.Unknown {
+		fmt.Fprintf(w, "no runtime here can run it: %s\n", u)
 	}
 	tw = tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
 	fmt.Fprintln(tw, "WEIGHTS READ BY\tNUMBER\tBYTES")

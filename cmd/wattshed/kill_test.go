@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -257,7 +259,22 @@ func digests(t *testing.T, dir string) map[string]string {
 	return out
 }
 
-// lasting returns result.json without what depends on time, energy or memory.
+// noise matches the warnings that tell how steady this one run was.
+var noise = regexp.MustCompile(`pairs|correlated|drifts|blocks|MHz|°C|idle|energy of a block|reading the meter|break-even`)
+
+// keep is what lasts of an object whose other values come from time, energy or memory.
+func keep(o map[string]any, keys ...string) map[string]any {
+	out := map[string]any{}
+	for _, k := range keys {
+		if v, ok := o[k]; ok {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// lasting returns result.json without what depends on time, energy or memory: the figures themselves, the statistics that their noise
+// chose, and the warnings about it. What they rest on stays: sources, factors, weights, notes on the method, gates.
 func lasting(t *testing.T, dir string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(dir, "result.json"))
@@ -268,21 +285,30 @@ func lasting(t *testing.T, dir string) []byte {
 	if err := json.Unmarshal(b, &res); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"started", "finished", "warnings", "roofline", "impact", "blocks", "idle"} { // warnings speak of the noise of this run
+	for _, key := range []string{"started", "finished", "roofline", "blocks", "idle"} {
 		delete(res, key)
 	}
+	if list, ok := res["warnings"].([]any); ok {
+		res["warnings"] = slices.DeleteFunc(list, func(w any) bool { return noise.MatchString(w.(string)) })
+	}
+	if o, ok := res["impact"].(map[string]any); ok {
+		res["impact"] = keep(o, "weights", "missing", "source", "carbon_g_per_kwh")
+	}
 	if m, ok := res["method"].(map[string]any); ok {
-		delete(m, "notes")     // how often the meter was read
 		delete(m, "statistic") // which interval the noise of this run asked for
+		if list, ok := m["notes"].([]any); ok {
+			m["notes"] = slices.DeleteFunc(list, func(n any) bool { return strings.HasPrefix(n.(string), "Reading the meter took") })
+		}
 	}
 	for _, v := range res["variants"].([]any) {
 		v := v.(map[string]any)
-		for _, key := range []string{"latency_s", "throughput_per_s", "energy_j", "carbon_g", "cost"} {
-			delete(v, key)
-		}
-		if m, ok := v["memory_bytes"].(map[string]any); ok {
-			delete(m, "peak_rss")
-			delete(m, "empty_process")
+		for key, stay := range map[string][]string{"latency_s": nil, "throughput_per_s": nil, "energy_j": {"source"},
+			"carbon_g": {"intensity", "pue", "source", "embodied_source"}, "cost": {"source"}, "memory_bytes": {"weights", "arena"}} {
+			if o, ok := v[key].(map[string]any); ok && stay != nil {
+				v[key] = keep(o, stay...)
+			} else if stay == nil {
+				delete(v, key)
+			}
 		}
 		ops := map[string]any{}
 		for _, p := range v["profile"].([]any) { // sorted by time

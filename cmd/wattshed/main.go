@@ -16,11 +16,15 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/wattshed/wattshed/engine/ort"
 	"github.com/wattshed/wattshed/internal/recipe"
 )
 
-// version is set by the linker in releases.
-var version = "0.1.0-dev"
+// version and commit are set by the linker: version in releases, commit by make, since a build may leave the revision out.
+var (
+	version = "0.1.0-dev"
+	commit  string
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -92,7 +96,7 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 			"Exit codes: 0 ok, 1 failed, 2 bad usage, 3 a gate failed, 4 a gate is inconclusive.",
 	}
 	app.Commands = []*cli.Command{
-		demoCommand(), runCommand(), pruneCommand(), quantizeCommand(), distillCommand(), trainCommand(),
+		demoCommand(), runCommand(), searchCommand(), pruneCommand(), quantizeCommand(), distillCommand(), trainCommand(),
 		measureCommand(), evalCommand(), inspectCommand(), verifyCommand(), compareCommand(), explainCommand(), reportCommand(), carbonCommand(), doctorCommand(), runtimeCommand(),
 		completionCommand(), memoryCommand(),
 	}
@@ -134,7 +138,7 @@ func tidyDefault(f cli.Flag) {
 }
 
 // later are the commands that a later version will have.
-var later = []string{"search", "gate", "sweep"}
+var later = []string{"gate", "sweep"}
 
 func unknownCommand(app *cli.App, name string) error {
 	if slices.Contains(later, name) {
@@ -219,6 +223,9 @@ func report(w io.Writer, args []string, err error) int {
 	}
 	fmt.Fprintf(w, "wattshed: error: %s\n", oneLine(message(err)))
 	hint := hintOf(err)
+	if hint == "" && errors.Is(err, ort.ErrNotFound) {
+		hint = hintRuntime
+	}
 	isUsage := errors.As(err, &usage)
 	if hint == "" && isUsage {
 		hint = "wattshed help"
@@ -234,6 +241,9 @@ func report(w io.Writer, args []string, err error) int {
 	}
 	return exitFailed
 }
+
+// hintRuntime is what to type where ONNX Runtime is not found.
+const hintRuntime = "wattshed runtime install fetches ONNX Runtime; " + ort.EnvLibrary + " names a library that lies elsewhere; the native runtime needs none"
 
 // message is the text of err, with a failed file operation as thing, value and reason.
 func message(err error) string {

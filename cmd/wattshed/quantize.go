@@ -40,7 +40,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "cache", Usage: "`FILE` of ranges: read where it is there, else written"},
 			&cli.StringFlag{Name: "format", Usage: "of int8-static: qdq or qoperator (default qdq); of int4: matmulnbits or qdq (default matmulnbits)"},
 			&cli.StringFlag{Name: "target", Usage: "of int8-static: onnxruntime-cpu, tensorrt or openvino (default onnxruntime-cpu)"},
-			&cli.StringSliceFlag{Name: "exclude", Usage: "nodes that int8-static and half precision graphs leave in float, by `NAME`, weight or operator; patterns with *"},
+			&cli.StringSliceFlag{Name: "exclude", Usage: "leave nodes as they are, by `NAME`, weight, value or operator; patterns with *"},
 			&cli.StringFlag{Name: "activations", Usage: "of int8-static: uint8, int8, uint16 or int16 (default what the target computes with)"},
 			&cli.StringFlag{Name: "reduce-range", Usage: "of int8: 7-bit weights: auto, on or off (default auto: what the target CPU needs)"},
 			&cli.StringFlag{Name: "target-cpu", Usage: "that the file is for: host, x86-vnni, x86-avx2 or arm64 (default host)"},

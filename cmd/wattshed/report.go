@@ -38,10 +38,13 @@ func reportCommand() *cli.Command {
 					return usageError{err}
 				}
 			}
+			if err := c.Context.Err(); err != nil {
+				return err
+			}
 			if err := os.MkdirAll(c.String("out"), 0o755); err != nil {
 				return err
 			}
-			paths, missing, err := reports.WriteDir(c.String("out"), res, formats...)
+			paths, missing, err := reports.WriteDir(c.Context, c.String("out"), res, formats...)
 			if err != nil {
 				return err
 			}

@@ -16,7 +16,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wattshed/wattshed/engine/kernel"
-	"github.com/wattshed/wattshed/engine/ort"
 	"github.com/wattshed/wattshed/internal/recipe"
 	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/reports"
@@ -114,8 +113,6 @@ func runHint(err error, name, out string) error {
 		return withHint(err, "the same command with --resume goes on where it was")
 	case strings.Contains(err.Error(), "is not fixed by batch, sequence or shapes") && name != "run" && name != "demo":
 		return withHint(err, "--sequence 128 fixes the length of sequences, --shape NAME=1x3x224x224 any input; texts fix both")
-	case errors.Is(err, ort.ErrNotFound):
-		return withHint(err, "wattshed runtime install, or set "+ort.EnvLibrary+" to the library; target: {runtime: native} needs none")
 	}
 	return err
 }
@@ -146,16 +143,32 @@ func recipeOptions(c *cli.Context) (recipe.Options, func(), error) {
 	return o, done, nil
 }
 
+// modified marks a commit whose files were changed; the Makefile writes the same.
+const modified = "+changes"
+
 func tool() reports.Tool {
-	t := reports.Tool{Name: "wattshed", Version: version, Go: runtime.Version()}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				t.Commit = s.Value
-			}
-		}
+	t := reports.Tool{Name: "wattshed", Version: version, Commit: commit, Go: runtime.Version()}
+	if info, ok := debug.ReadBuildInfo(); ok && t.Commit == "" {
+		t.Commit = revision(info.Settings)
 	}
 	return t
+}
+
+// revision is the commit that the go command noted, marked where files differed from it; "" where it noted none.
+func revision(settings []debug.BuildSetting) string {
+	rev, dirty := "", ""
+	for _, s := range settings {
+		switch {
+		case s.Key == "vcs.revision":
+			rev = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = modified
+		}
+	}
+	if rev == "" {
+		return ""
+	}
+	return rev + dirty
 }
 
 func host() *reports.Host {

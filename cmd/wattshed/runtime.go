@@ -28,7 +28,7 @@ func runtimeCommand() *cli.Command {
 		Description: "Example: wattshed runtime list\n\n" +
 			"list shows the native runtime and every ONNX Runtime library of this system in the order of preference. install\n" +
 			"fetches one with the package client that is present, checks its digest and puts it into the cache: for --provider cpu\n" +
-			"that of the Python package onnxruntime (pip), for webgpu that of the Node package onnxruntime-node (npm).\n" +
+			"that of the Python package onnxruntime (pip), or without pip, and for webgpu, of the Node package onnxruntime-node (npm).\n" +
 			"WATTSHED_ORT, a library or its folder, comes before all others.",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "install: cpu or webgpu"}, jsonFlag(), quietFlag()},
 		Action: func(c *cli.Context) error {
@@ -51,7 +51,7 @@ func listRuntimes(c *cli.Context) error {
 	list := []runtimeInfo{{Name: "native", Version: version, Providers: []string{"cpu " + kernel.Active().String()}, Used: true}}
 	found, err := ort.Candidates()
 	if err != nil {
-		list = append(list, runtimeInfo{Name: "ort", Problem: err.Error()})
+		list = append(list, runtimeInfo{Name: "ort", Problem: err.Error() + "; " + hintRuntime})
 	}
 	for i, f := range found {
 		rt := &ort.Runtime{Library: f.Path}
@@ -83,9 +83,12 @@ func listRuntimes(c *cli.Context) error {
 }
 
 func installRuntime(c *cli.Context) error {
-	p, ok := ort.Packages()[c.String("provider")]
-	if !ok {
+	if _, ok := ort.Packages()[c.String("provider")]; !ok {
 		return usagef("--provider: %q: want cpu or webgpu", c.String("provider"))
+	}
+	p, err := ort.Choose(c.String("provider"))
+	if err != nil {
+		return err
 	}
 	if !c.Bool("quiet") {
 		fmt.Fprintf(c.App.ErrWriter, "fetching %s %s with %s (%s)\n", p.Name, p.Version, p.Client, p.Note)

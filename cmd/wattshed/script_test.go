@@ -19,6 +19,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
 )
 
 func TestMain(m *testing.M) {
@@ -30,15 +33,16 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs testdata/script: one file per command. Every script starts in a folder that holds
-// train.jsonl (64 labelled texts), test.jsonl (24), small.onnx (a classifier trained on the former) and
-// unknown.onnx (one operator that no runtime has).
+// train.jsonl (64 labelled texts), test.jsonl (24), small.onnx (a classifier trained on the former), unknown.onnx (one operator of
+// a domain that no runtime has), custom.onnx (small.onnx with such a node) and mystery.onnx (small.onnx with a node whose operator the
+// standard domain does not have).
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup:               func(env *testscript.Env) error { return prepare(env.WorkDir) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "cut": cmdCut, "spoil": cmdSpoil, "waitfor": cmdWaitFor, "clean": cmdClean, "json": cmdJSON, "older": cmdOlder,
+			"exits": cmdExits, "cut": cmdCut, "spoil": cmdSpoil, "waitfor": cmdWaitFor, "clean": cmdClean, "json": cmdJSON, "older": cmdOlder, "denied": cmdDenied, "repeat": cmdRepeat,
 		},
 	})
 }
@@ -77,6 +81,20 @@ func prepare(dir string) error {
 	}
 	for name, b := range map[string][]byte{"small.onnx": small, "unknown.onnx": unknown, "train.jsonl": texts(64, 1), "test.jsonl": texts(24, 2)} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o666); err != nil {
+			return err
+		}
+	}
+	for _, m := range []struct{ name, domain string }{{"mystery.onnx", ""}, {"custom.onnx", "com.example"}} {
+		g, err := onnx.Parse(small, onnx.Options{})
+		if err != nil {
+			return err
+		}
+		g.Nodes = append(g.Nodes, &model.Node{Name: "mystery", Op: "Frobnicate", Domain: m.domain, Inputs: []string{g.Outputs[0].Name}, Outputs: []string{"odd"}})
+		g.Outputs = append(g.Outputs, &model.Value{Name: "odd", Type: g.Outputs[0].Type})
+		if m.domain != "" {
+			g.SetOpset(m.domain, 1)
+		}
+		if err := onnx.Save(filepath.Join(dir, m.name), g, onnx.WriteOptions{}); err != nil {
 			return err
 		}
 	}
@@ -209,6 +227,16 @@ func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if regexp.MustCompile(args[2]).Match(b) == neg {
 		ts.Fatalf("%s is %s", args[1], b)
 	}
+}
+
+// cmdRepeat: repeat FILE OUT N writes the file N times over.
+func cmdRepeat(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: repeat FILE OUT N")
+	}
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Repeat(ts.ReadFile(args[0]), n)), 0o666))
 }
 
 // cmdOlder: older A B wants that file A was written before file B, or at the same time.

@@ -26,6 +26,11 @@ func printSummary(w io.Writer, res *reports.Result) {
 			fmt.Fprintf(w, "worse: %s\n", said)
 		}
 	}
+	for i := range res.Variants {
+		if said := reports.Pruned(&res.Variants[i]); said != "" {
+			fmt.Fprintf(w, "note: %s: %s\n", res.Variants[i].Name, said)
+		}
+	}
 	if anyModelled(res) {
 		fmt.Fprintln(w, "note: energy and carbon are estimated from CPU time, no counter on this host")
 	}

@@ -44,6 +44,7 @@ const (
 	fnGetDimensions             = 62
 	fnGetSymbolicDimensions     = 63
 	fnGetTensorTypeAndShape     = 65
+	fnCreateMemoryInfo          = 68
 	fnCreateCPUMemoryInfo       = 69
 	fnAllocatorFree             = 76
 	fnGetDefaultAllocator       = 78
@@ -65,7 +66,11 @@ const (
 	fnAppendTensorRT            = 170
 	fnCreateTensorRTOptions     = 171
 	fnReleaseTensorRTOptions    = 174
+	fnUpdateTensorRTOptions     = 172
+	fnReleaseMemoryInfo         = 94
+	fnSynchronizeBoundInputs    = 202
 	fnSynchronizeBoundOutputs   = 203
+	fnUpdateCUDAOptions         = 206
 	fnAppendCUDA                = 204
 	fnCreateCUDAOptions         = 205
 	fnReleaseCUDAOptions        = 208

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 
 	"github.com/wattshed/wattshed/engine"
@@ -22,6 +23,7 @@ type binding struct {
 	s      *session
 	c      caller // keeps the memory of the inputs pinned
 	handle uintptr
+	memory uintptr // where outputs stay, if that is not host memory
 	values []uintptr
 	once   sync.Once
 }
@@ -48,14 +50,41 @@ func (s *session) Bind(in engine.Feed) (engine.Bound, error) {
 		}
 		c.do(fnBindInput, b.handle, c.str(v.Name), value)
 	}
-	for _, v := range s.outputs {
-		c.do(fnBindOutputToDevice, b.handle, c.str(v.Name), s.rt.lib.memory)
+	if name := providers[s.options.Provider].memory; name != "" {
+		const deviceAllocator, defaultMemory = 0, 0
+		c.do(fnCreateMemoryInfo, c.str(name), deviceAllocator, s.device(), defaultMemory, c.out(&b.memory))
+	}
+	b.place(c, b.memory)
+	if s.accelerated() {
+		c.do(fnSynchronizeBoundInputs, b.handle)
 	}
 	if c.err != nil {
 		return nil, errors.Join(c.err, b.Close())
 	}
 	s.track(b)
 	return b, nil
+}
+
+// place says in which memory outputs are to stay, 0 for the host's.
+func (b *binding) place(c *caller, memory uintptr) {
+	if memory == 0 {
+		memory = b.s.rt.lib.memory
+	}
+	for _, v := range b.s.outputs {
+		c.do(fnBindOutputToDevice, b.handle, c.str(v.Name), memory)
+	}
+}
+
+// accelerated reports whether the session computes elsewhere than on the CPU.
+func (s *session) accelerated() bool { return s.options.Provider != "" && s.options.Provider != "cpu" }
+
+// device is the number of the device that the provider was asked for.
+func (s *session) device() uintptr {
+	n, err := strconv.ParseUint(s.options.ProviderOptions["device_id"], 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uintptr(n)
 }
 
 // Run implements engine.Bound; it returns when the device has finished.
@@ -66,16 +95,26 @@ func (b *binding) Run(ctx context.Context) error {
 	c := caller{lib: b.s.rt.lib}
 	defer c.done()
 	c.do(fnRunWithBinding, b.s.handle, 0, b.handle)
-	if p := b.s.options.Provider; p != "" && p != "cpu" {
+	if b.s.accelerated() {
 		c.do(fnSynchronizeBoundOutputs, b.handle)
 	}
 	return c.err
 }
 
-// Outputs implements engine.Bound.
+// Outputs implements engine.Bound. Outputs that stay on a device are computed once more into host memory, from the same inputs.
 func (b *binding) Outputs() (engine.Feed, error) {
 	c := caller{lib: b.s.rt.lib}
 	defer c.done()
+	if b.memory != 0 {
+		b.place(&c, 0)
+		c.do(fnRunWithBinding, b.s.handle, 0, b.handle)
+		c.do(fnSynchronizeBoundOutputs, b.handle)
+		defer func() {
+			back := caller{lib: c.lib}
+			b.place(&back, b.memory)
+			back.done()
+		}()
+	}
 	var list, n uintptr
 	c.do(fnGetBoundOutputValues, b.handle, c.lib.allocator, c.out(&list), c.out(&n))
 	if c.err != nil {
@@ -111,6 +150,7 @@ func (b *binding) Close() error {
 		for _, v := range b.values {
 			c.release(fnReleaseValue, v)
 		}
+		c.release(fnReleaseMemoryInfo, b.memory)
 		b.c.done()
 	})
 	return nil

@@ -38,17 +38,73 @@ type Package struct {
 // File is the library inside a package.
 type File struct{ Member, SHA256 string }
 
-// Packages are the packages that Install knows, by the execution provider that they are for.
-func Packages() map[string]Package {
-	return map[string]Package{
-		"cpu": {"pip", "onnxruntime", "1.32.0", "CPU provider", map[string]File{
-			"linux/amd64": {"onnxruntime/capi/libonnxruntime.so.1.32.0", "6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f"},
-			"linux/arm64": {"onnxruntime/capi/libonnxruntime.so.1.32.0", "49852228a93995158b2a813d4df487d47a1b76b0eaa894507ef49e91b6d7954a"},
-		}},
-		"webgpu": {"npm", "onnxruntime-node", "1.30.0", "CPU and WebGPU providers; needs a Vulkan driver", map[string]File{
-			"linux/amd64": {"package/bin/napi-v6/linux/x64/libonnxruntime.so.1", "ffb75a925ba05e47b235bb66e3e3911714a80b328a9c9425539feb204aa32a23"},
-		}},
+// Packages are the packages that Install knows, by the execution provider that they are for, the preferred one first.
+func Packages() map[string][]Package {
+	node := Package{"npm", "onnxruntime-node", "1.30.0", "CPU and WebGPU providers; WebGPU needs a Vulkan, Metal or Direct3D driver", map[string]File{
+		"linux/amd64":   {"package/bin/napi-v6/linux/x64/libonnxruntime.so.1", "ffb75a925ba05e47b235bb66e3e3911714a80b328a9c9425539feb204aa32a23"},
+		"linux/arm64":   {"package/bin/napi-v6/linux/arm64/libonnxruntime.so.1", "1f549d46250b005580b597f4164984aaf75b3bcb9f3aeb07c7f8a8fe60b23c76"},
+		"darwin/arm64":  {"package/bin/napi-v6/darwin/arm64/libonnxruntime.1.30.0.dylib", "685d2be5dba1309c89d3a5324b7fd06a5c42f1a61bfea32d14c4cc28d072121d"},
+		"windows/amd64": {"package/bin/napi-v6/win32/x64/onnxruntime.dll", "508c362f5673483dd3a086379c392795b2e42d10d5e6f3f90ebd7ac21c97af67"},
+	}}
+	wheel := Package{"pip", "onnxruntime", "1.32.0", "CPU provider", map[string]File{
+		"linux/amd64":   {"onnxruntime/capi/libonnxruntime.so.1.32.0", "6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f"},
+		"linux/arm64":   {"onnxruntime/capi/libonnxruntime.so.1.32.0", "49852228a93995158b2a813d4df487d47a1b76b0eaa894507ef49e91b6d7954a"},
+		"darwin/arm64":  {"onnxruntime/capi/libonnxruntime.1.32.0.dylib", "fa585fabbea65b823b9a8f7e27d46aee3989d1be7e36b528203d3a1fd613aae7"},
+		"windows/amd64": {"onnxruntime/capi/onnxruntime.dll", "443c0065fcdba17618ddef05050308f4b471893c5c7da0337d6957c9073ad8a7"},
+	}}
+	return map[string][]Package{"cpu": {wheel, node}, "webgpu": {node}}
+}
+
+// Choose returns the first of the packages for a provider that this system has a library in and a client for. Errors name the
+// clients that are missing.
+func Choose(provider string) (Package, error) {
+	return choose(provider, runtime.GOOS+"/"+runtime.GOARCH, present)
+}
+
+func choose(provider, system string, present func(client string) bool) (Package, error) {
+	list, ok := Packages()[provider]
+	if !ok {
+		return Package{}, fmt.Errorf("ort: no package has the execution provider %q", provider)
 	}
+	var missing []string
+	for _, p := range list {
+		if _, ok := p.Files[system]; !ok {
+			continue
+		}
+		if present(p.Client) {
+			return p, nil
+		}
+		missing = append(missing, fmt.Sprintf("%s (for %s)", p.Client, p.Name))
+	}
+	if missing == nil {
+		return Package{}, fmt.Errorf("ort: no library for %s with the provider %s is known", system, provider)
+	}
+	return Package{}, fmt.Errorf("ort: no package client is there: want %s", strings.Join(missing, " or "))
+}
+
+// commands are the ways to call a client that fetch p into dir.
+func commands(p Package, dir string) [][]string {
+	switch p.Client {
+	case "pip":
+		args := []string{"download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", dir, p.Name + "==" + p.Version}
+		return [][]string{append([]string{"python3", "-m", "pip"}, args...), append([]string{"pip3"}, args...), append([]string{"pip"}, args...)}
+	case "npm":
+		return [][]string{{"npm", "pack", "--silent", "--pack-destination", dir, p.Name + "@" + p.Version}}
+	}
+	return nil
+}
+
+// present reports whether one of the commands of a client can be called. Python without pip is none.
+func present(client string) bool {
+	for _, l := range commands(Package{Client: client}, "") {
+		if _, err := exec.LookPath(l[0]); err != nil {
+			continue
+		}
+		if l[0] != "python3" || exec.Command("python3", "-m", "pip", "--version").Run() == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // maxLibrary bounds an unpacked library.
@@ -106,16 +162,8 @@ func install(ctx context.Context, p Package, f File, cache string, get func(ctx 
 
 // download runs the package client.
 func download(ctx context.Context, p Package, dir string) (string, error) {
-	var lines [][]string
-	switch p.Client {
-	case "pip":
-		args := []string{"download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", dir, p.Name + "==" + p.Version}
-		lines = [][]string{append([]string{"python3", "-m", "pip"}, args...), append([]string{"pip3"}, args...), append([]string{"pip"}, args...)}
-	case "npm":
-		lines = [][]string{{"npm", "pack", "--silent", "--pack-destination", dir, p.Name + "@" + p.Version}}
-	}
 	var errs []error
-	for _, l := range lines {
+	for _, l := range commands(p, dir) {
 		if _, err := exec.LookPath(l[0]); err != nil {
 			errs = append(errs, err)
 			continue

@@ -95,11 +95,32 @@ func TestInstall(t *testing.T) {
 
 // TestPackages: every digest is one, every member is a library.
 func TestPackages(t *testing.T) {
-	for name, p := range Packages() {
-		for system, f := range p.Files {
-			if b, err := hex.DecodeString(f.SHA256); err != nil || len(b) != 32 || !strings.Contains(f.Member, "libonnxruntime.so") {
-				t.Errorf("%s on %s: %+v", name, system, f)
+	for provider, list := range Packages() {
+		for _, p := range list {
+			for system, f := range p.Files {
+				if b, err := hex.DecodeString(f.SHA256); err != nil || len(b) != 32 || !strings.Contains(f.Member, "onnxruntime.") {
+					t.Errorf("%s %s on %s: %+v", provider, p.Name, system, f)
+				}
 			}
+		}
+	}
+}
+
+// TestChoose: the client that is there decides, and a missing one is named.
+func TestChoose(t *testing.T) {
+	for _, c := range []struct{ provider, system, clients, want string }{
+		{"cpu", "linux/amd64", "pip npm", "onnxruntime"},
+		{"cpu", "linux/amd64", "npm", "onnxruntime-node"},
+		{"cpu", "darwin/arm64", "npm", "onnxruntime-node"},
+		{"webgpu", "linux/amd64", "pip npm", "onnxruntime-node"},
+		{"webgpu", "linux/amd64", "pip", "want npm (for onnxruntime-node)"},
+		{"cpu", "linux/amd64", "", "want pip (for onnxruntime) or npm (for onnxruntime-node)"},
+		{"cpu", "plan9/386", "pip npm", "no library for plan9/386"},
+		{"cuda", "linux/amd64", "pip npm", `no package has the execution provider "cuda"`},
+	} {
+		p, err := choose(c.provider, c.system, func(client string) bool { return strings.Contains(c.clients, client) })
+		if got := p.Name; err == nil && got != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s on %s with %q: %q, %v", c.provider, c.system, c.clients, got, err)
 		}
 	}
 }

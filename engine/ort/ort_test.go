@@ -88,7 +88,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
-	for _, name := range []string{"cuda", "tensorrt", "nonesuch"} {
+	for _, name := range []string{"cuda", "tensorrt", "webgpu", "nonesuch"} {
 		_, err := rt.Load(ctx, engine.Artifact{Graph: double()}, engine.Options{Provider: name})
 		if !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), name) {
 			t.Errorf("provider %s: got %v", name, err)

@@ -4,36 +4,43 @@ package ort
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unsafe"
 
+	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
 )
 
-// providers are the execution providers by the recipe's word: ONNX Runtime's name, and how it is added.
-var providers = map[string]struct {
-	full string
-	add  func(c *caller, options uintptr)
-}{
-	"cpu":      {"CPUExecutionProvider", func(*caller, uintptr) {}},
-	"cuda":     {"CUDAExecutionProvider", addCUDA},
-	"tensorrt": {"TensorrtExecutionProvider", addTensorRT},
-	"webgpu":   {"WebGpuExecutionProvider", func(c *caller, o uintptr) { c.do(fnAppendProvider, o, c.str("WebGPU"), 0, 0, 0) }},
+// provider is an execution provider by the recipe's word.
+type provider struct {
+	full   string // ONNX Runtime's name
+	memory string // where its outputs stay; "" = host memory
+	tested bool   // on hardware, by this project
+	add    func(c *caller, session uintptr, keys, values uintptr, n int)
 }
 
-func addCUDA(c *caller, options uintptr) {
-	var p uintptr
-	c.do(fnCreateCUDAOptions, c.out(&p))
-	c.do(fnAppendCUDA, options, p)
-	c.release(fnReleaseCUDAOptions, p)
+var providers = map[string]provider{
+	"cpu":      {"CPUExecutionProvider", "", true, func(*caller, uintptr, uintptr, uintptr, int) {}},
+	"cuda":     {"CUDAExecutionProvider", "Cuda", false, addWith(fnCreateCUDAOptions, fnUpdateCUDAOptions, fnAppendCUDA, fnReleaseCUDAOptions)},
+	"tensorrt": {"TensorrtExecutionProvider", "Cuda", false, addWith(fnCreateTensorRTOptions, fnUpdateTensorRTOptions, fnAppendTensorRT, fnReleaseTensorRTOptions)},
+	"webgpu": {"WebGpuExecutionProvider", "WebGPU_Buf", true, func(c *caller, session, keys, values uintptr, n int) {
+		c.do(fnAppendProvider, session, c.str("WebGPU"), keys, values, uintptr(n))
+	}},
 }
 
-func addTensorRT(c *caller, options uintptr) {
-	var p uintptr
-	c.do(fnCreateTensorRTOptions, c.out(&p))
-	c.do(fnAppendTensorRT, options, p)
-	c.release(fnReleaseTensorRTOptions, p)
+// addWith adds a provider that has a structure of options of its own.
+func addWith(create, update, add, free int) func(c *caller, session, keys, values uintptr, n int) {
+	return func(c *caller, session, keys, values uintptr, n int) {
+		var p uintptr
+		c.do(create, c.out(&p))
+		if n > 0 {
+			c.do(update, p, keys, values, uintptr(n))
+		}
+		c.do(add, session, p)
+		c.release(free, p)
+	}
 }
 
 // Providers returns the names of the execution providers that the library was built with.
@@ -57,8 +64,9 @@ func (r *Runtime) Providers() ([]string, error) {
 	return out, c.err
 }
 
-// addProvider adds the execution provider called name, "" meaning cpu.
-func (r *Runtime) addProvider(c *caller, options uintptr, name string) error {
+// addProvider adds the execution provider of the options, "" meaning cpu, with its settings.
+func (r *Runtime) addProvider(c *caller, session uintptr, o engine.Options) error {
+	name := o.Provider
 	if name == "" {
 		name = "cpu"
 	}
@@ -66,11 +74,20 @@ func (r *Runtime) addProvider(c *caller, options uintptr, name string) error {
 	if err != nil {
 		return err
 	}
+	var list [2][]uintptr
+	for _, k := range slices.Sorted(maps.Keys(o.ProviderOptions)) {
+		list[0], list[1] = append(list[0], c.str(k)), append(list[1], c.str(o.ProviderOptions[k]))
+	}
+	n := len(list[0])
+	if n > 0 && name == "cpu" {
+		return fmt.Errorf("ort: execution provider cpu has no options: %w", model.ErrUnsupported)
+	}
+	keys, values := c.words(list[0]), c.words(list[1])
 	p, known := providers[name]
 	if !known { // any other that the library has, by its name without the ending
 		for _, full := range have {
 			if short := strings.TrimSuffix(full, "ExecutionProvider"); strings.EqualFold(short, name) {
-				c.do(fnAppendProvider, options, c.str(short), 0, 0, 0)
+				c.do(fnAppendProvider, session, c.str(short), keys, values, uintptr(n))
 				return c.err
 			}
 		}
@@ -79,6 +96,6 @@ func (r *Runtime) addProvider(c *caller, options uintptr, name string) error {
 	if !slices.Contains(have, p.full) {
 		return fmt.Errorf("ort: execution provider %q: %s has only %s: %w", name, r.lib.path, strings.Join(have, ", "), model.ErrUnsupported)
 	}
-	p.add(c, options)
+	p.add(c, session, keys, values, n)
 	return c.err
 }

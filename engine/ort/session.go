@@ -58,6 +58,9 @@ func (r *Runtime) Load(ctx context.Context, a engine.Artifact, o engine.Options)
 		return nil, err
 	}
 	s.handle = h
+	if p, known := providers[o.Provider]; o.Provider != "" && !(known && p.tested) {
+		s.warnings = append(s.warnings, fmt.Sprintf("execution provider %s: the code has not been tested on hardware that has it", o.Provider))
+	}
 	if err := s.describe(); err != nil {
 		s.Close()
 		return nil, err
@@ -87,7 +90,7 @@ func (r *Runtime) create(a engine.Artifact, o engine.Options, optimized string) 
 	if c.err != nil {
 		return 0, c.err
 	}
-	if err := r.addProvider(&c, opts, o.Provider); err != nil {
+	if err := r.addProvider(&c, opts, o); err != nil {
 		return 0, err
 	}
 	if a.Path != "" {

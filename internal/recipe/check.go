@@ -22,7 +22,7 @@ func (r *Recipe) check() error {
 	if r.Model == "" {
 		return faultf("model", "missing")
 	}
-	for _, f := range []func() error{r.checkTarget, r.checkMeasure, r.checkCarbon, r.checkTask, r.checkInputs, r.checkVariants, r.checkGates} {
+	for _, f := range []func() error{r.checkTarget, r.checkMeasure, r.checkCarbon, r.checkTask, r.checkInputs, r.checkVariants, r.checkGates, r.checkSearch} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func (r *Recipe) check() error {
 const maxVariants = 200
 
 func (r *Recipe) checkVariants() error {
-	if len(r.Variants) == 0 {
+	if len(r.Variants) == 0 && r.Search == nil {
 		return faultf("variants", "none")
 	}
 	if len(r.Variants) > maxVariants {
@@ -106,6 +106,9 @@ func (r *Recipe) checkTarget() error {
 	}
 	if t.Runtime == "native" && t.Optimization != "" {
 		return faultf("target.optimization", "%q: of ort only", t.Optimization)
+	}
+	if t.Provider == "cpu" && len(t.ProviderOptions) > 0 {
+		return faultf("target.provider_options", "the provider cpu has none")
 	}
 	if t.Runtime != "native" && t.Exact {
 		return faultf("target.exact", "of the native runtime only")

@@ -52,6 +52,9 @@ const (
 	kindProfile  = "profile"
 	kindTask     = "task"
 	kindRoofline = "roofline"
+	kindTrial    = "trial"    // of a search: a mix and what it showed
+	kindHarm     = "harm"     // likewise: the error of one unit under one scheme
+	kindSearched = "searched" // no trials come after
 	kindFinished = "finished" // the last line: the reports are written
 )
 

@@ -68,6 +68,9 @@ func openModel(spec, dir string, builtin fs.FS) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := model.CheckOperators(f.Graph()); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
 	size, sum, err := fileDigest(path)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -2,11 +2,14 @@ package recipe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/internal/task"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
 	"github.com/wattshed/wattshed/reports"
 )
 
@@ -70,9 +73,25 @@ func (r *run) files(others []string) error {
 		if m.Bytes, m.SHA256, err = fileDigest(abs); err != nil {
 			return err
 		}
+		if err := checkFile(path); err != nil {
+			return err
+		}
 		m.Path = abs
 		r.made = append(r.made, m)
 		r.recipe.Variants = append(r.recipe.Variants, VariantSpec{Name: m.Name})
+	}
+	return nil
+}
+
+// checkFile refuses a model with an operator that does not exist.
+func checkFile(path string) error {
+	f, err := onnx.Open(path)
+	if err != nil {
+		return err
+	}
+	err = model.CheckOperators(f.Graph())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }

@@ -24,6 +24,8 @@ type MemoryRequest struct {
 	Exact        bool   `json:"exact,omitempty"`
 	Spinning     string `json:"spinning,omitempty"`
 	Optimization string `json:"optimization,omitempty"`
+
+	ProviderOptions map[string]string `json:"provider_options,omitempty"`
 }
 
 // MemoryAnswer is the answer in bytes: the high-water mark of the resident set, and the planned arena, 0 when not known.
@@ -52,7 +54,7 @@ func (r *run) memoryAll(ctx context.Context) error {
 	for _, m := range r.made {
 		t := r.recipe.Target
 		req := &MemoryRequest{Path: r.path(m), Runtime: t.Runtime, Provider: t.Provider, Threads: r.threads,
-			Exact: t.Exact, Spinning: t.Spinning, Optimization: t.Optimization}
+			Exact: t.Exact, Spinning: t.Spinning, Optimization: t.Optimization, ProviderOptions: t.ProviderOptions}
 		for _, name := range slices.Sorted(maps.Keys(r.bound.timing[0])) {
 			t := r.bound.timing[0][name]
 			b, err := t.Bytes()
@@ -123,7 +125,7 @@ func loadAndRun(ctx context.Context, req *MemoryRequest, runtimes map[string]eng
 		return 0, fmt.Errorf("recipe: runtime %q is not in this build", req.Runtime)
 	}
 	s, err := rt.Load(ctx, engine.Artifact{Path: req.Path}, TargetSpec{Provider: req.Provider, Exact: req.Exact, Spinning: req.Spinning,
-		Optimization: req.Optimization}.Options(req.Threads))
+		Optimization: req.Optimization, ProviderOptions: req.ProviderOptions}.Options(req.Threads))
 	if err != nil {
 		return 0, err
 	}

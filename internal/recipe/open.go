@@ -30,14 +30,14 @@ func (r *run) openModel(ctx context.Context) error {
 		return err
 	}
 	if r.bound, err = r.recipe.bind(r.src, r.opt.Builtin); err != nil {
-		return err
+		return withCustom(err, r.src.graph)
 	}
 	artifact := engine.Artifact{Path: r.src.path}
 	if r.src.path == "" {
 		artifact.Graph = r.src.graph
 	}
 	if r.baseline, err = r.runtime.Load(ctx, artifact, r.options()); err != nil {
-		return fmt.Errorf("model %q: %w", r.src.name, err)
+		return withCustom(fmt.Errorf("model %q: %w", r.src.name, err), r.src.graph)
 	}
 	return canceled(ctx, "open")
 }
@@ -49,7 +49,8 @@ const (
 	calibrateTime    = 500 * time.Millisecond
 )
 
-// estimate guesses the seconds that are left from a few timed runs and training steps on this machine. It is rough: the
+// estimate guesses the seconds that are left from a few timed runs and training steps on this machine, without a word of
+// progress, since the plan comes first. It is rough: the
 // machine may be busier later, and the measurements stop when they are precise enough, which nobody knows before.
 func (r *run) estimate(ctx context.Context) (float64, error) {
 	perRun, err := r.timeRun(ctx)
@@ -116,7 +117,6 @@ func (r *run) estimateTraining(ctx context.Context, perExample float64) (float64
 				continue
 			}
 			seen[key] = true
-			r.progress("timing a step of training", 0, 0)
 			step, err := r.timeStep(ctx, spec.Distill)
 			if err != nil {
 				return 0, err

@@ -26,6 +26,7 @@ type Recipe struct {
 	Carbon   CarbonSpec     `yaml:"carbon"`
 	Variants []VariantSpec  `yaml:"variants"`
 	Gates    map[string]any `yaml:"gates"`
+	Search   *SearchSpec    `yaml:"search"`
 
 	SHA256 string        `yaml:"-"` // of the file's bytes
 	Judged reports.Gates `yaml:"-"` // Gates, parsed
@@ -71,14 +72,15 @@ type TargetSpec struct {
 	Batch    int    `yaml:"batch"`
 	Sequence int    `yaml:"sequence"`
 
-	Exact        bool   `yaml:"exact"`        // no transformation of the native runtime that changes results beyond rounding order
-	Spinning     string `yaml:"spinning"`     // "on" (default) or "off": do idle threads wait actively?
-	Optimization string `yaml:"optimization"` // of ONNX Runtime: none, basic, extended or all (default)
+	Exact           bool              `yaml:"exact"`            // no transformation of the native runtime that changes results beyond rounding order
+	Spinning        string            `yaml:"spinning"`         // "on" (default) or "off": do idle threads wait actively?
+	ProviderOptions map[string]string `yaml:"provider_options"` // of the execution provider, in its own words: {device_id: "1"}
+	Optimization    string            `yaml:"optimization"`     // of ONNX Runtime: none, basic, extended or all (default)
 }
 
 // Options returns the engine's options of the target.
 func (t TargetSpec) Options(threads int) engine.Options {
-	o := engine.Options{Threads: threads, Provider: t.Provider, Exact: t.Exact, Optimize: t.Optimization}
+	o := engine.Options{Threads: threads, Provider: t.Provider, Exact: t.Exact, Optimize: t.Optimization, ProviderOptions: t.ProviderOptions}
 	if t.Spinning == "off" {
 		o.Spin = -1
 	}

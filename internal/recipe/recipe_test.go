@@ -120,7 +120,6 @@ func TestParseFaults(t *testing.T) {
 		{"activations", stage("quantize: {scheme: int8-static, activations: int4}"), 7, 41, "", "", "want uint8, int8, uint16 or int16"},
 		{"activations of 16", stage("quantize: {scheme: int16, activations: uint8}"), 7, 35, "", "", "has its own"},
 		{"16-bit operators", stage("quantize: {scheme: int16, format: qoperator}"), 7, 9, "", "", "integer operators have 8 bits"},
-		{"exclude of weights", stage("quantize: {scheme: fp16, exclude: [a]}"), 7, 34, "", "", "only schemes with mode static have it"},
 		{"exclude pattern", stage("quantize: {scheme: bf16, storage: graph, exclude: ['[']}"), 7, 50, "", "", "syntax error in pattern"},
 		{"calibration of bf16", stage("quantize: {scheme: bf16, storage: graph, calibration: random}"), 7, 50, "", "", "only schemes with mode static have it"},
 		{"mode", stage("quantize: {scheme: int8, mode: weekly}"), 7, 34, "", "", "want dynamic, static or weight-only"},
@@ -157,7 +156,7 @@ func TestParseFaults(t *testing.T) {
 		{"pattern", stage(`prune: {sparsity: 0.5, pattern: blocks}`), 7, 32, "", "", "want unstructured"},
 		{"op", stage("quantize: {scheme: int8, ops: [Matmul]}"), 7, 34, "", "", "want some of MatMul"},
 		{"granularity", stage("quantize: {scheme: int8, granularity: tensor}"), 7, 34, "", "", "want per-channel"},
-		{"fp16 with mode", stage("quantize: {scheme: fp16, mode: dynamic}"), 7, 9, "", "", "takes storage only"},
+		{"fp16 with mode", stage("quantize: {scheme: fp16, mode: dynamic}"), 7, 9, "", "", "takes storage and exclude only"},
 		{"alpha", stage("distill: {alpha: 1.5}"), 7, 19, "", "", "distill.alpha: 1.5: want 0 to 1"},
 		{"student of nothing", stage("distill: {student: {pooling: max}}"), 7, 19, "", "", "want either"},
 		{"distill without labels", strings.Replace(small, "quantize: {scheme: fp16}", "distill: {epochs: 1}", 1), 5, 15, "", "", "needs a classification task"},
@@ -218,7 +217,7 @@ func TestEveryKeyIsDecoded(t *testing.T) {
 model: m
 task: {kind: k, data: d, train: t, validation: v, text: x, label: l, limit: 1}
 inputs: {tokenizer: t, text: x, max_length: 1, pooling: p, output: o, random: {seed: 1, n: 1}, shapes: {x: [1, 2]}, state: {h: hn}}
-target: {runtime: r, provider: p, threads: 1, batch: 1, sequence: 1, exact: true, spinning: s, optimization: o}
+target: {runtime: r, provider: p, threads: 1, batch: 1, sequence: 1, exact: true, spinning: s, optimization: o, provider_options: {a: b}}
 measure: {pairs: 1, precision: 1, max_seconds: 1, idle_seconds: 0.5, block_seconds: 1, max_pairs: 1, inputs: 1, seed: 1}
 carbon: {zone: z, pue: 1, embodied: true, wue: 1, ewif: 1}
 variants:
@@ -230,6 +229,7 @@ variants:
           smooth: 1, equalize: true, bias_correction: true, rounding: r, algorithm: a, group: 1, symmetric: true}
         distill: {teacher: t, student: {embedding: 1, hidden: 1, pooling: p, file: f}, epochs: 1, temperature: 1, alpha: 1, learning_rate: 1, batch: 1, seed: 1}
 gates: {a: b, c: true}
+search: {schemes: [{scheme: s, storage: s, mode: m, granularity: g, ops: [a], method: m, percentile: 1, calibration: c, samples: 1, cache: c, format: f, target: t, exclude: [e], reduce_range: r, target_cpu: c, activations: a, smooth: 1, equalize: true, bias_correction: true, rounding: r, algorithm: a, group: 1, symmetric: true}], max_seconds: 1, max_trials: 1, units: 1, samples: 1, keep: 1}
 `
 	r := &Recipe{}
 	if _, err := decode([]byte(text), r); err != nil {

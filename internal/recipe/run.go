@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/quantize"
 	"github.com/wattshed/wattshed/reports"
 )
 
@@ -58,16 +60,21 @@ type run struct {
 	journal  *journal
 	warnings []string
 
-	baseline engine.Session // on the target
-	teacher  engine.Session // the baseline on the native runtime, loaded by the first stage that needs it
-	made     []*made        // baseline first
-	sessions []engine.Session
+	calibrated map[string]*quantize.Calibration // ranges that stages share; nil where every stage calibrates itself
+	baseline   engine.Session                   // on the target
+	referenced bool                             // its outputs are kept for the score of fidelity
+	teacher    engine.Session                   // the baseline on the native runtime, loaded by the first stage that needs it
+	made       []*made                          // baseline first
+	sessions   []engine.Session
 }
 
 // Run carries out the recipe and returns the result, which is also written to the output folder with its reports.
 // Interrupted by ctx or a kill it leaves no result, and goes on where it was with Resume. Errors: those of the recipe's
 // files and stages by name, ErrUnfinished, ErrOtherRun, ErrInUse, ErrJournal, the context's.
 func Run(ctx context.Context, rec *Recipe, o Options) (*reports.Result, error) {
+	if len(rec.Variants) == 0 {
+		return nil, errors.New("recipe: variants: none: the recipe is one for a search")
+	}
 	r := newRun(rec, o)
 	defer r.close()
 	for _, phase := range []func(context.Context) error{r.open, r.makeAll, r.loadAll, r.scoreAll, r.memoryAll} {
@@ -183,7 +190,7 @@ func (r *run) finish(ctx context.Context, res *reports.Result) error {
 	if err := canceled(ctx, "report"); err != nil {
 		return err
 	}
-	_, missing, err := reports.WriteDir(r.out, res)
+	_, missing, err := reports.WriteDir(ctx, r.out, res)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,6 @@ func (r *run) scoreAll(ctx context.Context) error {
 		return nil
 	}
 	fid, isFidelity := r.bound.task.(*task.Fidelity)
-	ready := false
 	for i, m := range r.made {
 		if isFidelity && i == 0 {
 			continue // the baseline agrees with itself
@@ -28,12 +27,12 @@ func (r *run) scoreAll(ctx context.Context) error {
 		if s, ok := lookup[scores](r.journal, kindScore, m.Name); ok && len(s.Outcomes) == r.bound.task.Len() {
 			continue
 		}
-		if isFidelity && !ready {
+		if isFidelity && !r.referenced {
 			s, _ := withState(r.sessions[0], r.bound.state)
 			if err := fid.SetBaseline(ctx, s, func(done int) { r.progress("scoring baseline", done, fid.Len()) }); err != nil {
 				return fmt.Errorf("baseline: %w", err)
 			}
-			ready = true
+			r.referenced = true
 		}
 		s, _ := withState(r.sessions[i], r.bound.state)
 		out, err := r.bound.task.Score(ctx, s, func(done int) { r.progress("scoring "+m.Name, done, r.bound.task.Len()) })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
@@ -56,19 +57,23 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if err := model.CheckOperators(f.Graph()); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.In, err)
+	}
 	for _, w := range f.Graph().Weights() { // external data
 		if m := w.Tensor.Mapping(); m != nil && (m.SameFile(s.Out) || m.SameFile(s.Out+".data")) {
 			return nil, fmt.Errorf("output %q %w: weights are read from there", s.Out, ErrSameFile)
 		}
 	}
 	if s.streams(f) {
-		return s.stream(ctx, modelBytes(s.In, f.Graph()))
+		return s.stream(ctx, f)
 	}
 	g := f.Graph().Clone()
 	out := &Outcome{}
 	if out.Remark, err = raise(g, s.Stage); err != nil {
-		return nil, err
+		return nil, withCustom(err, f.Graph())
 	}
+	out.Remark = joined(out.Remark, customRemark(f.Graph()))
 	env := &Env{Training: s.Training, Runtime: "native", Provider: "cpu", Seed: 1, Threads: s.Threads}
 	if s.Progress != nil {
 		env.Progress = s.Progress
@@ -97,7 +102,7 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	next, notes, err := s.Stage.Apply(ctx, g, env)
 	out.Notes = notes
 	if err != nil {
-		return out, withUnknown(err, f.Graph())
+		return out, withCustom(err, f.Graph())
 	}
 	if changed, _ := model.Touched(notes); changed == 0 {
 		return out, fmt.Errorf("%s touched nothing", s.Stage.Name())
@@ -140,18 +145,34 @@ func Apart(out string, reads ...string) error {
 	return nil
 }
 
-// withUnknown adds the first node of an operator domain that no runtime here has: it is then the likely reason.
-func withUnknown(err error, g *model.Graph) error {
-	known := map[string]bool{"": true, "ai.onnx": true, "ai.onnx.ml": true, "com.microsoft": true}
-	if g.Model != nil {
-		for _, f := range g.Model.Functions {
-			known[f.Domain] = true
-		}
+// joined puts two remarks into one; either may be empty.
+func joined(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
 	}
-	for _, n := range g.Nodes {
-		if !known[n.Domain] {
-			return fmt.Errorf("%w; %s: the operator domain %q is not known", err, n, n.Domain)
-		}
+	return a + "; " + b
+}
+
+// runnable are the operator domains besides the standard ones that a runtime here has.
+const runnable = "com.microsoft"
+
+// withCustom adds the first operator that no runtime here has, unless err names it: it is then the likely reason.
+func withCustom(err error, g *model.Graph) error {
+	if custom := model.CustomOperators(g, runnable); err != nil && len(custom) > 0 && !strings.Contains(err.Error(), custom[0].String()) {
+		return fmt.Errorf("%w; %s: the operator domain %q is not known", err, custom[0], custom[0].Domain)
 	}
 	return err
+}
+
+// customRemark names the operators that a stage passes on and that no runtime here has; it is empty where there are none.
+func customRemark(g *model.Graph) string {
+	custom := model.CustomOperators(g, runnable)
+	if len(custom) == 0 {
+		return ""
+	}
+	s := fmt.Sprintf("%s: the operator domain %q is not known here, so it is kept as it is and the model cannot be run to check it", custom[0], custom[0].Domain)
+	if n := len(custom) - 1; n > 0 {
+		s += fmt.Sprintf("; %d other operators likewise", n)
+	}
+	return s
 }

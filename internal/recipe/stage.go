@@ -8,6 +8,7 @@ import (
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/prune"
+	"github.com/wattshed/wattshed/quantize"
 )
 
 // Stage is one step of a variant.
@@ -28,6 +29,7 @@ type Env struct {
 	Feeds       engine.Feeds                                  // calibration inputs
 	Calibrating Calibrating                                   // makes the calibration inputs that a stage asks for
 	State       map[string]string                             // output by input that it is fed back to
+	Calibrated  map[string]*quantize.Calibration              // ranges of earlier stages by their settings, for stages that differ in what they leave; nil: none are kept
 	Training    *Training                                     // nil when the task has no training data
 	Teacher     func(context.Context) (engine.Session, error) // the baseline on the native runtime
 	Dir         string                                        // that relative paths of settings start from
@@ -110,25 +112,25 @@ type Quantize struct {
 	Mode        string   `yaml:"mode"`
 	Granularity string   `yaml:"granularity"`
 	Ops         []string `yaml:"ops"`
+	Exclude     []string `yaml:"exclude"` // what is left as it is: nodes, operators, values or weights, with * and ?
 
 	// Of int8 and uint8, dynamic and static.
 	ReduceRange string `yaml:"reduce_range"` // auto, on or off
 	TargetCPU   string `yaml:"target_cpu"`   // that the file is for: host, x86-vnni, x86-avx2 or arm64
 
-	// Of mode static; of fp16 graphs calibration, samples and exclude.
-	Method         string   `yaml:"method"`          // of choosing ranges
-	Percentile     float64  `yaml:"percentile"`      // of the method percentile
-	Calibration    string   `yaml:"calibration"`     // data, random, a file of texts, (static) data-free, (fp16 graphs) auto or none
-	Samples        int      `yaml:"samples"`         // calibration runs, at most
-	Cache          string   `yaml:"cache"`           // file of ranges: read where it is there, else written
-	Format         string   `yaml:"format"`          // qdq or qoperator
-	Target         string   `yaml:"target"`          // whose placement rules hold
-	Exclude        []string `yaml:"exclude"`         // nodes left in float
-	Activations    string   `yaml:"activations"`     // type of quantized activations
-	Smooth         float64  `yaml:"smooth"`          // SmoothQuant's alpha; 0 = off
-	Equalize       bool     `yaml:"equalize"`        // cross-layer equalization
-	BiasCorrection bool     `yaml:"bias_correction"` // of the mean error of the weights
-	Rounding       string   `yaml:"rounding"`        // nearest or adaptive
+	// Of mode static; of fp16 graphs calibration and samples.
+	Method         string  `yaml:"method"`          // of choosing ranges
+	Percentile     float64 `yaml:"percentile"`      // of the method percentile
+	Calibration    string  `yaml:"calibration"`     // data, random, a file of texts, (static) data-free, (fp16 graphs) auto or none
+	Samples        int     `yaml:"samples"`         // calibration runs, at most
+	Cache          string  `yaml:"cache"`           // file of ranges: read where it is there, else written
+	Format         string  `yaml:"format"`          // qdq or qoperator
+	Target         string  `yaml:"target"`          // whose placement rules hold
+	Activations    string  `yaml:"activations"`     // type of quantized activations
+	Smooth         float64 `yaml:"smooth"`          // SmoothQuant's alpha; 0 = off
+	Equalize       bool    `yaml:"equalize"`        // cross-layer equalization
+	BiasCorrection bool    `yaml:"bias_correction"` // of the mean error of the weights
+	Rounding       string  `yaml:"rounding"`        // nearest or adaptive
 
 	// Of int4 and uint4, and of int8 and uint8 with mode weight-only; format, calibration and samples too.
 	Algorithm string `yaml:"algorithm"` // rtn, gptq, awq or hqq
@@ -169,17 +171,21 @@ func (q *Quantize) check() error {
 
 // Options returns scheme and the settings that the scheme has.
 func (q *Quantize) Options() map[string]any {
+	o := map[string]any{"scheme": q.Scheme, "mode": q.Mode, "granularity": q.Granularity, "ops": q.Ops}
 	switch {
 	case q.half():
-		return q.halfOptions()
+		o = q.halfOptions()
 	case q.static():
-		return q.staticOptions()
+		o = q.staticOptions()
 	case q.weightOnly():
-		return q.weightOptions()
-	case q.stored():
-		return map[string]any{"scheme": q.Scheme, "mode": q.Mode, "granularity": q.Granularity, "ops": q.Ops}
+		o = q.weightOptions()
+	case !q.stored():
+		o["reduce_range"], o["target_cpu"] = q.ReduceRange, q.TargetCPU
 	}
-	return map[string]any{"scheme": q.Scheme, "mode": q.Mode, "granularity": q.Granularity, "ops": q.Ops, "reduce_range": q.ReduceRange, "target_cpu": q.TargetCPU}
+	if q.Exclude != nil {
+		o["exclude"] = q.Exclude
+	}
+	return o
 }
 
 // Apply quantizes g in place.

@@ -175,6 +175,9 @@ func (d *Distill) student(g *model.Graph, env *Env) (*model.Graph, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := model.CheckOperators(f.Graph()); err != nil {
+			return nil, errors.Join(fmt.Errorf("distill: student %q: %w", d.Student.File, err), f.Close())
+		}
 		return f.Graph(), nil // its mapping lives as long as the process
 	}
 	a := distill.Arch{Kind: "lstm", Vocabulary: env.Training.Vocabulary, Embedding: d.Student.Embedding, Hidden: d.Student.Hidden,

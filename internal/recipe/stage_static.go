@@ -91,7 +91,7 @@ func (q *Quantize) checkStatic() error {
 // noStatic refuses the keys of static int8 where the scheme is another.
 func (q *Quantize) noStatic() error {
 	for key, set := range map[string]bool{"method": q.Method != "", "calibration": q.Calibration != "", "samples": q.Samples != 0, "percentile": q.Percentile != 0,
-		"format": q.Format != "", "target": q.Target != "", "exclude": q.Exclude != nil, "reduce_range": q.ReduceRange != "", "target_cpu": q.TargetCPU != "", "activations": q.Activations != "", "cache": q.Cache != "", "smooth": q.Smooth != 0, "equalize": q.Equalize,
+		"format": q.Format != "", "target": q.Target != "", "reduce_range": q.ReduceRange != "", "target_cpu": q.TargetCPU != "", "activations": q.Activations != "", "cache": q.Cache != "", "smooth": q.Smooth != 0, "equalize": q.Equalize,
 		"bias_correction": q.BiasCorrection, "rounding": q.Rounding != ""} {
 		if set {
 			return faultf("quantize."+key, "only schemes with mode static have it")
@@ -119,9 +119,6 @@ func (q *Quantize) staticOptions() map[string]any {
 		"equalize": q.Equalize, "bias_correction": q.BiasCorrection, "smooth": q.Smooth}
 	if q.Percentile != 0 {
 		o["percentile"] = q.Percentile
-	}
-	if q.Exclude != nil {
-		o["exclude"] = q.Exclude
 	}
 	if q.Activations != "" {
 		o["activations"] = q.Activations
@@ -166,6 +163,10 @@ func (q *Quantize) applyStatic(ctx context.Context, g *model.Graph, env *Env) (*
 				return c, nil
 			}
 		}
+		key := q.rangesKey()
+		if c := env.Calibrated[key]; c != nil && key != "" && !slices.ContainsFunc(names, func(n string) bool { _, ok := c.Ranges[n]; return !ok }) {
+			return c, nil
+		}
 		if env.Progress != nil {
 			env.Progress("calibrating", 0, feeds.N)
 		}
@@ -174,12 +175,23 @@ func (q *Quantize) applyStatic(ctx context.Context, g *model.Graph, env *Env) (*
 			return nil, err
 		}
 		c.Source, c.Made = fmt.Sprintf("%d runs of %s", c.Runs, describe), made
+		if env.Calibrated != nil && key != "" {
+			env.Calibrated[key] = c
+		}
 		if q.Cache != "" {
 			err = writeCalibration(resolve(env.Dir, q.Cache), c)
 		}
 		return c, err
 	}, feeds)
 	return g, notes, err
+}
+
+// rangesKey names the settings that the ranges of activations depend on; "" where they depend on what is left in float too.
+func (q *Quantize) rangesKey() string {
+	if q.Smooth != 0 || q.Equalize {
+		return ""
+	}
+	return fmt.Sprintf("%s %v %s %d %s", q.Method, q.Percentile, q.Calibration, q.Samples, q.Target)
 }
 
 // readCalibration reads the ranges in a file; nil when there is none.

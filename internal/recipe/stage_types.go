@@ -85,7 +85,7 @@ func (q *Quantize) checkStored() error {
 }
 
 func (q *Quantize) storedWeights() quantize.QDQWeights {
-	return quantize.QDQWeights{DType: q.dtype(), Symmetric: q.Scheme == "int16", Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops}
+	return quantize.QDQWeights{DType: q.dtype(), Symmetric: q.Scheme == "int16", Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops, Exclude: q.Exclude}
 }
 
 // calibrateAuto and calibrateNone are words of the key calibration of fp16 graphs.
@@ -101,11 +101,10 @@ func (q *Quantize) checkHalf() error {
 		return faultf("quantize.storage", "%q: want weights or graph", q.Storage)
 	}
 	if q.Mode != "" || q.Granularity != "" || q.Ops != nil {
-		return faultf("quantize", "scheme %s takes storage only, and for graphs exclude, calibration and samples", q.Scheme)
+		return faultf("quantize", "scheme %s takes storage and exclude only, and for graphs calibration and samples", q.Scheme)
 	}
 	rest := *q
 	if q.Storage == "graph" {
-		rest.Exclude = nil
 		if q.Scheme == "fp16" {
 			setDefault(&q.Calibration, calibrateAuto)
 			if q.Samples == 0 {
@@ -133,16 +132,13 @@ func (q *Quantize) halfOptions() map[string]any {
 	if q.Storage == "graph" && q.Scheme == "fp16" {
 		o["calibration"], o["samples"] = q.Calibration, q.Samples
 	}
-	if q.Exclude != nil {
-		o["exclude"] = q.Exclude
-	}
 	return o
 }
 
 // applyHalf stores or computes in half precision.
 func (q *Quantize) applyHalf(ctx context.Context, g *model.Graph, env *Env) (*model.Graph, []model.Note, error) {
 	if q.Storage != "graph" {
-		notes, err := quantize.HalfWeights(g, q.dtype())
+		notes, err := quantize.HalfWeights(g, q.dtype(), q.Exclude...)
 		return g, notes, err
 	}
 	if q.Scheme == "bf16" && env.Runtime == "ort" && env.Provider == "cpu" {
@@ -176,7 +172,7 @@ func (q *Quantize) applyHalf(ctx context.Context, g *model.Graph, env *Env) (*mo
 
 // dynamic are the settings of dynamic quantization.
 func (q *Quantize) dynamic() quantize.Dynamic {
-	return quantize.Dynamic{DType: q.dtype(), Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops, ReduceRange: q.reduceRange(), CPU: quantize.CPU(q.TargetCPU)}
+	return quantize.Dynamic{DType: q.dtype(), Granularity: quantize.Granularity(q.Granularity), Ops: q.Ops, Exclude: q.Exclude, ReduceRange: q.reduceRange(), CPU: quantize.CPU(q.TargetCPU)}
 }
 
 // reduceRange is what the key reduce_range asks for, nil for auto.

@@ -74,7 +74,7 @@ func (q *Quantize) noGroups() error {
 
 // weights are the settings of package quantize.
 func (q *Quantize) weights() quantize.WeightOnly {
-	o := quantize.WeightOnly{Bits: 4, Group: q.Group, Symmetric: q.Symmetric, Algorithm: quantize.Algorithm(q.Algorithm), Format: quantize.Format(q.Format), Ops: q.Ops}
+	o := quantize.WeightOnly{Bits: 4, Group: q.Group, Symmetric: q.Symmetric, Algorithm: quantize.Algorithm(q.Algorithm), Format: quantize.Format(q.Format), Ops: q.Ops, Exclude: q.Exclude}
 	if q.dtype().Bits() == 8 {
 		o.Bits = 8
 	}

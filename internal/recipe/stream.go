@@ -30,6 +30,9 @@ func PlanStage(ctx context.Context, s Single) (*quantize.StreamPlan, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: only fp16, bf16, dynamic int8 and weights rounded to nearest pass through memory block by block: %w", s.Stage.Name(), model.ErrUnsupported)
 	}
+	if err := checkFile(s.In); err != nil {
+		return nil, err
+	}
 	return st.Plan(ctx)
 }
 
@@ -52,7 +55,7 @@ func streamOf(s Single) (quantize.Stream, bool) {
 		d := q.dynamic()
 		st.Dynamic = &d
 		return st, true
-	case q.Storage == "weights":
+	case q.Storage == "weights" && q.Exclude == nil:
 		if st.Half = model.Float16; q.Scheme == "bf16" {
 			st.Half = model.BFloat16
 		}
@@ -88,10 +91,10 @@ func modelBytes(path string, g *model.Graph) int64 {
 }
 
 // stream applies the stage block by block.
-func (s Single) stream(ctx context.Context, before int64) (*Outcome, error) {
+func (s Single) stream(ctx context.Context, f *onnx.File) (*Outcome, error) {
 	st, _ := streamOf(s)
+	out := &Outcome{BytesBefore: modelBytes(s.In, f.Graph()), Remark: customRemark(f.Graph())}
 	p, err := st.Run(ctx)
-	out := &Outcome{BytesBefore: before}
 	if p != nil {
 		out.Notes = p.Notes
 	}

@@ -141,7 +141,7 @@ func TrainingFor(modelPath, data, validation, text, label string, builtin fs.FS,
 		return nil, err
 	}
 	if tok == nil {
-		return nil, fmt.Errorf("recipe: model %q has no tokenizer in its metadata", filepath.Base(modelPath))
+		return nil, withCustom(fmt.Errorf("recipe: model %q has no tokenizer in its metadata", filepath.Base(modelPath)), src.graph)
 	}
 	rec := &Recipe{Dir: ".", Task: &TaskSpec{Kind: "classification", Data: data, Train: data, Validation: validation, Text: text, Label: label},
 		Variants: []VariantSpec{{Stages: []StageSpec{{Distill: &Distill{}}}}}}

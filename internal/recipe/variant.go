@@ -83,10 +83,8 @@ func (r *run) makeVariant(ctx context.Context, v VariantSpec) (*made, error) {
 	defer meter.stop()
 	g := r.src.graph.Clone()
 	m := &made{Name: v.Name, Path: variantsName + "/" + v.Name + ".onnx"}
-	env := &Env{Feeds: feedsOf(r.bound.timing), Calibrating: r.recipe.calibrating(r.src, r.opt.Builtin), State: r.bound.state, Dir: r.recipe.Dir,
-		Training: r.training, Teacher: r.loadTeacher, Runtime: r.recipe.Target.Runtime,
-		Provider: r.recipe.Target.Provider, Seed: r.recipe.Measure.Seed, Threads: r.threads,
-		Progress: func(stage string, done, total int) { r.progress(v.Name+": "+stage, done, total) }}
+	env := r.env()
+	env.Progress = func(stage string, done, total int) { r.progress(v.Name+": "+stage, done, total) }
 	var total spending
 	for i, spec := range v.Stages {
 		st, err := spec.stage()
@@ -113,6 +111,13 @@ func (r *run) makeVariant(ctx context.Context, v VariantSpec) (*made, error) {
 	total = total.plus(meter.lap())
 	m.Cost = &total
 	return m, nil
+}
+
+// env is what the stages of a variant are given.
+func (r *run) env() *Env {
+	return &Env{Feeds: feedsOf(r.bound.timing), Calibrating: r.recipe.calibrating(r.src, r.opt.Builtin), State: r.bound.state, Dir: r.recipe.Dir,
+		Training: r.training, Teacher: r.loadTeacher, Runtime: r.recipe.Target.Runtime,
+		Provider: r.recipe.Target.Provider, Seed: r.recipe.Measure.Seed, Threads: r.threads, Calibrated: r.calibrated}
 }
 
 // stagesKey names a list of stages by what they do: variants that begin with the same stages share their training.

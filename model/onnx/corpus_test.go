@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -127,5 +128,64 @@ func keep(t *testing.T, path string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, b, 0o666); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Every operator of the ONNX node tests, and of the real models, is one that the standard has or that comes with a domain of its own.
+func TestCheckOperators(t *testing.T) {
+	n := 0
+	corpus(t, func(name string, b []byte) {
+		g, err := onnx.Parse(b, onnx.Options{})
+		if err != nil {
+			return // TestRoundTripCorpus tells
+		}
+		n++
+		if err := model.CheckOperators(g); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(g.Nodes) == 0 {
+			return
+		}
+		node := g.Nodes[len(g.Nodes)-1]
+		if old := node.Domain; old == "" || old == "ai.onnx" || old == "ai.onnx.ml" {
+			node.Op += "X"
+			err := model.CheckOperators(g)
+			if !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), "has no operator "+node.Op) {
+				t.Errorf("%s: operator %s: %v", name, node.Op, err)
+			}
+		}
+	})
+	if n < 1800 {
+		t.Errorf("%d models", n)
+	}
+	for _, path := range assets(t) {
+		f, err := onnx.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := model.CheckOperators(f.Graph()); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		if custom := model.CustomOperators(f.Graph(), "com.microsoft"); len(custom) > 0 {
+			t.Errorf("%s: %s is taken for a custom operator", path, custom[0])
+		}
+		f.Close()
+	}
+}
+
+// Opsets 1 to 28 are read and written with their number; what the files import is kept.
+func TestOpsets(t *testing.T) {
+	for v := uint64(1); v <= 28; v++ {
+		b := bytes.Join([][]byte{num(1, 8), rec(8, num(2, v)), rec(7, rec(1, str(1, "x"), str(2, "y"), str(3, "n"), str(4, "Relu")),
+			rec(11, str(1, "x"), rec(2, rec(1, num(1, 1)))), rec(12, str(1, "y"), rec(2, rec(1, num(1, 1)))))}, nil)
+		g, err := onnx.Parse(b, onnx.Options{})
+		if err != nil {
+			t.Errorf("opset %d: %v", v, err)
+			continue
+		}
+		again, err := onnx.Parse(roundTrip(t, "opset", g), onnx.Options{})
+		if err != nil || g.Opset("") != int64(v) || again.Opset("") != int64(v) {
+			t.Errorf("opset %d: read as %d and %v, %v", v, g.Opset(""), again, err)
+		}
 	}
 }

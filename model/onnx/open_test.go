@@ -175,12 +175,14 @@ func TestRefuse(t *testing.T) {
 		return weight(b, num(14, 1))
 	}
 	for want, b := range map[string][]byte{
-		"the file is empty":                                     nil,
-		"no graph":                                              num(1, 8),
-		"malformed protobuf":                                    []byte("PK\x03\x04 this is a zip"),
-		"field 7 has wire type 0":                               num(7, 1),
-		"opset 99":                                              append(modelWith(), rec(8, num(2, 99))...),
-		"nested more than 64 deep":                              modelWith(deep),
+		"the file is empty":        nil,
+		"no graph":                 num(1, 8),
+		"malformed protobuf":       []byte("PK\x03\x04 this is a zip"),
+		"field 7 has wire type 0":  num(7, 1),
+		"opset 99":                 append(modelWith(), rec(8, num(2, 99))...),
+		"opset 29":                 append(modelWith(), rec(8, num(2, 29))...),
+		"opset 0":                  append(modelWith(), rec(8, num(2, 0))...),
+		"nested more than 64 deep": modelWith(deep),
 		`initializer "w": it has no element type`:               weight(num(1, 1)),
 		`initializer "w": element type 77`:                      weight(num(2, 77)),
 		`initializer "w": dimension 0 of its shape is -1`:       weight(num(1, ^uint64(0)), num(2, 1)),

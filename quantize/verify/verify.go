@@ -66,6 +66,9 @@ func Graph(g *model.Graph) []Finding {
 		c.add(RuleGraph, nil, "", "%v", err)
 		return c.found
 	}
+	if err := model.CheckOperators(g); err != nil {
+		c.add(RuleGraph, nil, "", "%v", err)
+	}
 	typed := g.Clone()
 	if err := model.InferShapes(typed); err != nil {
 		c.add(RuleGraph, nil, "", "%v", err)

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/reports"
+)
+
+func searchCommand() *cli.Command {
+	return &cli.Command{
+		Name: "search", Usage: "find the mix of schemes with the least energy within the gates of a recipe", ArgsUsage: "RECIPE.yaml",
+		Description: "Example: wattshed search minilm.yaml --out search\n\n" +
+			"Every weight may take one of the schemes of the recipe's key search (fp16, int8, static int8 and int4 by default) or stay\n" +
+			"float; the gates are the budget. The folder holds search.json with every trial, the models of the Pareto front of energy,\n" +
+			"accuracy and size, and the report of their last, longer measurement. Exit 3 when nothing meets the budget, 4 when that\n" +
+			"is inconclusive. An interrupted search goes on with --resume.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "out", Usage: "`DIR` of everything that is written (default: the recipe's name and -search)"},
+			&cli.BoolFlag{Name: "resume", Usage: "go on with the interrupted search in the output folder"},
+			meterFlag(), jsonFlag(), quietFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			path, err := one(c, "RECIPE")
+			if err != nil {
+				return err
+			}
+			rec, err := readRecipe(path)
+			if err != nil {
+				return err
+			}
+			out := c.String("out")
+			if out == "" {
+				out = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) + "-search"
+			}
+			return runSearch(c, rec, out)
+		},
+	}
+}
+
+func runSearch(c *cli.Context, rec *recipe.Recipe, out string) error {
+	o, done, err := recipeOptions(c)
+	if err != nil {
+		return err
+	}
+	defer done()
+	o.Out, o.Resume = out, c.Bool("resume")
+	p := newProgress(c)
+	o.Progress = p.set
+	res, state, err := recipe.Search(c.Context, rec, o)
+	p.close()
+	if errors.Is(err, context.Canceled) {
+		return withHint(err, "the same command with --resume goes on where it was")
+	}
+	if err != nil {
+		return runHint(err, c.Command.Name, out)
+	}
+	if c.Bool("json") {
+		if err := reports.JSON(c.App.Writer, res); err != nil {
+			return err
+		}
+	} else {
+		printTrials(c.App.Writer, state)
+		printSummary(c.App.Writer, res)
+		printGates(c.App.Writer, res, state.Verdict)
+		printWinner(c.App.Writer, state, out)
+	}
+	if code := reports.ExitCode(state.Verdict); code != exitOK {
+		return codeError(code)
+	}
+	return nil
+}
+
+// printTrials prints what was tried; energies are those of short measurements.
+func printTrials(w io.Writer, s *recipe.SearchState) {
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	basis := "LATENCY"
+	for _, t := range s.Trials {
+		if b, ok := map[string]string{"counter": "ENERGY", "cpu_time": "CPU TIME"}[t.Basis]; ok {
+			basis = b
+		}
+	}
+	fmt.Fprintf(tw, "TRIAL\tSCHEMES BY NUMBER OF WEIGHT GROUPS\tSIZE\tSCORE\t%s\tBUDGET\n", basis)
+	for _, t := range s.Trials {
+		if t.Failed != "" {
+			fmt.Fprintf(tw, "%s\t%s\t\t\t\tno model: %.80s\n", t.Name, t.Text, oneLine(t.Failed))
+			continue
+		}
+		meets := "no"
+		if t.Meets {
+			meets = "yes"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%.3f\t%.4f\t%s\t%s\n", t.Name, t.Text, t.Size, t.Accuracy.Value, withInterval(t.Energy.Value, t.Energy.CI95), meets)
+	}
+	tw.Flush()
+	fmt.Fprintf(w, "%d trials, ended: %s; ratios are of ten short pairs each\n\nmeasured again, from the Pareto front:\n", len(s.Trials), s.Stopped)
+}
+
+func printWinner(w io.Writer, s *recipe.SearchState, out string) {
+	switch s.Verdict {
+	case reports.Pass:
+		fmt.Fprintf(w, "\nleast energy within the budget: %s\n", filepath.Join(out, "variants", s.Winner+".onnx"))
+	case reports.Inconclusive:
+		fmt.Fprintf(w, "\nleast energy that the gates do not refuse: %s\n", filepath.Join(out, "variants", s.Winner+".onnx"))
+	default:
+		fmt.Fprintf(w, "\nnothing meets the budget (%s); the Pareto front is in %s\n", strings.Join(s.Budget, ", "), filepath.Join(out, "variants"))
+	}
+	fmt.Fprintf(w, "report: %s\n", filepath.Join(out, "report.html"))
+}

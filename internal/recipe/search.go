@@ -1,0 +1,473 @@
+package recipe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/internal/task"
+	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/quantize"
+	"github.com/wattshed/wattshed/reports"
+)
+
+// SearchSchema names the format of search.json.
+const SearchSchema = "wattshed.search/1"
+
+// searchName is the file that says how far a search is.
+const searchName = "search.json"
+
+// SearchState is the content of search.json, which is written anew after every trial.
+type SearchState struct {
+	Schema  string   `json:"schema"`
+	Budget  []string `json:"budget"`
+	Schemes []string `json:"schemes"`
+	Units   []unit   `json:"units"`
+	Trials  []*Trial `json:"trials"`
+	Best    string   `json:"best,omitempty"` // the trial of the least energy within the budget; absent where none is
+	Pareto  []string `json:"pareto"`         // trials that no other beats in energy, accuracy and size at once
+	Stopped string   `json:"stopped,omitempty"`
+
+	// Winner is the variant of the last measurement with the least energy of those that pass every gate, or, where none does, of those
+	// that fail none; Verdict is pass, inconclusive or fail accordingly.
+	Winner  string          `json:"winner,omitempty"`
+	Verdict reports.Verdict `json:"verdict,omitempty"`
+}
+
+// Trial is one mix of schemes and what it showed in a short measurement.
+type Trial struct {
+	Name     string               `json:"name"`
+	Mix      mix                  `json:"mix,omitempty"` // scheme by unit, -1 for float; absent for a variant of the recipe
+	Text     string               `json:"description"`
+	Made     *made                `json:"made,omitempty"`
+	Accuracy *reports.Accuracy    `json:"accuracy,omitempty"`
+	Energy   *reports.Ratio       `json:"energy_ratio,omitempty"`
+	Basis    string               `json:"energy_basis,omitempty"` // what Energy is: counter, cpu_time, or latency without a meter
+	Latency  *reports.Ratio       `json:"latency_ratio,omitempty"`
+	Size     float64              `json:"size_ratio,omitempty"`
+	Budget   []reports.GateResult `json:"budget,omitempty"`
+	Accurate bool                 `json:"accurate"`
+	Meets    bool                 `json:"meets"`
+	Failed   string               `json:"failed,omitempty"` // why there is no model
+}
+
+// searcher is the state of one Search.
+type searcher struct {
+	*run
+	spec     SearchSpec
+	state    *SearchState
+	gates    reports.Gates
+	given    []VariantSpec // of the recipe: trials too
+	feeds    engine.Feeds
+	want     []engine.Feed
+	deadline time.Time
+	useless  map[[2]int]bool // schemes that change nothing of a unit
+}
+
+// Search looks for the mix of the schemes, per weight, that takes the least energy within the recipe's gates, and measures what is on the
+// Pareto front of energy, accuracy and size as Run does. The result's variants are those; best is the name of the one that won, "" where
+// nothing meets the budget. Every trial is in search.json of the output folder; an interrupted search goes on with Resume.
+func Search(ctx context.Context, rec *Recipe, o Options) (res *reports.Result, state *SearchState, err error) {
+	s := &searcher{run: newRun(rec, o), useless: map[[2]int]bool{}}
+	s.calibrated = map[string]*quantize.Calibration{}
+	defer s.close()
+	if rec.Search == nil {
+		s.recipe.Search = &SearchSpec{}
+		if err := s.recipe.checkSearch(); err != nil {
+			return nil, nil, err
+		}
+	}
+	s.spec = *s.recipe.Search
+	s.recipe.SHA256 = textDigest("search " + rec.SHA256) // the folder holds no run of the same recipe
+	if err := s.open(ctx); err != nil {
+		return nil, nil, err
+	}
+	s.recipe.SHA256 = rec.SHA256
+	s.given, s.recipe.Variants = s.recipe.Variants, nil
+	if s.bound.task == nil {
+		return nil, nil, fmt.Errorf("recipe: a search needs a task, or inputs that outputs can be compared on")
+	}
+	if err := s.prepare(ctx); err != nil {
+		return nil, nil, err
+	}
+	if _, done := lookup[string](s.journal, kindSearched, ""); !done {
+		if err := s.look(ctx); err != nil {
+			return nil, s.state, err
+		}
+	}
+	if res, err = s.measurePareto(ctx); err != nil {
+		return nil, s.state, err
+	}
+	s.state.Winner, s.state.Verdict = winner(res)
+	return res, s.state, s.save()
+}
+
+// prepare makes everything that trials share, and reads the finished ones back.
+func (s *searcher) prepare(ctx context.Context) error {
+	s.gates = s.budget()
+	opt := s.options()
+	opt.Profile = true
+	native, err := s.opt.Runtimes["native"].Load(ctx, engine.Artifact{Graph: s.src.graph}, opt)
+	if err != nil {
+		return err
+	}
+	defer native.Close()
+	feeds := task.Feeds(s.bound.inputs, 1)
+	s.feeds = firstFeeds(feeds, min(s.spec.Samples, feeds.N))
+	if s.want, err = s.outputs(ctx, native); err != nil {
+		return err
+	}
+	s.state = &SearchState{Schema: SearchSchema, Schemes: s.spec.schemeNames(), Units: unitsOf(s.src.graph, native.Profile(), s.spec.Units)}
+	for _, r := range s.gates.Rules {
+		s.state.Budget = append(s.state.Budget, r.String())
+	}
+	if len(s.state.Units) == 0 {
+		return fmt.Errorf("recipe: model %q has no weights that a scheme could change", s.src.name)
+	}
+	for n := 0; ; n++ {
+		t, ok := lookup[*Trial](s.journal, kindTrial, fmt.Sprint(n))
+		if !ok {
+			break
+		}
+		s.state.Trials = append(s.state.Trials, t)
+	}
+	s.state.Stopped, _ = lookup[string](s.journal, kindSearched, "")
+	return s.save()
+}
+
+// budget is what trials are judged by: the recipe's gates, with one for the accuracy where there is none.
+func (s *searcher) budget() reports.Gates {
+	g := s.recipe.Judged
+	g.AllowModelled = true // to rank trials; the last word respects the recipe
+	g.Rules = slices.Clone(g.Rules)
+	if !slices.ContainsFunc(g.Rules, func(r reports.Gate) bool { return r.Key == "accuracy_drop" || r.Key == "accuracy" }) {
+		rule := reports.Gate{Key: "accuracy_drop", Op: "<=", Limit: 0.01}
+		g.Rules = append(g.Rules, rule)
+		s.recipe.Judged.Rules = append(slices.Clone(s.recipe.Judged.Rules), rule)
+		s.warn("the recipe limits no accuracy: %s was taken", rule)
+	}
+	return g
+}
+
+// look makes trials until the search ends or its time is over. The order of trials follows from what earlier ones showed, which the
+// journal keeps, so that a resumed search repeats the decisions and not the work.
+func (s *searcher) look(ctx context.Context) error {
+	s.deadline = time.Now().Add(time.Duration(s.spec.MaxSeconds * float64(time.Second)))
+	n := 0
+	next := func(v VariantSpec, m mix, text string) (*Trial, error) {
+		t, err := s.trialOf(ctx, n, v, m, text)
+		n++
+		return t, err
+	}
+	for _, v := range s.given {
+		if _, err := next(v, nil, "of the recipe"); err != nil {
+			return err
+		}
+	}
+	var best *Trial
+	ratio := make([]float64, len(s.spec.Schemes))
+	for k, name := range s.state.Schemes {
+		ratio[k] = 1
+		m := s.uniform(k)
+		t, err := next(s.variantOf(m, s.free(name)), m, mixText(s.state.Schemes, m))
+		if err != nil {
+			return err
+		}
+		if t.Failed != "" || t.Energy == nil {
+			continue
+		}
+		ratio[k] = s.schemeRatio(t)
+		if best == nil || t.Energy.Value < best.Energy.Value {
+			best = t
+		}
+	}
+	if best == nil {
+		return s.stop("no scheme could be applied")
+	}
+	g := &greedy{ratio: ratio, left: func() bool { return time.Now().Before(s.deadline) && n < s.spec.MaxTrials && ctx.Err() == nil }}
+	for _, u := range s.state.Units {
+		g.share = append(g.share, u.Share)
+	}
+	g.can = func(u, k int) bool { return !s.useless[[2]int{u, k}] && ratio[k] < 1 }
+	g.harm = func(_ mix, u, k int) (float64, error) { return s.harm(ctx, u, k) }
+	g.try = func(m mix) (outcome, error) {
+		if countOf(m, keepFloat) == len(m) {
+			return outcome{accurate: true, energy: 1}, nil // the baseline itself
+		}
+		for _, t := range s.state.Trials[:min(n, len(s.state.Trials))] {
+			if t.Mix != nil && slices.Equal(t.Mix, m) {
+				return t.outcome(), nil
+			}
+		}
+		t, err := next(s.variantOf(m, s.free(fmt.Sprintf("mix-%d", n+1))), m, mixText(s.state.Schemes, m))
+		if err != nil {
+			return outcome{}, err
+		}
+		return t.outcome(), nil
+	}
+	if _, _, _, err := g.search(best.Mix, best.outcome()); err != nil && !errors.Is(err, errOver) {
+		return err
+	}
+	why := "no step is left"
+	switch {
+	case n >= s.spec.MaxTrials:
+		why = fmt.Sprintf("%d trials", n)
+	case !time.Now().Before(s.deadline):
+		why = fmt.Sprintf("%g s are over", s.spec.MaxSeconds)
+	}
+	return s.stop(why)
+}
+
+// errOver ends a search whose time is over.
+var errOver = errors.New("the time is over")
+
+func (s *searcher) stop(why string) error {
+	s.state.Stopped = why
+	if err := s.journal.put(kindSearched, "", why); err != nil {
+		return err
+	}
+	return s.save()
+}
+
+// uniform gives every unit scheme k.
+func (s *searcher) uniform(k int) mix {
+	m := make(mix, len(s.state.Units))
+	for u := range m {
+		m[u] = k
+	}
+	return m
+}
+
+// schemeRatio is the energy of the changed units against float: the rest of the model takes what it took.
+func (s *searcher) schemeRatio(t *Trial) float64 {
+	touched := 0.0
+	for _, u := range s.state.Units {
+		touched += u.Share
+	}
+	if touched <= 0 {
+		return t.Energy.Value
+	}
+	return max(1-(1-t.Energy.Value)/touched, 0.01)
+}
+
+// free is a name that no trial has.
+func (s *searcher) free(name string) string {
+	taken := func(n string) bool {
+		return slices.ContainsFunc(s.given, func(v VariantSpec) bool { return v.Name == n })
+	}
+	for base, i := name, 2; taken(name); i++ {
+		name = fmt.Sprintf("%s-%d", base, i)
+	}
+	return name
+}
+
+func (s *searcher) variantOf(m mix, name string) VariantSpec {
+	return VariantSpec{Name: name, Stages: s.spec.stages(s.state.Units, m)}
+}
+
+// outputs runs the feeds on a session.
+func (s *searcher) outputs(ctx context.Context, session engine.Session) ([]engine.Feed, error) {
+	session, _ = withState(session, s.bound.state)
+	var out []engine.Feed
+	for f, err := range s.feeds.All() {
+		if err != nil {
+			return nil, err
+		}
+		got, err := session.Run(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, got)
+	}
+	return out, nil
+}
+
+// harm is the power of the error of the outputs, relative to that of the outputs, when unit u alone takes scheme k; infinite
+// where the scheme changes nothing of it.
+func (s *searcher) harm(ctx context.Context, u, k int) (float64, error) {
+	h, err := remember(s.journal, kindHarm, fmt.Sprintf("%d/%d", u, k), func() (*float64, error) {
+		if !time.Now().Before(s.deadline) {
+			return nil, errOver
+		}
+		s.progress(fmt.Sprintf("harm of %s as %s", s.state.Units[u].Name, s.state.Schemes[k]), 0, 0)
+		m := make(mix, len(s.state.Units))
+		for i := range m {
+			m[i] = keepFloat
+		}
+		m[u] = k
+		graph, env := s.src.graph.Clone(), s.env()
+		for _, spec := range s.spec.stages(s.state.Units, m) {
+			if _, err := raise(graph, spec.Quantize); err != nil {
+				return nil, err
+			}
+			next, _, err := spec.Quantize.Apply(ctx, graph, env)
+			if errors.Is(err, quantize.ErrNothing) {
+				return nil, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+			graph = next
+		}
+		session, err := s.opt.Runtimes["native"].Load(ctx, engine.Artifact{Graph: graph}, engine.Options{Threads: s.threads})
+		if err != nil {
+			return nil, err
+		}
+		defer session.Close()
+		got, err := s.outputs(ctx, session)
+		if err != nil {
+			return nil, err
+		}
+		db, _, err := quantize.OutputNoise(s.src.graph, s.want, got)
+		if math.IsNaN(db) {
+			db = -200 // not a number comes out: as harmful as can be
+		}
+		power := math.Pow(10, -db/10)
+		return &power, err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("search: %s as %s: %w", s.state.Units[u].Name, s.state.Schemes[k], err)
+	}
+	if h == nil {
+		s.useless[[2]int{u, k}] = true
+		return math.Inf(1), nil
+	}
+	return *h, nil
+}
+
+// trialOf returns trial n: from the journal, or made, scored and measured now.
+func (s *searcher) trialOf(ctx context.Context, n int, v VariantSpec, m mix, text string) (*Trial, error) {
+	if n < len(s.state.Trials) {
+		if t := s.state.Trials[n]; t.Name == v.Name && slices.Equal(t.Mix, m) {
+			return t, nil
+		}
+		return nil, fmt.Errorf("recipe: %w: trial %d is %q, not %q", ErrJournal, n, s.state.Trials[n].Name, v.Name)
+	}
+	if err := canceled(ctx, "search"); err != nil {
+		return nil, err
+	}
+	s.progress("trial "+v.Name+": "+text, n, s.spec.MaxTrials)
+	t := &Trial{Name: v.Name, Mix: m, Text: text}
+	err := s.carryOut(ctx, t, v)
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("search: %w", ctx.Err())
+	}
+	if err != nil {
+		t.Failed = err.Error()
+	}
+	if err := s.journal.put(kindTrial, fmt.Sprint(n), t); err != nil {
+		return nil, err
+	}
+	s.state.Trials = append(s.state.Trials, t)
+	return t, s.save()
+}
+
+// carryOut makes, scores and measures the variant of a trial.
+func (s *searcher) carryOut(ctx context.Context, t *Trial, v VariantSpec) error {
+	m, err := s.makeVariant(ctx, v)
+	if err != nil {
+		return err
+	}
+	t.Made = m
+	session, err := s.runtime.Load(ctx, engine.Artifact{Path: s.path(m)}, s.options())
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	base := &made{Name: "baseline", Bytes: s.src.bytes, SHA256: s.src.sha256, Path: s.src.path}
+	s.made, s.sessions = []*made{base, m}, []engine.Session{s.baseline, session}
+	defer func() { s.made, s.sessions = nil, []engine.Session{s.baseline} }()
+	if err := s.scoreAll(ctx); err != nil {
+		return err
+	}
+	spec := s.recipe.Measure
+	cmp, err := measure.Compare(ctx, s.trial("baseline", s.baseline), []measure.Trial{s.trial(v.Name, session)}, measure.Protocol{
+		Meter: s.opt.Meter, HostCPU: measure.HostCPUTime, Seed: spec.Seed, MinPairs: 10, MaxPairs: 10, Precision: spec.Precision,
+		Block: time.Duration(min(spec.BlockSeconds, 0.1) * float64(time.Second))})
+	if err != nil {
+		return err
+	}
+	return s.judge(t, cmp)
+}
+
+// judge fills in what the trial showed.
+func (s *searcher) judge(t *Trial, cmp measure.Comparison) error {
+	sum := cmp.Variants[0]
+	base := reports.Variant{Name: "baseline", File: &reports.File{Bytes: s.src.bytes}}
+	v := reports.Variant{Name: t.Name, File: &reports.File{Bytes: t.Made.Bytes}, Energy: s.energy(sum),
+		Latency: &reports.Latency{P50: sum.Latency.P50, P95: sum.Latency.P95, N: sum.Latency.N, Ratio: ratioOf(sum.LatencyRatio, sum)}}
+	var err error
+	if v.Accuracy, err = s.accuracy(1, t.Made); err != nil {
+		return err
+	}
+	if base.Accuracy, err = s.accuracy(0, s.made[0]); err != nil {
+		return err
+	}
+	t.Accuracy, t.Latency, t.Energy = v.Accuracy, v.Latency.Ratio, v.Latency.Ratio
+	t.Basis, t.Size = "latency", float64(t.Made.Bytes)/float64(max(1, s.src.bytes))
+	if sum.EnergyRatio != nil {
+		t.Energy, t.Basis = ratioOf(sum.EnergyRatio, sum), string(sum.EnergyRatio.Basis)
+	}
+	t.Budget = reports.Judge(&reports.Result{Variants: []reports.Variant{base, v}}, s.gates)
+	t.Accurate, t.Meets = true, true
+	for i, g := range t.Budget {
+		rule := s.gates.Rules[i]
+		ok := g.Verdict == reports.Pass
+		if !ok && rule.Key != "accuracy" && rule.Key != "accuracy_drop" { // ten short pairs decide little: what they seem to show counts
+			ok = g.Verdict == reports.Inconclusive && (g.Value == nil || rule.Holds(*g.Value))
+		} else if !ok {
+			t.Accurate = false
+		}
+		t.Meets = t.Meets && ok
+	}
+	return nil
+}
+
+func (t *Trial) outcome() outcome {
+	if t.Failed != "" || t.Energy == nil {
+		return outcome{energy: math.Inf(1)}
+	}
+	return outcome{accurate: t.Accurate, meets: t.Meets, energy: t.Energy.Value}
+}
+
+// save writes search.json, and removes the models of trials that others beat: their mix can be made again.
+func (s *searcher) save() error {
+	front, best := pareto(s.state.Trials)
+	s.state.Best, s.state.Pareto = "", []string{}
+	keep := map[string]bool{}
+	for _, t := range front {
+		s.state.Pareto = append(s.state.Pareto, t.Name)
+		keep[t.Name] = true
+	}
+	if best != nil {
+		s.state.Best = best.Name
+		keep[best.Name] = true
+	}
+	for _, t := range s.state.Trials {
+		if t.Made != nil && !keep[t.Name] {
+			path := s.path(t.Made)
+			if err := errors.Join(removeFile(path), removeFile(path+".data")); err != nil {
+				return err
+			}
+		}
+	}
+	b, err := json.MarshalIndent(s.state, "", " ")
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(s.out, searchName), append(b, '\n'))
+}
+
+func removeFile(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("recipe: %w", err)
+	}
+	return nil
+}
