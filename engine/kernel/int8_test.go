@@ -126,7 +126,7 @@ func TestInt8Exact(t *testing.T) {
 	for i := range n {
 		c := randInt8Case(r, i)
 		want := c.want()
-		for isa := Generic; isa <= Detect(); isa++ {
+		for _, isa := range Levels() {
 			restore := Limit(isa)
 			got := c.run(pool)
 			restore()
