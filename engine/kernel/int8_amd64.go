@@ -92,9 +92,12 @@ func (g *int8Job) block(i0, i1, j0, j1 int) {
 	} else {
 		c = (*int32)(unsafe.Pointer(&g.cf[i0*g.ldc+j0*PanelWidth]))
 	}
-	if g.isa >= AVX512VNNI {
+	switch {
+	case g.isa >= AMX && i1-i0 >= amxRows:
+		g.blockAMX(c, g.ldc, i0, i1, j0, j1, g.b.N)
+	case g.isa >= AVX512VNNI:
 		g.block512(c, i0, i1, j0, j1)
-	} else {
+	default:
 		g.block256(c, i0, i1, j0, j1)
 	}
 	if g.c32 == nil {

@@ -14,6 +14,7 @@ var outputs = []func() []file{
 	epilogueFiles,
 	packFiles,
 	int8Files,
+	amxFiles,
 	int8ConvFiles,
 	int8ElemFiles,
 	peakFiles,
