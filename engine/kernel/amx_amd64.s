@@ -9,20 +9,20 @@ TEXT ·amxU8S8x1x1(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), R15
 	MOVQ 0(R15), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // ldtilecfg [rax]
-	MOVQ 24(R15), R8
+	MOVQ 40(R15), R8
 	MOVQ $128, R9
-	MOVQ 56(R15), R13
+	MOVQ 72(R15), R13
 
 panel:
-	MOVQ 16(R15), SI
-	MOVQ 48(R15), BX
-	MOVQ 64(R15), DX
+	MOVQ 32(R15), SI
+	MOVQ 64(R15), BX
+	MOVQ 80(R15), DX
 
 block:
-	MOVQ 32(R15), DI
+	MOVQ 48(R15), DI
 	MOVQ 8(R15), CX
 	MOVQ SI, R10
-	CMPQ 80(R15), $0
+	CMPQ 96(R15), $0
 	JNE  load
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // tilezero tmm0
 	JMP  step
@@ -34,8 +34,9 @@ step:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x0f // tileloadd tmm6,[rdi+r9*1]
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x02 // tileloadd tmm4,[r10+r8*1]
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x49; BYTE $0x5e; BYTE $0xc4 // tdpbusd tmm0,tmm4,tmm6
-	ADDQ $64, R10
-	ADDQ $2048, DI
+	MOVQ 16(R15), AX
+	ADDQ AX, R10
+	ADDQ 24(R15), DI
 	DECQ CX
 	JNE  step
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x2b // tilestored [rbx+r13*1],tmm0
@@ -47,10 +48,10 @@ step:
 	ADDQ R10, BX
 	DECQ DX
 	JNE  block
-	MOVQ 40(R15), R10
-	ADDQ R10, 32(R15)
-	ADDQ $128, 48(R15)
-	DECQ 72(R15)
+	MOVQ 56(R15), R10
+	ADDQ R10, 48(R15)
+	ADDQ $128, 64(R15)
+	DECQ 88(R15)
 	JNE  panel
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // tilerelease
 	RET
@@ -60,20 +61,20 @@ TEXT ·amxU8S8x1x2(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), R15
 	MOVQ 0(R15), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // ldtilecfg [rax]
-	MOVQ 24(R15), R8
+	MOVQ 40(R15), R8
 	MOVQ $128, R9
-	MOVQ 56(R15), R13
+	MOVQ 72(R15), R13
 
 panel:
-	MOVQ 16(R15), SI
-	MOVQ 48(R15), BX
-	MOVQ 64(R15), DX
+	MOVQ 32(R15), SI
+	MOVQ 64(R15), BX
+	MOVQ 80(R15), DX
 
 block:
-	MOVQ 32(R15), DI
+	MOVQ 48(R15), DI
 	MOVQ 8(R15), CX
 	MOVQ SI, R10
-	CMPQ 80(R15), $0
+	CMPQ 96(R15), $0
 	JNE  load
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // tilezero tmm0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // tilezero tmm1
@@ -89,8 +90,9 @@ step:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x02 // tileloadd tmm4,[r10+r8*1]
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x49; BYTE $0x5e; BYTE $0xc4 // tdpbusd tmm0,tmm4,tmm6
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc // tdpbusd tmm1,tmm4,tmm7
-	ADDQ $64, R10
-	ADDQ $2048, DI
+	MOVQ 16(R15), AX
+	ADDQ AX, R10
+	ADDQ 24(R15), DI
 	DECQ CX
 	JNE  step
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x2b // tilestored [rbx+r13*1],tmm0
@@ -103,10 +105,10 @@ step:
 	ADDQ R10, BX
 	DECQ DX
 	JNE  block
-	MOVQ 40(R15), R10
-	ADDQ R10, 32(R15)
-	ADDQ $128, 48(R15)
-	DECQ 72(R15)
+	MOVQ 56(R15), R10
+	ADDQ R10, 48(R15)
+	ADDQ $128, 64(R15)
+	DECQ 88(R15)
 	JNE  panel
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // tilerelease
 	RET
@@ -116,17 +118,17 @@ TEXT ·amxU8S8x2x1(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), R15
 	MOVQ 0(R15), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // ldtilecfg [rax]
-	MOVQ 24(R15), R8
+	MOVQ 40(R15), R8
 	MOVQ $128, R9
-	MOVQ 56(R15), R13
+	MOVQ 72(R15), R13
 
 panel:
-	MOVQ 16(R15), SI
-	MOVQ 48(R15), BX
-	MOVQ 64(R15), DX
+	MOVQ 32(R15), SI
+	MOVQ 64(R15), BX
+	MOVQ 80(R15), DX
 
 block:
-	MOVQ 32(R15), DI
+	MOVQ 48(R15), DI
 	MOVQ 8(R15), CX
 	MOVQ SI, R10
 	MOVQ R8, R11
@@ -135,7 +137,7 @@ block:
 	MOVQ R13, R12
 	SHLQ $4, R12
 	ADDQ BX, R12
-	CMPQ 80(R15), $0
+	CMPQ 96(R15), $0
 	JNE  load
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // tilezero tmm0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // tilezero tmm2
@@ -151,9 +153,10 @@ step:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x49; BYTE $0x5e; BYTE $0xc4 // tdpbusd tmm0,tmm4,tmm6
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x03 // tileloadd tmm5,[r11+r8*1]
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x49; BYTE $0x5e; BYTE $0xd5 // tdpbusd tmm2,tmm5,tmm6
-	ADDQ $64, R10
-	ADDQ $64, R11
-	ADDQ $2048, DI
+	MOVQ 16(R15), AX
+	ADDQ AX, R10
+	ADDQ AX, R11
+	ADDQ 24(R15), DI
 	DECQ CX
 	JNE  step
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x2b // tilestored [rbx+r13*1],tmm0
@@ -166,10 +169,10 @@ step:
 	ADDQ R10, BX
 	DECQ DX
 	JNE  block
-	MOVQ 40(R15), R10
-	ADDQ R10, 32(R15)
-	ADDQ $128, 48(R15)
-	DECQ 72(R15)
+	MOVQ 56(R15), R10
+	ADDQ R10, 48(R15)
+	ADDQ $128, 64(R15)
+	DECQ 88(R15)
 	JNE  panel
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // tilerelease
 	RET
@@ -179,17 +182,17 @@ TEXT ·amxU8S8x2x2(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), R15
 	MOVQ 0(R15), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // ldtilecfg [rax]
-	MOVQ 24(R15), R8
+	MOVQ 40(R15), R8
 	MOVQ $128, R9
-	MOVQ 56(R15), R13
+	MOVQ 72(R15), R13
 
 panel:
-	MOVQ 16(R15), SI
-	MOVQ 48(R15), BX
-	MOVQ 64(R15), DX
+	MOVQ 32(R15), SI
+	MOVQ 64(R15), BX
+	MOVQ 80(R15), DX
 
 block:
-	MOVQ 32(R15), DI
+	MOVQ 48(R15), DI
 	MOVQ 8(R15), CX
 	MOVQ SI, R10
 	MOVQ R8, R11
@@ -198,7 +201,7 @@ block:
 	MOVQ R13, R12
 	SHLQ $4, R12
 	ADDQ BX, R12
-	CMPQ 80(R15), $0
+	CMPQ 96(R15), $0
 	JNE  load
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // tilezero tmm0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // tilezero tmm1
@@ -221,9 +224,10 @@ step:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x03 // tileloadd tmm5,[r11+r8*1]
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x49; BYTE $0x5e; BYTE $0xd5 // tdpbusd tmm2,tmm5,tmm6
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // tdpbusd tmm3,tmm5,tmm7
-	ADDQ $64, R10
-	ADDQ $64, R11
-	ADDQ $2048, DI
+	MOVQ 16(R15), AX
+	ADDQ AX, R10
+	ADDQ AX, R11
+	ADDQ 24(R15), DI
 	DECQ CX
 	JNE  step
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x2b // tilestored [rbx+r13*1],tmm0
@@ -238,10 +242,10 @@ step:
 	ADDQ R10, BX
 	DECQ DX
 	JNE  block
-	MOVQ 40(R15), R10
-	ADDQ R10, 32(R15)
-	ADDQ $128, 48(R15)
-	DECQ 72(R15)
+	MOVQ 56(R15), R10
+	ADDQ R10, 48(R15)
+	ADDQ $128, 64(R15)
+	DECQ 88(R15)
 	JNE  panel
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // tilerelease
 	RET

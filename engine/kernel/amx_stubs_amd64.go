@@ -8,6 +8,8 @@ package kernel
 type amxArgs struct {
 	config *tileShapes
 	steps  int
+	width  int
+	widthB int
 	a      *uint8
 	lda    int
 	b      *int8

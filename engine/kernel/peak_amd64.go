@@ -34,8 +34,10 @@ func peakBF16(isa ISA) (f func(n int), flops float64) {
 // tilesPeak runs f on full tiles, a fraction of a millisecond at a time: nothing can interrupt assembly.
 func tilesPeak(f func(n int, config *tileShapes)) func(n int) {
 	return func(n int) {
+		var shapes tileShapes
+		shapes.set(32, 32, 64)
 		for ; n > 0; n -= 4096 {
-			f(min(n, 4096), newTileShapes(32, 32, 64))
+			f(min(n, 4096), &shapes)
 		}
 	}
 }

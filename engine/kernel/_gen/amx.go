@@ -7,8 +7,9 @@ import (
 
 // amxFields are the fields of amxArgs, eight bytes each, in order. Strides are in bytes.
 var amxFields = []string{
-	"config",   // the 64 bytes of LDTILECFG
-	"steps",    // of k: as many bytes of A each as the tiles of A are wide
+	"config",          // the 64 bytes of LDTILECFG
+	"steps",           // of k
+	"width", "widthB", // bytes of A, and of a panel, in a step
 	"a", "lda", // first row
 	"b", "bs", // first panel, and the distance of the next
 	"c", "ldc", // first element
@@ -81,11 +82,12 @@ func amxKernel(a *asm, stubs *strings.Builder, rt, ct int) {
 			a.inst(tileDotU8S8(2*r+c, 4+r, 6+c))
 		}
 	}
-	a.op("ADDQ $64, R10")
+	a.op("MOVQ %d(R15), AX", amxOff("width"))
+	a.op("ADDQ AX, R10")
 	if rt == 2 {
-		a.op("ADDQ $64, R11")
+		a.op("ADDQ AX, R11")
 	}
-	a.op("ADDQ $2048, DI")
+	a.op("ADDQ %d(R15), DI", amxOff("widthB"))
 	a.op("DECQ CX")
 	a.op("JNE  step")
 	sums(func(t int, m mem) { a.inst(tileStore(m, t)) })
