@@ -159,9 +159,17 @@ func (g *int8Job) block256(c *int32, ldc, i0, i1, j0, j1, n int) {
 	ps := k4 * 4 * PanelWidth
 	for j := j0; j < j1; j++ {
 		w := min(PanelWidth, n-j*PanelWidth)
+		if g.isa == AVXVNNI && w == PanelWidth && i1-i0 <= 3 {
+			g.fewRows256(c, ldc, k4, &g.b.data[j*ps], i0, i1-i0, (j-j0)*PanelWidth)
+			continue
+		}
 		for h := 0; h < w; h += 16 {
 			y, mask := &g.b.data[j*ps+4*h], &maskTable[16-min(16, w-h)]
-			g.columns256(c, ldc, k4, y, mask, i0, i1, (j-j0)*PanelWidth+h)
+			if g.isa == AVXVNNI {
+				g.columnsVNNI256(c, ldc, k4, y, mask, i0, i1, (j-j0)*PanelWidth+h)
+			} else {
+				g.columns256(c, ldc, k4, y, mask, i0, i1, (j-j0)*PanelWidth+h)
+			}
 		}
 	}
 }

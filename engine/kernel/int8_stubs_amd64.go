@@ -183,6 +183,51 @@ func narrowU8S8x16m3(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc in
 //go:noescape
 func narrowU8S8x16m4(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
 
+// vexU8S8x16m1 is the AVX-VNNI product of 1 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m1(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x16m2 is the AVX-VNNI product of 2 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m2(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x16m3 is the AVX-VNNI product of 3 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m3(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x16m4 is the AVX-VNNI product of 4 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m4(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x16m5 is the AVX-VNNI product of 5 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m5(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x16m6 is the AVX-VNNI product of 6 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m6(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x32m1 is the AVX-VNNI product of 1 row(s) and 32 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x32m1(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int)
+
+// vexU8S8x32m2 is the AVX-VNNI product of 2 row(s) and 32 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x32m2(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int)
+
+// vexU8S8x32m3 is the AVX-VNNI product of 3 row(s) and 32 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x32m3(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int)
+
 // sumU8x32 adds n bytes, n a multiple of 32 and not 0.
 //
 //go:noescape

@@ -35,6 +35,13 @@ func int8Files() []file {
 	for mr := 1; mr <= 4; mr++ {
 		narrowProduct(b, &stubs, mr)
 	}
+	v := newAsm("int8.go")
+	for mr := 1; mr <= 6; mr++ {
+		vexProduct(v, &stubs, mr, 2)
+	}
+	for mr := 1; mr <= 3; mr++ {
+		vexProduct(v, &stubs, mr, 4)
+	}
 	sumBytes(b, &stubs)
 	q := newAsm("int8.go")
 	for _, isa := range []string{"Z", "Y"} {
@@ -42,7 +49,7 @@ func int8Files() []file {
 		quantize(q, &stubs, isa)
 		requantize(q, &stubs, isa)
 	}
-	return []file{a.file("int8_vnni_amd64.s"), b.file("int8_avx2_amd64.s"), q.file("int8_quantize_amd64.s"),
+	return []file{a.file("int8_vnni_amd64.s"), b.file("int8_avx2_amd64.s"), v.file("int8_avxvnni_amd64.s"), q.file("int8_quantize_amd64.s"),
 		{"int8_stubs_amd64.go", []byte(stubs.String())}}
 }
 
