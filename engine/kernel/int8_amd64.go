@@ -20,14 +20,27 @@ func minMax(x []float32) (lo, hi float32) {
 
 // quantizeU8 is QuantizeLinearU8 for slices of equal length.
 func quantizeU8(x []float32, q []uint8, scale float32, zero uint8) {
-	n := 0
-	switch isa := Active(); {
-	case isa >= AVX512 && len(x) >= 16:
+	n, isa := 0, Active()
+	switch {
+	case isa >= AVX512:
 		n = len(x) &^ 15
-		quantizeU8x512(&x[0], n, &q[0], scale, int32(zero))
-	case isa >= AVX2 && len(x) >= 8:
+	case isa >= AVX2:
 		n = len(x) &^ 7
-		quantizeU8x256(&x[0], n, &q[0], scale, int32(zero))
+	}
+	if n > 0 {
+		z := float32(zero)
+		inverse, lo, hi := 1/scale, (-1-z)*scale, (256-z)*scale // beyond lo and hi the result is saturated
+		fast := scale >= 0x1p-100 && scale <= 0x1p100
+		switch {
+		case isa >= AVX512 && fast:
+			quantizeFastU8x512(&x[0], n, &q[0], scale, int32(zero), inverse, lo, hi)
+		case isa >= AVX512:
+			quantizeU8x512(&x[0], n, &q[0], scale, int32(zero))
+		case fast:
+			quantizeFastU8x256(&x[0], n, &q[0], scale, int32(zero), inverse, lo, hi)
+		default:
+			quantizeU8x256(&x[0], n, &q[0], scale, int32(zero))
+		}
 	}
 	quantizeU8Go(x[n:], q[n:], scale, zero)
 }

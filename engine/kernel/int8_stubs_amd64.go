@@ -243,6 +243,11 @@ func minMax512(x *float32, n int) (lo, hi float32)
 //go:noescape
 func quantizeU8x512(x *float32, n int, q *uint8, scale float32, zero int32)
 
+// quantizeFastU8x512 quantizes n floats, a multiple of 16, not 0.
+//
+//go:noescape
+func quantizeFastU8x512(x *float32, n int, q *uint8, scale float32, zero int32, inverse, lo, hi float32)
+
 // requantize512 requantizes n sums, a multiple of 16, not 0; increments are in bytes per vector.
 //
 //go:noescape
@@ -257,6 +262,11 @@ func minMax256(x *float32, n int) (lo, hi float32)
 //
 //go:noescape
 func quantizeU8x256(x *float32, n int, q *uint8, scale float32, zero int32)
+
+// quantizeFastU8x256 quantizes n floats, a multiple of 8, not 0.
+//
+//go:noescape
+func quantizeFastU8x256(x *float32, n int, q *uint8, scale float32, zero int32, inverse, lo, hi float32)
 
 // requantize256 requantizes n sums, a multiple of 8, not 0; increments are in bytes per vector.
 //

@@ -261,6 +261,47 @@ func TestQuantizeLinear(t *testing.T) {
 	})
 }
 
+// TestQuantizeQuotient takes quotients beside the halves, where a quotient that is one bit off rounds to another integer, for scales with
+// mantissas at both ends and exponents over the whole range.
+func TestQuantizeQuotient(t *testing.T) {
+	const n = 256
+	rounds := 4000
+	if testing.Short() || raceEnabled {
+		rounds = 400
+	}
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(15, 7))
+		x, got, want := make([]float32, n), make([]uint8, n), make([]uint8, n)
+		for i := range rounds {
+			mantissa := uint32(r.IntN(1 << 23))
+			switch i % 4 {
+			case 0:
+				mantissa = uint32(r.IntN(64))
+			case 1:
+				mantissa = 1<<23 - 1 - uint32(r.IntN(64))
+			}
+			e := 127 + r.IntN(24) - 16
+			if i%8 > 5 {
+				e = 1 + r.IntN(245)
+			}
+			scale, zero := math.Float32frombits(uint32(e)<<23|mantissa), uint8(r.Uint32())
+			for j := range x {
+				v := float32((float64(r.IntN(264)-4) + 0.5 - float64(zero)) * float64(scale))
+				x[j] = math.Float32frombits(math.Float32bits(v) + uint32(r.IntN(5)) - 2)
+			}
+			x[r.IntN(n)], x[r.IntN(n)], x[r.IntN(n)] = 0, float32(math.Inf(1)), float32(math.NaN())
+			x[r.IntN(n)], x[r.IntN(n)] = math.MaxFloat32, -math.MaxFloat32
+			QuantizeLinearU8(x, got, scale, zero)
+			quantizeU8Go(x, want, scale, zero)
+			for j := range got {
+				if got[j] != want[j] {
+					t.Fatalf("%g / %g + %d = %d, want %d", x[j], scale, zero, got[j], want[j])
+				}
+			}
+		}
+	})
+}
+
 // TestRequantize compares with the formula of QLinearMatMul.
 func TestRequantize(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
