@@ -37,8 +37,13 @@ type int8Case struct {
 
 func randInt8Case(r *rand.Rand, i int) int8Case {
 	c := int8Case{kind: i % 4, m: dim(r), n: dim(r), k: dim(r), trans: r.IntN(2) == 0}
-	if i%200 == 0 {
+	switch { // enough work for tiles: several blocks of rows, panels and slices of k, with every edge
+	case i%200 == 0:
 		c.m, c.n, c.k = 30+r.IntN(180), 100+r.IntN(300), 200+r.IntN(300)
+	case i%20 == 5:
+		c.m, c.n, c.k = 3+r.IntN(70), 1+r.IntN(100), 30+r.IntN(300)
+	case i%500 == 7:
+		c.m, c.n, c.k = 3+r.IntN(40), 1+r.IntN(70), 400+r.IntN(2200)
 	}
 	br, bc := c.k, c.n
 	if c.trans {
@@ -114,9 +119,9 @@ func (c *int8Case) run(p *Pool) []int32 {
 	return got
 }
 
-// TestInt8Exact compares every integer product with the naive sum.
+// TestInt8Exact compares every integer product with the naive sum, at every level.
 func TestInt8Exact(t *testing.T) {
-	n := 6000
+	n := 24000
 	if testing.Short() || raceEnabled {
 		n = 400
 	}

@@ -16,6 +16,9 @@ func markdown(w io.Writer, r *report, s settings) error {
 	if r.Int8Ops > 0 {
 		fmt.Fprintf(w, ", %.0f Gop/s int8", r.Int8Ops/1e9)
 	}
+	if r.BF16Flops > 0 {
+		fmt.Fprintf(w, ", %.0f Gflop/s bfloat16", r.BF16Flops/1e9)
+	}
 	fmt.Fprintf(w, ".\n\n")
 	fmt.Fprintln(w, "| work | native ms | ORT ms | ORT/native [95 %] | minima | CPU time | no spin: ORT/native [95 %] | of peak | difference | rounds |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")

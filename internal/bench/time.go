@@ -362,7 +362,10 @@ func (b *bench) roofline(ctx context.Context, r row, art engine.Artifact, feed e
 	for _, p := range prof {
 		res.MACs += p.MACs
 		peak := b.report.F32Flops
-		if strings.Contains(p.Op, "Quant") || strings.Contains(p.Op, "Integer") {
+		switch {
+		case strings.Contains(p.Kernel, "bf16"):
+			peak = b.report.BF16Flops
+		case strings.Contains(p.Op, "Quant") || strings.Contains(p.Op, "Integer"):
 			peak = b.report.Int8Ops
 		}
 		if peak > 0 {
