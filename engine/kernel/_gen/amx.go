@@ -28,6 +28,10 @@ func amxOff(name string) int {
 	panic(name)
 }
 
+// amxPrefetch is the number of lines of the next panel that a step asks for: two blocks of rows fetch all of it. Weights that lie beyond the L2
+// cache arrive in time then.
+const amxPrefetch = 16
+
 // amxKernel writes the product of blocks of rt tiles of rows with panels of ct tiles of columns. A panel holds 32 columns, so its 16 groups
 // of four rows, 128 bytes apart, are the tile of B as it lies. Tiles 0 to 3 are C, 4 and 5 A, 6 and 7 B. The configuration is loaded
 // first and the tiles are released last: no tile state outlives the call.
@@ -47,6 +51,8 @@ func amxKernel(a *asm, stubs *strings.Builder, rt, ct int) {
 	load("a", "SI")
 	load("c", "BX")
 	load("blocks", "DX")
+	load("b", "R14")
+	a.op("ADDQ %d(R15), R14", amxOff("bs"))
 	a.label("block")
 	load("b", "DI")
 	load("steps", "CX")
@@ -82,6 +88,10 @@ func amxKernel(a *asm, stubs *strings.Builder, rt, ct int) {
 			a.inst(tileDotU8S8(2*r+c, 4+r, 6+c))
 		}
 	}
+	for i := range amxPrefetch {
+		a.op("PREFETCHT0 %d(R14)", 64*i)
+	}
+	a.op("ADDQ $%d, R14", 64*amxPrefetch)
 	a.op("MOVQ %d(R15), AX", amxOff("width"))
 	a.op("ADDQ AX, R10")
 	if rt == 2 {
