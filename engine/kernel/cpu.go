@@ -15,7 +15,7 @@ type ISA int
 // The levels. AVX2 to AMX are those of amd64, each with what the ones below it have, except that AVX512 and up do not need AVXVNNI.
 const (
 	Generic    ISA = iota // pure Go
-	AVX2                  // AVX2 and FMA3
+	AVX2                  // AVX2, FMA3 and F16C
 	AVXVNNI               // AVX2 and VPDPBUSD on 256-bit registers with a VEX prefix (AVX-VNNI)
 	AVX512                // AVX-512 F, BW, VL and DQ
 	AVX512VNNI            // AVX512 and VPDPBUSD on 512-bit registers

@@ -107,7 +107,8 @@ type gemmJob struct {
 	inPlace  bool // b is row-major and read as it is
 	pack     bool // b is not packed: every task packs its own panels
 	transB   bool
-	image    *convImage // instead of b: its columns are packed
+	image    *convImage  // instead of b: its columns are packed
+	half     *PackedHalf // instead of b
 	c        []float32
 	ldc      int
 	ep       Epilogue
@@ -137,8 +138,11 @@ func (g *gemmJob) release() {
 
 // run cuts the product into tasks of rows x panels and runs them.
 func (g *gemmJob) run(p *Pool) {
-	threads := p.Threads()
-	if threads > 1 && (2*g.m*g.n*g.k < forkFlops && (g.m > 3 || 4*g.n*g.k < forkBytes)) {
+	threads, size := p.Threads(), 4
+	if g.half != nil {
+		size = 2
+	}
+	if threads > 1 && (2*g.m*g.n*g.k < forkFlops && (g.m > 3 || size*g.n*g.k < forkBytes)) {
 		threads = 1
 	}
 	np := panels(g.n)
@@ -195,7 +199,12 @@ func (g *gemmJob) doTask(t int) {
 		}
 		kb := (ceilDiv(g.k, blocks) + 3) &^ 3
 		for k0 := 0; k0 < g.k; k0 += kb {
-			g.block(b, i0, i1, j0, j1, k0, min(kb, g.k-k0), k0 > 0 || g.ep.Accumulate)
+			kk, acc := min(kb, g.k-k0), k0 > 0 || g.ep.Accumulate
+			if g.half != nil {
+				g.blockHalf(i0, i1, j0, j1, k0, kk, acc)
+			} else {
+				g.block(b, i0, i1, j0, j1, k0, k0, kk, acc)
+			}
 		}
 	}
 	if s != nil {
@@ -214,12 +223,12 @@ func (g *gemmJob) zeroTerms(i0, i1, j0, j1 int) {
 	}
 }
 
-// blockGo is the Go twin of the assembly: rows i0..i1 of panels j0..j1 over k0..k0+kk. b starts at panel j0.
-func (g *gemmJob) blockGo(b []float32, i0, i1, j0, j1, k0, kk int, acc bool) {
+// blockGo is the Go twin of the assembly block.
+func (g *gemmJob) blockGo(b []float32, i0, i1, j0, j1, k0, bk, kk int, acc bool) {
 	for j := j0; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
 		bs := g.rowStride(w)
-		off := (j-j0)*g.ps + k0*bs
+		off := (j-j0)*g.ps + bk*bs
 		for i := i0; i < i1; i++ {
 			c := g.c[i*g.ldc+j*PanelWidth:][:w]
 			var s [PanelWidth]float32

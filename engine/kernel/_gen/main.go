@@ -11,6 +11,7 @@ import (
 // outputs lists every generated file; a generator returns the bytes of its files.
 var outputs = []func() []file{
 	gemmFiles,
+	halfFiles,
 	epilogueFiles,
 	packFiles,
 	int8Files,
