@@ -125,9 +125,11 @@ func Limit(i ISA) (restore func()) {
 // Features lists the CPU features that kernels look at and that are present, in a fixed order, for reports.
 func Features() []string { return cpuFeatures() }
 
-// hasAVX2, hasAVX512 and hasVNNI512 tell what code that is common to all architectures may ask of a level.
+// hasAVX2, hasAVX512, hasVNNI512 and hasTiles tell what code that is common to all architectures may ask of a level.
 func (i ISA) hasAVX2() bool { return AVX2 <= i && i <= AMX }
 
 func (i ISA) hasAVX512() bool { return AVX512 <= i && i <= AMX }
 
 func (i ISA) hasVNNI512() bool { return AVX512VNNI <= i && i <= AMX }
+
+func (i ISA) hasTiles() bool { return i == AMX }

@@ -90,8 +90,12 @@ const (
 	panelsPerTask = 8
 	// kBlock bounds the rows of a panel that are used before the next rows of A: 32*kBlock floats stay close.
 	kBlock = 512
+	// kAlign is what the first row of such a block is a multiple of.
+	kAlign = tileK
 	// forkFlops is the work below which a product is not spread over threads: about 25 us of one core.
 	forkFlops = 2_500_000
+	// forkFlopsTiles is the same bound for products on tiles.
+	forkFlopsTiles = 30_000_000
 	// forkBytes is the same bound for products with few rows, which wait for the weights.
 	forkBytes = 600_000
 )
@@ -109,6 +113,7 @@ type gemmJob struct {
 	transB   bool
 	image    *convImage  // instead of b: its columns are packed
 	half     *PackedHalf // instead of b
+	rounded  []uint16    // instead of a: tiles of bfloat16
 	c        []float32
 	ldc      int
 	ep       Epilogue
@@ -138,11 +143,14 @@ func (g *gemmJob) release() {
 
 // run cuts the product into tasks of rows x panels and runs them.
 func (g *gemmJob) run(p *Pool) {
-	threads, size := p.Threads(), 4
+	threads, size, flops, align := p.Threads(), 4, forkFlops, 1
 	if g.half != nil {
 		size = 2
 	}
-	if threads > 1 && (2*g.m*g.n*g.k < forkFlops && (g.m > 3 || size*g.n*g.k < forkBytes)) {
+	if g.rounded != nil {
+		flops, align = forkFlopsTiles, 2*tileRows
+	}
+	if threads > 1 && (2*g.m*g.n*g.k < flops && (g.m > 3 || size*g.n*g.k < forkBytes)) {
 		threads = 1
 	}
 	np := panels(g.n)
@@ -157,7 +165,8 @@ func (g *gemmJob) run(p *Pool) {
 		}
 	}
 	g.rowTasks = ceilDiv(g.m, g.rows)
-	g.rows = ceilDiv(g.m, g.rowTasks)
+	g.rows = ceilDiv(ceilDiv(g.m, g.rowTasks), align) * align
+	g.rowTasks = ceilDiv(g.m, g.rows)
 	n := g.rowTasks * ceilDiv(np, g.panels)
 	if threads == 1 && p.Threads() > 1 {
 		p = nil
@@ -197,12 +206,15 @@ func (g *gemmJob) doTask(t int) {
 		if i1-i0 > 3 {
 			blocks = ceilDiv(g.k, kBlock)
 		}
-		kb := (ceilDiv(g.k, blocks) + 3) &^ 3
+		kb := (ceilDiv(g.k, blocks) + kAlign - 1) &^ (kAlign - 1)
 		for k0 := 0; k0 < g.k; k0 += kb {
 			kk, acc := min(kb, g.k-k0), k0 > 0 || g.ep.Accumulate
-			if g.half != nil {
+			switch {
+			case g.rounded != nil:
+				g.blockBF16(i0, i1, j0, j1, k0, kk, acc)
+			case g.half != nil:
 				g.blockHalf(i0, i1, j0, j1, k0, kk, acc)
-			} else {
+			default:
 				g.block(b, i0, i1, j0, j1, k0, k0, kk, acc)
 			}
 		}

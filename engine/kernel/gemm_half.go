@@ -20,12 +20,12 @@ func (k HalfKind) String() string {
 }
 
 // PackedHalf is a matrix B[K,N] of half-precision numbers in the order that GemmHalf and GemmBF16 read it: panels of 32
-// columns as in PackedF32, of F16 row by row, of BF16 two rows at a time with the elements of a column side by side (an odd
-// last row has zeros beside it). It is the same on every ISA and is not changed after PackHalf.
+// columns as in PackedF32, of F16 row by row, of BF16 two rows at a time with the elements of a column side by side, filled up
+// with rows of zeros to a multiple of 32. It is the same on every ISA and is not changed after PackHalf.
 type PackedHalf struct {
 	K, N int
 	Kind HalfKind
-	data []uint16 // F16: as in PackedF32; BF16: [N/32][K/2][32][2], and then [K/2][panelStride(N%32)][2]
+	data []uint16 // F16: as in PackedF32; BF16: [N/32][rows/2][32][2], and then [rows/2][panelStride(N%32)][2]
 }
 
 // Bytes returns the size of the packed copy.
@@ -34,7 +34,7 @@ func (b *PackedHalf) Bytes() int64 { return int64(len(b.data)) * 2 }
 // rows is K, rounded up to what a panel holds.
 func (b *PackedHalf) rows() int {
 	if b.Kind == BF16 {
-		return b.K + b.K&1
+		return (b.K + 31) &^ 31
 	}
 	return b.K
 }

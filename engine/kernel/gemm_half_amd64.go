@@ -22,7 +22,7 @@ func (g *gemmJob) blockHalfDirect(i0, i1, j0, j1, k0, kk int, acc bool) int {
 	x := &g.a[i0*g.lda+k0]
 	j := j0
 	switch {
-	case g.isa >= AVX512:
+	case g.isa.hasAVX512():
 		for ; m <= 3 && j+4 <= j1; j += 4 {
 			gemvHalf512(g.half.Kind, m, kk, x, lda, &g.half.data[j*g.ps+k0/per*bs/2], bs, ps, &g.c[i0*g.ldc+j*PanelWidth], ldc, start)
 		}
@@ -40,7 +40,7 @@ func (g *gemmJob) blockHalfDirect(i0, i1, j0, j1, k0, kk int, acc bool) int {
 				i += mr
 			}
 		}
-	case g.isa >= AVX2 && g.isa < AVX512 && m <= directHalf256:
+	case g.isa.hasAVX2() && !g.isa.hasAVX512() && m <= directHalf256:
 		for ; m == 1 && j+2 <= j1; j += 2 {
 			y, z := &g.half.data[j*g.ps+k0/per*bs/2], &g.c[i0*g.ldc+j*PanelWidth]
 			if g.half.Kind == BF16 {
@@ -91,9 +91,9 @@ func gemvHalf512(kind HalfKind, m, k int, a *float32, lda int, b *uint16, bs, ps
 func widenPairsVec(dst []float32, src []uint16, n, rows int) bool {
 	_, _ = dst[2*n*rows-1], src[2*n*rows-1]
 	switch isa := Active(); {
-	case isa >= AVX512:
+	case isa.hasAVX512():
 		widenPairs512(&dst[0], &src[0], n, rows)
-	case isa >= AVX2:
+	case isa.hasAVX2():
 		widenPairs256(&dst[0], &src[0], n, rows)
 	default:
 		return false

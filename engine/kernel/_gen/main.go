@@ -12,6 +12,7 @@ import (
 var outputs = []func() []file{
 	gemmFiles,
 	halfFiles,
+	amxBF16Files,
 	epilogueFiles,
 	packFiles,
 	int8Files,
