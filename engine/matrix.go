@@ -10,6 +10,8 @@ import (
 type packedMatrix struct {
 	f32  *kernel.PackedF32
 	half *kernel.PackedHalf
+	// round allows the rounding of the left side to bfloat16 as well, where the machine multiplies bfloat16 faster.
+	round bool
 }
 
 // packMatrix packs w[k,n] of float32 or half precision; with trans, w is [n,k].
@@ -48,6 +50,9 @@ func (w *packedMatrix) bytes() int64 {
 	return w.f32.Bytes()
 }
 
+// rounds reports whether mul rounds the left side to bfloat16.
+func (w *packedMatrix) rounds() bool { return w.round && kernel.BF16Fast() }
+
 // dims returns K and N.
 func (w *packedMatrix) dims() (k, n int) {
 	if w.half != nil {
@@ -58,19 +63,26 @@ func (w *packedMatrix) dims() (k, n int) {
 
 // kernel names what multiplies, for the profile.
 func (w *packedMatrix) kernel() string {
-	if w.half != nil {
-		return "gemm-" + w.half.Kind.String() + "-" + kernel.Active().String()
+	isa := kernel.Active().String()
+	switch {
+	case w.half != nil && !w.rounds() && isa == "amx": // the tiles are not in use
+		return "gemm-" + w.half.Kind.String() + "-avx512"
+	case w.half != nil:
+		return "gemm-" + w.half.Kind.String() + "-" + isa
 	}
 	return "gemm-" + kernel.Active().String()
 }
 
 // mul computes z = epilogue(x w) for m rows.
 func (w *packedMatrix) mul(p *kernel.Pool, m int, x []float32, ldx int, z []float32, ldz int, ep kernel.Epilogue) {
-	if w.half != nil {
+	switch {
+	case w.half == nil:
+		kernel.GemmF32(p, m, x, ldx, w.f32, z, ldz, ep)
+	case w.rounds():
+		kernel.GemmBF16(p, m, x, ldx, w.half, z, ldz, ep)
+	default:
 		kernel.GemmHalf(p, m, x, ldx, w.half, z, ldz, ep)
-		return
 	}
-	kernel.GemmF32(p, m, x, ldx, w.f32, z, ldz, ep)
 }
 
 // stored returns the half-precision tensor that t holds the values of, or t.

@@ -46,6 +46,7 @@ func packRight(p *prep, i int, trans bool) (*packedMatrix, error) {
 		if err != nil {
 			return nil, 0, err
 		}
+		w.round = w.half != nil && w.half.Kind == kernel.BF16 && !p.c.opts.Exact && !p.c.opts.NoFusion
 		return w, w.bytes(), nil
 	})
 }
