@@ -6,7 +6,7 @@ package kernel
 
 // bf16Args are the arguments of the bfloat16 products on tiles, which change them; strides are in bytes.
 type bf16Args struct {
-	config *tileConfig
+	config *tileShapes
 	steps  int
 	a      *uint16
 	lda    int

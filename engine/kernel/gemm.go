@@ -90,6 +90,8 @@ const (
 	panelsPerTask = 8
 	// kBlock bounds the rows of a panel that are used before the next rows of A: 32*kBlock floats stay close.
 	kBlock = 512
+	// kBlockTiles is the same for products on tiles, whose A stays close too.
+	kBlockTiles = 256
 	// kAlign is what the first row of such a block is a multiple of.
 	kAlign = tileK
 	// forkFlops is the work below which a product is not spread over threads: about 25 us of one core.
@@ -202,9 +204,12 @@ func (g *gemmJob) doTask(t int) {
 	if g.k == 0 {
 		g.zeroTerms(i0, i1, j0, j1)
 	} else {
-		blocks := 1
+		blocks, block := 1, kBlock
+		if g.rounded != nil {
+			block = kBlockTiles
+		}
 		if i1-i0 > 3 {
-			blocks = ceilDiv(g.k, kBlock)
+			blocks = ceilDiv(g.k, block)
 		}
 		kb := (ceilDiv(g.k, blocks) + kAlign - 1) &^ (kAlign - 1)
 		for k0 := 0; k0 < g.k; k0 += kb {

@@ -2,33 +2,8 @@
 
 package kernel
 
-// tileConfig is the operand of LDTILECFG for palette 1 (Intel SDM volume 1, 18.3): bytes per row and rows of every tile.
-type tileConfig struct {
-	palette, startRow uint8
-	_                 [14]uint8
-	colBytes          [16]uint16
-	rows              [16]uint8
-}
-
-// set shapes tiles 0 to 3 (C, 2 by 2), 4 and 5 (A) and 6 and 7 (B) for a block of m <= 32 rows and n <= 32 columns of four bytes.
-func (t *tileConfig) set(m, n int) {
-	t.palette = 1
-	rows := [2]int{min(m, tileRows), max(0, m-tileRows)}
-	cols := [2]int{min(n, 16), max(0, n-16)}
-	for r := range 2 {
-		for c := range 2 {
-			if rows[r] > 0 && cols[c] > 0 {
-				t.rows[2*r+c], t.colBytes[2*r+c] = uint8(rows[r]), uint16(4*cols[c])
-			}
-		}
-		if rows[r] > 0 {
-			t.rows[4+r], t.colBytes[4+r] = uint8(rows[r]), 64
-		}
-		if cols[r] > 0 {
-			t.rows[6+r], t.colBytes[6+r] = 16, uint16(4*cols[r])
-		}
-	}
-}
+// bf16Group is the number of rows that meet a panel in one call, whose tiles then stay in the L1 cache with kBlockTiles k.
+const bf16Group = 64
 
 // blockBF16 computes rows i0..i1 of panels j0..j1 over k0..k0+kk; i0 is a multiple of tileRows, k0 of tileK.
 func (g *gemmJob) blockBF16(i0, i1, j0, j1, k0, kk int, acc bool) {
@@ -37,23 +12,23 @@ func (g *gemmJob) blockBF16(i0, i1, j0, j1, k0, kk int, acc bool) {
 		return
 	}
 	full := min(j1, g.n/PanelWidth)
-	blocks := (i1 - i0) / 32
-	g.tiles(i0, 32, blocks, j0, full, PanelWidth, k0, kk, acc)
-	g.tiles(i0+32*blocks, i1-i0-32*blocks, 1, j0, full, PanelWidth, k0, kk, acc)
-	if full < j1 {
-		w := g.n % PanelWidth
-		g.tiles(i0, 32, blocks, full, j1, w, k0, kk, acc)
-		g.tiles(i0+32*blocks, i1-i0-32*blocks, 1, full, j1, w, k0, kk, acc)
+	for i := i0; i < i1; i += bf16Group {
+		m := min(bf16Group, i1-i)
+		blocks := m / 32
+		for _, r := range [2][3]int{{i, 32, blocks}, {i + 32*blocks, m - 32*blocks, 1}} {
+			g.tiles(r[0], r[1], r[2], j0, full, PanelWidth, k0, kk, acc)
+			g.tiles(r[0], r[1], r[2], full, j1, g.n%PanelWidth, k0, kk, acc)
+		}
 	}
 }
 
 // tiles computes blocks of m <= 32 rows from i0 on of panels j0..j1 of w columns.
 func (g *gemmJob) tiles(i0, m, blocks, j0, j1, w, k0, kk int, acc bool) {
-	if m == 0 || blocks == 0 || j0 == j1 {
+	if m == 0 || blocks == 0 || j0 >= j1 {
 		return
 	}
-	var config tileConfig
-	config.set(m, w)
+	var config tileShapes
+	config.set(m, w, 2*tileK)
 	stride := panelStride(w)
 	all := ceilDiv(g.k, tileK) * tileK * tileRows // elements of 16 rows of A
 	args := bf16Args{

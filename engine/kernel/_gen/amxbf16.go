@@ -16,7 +16,7 @@ var bf16Fields = []string{
 	"load", // 1 if the sums start at C instead of 0
 }
 
-var bf16Types = map[string]string{"config": "*tileConfig", "a": "*uint16", "b": "*uint16", "c": "*float32"}
+var bf16Types = map[string]string{"config": "*tileShapes", "a": "*uint16", "b": "*uint16", "c": "*float32"}
 
 func bf16Off(name string) int {
 	for i, f := range bf16Fields {
