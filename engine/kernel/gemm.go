@@ -90,7 +90,7 @@ const (
 	panelsPerTask = 8
 	// kBlock bounds the rows of a panel that are used before the next rows of A: 32*kBlock floats stay close.
 	kBlock = 512
-	// kBlockTiles is the same for products on tiles, whose A stays close too.
+	// kBlockTiles is the same for products on tiles: a panel of B stays in the L1 cache for all rows of a task.
 	kBlockTiles = 256
 	// kAlign is what the first row of such a block is a multiple of.
 	kAlign = tileK

@@ -2,9 +2,6 @@
 
 package kernel
 
-// bf16Group is the number of rows that meet a panel in one call, whose tiles then stay in the L1 cache with kBlockTiles k.
-const bf16Group = 64
-
 // blockBF16 computes rows i0..i1 of panels j0..j1 over k0..k0+kk; i0 is a multiple of tileRows, k0 of tileK.
 func (g *gemmJob) blockBF16(i0, i1, j0, j1, k0, kk int, acc bool) {
 	if !g.isa.hasTiles() {
@@ -12,13 +9,10 @@ func (g *gemmJob) blockBF16(i0, i1, j0, j1, k0, kk int, acc bool) {
 		return
 	}
 	full := min(j1, g.n/PanelWidth)
-	for i := i0; i < i1; i += bf16Group {
-		m := min(bf16Group, i1-i)
-		blocks := m / 32
-		for _, r := range [2][3]int{{i, 32, blocks}, {i + 32*blocks, m - 32*blocks, 1}} {
-			g.tiles(r[0], r[1], r[2], j0, full, PanelWidth, k0, kk, acc)
-			g.tiles(r[0], r[1], r[2], full, j1, g.n%PanelWidth, k0, kk, acc)
-		}
+	blocks := (i1 - i0) / 32
+	for _, r := range [2][3]int{{i0, 32, blocks}, {i0 + 32*blocks, i1 - i0 - 32*blocks, 1}} {
+		g.tiles(r[0], r[1], r[2], j0, full, PanelWidth, k0, kk, acc)
+		g.tiles(r[0], r[1], r[2], full, j1, g.n%PanelWidth, k0, kk, acc)
 	}
 }
 
