@@ -15,7 +15,8 @@ func quantizeCommand() *cli.Command {
 		Name: "quantize", Usage: "store weights in fewer bits", ArgsUsage: "MODEL -o OUT",
 		Description: "Example: wattshed quantize model.onnx -o model.int8.onnx --scheme int8\n\n" +
 			"fp16 and bf16 with --storage weights keep half-size weights behind a Cast: every runtime loads the file; ONNX\n" +
-			"Runtime's CPU provider expands them at load, so there only the file shrinks. --storage graph computes in half\n" +
+			"Runtime's CPU provider expands them at load, so there only the file shrinks; the native engine keeps matrices\n" +
+			"half-size in memory too. --storage graph computes in half\n" +
 			"precision and is for accelerators. int8 is dynamic: 8-bit weights, activations quantized at run time. int8-static\n" +
 			"(int8 with --mode static) quantizes activations with ranges read from calibration inputs: texts (--calibration FILE),\n" +
 			"or random ones, which show what fits and how fast it is, not how accurate. int4 (and int8 with --mode weight-only) stores\n" +

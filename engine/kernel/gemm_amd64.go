@@ -4,28 +4,28 @@ package kernel
 
 import "math"
 
-// block computes rows i0..i1 of panels j0..j1 over k0..k0+kk (kk > 0); b starts at panel j0.
-func (g *gemmJob) block(b []float32, i0, i1, j0, j1, k0, kk int, acc bool) {
+// block computes rows i0..i1 of panels j0..j1 over k0..k0+kk (kk > 0); b starts at panel j0, whose rows begin with row k0-bk of B.
+func (g *gemmJob) block(b []float32, i0, i1, j0, j1, k0, bk, kk int, acc bool) {
 	start := 0
 	if acc {
 		start = 1
 	}
 	switch {
 	case g.isa >= AVX512:
-		g.block512(b, i0, i1, j0, j1, k0, kk, start)
+		g.block512(b, i0, i1, j0, j1, k0, bk, kk, start)
 	case g.isa >= AVX2:
-		g.block256(b, i0, i1, j0, j1, k0, kk, start)
+		g.block256(b, i0, i1, j0, j1, k0, bk, kk, start)
 	default:
-		g.blockGo(b, i0, i1, j0, j1, k0, kk, acc)
+		g.blockGo(b, i0, i1, j0, j1, k0, bk, kk, acc)
 	}
 }
 
-func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
+func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 	lda, bs, ldc := 4*g.lda, 4*g.rowStride(PanelWidth), 4*g.ldc
 	j := j0
 	if m := i1 - i0; m <= 3 {
 		for ; j+4 <= j1 && (j+4)*PanelWidth <= g.n; j += 4 {
-			x, y, z := &g.a[i0*g.lda+k0], &b[(j-j0)*g.ps+k0*bs/4], &g.c[i0*g.ldc+j*PanelWidth]
+			x, y, z := &g.a[i0*g.lda+k0], &b[(j-j0)*g.ps+bk*bs/4], &g.c[i0*g.ldc+j*PanelWidth]
 			switch m {
 			case 1:
 				gemv512m1(kk, x, lda, y, bs, 4*g.ps, z, ldc, acc)
@@ -40,7 +40,7 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
 	for ; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
 		bs := g.rowStride(w)
-		y := &b[(j-j0)*g.ps+k0*bs]
+		y := &b[(j-j0)*g.ps+bk*bs]
 		bs *= 4
 		mask := uint64(1)<<w - 1
 		for t, i := 0, i0; i < i1; t++ {
@@ -56,19 +56,19 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
 	}
 }
 
-func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
+func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 	lda, bs, ldc := 4*g.lda, 4*g.rowStride(PanelWidth), 4*g.ldc
 	j := j0
 	if i1-i0 == 1 {
 		for ; j+2 <= j1 && (j+2)*PanelWidth <= g.n; j += 2 {
-			gemv256m1(kk, &g.a[i0*g.lda+k0], lda, &b[(j-j0)*g.ps+k0*bs/4], bs, 4*g.ps, &g.c[i0*g.ldc+j*PanelWidth], ldc, acc)
+			gemv256m1(kk, &g.a[i0*g.lda+k0], lda, &b[(j-j0)*g.ps+bk*bs/4], bs, 4*g.ps, &g.c[i0*g.ldc+j*PanelWidth], ldc, acc)
 		}
 	}
 	for ; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
 		bs := g.rowStride(w)
 		for h := 0; h < w; h += 16 { // half a panel at a time
-			y := &b[(j-j0)*g.ps+k0*bs+h]
+			y := &b[(j-j0)*g.ps+bk*bs+h]
 			full, rows := w-h >= 16, 6
 			if !full {
 				rows = 4

@@ -31,6 +31,10 @@ type epArgs struct {
 	scale      *float32
 	scaleInc   int
 	tail       *int32
+	sums       *int32
+	lds        int
+	colTerm    *int32
+	colFactor  *float32
 }
 
 //go:noescape
@@ -44,3 +48,15 @@ func dequantize512(args *epArgs)
 
 //go:noescape
 func dequantize256(args *epArgs)
+
+//go:noescape
+func dequantizePlain512(args *epArgs)
+
+//go:noescape
+func dequantizePlain256(args *epArgs)
+
+//go:noescape
+func dequantizeBare512(args *epArgs)
+
+//go:noescape
+func dequantizeBare256(args *epArgs)

@@ -114,7 +114,7 @@ func sized[T any](s []T, n int) []T {
 func (g *nbitsJob) kPad() int { return g.b.blocks() * g.b.Block }
 
 // usesDigits tells whether the active kernels multiply integers: those with VPDPBUSD and the Go twin, which has their bits.
-func (g *nbitsJob) usesDigits() bool { return g.isa >= AVX512VNNI || g.isa < AVX2 }
+func (g *nbitsJob) usesDigits() bool { return g.isa.hasVNNI512() || !g.isa.hasAVX2() }
 
 // prepare turns A into digits.
 func (g *nbitsJob) prepare(p *Pool) {

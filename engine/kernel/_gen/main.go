@@ -11,9 +11,12 @@ import (
 // outputs lists every generated file; a generator returns the bytes of its files.
 var outputs = []func() []file{
 	gemmFiles,
+	halfFiles,
+	amxBF16Files,
 	epilogueFiles,
 	packFiles,
 	int8Files,
+	amxFiles,
 	int8ConvFiles,
 	int8ElemFiles,
 	peakFiles,
