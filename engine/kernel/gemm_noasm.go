@@ -1,4 +1,4 @@
-//go:build !amd64 || noasm
+//go:build (!amd64 && !arm64) || noasm
 
 package kernel
 
@@ -12,11 +12,3 @@ func (g *gemmJob) epilogue(i0, i1, j0, j1 int) {
 		g.ep.activateRows(g.c, g.ldc, i0, i1, j0, j1)
 	}
 }
-
-func transposeBlock(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	transposeGo(dst, ldd, src, lds, rows, cols)
-}
-
-func copyPanel(dst, src []float32, lds, k int) { copyPanelGo(dst, src, lds, k) }
-
-func (im *convImage) packPanel(_ ISA, dst []float32, j int) { im.packPanelGo(dst, j) }
