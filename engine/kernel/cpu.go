@@ -12,7 +12,8 @@ import (
 // its own: Levels lists those that it has, and asking for one that it lacks gives the next lower one that it has.
 type ISA int
 
-// The levels. AVX2 to AMX are those of amd64, each with what the ones below it have, except that AVX512 and up do not need AVXVNNI.
+// The levels. AVX2 to AMX are those of amd64, each with what the ones below it have, except that AVX512 and up do not need AVXVNNI;
+// NEON and up are those of arm64.
 const (
 	Generic    ISA = iota // pure Go
 	AVX2                  // AVX2, FMA3 and F16C
@@ -20,12 +21,15 @@ const (
 	AVX512                // AVX-512 F, BW, VL and DQ
 	AVX512VNNI            // AVX512 and VPDPBUSD on 512-bit registers
 	AMX                   // AVX512VNNI and tiles of int8 and bfloat16 that the operating system lets this process use
+	NEON                  // Advanced SIMD of ARMv8.0
+	NEONDot               // NEON, SDOT and UDOT
+	NEONI8MM              // NEONDot, SUDOT, USDOT and the matrix products of bytes
 )
 
 // ISAEnv names the environment variable that lowers the level: one of the names that String returns.
 const ISAEnv = "WATTSHED_ISA"
 
-var isaNames = [...]string{"generic", "avx2", "avxvnni", "avx512", "avx512vnni", "amx"}
+var isaNames = [...]string{"generic", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neondot", "neoni8mm"}
 
 // String returns the name that ISAEnv understands.
 func (i ISA) String() string {

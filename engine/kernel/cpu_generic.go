@@ -2,10 +2,6 @@
 
 package kernel
 
-func detectLevels() []ISA { return nil }
-
-func cpuFeatures() []string { return nil }
-
 // pause waits for about n short steps.
 func pause(n int) {
 	for range n * 8 {

@@ -18,6 +18,7 @@ func TestParseISA(t *testing.T) {
 
 func TestLimitNestsAndRestores(t *testing.T) {
 	base := Active()
+	t.Logf("the kernels run at %v", base)
 	if base > Detect() {
 		t.Fatalf("Active %v above Detect %v", base, Detect())
 	}
@@ -40,6 +41,7 @@ func TestLimitNestsAndRestores(t *testing.T) {
 func TestLowerISA(t *testing.T) {
 	server := []ISA{Generic, AVX2, AVX512, AVX512VNNI}
 	client := []ISA{Generic, AVX2, AVXVNNI}
+	arm := []ISA{Generic, NEON, NEONDot, NEONI8MM}
 	for _, c := range []struct {
 		have []ISA
 		env  string
@@ -49,6 +51,7 @@ func TestLowerISA(t *testing.T) {
 		{server[:3], "", AVX512, true}, {server, "avx2", AVX2, true}, {server[:2], "avx512vnni", AVX2, true}, {server, "generic", Generic, true},
 		{server[:2], "AVX2", AVX2, false}, {server, "avxvnni", AVX2, true}, {client, "avxvnni", AVXVNNI, true}, {client, "avx512", AVXVNNI, true},
 		{client, "amx", AVXVNNI, true}, {client, "avx2", AVX2, true}, {server, "amx", AVX512VNNI, true}, {server[:1], "amx", Generic, true},
+		{server, "neondot", AVX512VNNI, true}, {arm, "avx512", Generic, true}, {arm, "neondot", NEONDot, true}, {arm[:2], "neoni8mm", NEON, true},
 	} {
 		got, err := lowerISA(c.have, c.env)
 		if got != c.want || (err == nil) != c.ok {
@@ -70,7 +73,8 @@ func TestLevels(t *testing.T) {
 		}
 		restore()
 	}
-	for level, feature := range map[ISA]string{AVX2: "avx2", AVXVNNI: "avxvnni", AVX512: "avx512f", AVX512VNNI: "avx512vnni", AMX: "amxint8"} {
+	for level, feature := range map[ISA]string{AVX2: "avx2", AVXVNNI: "avxvnni", AVX512: "avx512f", AVX512VNNI: "avx512vnni", AMX: "amxint8",
+		NEON: "neon", NEONDot: "asimddp", NEONI8MM: "i8mm"} {
 		if slices.Contains(levels, level) && !slices.Contains(Features(), feature) {
 			t.Errorf("level %v without the feature %s", level, feature)
 		}

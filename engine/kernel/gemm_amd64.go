@@ -2,8 +2,6 @@
 
 package kernel
 
-import "math"
-
 // block computes rows i0..i1 of panels j0..j1 over k0..k0+kk (kk > 0); b starts at panel j0, whose rows begin with row k0-bk of B.
 func (g *gemmJob) block(b []float32, i0, i1, j0, j1, k0, bk, kk int, acc bool) {
 	start := 0
@@ -89,71 +87,38 @@ func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 	}
 }
 
-// maskTable[16-w:] is the mask of w elements in 16.
-var maskTable = [32]int32{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}
-
-// Neutral operands of the epilogue: adding -0 changes nothing, not even the sign of a zero.
-var (
-	epNegZero = [16]float32{negZero, negZero, negZero, negZero, negZero, negZero, negZero, negZero,
-		negZero, negZero, negZero, negZero, negZero, negZero, negZero, negZero}
-	epOne     = [16]float32{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}
-	epZeroInt [16]int32
-
-	epNoLimits = [3]float32{float32(math.Inf(-1)), float32(math.Inf(1)), negZero}
-	epRelu     = [3]float32{0, float32(math.Inf(1)), 0}
-	epClip6    = [3]float32{0, 6, 0}
-)
-
-var negZero = float32(math.Copysign(0, -1))
-
-// epilogue applies g.ep to rows i0..i1, columns j0..j1.
-func (g *gemmJob) epilogue(i0, i1, j0, j1 int) {
-	if g.ep.plain() || i0 == i1 || j0 == j1 {
-		return
+// lanes is the number of float32 in a register of the epilogues.
+func (i ISA) lanes() int {
+	if i >= AVX512 {
+		return 16
 	}
-	if g.isa < AVX2 {
-		g.ep.applyGo(g.c, g.ldc, i0, i1, j0, j1)
-		g.ep.activateRows(g.c, g.ldc, i0, i1, j0, j1)
-		return
-	}
-	var args epArgs
-	args.terms(g.isa, &g.ep, g.c, g.ldc, i0, i1, j0, j1)
-	if g.isa >= AVX512 {
-		epilogue512(&args)
+	return 8
+}
+
+// epilogueAsm runs the epilogue of a level from AVX2 on.
+func epilogueAsm(isa ISA, x *epArgs) {
+	if isa >= AVX512 {
+		epilogue512(x)
 	} else {
-		epilogue256(&args)
-	}
-	if g.ep.Act != ActRelu && g.ep.Act != ActClip6 {
-		g.ep.activateRows(g.c, g.ldc, i0, i1, j0, j1)
+		epilogue256(x)
 	}
 }
 
-// terms fills in everything but the int8 fields.
-func (x *epArgs) terms(isa ISA, e *Epilogue, c []float32, ldc, i0, i1, j0, j1 int) {
-	x.m, x.n, x.c, x.ldc = i1-i0, j1-j0, &c[i0*ldc+j0], 4*ldc
-	x.alpha, x.rowBias, x.bias, x.res, x.limits = &epOne[0], &epNegZero[0], &epNegZero[0], &epNegZero[0], &epNoLimits
-	lanes := 8
-	if isa >= AVX512 {
-		lanes = 16
-	}
-	x.tail = &maskTable[16-(j1-j0)%8]
-	if e.Alpha != 0 {
-		x.alpha = &e.Alpha
-	}
-	if e.BiasM != nil {
-		x.rowBias, x.rowBiasInc = &e.BiasM[i0], 4
-	}
-	if e.Bias != nil {
-		x.bias, x.biasInc = &e.Bias[j0], 4*lanes
-	}
-	if e.Residual != nil {
-		x.res, x.ldr, x.resInc = &e.Residual[i0*e.LdR+j0], 4*e.LdR, 4*lanes
-	}
-	switch e.Act {
-	case ActRelu:
-		x.limits = &epRelu
-	case ActClip6:
-		x.limits = &epClip6
+// dequantizeAsm turns sums into floats: plain has one scale and one zero point of A and no row terms, bare neither residual nor limits.
+func dequantizeAsm(isa ISA, x *epArgs, plain, bare bool) {
+	switch {
+	case bare && isa >= AVX512:
+		dequantizeBare512(x)
+	case bare:
+		dequantizeBare256(x)
+	case plain && isa >= AVX512:
+		dequantizePlain512(x)
+	case plain:
+		dequantizePlain256(x)
+	case isa >= AVX512:
+		dequantize512(x)
+	default:
+		dequantize256(x)
 	}
 }
 

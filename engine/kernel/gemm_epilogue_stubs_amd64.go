@@ -4,39 +4,6 @@
 
 package kernel
 
-// epArgs are the arguments of the epilogues in assembly: strides and increments in bytes; a term that is absent points
-// at a neutral constant with increment 0.
-type epArgs struct {
-	m          int
-	n          int
-	c          *float32
-	ldc        int
-	alpha      *float32
-	alphaInc   int
-	rowBias    *float32
-	rowBiasInc int
-	bias       *float32
-	biasInc    int
-	res        *float32
-	ldr        int
-	resInc     int
-	limits     *[3]float32
-	colSum     *int32
-	colZero    *int32
-	colZeroInc int
-	az         *int32
-	azInc      int
-	rowSum     *int32
-	rowSumInc  int
-	scale      *float32
-	scaleInc   int
-	tail       *int32
-	sums       *int32
-	lds        int
-	colTerm    *int32
-	colFactor  *float32
-}
-
 //go:noescape
 func epilogue512(args *epArgs)
 

@@ -165,14 +165,20 @@ func sameBits(a, b []float32) int {
 	return -1
 }
 
-// floatLevels are the levels of this machine whose float32 kernels differ: those above AVX512 run its.
+// testLevels are the levels of this machine, or those that ISAEnv leaves of them.
+func testLevels() []ISA {
+	top, _ := isaFromEnv()
+	return slices.DeleteFunc(Levels(), func(i ISA) bool { return i > top })
+}
+
+// floatLevels are those whose float32 kernels differ: those above AVX512 run its, those above NEON too.
 func floatLevels() []ISA {
-	return slices.DeleteFunc(Levels(), func(i ISA) bool { return i > AVX512 && i <= AMX })
+	return slices.DeleteFunc(testLevels(), func(i ISA) bool { return i > AVX512 && i <= AMX || i > NEON })
 }
 
 // forEachISA runs f as a subtest at every level that this machine has.
 func forEachISA(t *testing.T, f func(t *testing.T)) {
-	for _, i := range Levels() {
+	for _, i := range testLevels() {
 		t.Run(i.String(), func(t *testing.T) {
 			defer Limit(i)()
 			f(t)

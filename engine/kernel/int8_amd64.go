@@ -92,29 +92,6 @@ func sumU8(x []uint8) int32 {
 	return int32(s) + sumU8Go(x[n:])
 }
 
-// blockRows is the number of rows whose sums lie in scratch memory at a time, so that they are still in the cache when they are scaled.
-const blockRows = 64
-
-// block computes rows i0..i1 of panels j0..j1 with their epilogue.
-func (g *int8Job) block(i0, i1, j0, j1 int) {
-	if g.isa < AVX2 || g.b.K == 0 || i0 == i1 {
-		g.blockGo(i0, i1, j0, j1)
-		return
-	}
-	if g.c32 != nil {
-		g.sums(&g.c32[i0*g.ldc+j0*PanelWidth], g.ldc, i0, i1, j0, j1, g.b.N)
-		return
-	}
-	ld := (j1 - j0) * PanelWidth
-	s := getSums((min(i1-i0, blockRows) + 2) * ld) // two rows for the terms of columns
-	for i := i0; i < i1; i += blockRows {
-		e := min(i1, i+blockRows)
-		g.sums(&s.v[0], ld, i, e, j0, j1, j1*PanelWidth)
-		g.dequantize(s.v, ld, i, e, j0*PanelWidth, min(g.b.N, j1*PanelWidth))
-	}
-	sumsPool.Put(s)
-}
-
 // sums writes the sums of rows i0..i1 of panels j0..j1, up to column n, to c: the element at row i0 of panel j0, with rows ldc elements apart.
 func (g *int8Job) sums(c *int32, ldc, i0, i1, j0, j1, n int) {
 	switch {
@@ -126,9 +103,6 @@ func (g *int8Job) sums(c *int32, ldc, i0, i1, j0, j1, n int) {
 		g.block256(c, ldc, i0, i1, j0, j1, n)
 	}
 }
-
-// at is the address of element i after c.
-func at(c *int32, i int) *int32 { return (*int32)(unsafe.Add(unsafe.Pointer(c), 4*i)) }
 
 // block512 is sums with VPDPBUSD on 512-bit registers.
 func (g *int8Job) block512(c *int32, ldc, i0, i1, j0, j1, n int) {
@@ -210,61 +184,5 @@ func (g *int8Job) columns256(c *int32, ldc, k4 int, y *int8, mask *int32, i0, i1
 		default:
 			narrowU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
 		}
-	}
-}
-
-// dequantize writes rows i0..i1, columns n0..n1 of cf, epilogue included, from their sums, whose rows are ld elements apart. Two rows after the
-// sums are free.
-func (g *int8Job) dequantize(sums []int32, ld, i0, i1, n0, n1 int) {
-	var x epArgs
-	ep := g.ep
-	alpha := ep.Alpha != 0 && ep.Alpha != 1
-	if alpha { // the factor's place is taken by the scale: a second pass
-		ep = Epilogue{}
-	}
-	x.terms(g.isa, &ep, g.cf, g.ldc, i0, i1, n0, n1)
-	lanes := 8
-	if g.isa >= AVX512 {
-		lanes = 16
-	}
-	x.alpha, x.alphaInc = &g.aScale[i0%len(g.aScale)], 4*min(1, len(g.aScale)-1)
-	x.colSum, x.colZero, x.az, x.rowSum = &g.b.ColSum[n0], &epZeroInt[0], &epZeroInt[0], &epZeroInt[0]
-	if len(g.aZero) > 0 {
-		x.az, x.azInc = &g.az32[i0%len(g.az32)], 4*min(1, len(g.az32)-1)
-	}
-	if len(g.bZero) > 0 {
-		x.colZero, x.colZeroInc = &g.bz32[n0], 4*lanes
-		x.rowSum, x.rowSumInc = &g.rowSum[i0], 4
-	}
-	if len(g.bScale) == 1 {
-		x.scale = &g.oneScale[0]
-	} else {
-		x.scale, x.scaleInc = &g.bScale[n0], 4*lanes
-	}
-	plain := len(g.aScale) == 1 && len(g.aZero) <= 1 && len(g.bZero) == 0 && ep.BiasM == nil
-	free := sums[(i1-i0)*ld:]
-	x.sums, x.lds = &sums[0], 4*ld
-	x.colTerm, x.colFactor = &free[0], (*float32)(unsafe.Pointer(&free[ld]))
-	fused := ep.Act == ActRelu || ep.Act == ActClip6
-	bare := plain && ep.Residual == nil && !fused
-	switch {
-	case bare && g.isa >= AVX512:
-		dequantizeBare512(&x)
-	case bare:
-		dequantizeBare256(&x)
-	case plain && g.isa >= AVX512:
-		dequantizePlain512(&x)
-	case plain:
-		dequantizePlain256(&x)
-	case g.isa >= AVX512:
-		dequantize512(&x)
-	default:
-		dequantize256(&x)
-	}
-	if alpha {
-		f := gemmJob{c: g.cf, ldc: g.ldc, ep: g.ep, isa: g.isa}
-		f.epilogue(i0, i1, n0, n1)
-	} else if !fused {
-		ep.activateRows(g.cf, g.ldc, i0, i1, n0, n1)
 	}
 }

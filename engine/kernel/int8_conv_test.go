@@ -103,7 +103,7 @@ func TestConvU8(t *testing.T) {
 	}
 	pool := NewPool(2, 0)
 	defer pool.Close()
-	for _, isa := range Levels() {
+	for _, isa := range testLevels() {
 		n := shapes
 		if isa == Generic {
 			n /= 10

@@ -131,7 +131,7 @@ func TestInt8Exact(t *testing.T) {
 	for i := range n {
 		c := randInt8Case(r, i)
 		want := c.want()
-		for _, isa := range Levels() {
+		for _, isa := range testLevels() {
 			restore := Limit(isa)
 			got := c.run(pool)
 			restore()

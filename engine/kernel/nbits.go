@@ -357,7 +357,7 @@ func (g *nbitsJob) floatBlock(r, t int, block []byte, out []float32) {
 	for c := range out {
 		if g.float[r] == rowWild {
 			for k, v := range x[:min(b.Block, b.K-t*b.Block)] {
-				w := float32(b.integer(block, k, c)-int32(b.centre)) * scale[c]
+				w := float32(float32(b.integer(block, k, c)-int32(b.centre)) * scale[c])
 				if zero != nil {
 					w -= zero[c]
 				}
