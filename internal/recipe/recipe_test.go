@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -342,4 +344,22 @@ func FuzzRecipe(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestRecipesOfTheRepository parses every recipe that is committed.
+func TestRecipesOfTheRepository(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/*/*.yaml")
+	if err != nil || len(files) < 4 {
+		t.Fatal(files, err)
+	}
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse(f, path, filepath.Dir(path)); err != nil {
+			t.Error(err)
+		}
+		f.Close()
+	}
 }

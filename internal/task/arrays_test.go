@@ -275,3 +275,30 @@ func FuzzArrays(f *testing.F) {
 		}
 	})
 }
+
+// TestWriteNPZ writes what NumPy wrote and reads it again; headers are aligned as NumPy aligns them.
+func TestWriteNPZ(t *testing.T) {
+	z := readFixture(t, "testdata/numpy.npz")
+	var b bytes.Buffer
+	if err := WriteNPZ(&b, z.Arrays); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadNPZ(bytes.NewReader(b.Bytes()), int64(b.Len()), "b.npz")
+	if err != nil || len(got.Arrays) != len(z.Arrays) {
+		t.Fatal(err, len(got.Arrays))
+	}
+	for name, want := range z.Arrays {
+		x, y := got.Arrays[name], want
+		bx, _ := x.Bytes()
+		by, _ := y.Bytes()
+		if x.DType() != y.DType() || !reflect.DeepEqual(x.Shape(), y.Shape()) || !bytes.Equal(bx, by) {
+			t.Errorf("%s: %v %v", name, x, y)
+		}
+		if n := len(npyHeader("<f4", x.Shape())); n%64 != 0 {
+			t.Errorf("%s: a header of %d bytes", name, n)
+		}
+	}
+	if err := WriteNPZ(&b, map[string]*model.Tensor{"x": model.FromSlice([]int{1}, []uint8{1})}); err != nil {
+		t.Error(err)
+	}
+}
