@@ -5,8 +5,9 @@ In an environment with onnx 1.23.2, onnx_ir, onnxruntime 1.32.0, numpy and sympy
   static    quant_pre_process, then quantize_static: QDQ, u8 activations, s8 weights by channel, MinMax
   int4      MatMulNBitsQuantizer: products and tables, blocks of 32, with zero points
   int4-matmul   the same of products only
+  raise     nothing but opset 17
 The opset is raised where a scheme needs it (static: 13 or more; int4: 21 where there are tables). CALIBRATION has an array NNNN.INPUT per
-run and input.
+run and input. --skip-symbolic and --per-tensor leave out what fails on some models.
 """
 import os, sys, tempfile
 import numpy as np, onnx
@@ -48,8 +49,8 @@ def main():
             from onnxruntime.quantization import quantize_static
             from onnxruntime.quantization.shape_inference import quant_pre_process
             prepared = os.path.join(scratch, "prepared.onnx")
-            quant_pre_process(raised(model, 17, scratch), prepared, skip_symbolic_shape="--skip-symbolic" in sys.argv)
-            quantize_static(prepared, out, Reader(sys.argv[4]), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8,
+            quant_pre_process(raised(model, 17, scratch), prepared, auto_merge=True, skip_symbolic_shape="--skip-symbolic" in sys.argv)
+            quantize_static(prepared, out, Reader(sys.argv[4]), quant_format=QuantFormat.QDQ, per_channel="--per-tensor" not in sys.argv, activation_type=QuantType.QUInt8,
                             weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax)
         elif scheme in ("int4", "int4-matmul"):
             from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
@@ -62,6 +63,8 @@ def main():
             q = MatMulNBitsQuantizer(m, algo_config=config)
             q.process()
             q.model.save_model_to_file(out, False)
+        elif scheme == "raise":
+            onnx.save(version_converter.convert_version(onnx.load(model), 17), out)
         else:
             sys.exit("unknown scheme " + scheme)
 

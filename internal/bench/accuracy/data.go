@@ -228,12 +228,9 @@ func (l *lab) fileData() error {
 		if ext == ".go" {
 			most = mostFiles
 		}
-		take := min(len(files), most)
-		for i, path := range files {
-			spare := i >= take && i < take+calibratedFiles/8 // and not scored
-			if i >= take && !spare {
-				break
-			}
+		spares := min(len(files)/5, calibratedFiles/8) // to calibrate, and not scored
+		for i, path := range files[:min(len(files), most+spares)] {
+			spare := i < spares
 			b, err := os.ReadFile(path)
 			if err != nil {
 				return err

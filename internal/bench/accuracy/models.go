@@ -96,6 +96,9 @@ func (l *lab) python3(ctx context.Context, s *source, v variant, path string) er
 	if s.name == "silero" || s.name == "magika" {
 		args = append(args, "--skip-symbolic") // its symbolic shape inference fails on them
 	}
+	if s.name == "magika" {
+		args = append(args, "--per-tensor") // by channel it ends with an error about its biases
+	}
 	out, err := exec.CommandContext(ctx, l.python, args...).CombinedOutput()
 	if err != nil {
 		tail := bytes.TrimSpace(out)

@@ -40,7 +40,7 @@ func (l *lab) tasks() []*scored {
 		inputs:   recipe.InputsSpec{Images: l.data("pages/test"), Size: 224, Mean: []float64{0.485, 0.456, 0.406}, Std: []float64{0.229, 0.224, 0.225}},
 		variants: []variant{static, of(static, "static")}}
 	magika := &source{name: "magika", path: l.asset("M16/model.onnx"), prepare: l.fileData, calibration: l.data("magika/calibration.npz"), samples: 64,
-		inputs: recipe.InputsSpec{NPZ: l.data("magika/test.npz")}, variants: []variant{static, of(static, "static"), dynamic, of(dynamic, "dynamic")}}
+		inputs: recipe.InputsSpec{NPZ: l.data("magika/test.npz")}, variants: []variant{static, of(static, "static")}}
 	silero := &source{name: "silero", path: l.asset("M12/silero_vad_16k_sequence.onnx"), prepare: l.speechData, calibration: l.data("silero/calibration.npz"), samples: 256,
 		inputs: recipe.InputsSpec{NPZ: l.data("silero/test.npz"), State: map[string]string{"h": "hn", "c": "cn"},
 			Shapes: map[string][]int{"h": {1, 1, 128}, "c": {1, 1, 128}}},
