@@ -40,8 +40,10 @@ def raised(path, least, scratch):
 
 
 def main():
-    model, out, scheme = sys.argv[1:4]
+    model, out, scheme = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), sys.argv[3]
+    calibration = os.path.abspath(sys.argv[4]) if len(sys.argv) > 4 else None
     with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)  # the shape inference leaves files where it runs
         if scheme == "dynamic":
             from onnxruntime.quantization import quantize_dynamic
             quantize_dynamic(model, out, weight_type=QuantType.QInt8, per_channel=True)
@@ -50,7 +52,7 @@ def main():
             from onnxruntime.quantization.shape_inference import quant_pre_process
             prepared = os.path.join(scratch, "prepared.onnx")
             quant_pre_process(raised(model, 17, scratch), prepared, auto_merge=True, skip_symbolic_shape="--skip-symbolic" in sys.argv)
-            quantize_static(prepared, out, Reader(sys.argv[4]), quant_format=QuantFormat.QDQ, per_channel="--per-tensor" not in sys.argv, activation_type=QuantType.QUInt8,
+            quantize_static(prepared, out, Reader(calibration), quant_format=QuantFormat.QDQ, per_channel="--per-tensor" not in sys.argv, activation_type=QuantType.QUInt8,
                             weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax)
         elif scheme in ("int4", "int4-matmul"):
             from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
