@@ -49,7 +49,7 @@ test-quantize: ## the long forms of the tests of quantize: every weight of MiniL
 accuracy: $(QUANTIZATION)/done ## quantized models on real data in both runtimes, beside onnxruntime.quantization's, as a table; STS names the STS Benchmark's file
 	$(GO) run ./internal/bench/accuracy -assets $(ASSETS) -python $(QUANTIZATION)/bin/python $(if $(STS),-sts $(STS)) $(if $(TASKS),-tasks '$(TASKS)')
 
-bench-quantize: build $(QUANTIZATION)/done ## whole processes that quantize, against onnxruntime.quantization in Python and, above 1 GB, cp (5 GB of disk)
+bench-quantize: build $(QUANTIZATION)/done ## whole processes that quantize, against onnxruntime.quantization in Python and, above 1 GB, cp and sync (5 GB of disk)
 	$(GO) run ./internal/bench/quantizing -assets $(ASSETS) -python $(QUANTIZATION)/bin/python $(if $(ROWS),-rows '$(ROWS)')
 
 $(QUANTIZATION)/done:
