@@ -128,7 +128,7 @@ func (s settings) contests() []contest {
 	for _, scheme := range []string{"fp16", "int8", "int4"} {
 		big := at("big.onnx")
 		list = append(list, contest{name: "1.7 GB of products, " + scheme, other: "cp and sync", target: 0.6, ours: quantize(big, "--scheme", scheme),
-			theirs: []string{"sh", "-c", `cp "$1" "$1.data" "$2" && sync "$2/big.onnx.data"`, "cp", big, at("copy")}, // ours is on the disk too when it ends
+			theirs:    []string{"sh", "-c", `cp "$1" "$1.data" "$2" && sync "$2/big.onnx.data"`, "cp", big, at("copy")}, // ours is on the disk too when it ends
 			theirFile: at("copy/big.onnx.data"), prepare: s.big})
 	}
 	for i := range list {
