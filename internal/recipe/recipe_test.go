@@ -161,7 +161,7 @@ func TestParseFaults(t *testing.T) {
 		{"pattern", stage(`prune: {sparsity: 0.5, pattern: blocks}`), 7, 32, "", "", "want unstructured"},
 		{"op", stage("quantize: {scheme: int8, ops: [Matmul]}"), 7, 34, "", "", "want some of MatMul"},
 		{"granularity", stage("quantize: {scheme: int8, granularity: tensor}"), 7, 34, "", "", "want per-channel"},
-		{"fp16 with mode", stage("quantize: {scheme: fp16, mode: dynamic}"), 7, 9, "", "", "takes storage only"},
+		{"fp16 with mode", stage("quantize: {scheme: fp16, mode: dynamic}"), 7, 9, "", "", "takes storage and exclude only"},
 		{"alpha", stage("distill: {alpha: 1.5}"), 7, 19, "", "", "distill.alpha: 1.5: want 0 to 1"},
 		{"student of nothing", stage("distill: {student: {pooling: max}}"), 7, 19, "", "", "want either"},
 		{"distill without labels", strings.Replace(small, "quantize: {scheme: fp16}", "distill: {epochs: 1}", 1), 5, 15, "", "", "needs a classification task"},
