@@ -22,7 +22,10 @@ STATICCHECK := $(TOOLS)/staticcheck-v0.7.0/staticcheck
 # COMMIT is what results are said to be made by: the commit, marked where tracked files differ from it; empty outside a repository.
 COMMIT = $(shell rev=$$(git rev-parse HEAD 2>/dev/null) && { git diff --quiet HEAD -- && echo $$rev || echo $$rev+changes; })
 
-.PHONY: help demo build test test-kill stress webgpu test-quantize bench bench-engine bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
+# QUANTIZATION is a Python environment with onnxruntime.quantization, to compare with; it is made where it is missing.
+QUANTIZATION := $(TOOLS)/quantization-1.32.0
+
+.PHONY: help demo build test test-kill stress webgpu test-quantize accuracy bench-quantize gallery-minilm gallery-pp-lcnet gallery-silero bench bench-engine bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -42,6 +45,17 @@ test-kill: ## kill a run at forty random moments and resume it each time
 
 test-quantize: ## the long forms of the tests of quantize: every weight of MiniLM, a model of 4 GB in 256 MB
 	WATTSHED_LONG=1 $(GO) test -count=1 -run 'TestLayerErrors|TestStream|TestMiniLMGPTQ' -timeout 60m -v ./quantize
+
+accuracy: $(QUANTIZATION)/done ## quantized models on real data in both runtimes, beside onnxruntime.quantization's, as a table; STS names the STS Benchmark's file
+	$(GO) run ./internal/bench/accuracy -assets $(ASSETS) -python $(QUANTIZATION)/bin/python $(if $(STS),-sts $(STS)) $(if $(TASKS),-tasks '$(TASKS)')
+
+bench-quantize: build $(QUANTIZATION)/done ## whole processes that quantize, against onnxruntime.quantization in Python and, above 1 GB, cp and sync (5 GB of disk)
+	$(GO) run ./internal/bench/quantizing -assets $(ASSETS) -python $(QUANTIZATION)/bin/python $(if $(ROWS),-rows '$(ROWS)')
+
+$(QUANTIZATION)/done:
+	$(PYTHON) -m venv $(QUANTIZATION)
+	$(QUANTIZATION)/bin/python -m pip install -q onnxruntime==1.32.0 onnx==1.23.2 onnx-ir==1.1.0 numpy==2.4.6 sympy
+	touch $@
 
 webgpu: build ## MiniLM on ONNX Runtime's WebGPU provider (npm) and Chromium's SwiftShader, compared with the native runtime
 	lib=$$($(BIN) runtime install --provider webgpu --json | sed -n 's/.*"path": *"\([^"]*\)".*/\1/p') && \
@@ -104,6 +118,26 @@ gallery: demo ## the demo's report into reports/gallery/spam-lstm, with a pictur
 	cp -r $(addprefix wattshed-demo/,report.html report.md result.json result.csv plots) reports/gallery/spam-lstm/
 	@if command -v "$(CHROME)" >/dev/null; then CHROME="$(CHROME)" testdata/gallery/picture.sh reports/gallery/spam-lstm/report.html reports/gallery/spam-lstm/report.png; \
 	else echo "no $(CHROME) here: reports/gallery/spam-lstm/report.png is of an older report"; fi
+
+gallery-minilm: build ## the report of MiniLM in all schemes into reports/gallery/minilm (about an hour; interrupted, it goes on)
+	sh testdata/minilm/sentences.sh $(ASSETS)/D12/texts > $(ASSETS)/sentences.txt
+	sh testdata/minilm/sentences.sh $(ASSETS)/D12/texts 5 > $(ASSETS)/calibration.txt
+	$(call publish,minilm)
+
+gallery-pp-lcnet: build ## the report of PP-LCNet on rendered pages into reports/gallery/pp-lcnet
+	$(GO) run ./internal/bench/accuracy -assets $(ASSETS) -data -tasks pages
+	$(call publish,pp-lcnet)
+
+gallery-silero: build ## the report of the voice detector on recordings into reports/gallery/silero
+	$(GO) run ./internal/bench/accuracy -assets $(ASSETS) -data -tasks silero
+	$(call publish,silero)
+
+# publish,NAME runs testdata/NAME/NAME.yaml and copies its report into the gallery.
+define publish
+$(BIN) run testdata/$(1)/$(1).yaml --out out/gallery-$(1) $$([ -e out/gallery-$(1)/journal.jsonl ] && ! [ -e out/gallery-$(1)/report.html ] && echo --resume) || case $$? in 3|4) ;; *) exit 1 ;; esac
+mkdir -p reports/gallery/$(1)/plots && rm -f reports/gallery/$(1)/plots/*
+cp -r $(addprefix out/gallery-$(1)/,report.html report.md result.json result.csv plots) reports/gallery/$(1)/
+endef
 
 students: build ## distilled students of the built-in model and students of the labels alone, three seeds each, on the test mails
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \

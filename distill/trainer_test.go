@@ -148,7 +148,7 @@ func TestSameBits(t *testing.T) {
 			t.Errorf("%d threads, %s: sha256 %s, want %s", threads, kernel.Active(), got, trainedDigest)
 		}
 	}
-	for _, isa := range []kernel.ISA{kernel.Generic, kernel.AVX2} {
+	for _, isa := range kernel.Levels() {
 		restore := kernel.Limit(isa)
 		if got := run(2); got != trainedDigest {
 			t.Errorf("%s: sha256 %s, want %s", kernel.Active(), got, trainedDigest)

@@ -3,9 +3,11 @@ package engine_test
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -46,13 +48,66 @@ func TestHalfWeightsBehindCast(t *testing.T) {
 		}
 		in := engine.Feed{"ids": model.FromSlice([]int{4}, []int64{3, 49, 0, 3})}
 		want := run(t, load(t, build(true), engine.Options{NoFusion: true}), in)
-		s := load(t, build(false), engine.Options{})
+		s := load(t, build(false), engine.Options{Exact: true})
 		if got := run(t, s, in); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", d, got, want)
 		}
-		// 50*12 halves of the table, and the packed matrix: 12 rows of one panel of 32 columns of float32.
-		if w := s.Info().WeightBytes; w < 50*12*2 || w > 50*12*2+12*32*4+12*9*4 {
+		// 50*12 halves of the table and the packed matrix: one panel of 16 columns of halves and 12 rows, in bfloat16 32.
+		if w := s.Info().WeightBytes; w < 50*12*2 || w > 50*12*2+32*16*2 {
 			t.Errorf("%s: %d bytes of weights", d, w)
+		}
+	}
+}
+
+// Weights in bfloat16 behind a Cast, transposed or not: with Exact the bits of float32 weights; else the left side may be rounded to bfloat16
+// too, 2^-8 of every product at most, before sums of 70 terms in float32. The profile says which it was.
+func TestBFloat16Weights(t *testing.T) {
+	const m, k, n = 5, 70, 40
+	for _, transposed := range []bool{false, true} {
+		b := newBuilder(9, 13)
+		x := randomTensor(b.r, 1, m, k)
+		shape := []int{k, n}
+		if transposed {
+			shape = []int{n, k}
+		}
+		h := half(t, model.BFloat16, randomTensor(b.r, 1, shape...))
+		w := b.node("Cast", []string{b.constant(h)}, model.IntAttr("to", int64(model.Float32)))
+		if transposed {
+			w = b.node("Transpose", []string{w})
+		}
+		b.output(b.node("Relu", []string{b.node("MatMul", []string{b.input("x", model.Float32, model.Shape{{Size: -1}, {Size: k}}), w})}))
+		in := engine.Feed{"x": x}
+		s := load(t, b.g, engine.Options{Exact: true})
+		if want, got := run(t, load(t, b.g, engine.Options{NoFusion: true}), in), run(t, s, in); !slices.Equal(got, want) {
+			t.Errorf("transposed %v: Exact changed the bits", transposed)
+		}
+		if size := s.Info().WeightBytes; size > 96*64*2 { // padded to panels
+			t.Errorf("transposed %v: %d bytes of weights", transposed, size)
+		}
+		fast := load(t, b.g, engine.Options{Profile: true})
+		got := run(t, fast, in)
+		tiles := kernel.BF16Fast()
+		for _, p := range fast.Profile() {
+			if strings.HasPrefix(p.Kernel, "gemm") && (!strings.HasPrefix(p.Kernel, "gemm-bf16-") || strings.HasSuffix(p.Kernel, "amx") != tiles) {
+				t.Errorf("transposed %v: kernel %s, tiles %v", transposed, p.Kernel, tiles)
+			}
+		}
+		xv, _ := engine.Float64s(x)
+		wv, _ := engine.Float64s(h)
+		for i := range got {
+			var want, mass float64
+			for q := range k {
+				at := q*n + i%n
+				if transposed {
+					at = i%n*k + q
+				}
+				p := xv[i/n*k+q] * wv[at]
+				want += p
+				mass += math.Abs(p)
+			}
+			if tol := mass * (1.0/256 + k/float64(1<<24)); !(math.Abs(float64(got[i])-max(want, 0)) <= tol) {
+				t.Errorf("transposed %v: element %d is %g, want %g", transposed, i, got[i], max(want, 0))
+			}
 		}
 	}
 }

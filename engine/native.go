@@ -198,7 +198,9 @@ func (s *session) Info() Info {
 	s.plan.each(func(st *step) { ops[opName(st.node)]++ })
 	weights := s.plan.packed
 	for _, c := range s.plan.consts {
-		weights += int64(c.t.ByteSize())
+		if !c.released {
+			weights += int64(c.t.ByteSize())
+		}
 	}
 	return Info{
 		Runtime: "native", Version: Version, Provider: "cpu", ISA: kernel.Active().String(),

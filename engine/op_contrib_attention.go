@@ -257,7 +257,7 @@ func opContribAttention(c *Call) error {
 	}
 	qkv := Scratch[float32](c, b*s*wide)
 	if pw := c.packed(); pw != nil {
-		kernel.GemmF32(c.pool, b*s, src, pw.K, pw, qkv, wide, kernel.Epilogue{Bias: bias})
+		pw.mul(c.pool, b*s, src, x.Shape()[2], qkv, wide, kernel.Epilogue{Bias: bias})
 	} else {
 		y, err := model.Data[float32](w)
 		if err != nil {

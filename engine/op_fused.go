@@ -178,15 +178,20 @@ func opFusedAttention(c *Call) error {
 	}
 	scale := c.Node.Float("scale", 1)
 	c.Note("attention-"+kernel.Active().String(), int64(b*h*s*k)*int64(d+dv), 0)
-	// Blocks of queries keep the scores in the cache and give every thread something to do.
+	// Blocks of queries keep the scores in the cache and give every thread something to do; a thread has one place for all its scores.
 	block := min(s, attentionBlock)
 	blocks := (s + block - 1) / block
-	buf := Scratch[float32](c, b*h*blocks*block*k)
+	free := make(chan []float32, min(c.pool.Threads(), b*h*blocks))
+	for range cap(free) {
+		free <- Scratch[float32](c, block*k)
+	}
 	c.pool.Run(b*h*blocks, func(i int) {
+		buf := <-free
+		defer func() { free <- buf }()
 		head, lo := i/blocks, i%blocks*block
 		n, hh := head/h, head%h
 		rows := min(block, s-lo)
-		p := buf[i*block*k:][:rows*k]
+		p := buf[:rows*k]
 		kernel.MatMulF32(nil, rows, k, d, x[0][(n*s+lo)*row+hh*d:], row, false, x[1][n*k*row+hh*d:], row, true, p, k, kernel.Epilogue{})
 		var m []float32
 		if mask != nil {

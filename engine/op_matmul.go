@@ -17,7 +17,7 @@ func matmulOps() map[string]opDef {
 	})
 }
 
-// prepMatMul packs a constant float32 matrix on the right.
+// prepMatMul packs a constant matrix on the right.
 func prepMatMul(p *prep) (any, error) {
 	w, err := packRight(p, 1, false)
 	if w == nil || err != nil {
@@ -26,39 +26,39 @@ func prepMatMul(p *prep) (any, error) {
 	return &rightState{w}, nil
 }
 
-// packRight packs input i when it is a constant float32 (or half) matrix; nil otherwise.
-func packRight(p *prep, i int, trans bool) (*kernel.PackedF32, error) {
+// packRight packs input i when it is a constant matrix of float32 or half precision; nil otherwise.
+func packRight(p *prep, i int, trans bool) (*packedMatrix, error) {
 	t := p.constant(i)
 	if t == nil || t.Rank() != 2 || t.DType() != model.Float32 && !isHalf(t) || t.Len() == 0 {
 		return nil, nil
 	}
-	kind := "f32"
+	t = p.c.stored(t)
+	kind := "right"
 	if trans {
-		kind = "f32t"
+		kind = "transposed right"
 	}
-	return pack(p, t, kind, func() (*kernel.PackedF32, int64, error) {
-		b, err := t.Float32()
-		if err != nil {
-			return nil, 0, err
-		}
+	return pack(p, t, kind, func() (*packedMatrix, int64, error) {
 		k, n := t.Shape()[0], t.Shape()[1]
-		ld := n
 		if trans {
 			k, n = n, k
 		}
-		w := kernel.PackF32(k, n, b, ld, trans)
-		return w, w.Bytes(), nil
+		w, err := packMatrix(t, k, n, trans)
+		if err != nil {
+			return nil, 0, err
+		}
+		w.round = w.half != nil && w.half.Kind == kernel.BF16 && !p.c.opts.Exact && !p.c.opts.NoFusion
+		return w, w.bytes(), nil
 	})
 }
 
 // rightState holds a packed matrix.
-type rightState struct{ w *kernel.PackedF32 }
+type rightState struct{ w *packedMatrix }
 
 func (*rightState) packedWeight() {}
 func (*gemmState) packedWeight()  {}
 
 // packed returns what prep packed, or nil.
-func (c *Call) packed() *kernel.PackedF32 {
+func (c *Call) packed() *packedMatrix {
 	if c.st == nil {
 		return nil
 	}
@@ -161,8 +161,8 @@ func matmulFloat32(c *Call, a, b *model.Tensor, s matmulShape, ep kernel.Epilogu
 		return nil
 	}
 	if w := c.packed(); w != nil {
-		c.Note("gemm-"+kernel.Active().String(), s.macs(), w.Bytes())
-		kernel.GemmF32(c.pool, len(z)/s.n, x, s.k, w, z, s.n, ep)
+		c.Note(w.kernel(), s.macs(), w.bytes())
+		w.mul(c.pool, len(z)/s.n, x, s.k, z, s.n, ep)
 		return nil
 	}
 	y, err := model.Data[float32](b)
@@ -249,7 +249,7 @@ func gemmPlain[T number](z, x, y []T, m, n, k int) {
 
 // gemmState is what prepGemm finds at Compile.
 type gemmState struct {
-	w    *kernel.PackedF32
+	w    *packedMatrix
 	bias []float32 // beta times C, when C is a constant row
 }
 
@@ -262,7 +262,8 @@ func prepGemm(p *prep) (any, error) {
 		return nil, err
 	}
 	s := &gemmState{w: v}
-	if t := p.constant(2); t != nil && t.DType() == model.Float32 && t.Len() == s.w.N && (t.Rank() == 1 || t.Rank() == 2 && t.Shape()[0] == 1) {
+	_, n := v.dims()
+	if t := p.constant(2); t != nil && t.DType() == model.Float32 && t.Len() == n && (t.Rank() == 1 || t.Rank() == 2 && t.Shape()[0] == 1) {
 		x, err := t.Float32()
 		if err != nil {
 			return nil, err
@@ -360,8 +361,8 @@ func gemmFloat32(c *Call, a, b, bias *model.Tensor, m, n, k int, ta, tb bool) er
 		}
 		return errors.Join(gemmLater(later, z, bias, beta, m, n), activateOut(c, ep.Act))
 	case st != nil:
-		c.Note("gemm-"+kernel.Active().String(), int64(m)*int64(n)*int64(k), st.w.Bytes())
-		kernel.GemmF32(c.pool, m, x, k, st.w, z, n, ep)
+		c.Note(st.w.kernel(), int64(m)*int64(n)*int64(k), st.w.bytes())
+		st.w.mul(c.pool, m, x, k, z, n, ep)
 	default:
 		y, err := model.Data[float32](b)
 		if err != nil {

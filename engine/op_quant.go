@@ -277,8 +277,7 @@ func opDynamicQuantizeLinear(c *Call) error {
 	if err != nil {
 		return err
 	}
-	scale, zero := kernel.RangeU8(src)
-	rowsParallel(c.pool, len(src), 1, func(lo, hi int) { kernel.QuantizeLinearU8(src[lo:hi], q[lo:hi], scale, zero) })
+	scale, zero := kernel.DynamicQuantizeU8(c.pool, src, q)
 	s, err := Out[float32](c, 1, []int{})
 	if err != nil {
 		return err

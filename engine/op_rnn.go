@@ -44,7 +44,7 @@ const digitsFrom, digitsTo = 64, 160
 // packDigits packs R [D, 4H, H] as digits where that pays.
 func packDigits(p *prep) ([]*kernel.PackedDigits, error) {
 	t := p.constant(2)
-	if t == nil || t.Rank() != 3 || t.DType() != model.Float32 || p.c.opts.Exact || p.c.opts.NoFusion || kernel.Active() < kernel.AVX512VNNI {
+	if t == nil || t.Rank() != 3 || t.DType() != model.Float32 || p.c.opts.Exact || p.c.opts.NoFusion || !kernel.HasDigits() {
 		return nil, nil
 	}
 	d, h := t.Shape()[0], t.Shape()[2]

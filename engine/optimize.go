@@ -195,6 +195,9 @@ func (c *compiler) foldNode(n *model.Node, sc *foldScope) ([]*model.Tensor, erro
 		call.In = append(call.In, t)
 		call.in = append(call.in, slot{t: t})
 	}
+	if t, err := c.foldHalf(n, call.In); err == nil && t != nil {
+		return []*model.Tensor{t}, nil
+	}
 	call.arena.limit = max(maxFoldBytes, 2*size)
 	if err := call.invoke(def); err != nil {
 		return nil, nil // the same error comes back when the model runs

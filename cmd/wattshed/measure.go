@@ -14,8 +14,8 @@ func measureCommand() *cli.Command {
 	return &cli.Command{
 		Name: "measure", Usage: "latency, throughput, memory, energy and carbon of models, paired and interleaved", ArgsUsage: "MODEL...",
 		Description: "Example: wattshed measure model.onnx model.int8.onnx --batch 1 --sequence 128\n\n" +
-			"The first model is the baseline. Inputs are random (integers inside the table that they index, masks 1); how closely\n" +
-			"the outputs of the others follow the first is shown as fidelity.",
+			"The first model is the baseline. Inputs are random (integers inside the table that they index, masks 1) unless --inputs\n" +
+			"names some; how closely the outputs of the others follow the first is shown as fidelity.",
 		Flags: measureFlags(),
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
@@ -61,7 +61,8 @@ func targetFlags() []cli.Flag {
 
 // measureFlags say how models are measured, and on what.
 func measureFlags() []cli.Flag {
-	return append(targetFlags(), append([]cli.Flag{
+	return append(append(targetFlags(), imageFlags()...), append([]cli.Flag{
+		&cli.StringFlag{Name: "inputs", Usage: "`FILE`.npz of arrays by input name, or a folder of images", DefaultText: "random ones"},
 		&cli.IntFlag{Name: "pairs", Value: 10, Usage: "least number of pairs of blocks"},
 		&cli.Float64Flag{Name: "precision", Value: 0.02, Usage: "wanted half-width of the 95 % interval of a ratio"},
 		&cli.Float64Flag{Name: "max-seconds", Value: 120, Usage: "cap per model"},
@@ -83,7 +84,15 @@ func measureRecipe(c *cli.Context) (*recipe.Recipe, error) {
 			IdleSeconds: c.Float64("idle-seconds"), BlockSeconds: c.Float64("block-seconds"), Seed: c.Uint64("seed")},
 		Carbon: recipe.CarbonSpec{Zone: c.String("zone")},
 	}
-	return rec, nil
+	if data := c.String("inputs"); data != "" {
+		rec.Inputs.Random = nil
+		if isArrays(data) {
+			rec.Inputs.NPZ = data
+		} else {
+			rec.Inputs.Images = data
+		}
+	}
+	return rec, onImages(c, &rec.Inputs, rec.Inputs.Images != "")
 }
 
 // parseShapes reads NAME=1x3x48x192.

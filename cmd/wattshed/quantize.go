@@ -15,14 +15,15 @@ func quantizeCommand() *cli.Command {
 		Name: "quantize", Usage: "store weights in fewer bits", ArgsUsage: "MODEL -o OUT",
 		Description: "Example: wattshed quantize model.onnx -o model.int8.onnx --scheme int8\n\n" +
 			"fp16 and bf16 with --storage weights keep half-size weights behind a Cast: every runtime loads the file; ONNX\n" +
-			"Runtime's CPU provider expands them at load, so there only the file shrinks. --storage graph computes in half\n" +
+			"Runtime's CPU provider expands them at load, so there only the file shrinks; the native engine keeps matrices\n" +
+			"half-size in memory too. --storage graph computes in half\n" +
 			"precision and is for accelerators; calibration inputs show which fp16 activations would overflow, and these stay in\n" +
 			"float32. int8 and uint8 are dynamic: 8-bit weights, activations quantized at run time. int8-static\n" +
-			"(int8 with --mode static) quantizes activations with ranges read from calibration inputs: texts (--calibration FILE),\n" +
-			"or random ones, which show what fits and how fast it is, not how accurate. int4 (and int8 with --mode weight-only) stores\n" +
+			"(int8 with --mode static) quantizes activations with ranges read from calibration inputs: texts, arrays or images\n" +
+			"(--calibration FILE or DIR), or random ones, which show what fits and how fast it is, not how accurate. int4 (and int8 with --mode weight-only) stores\n" +
 			"weights in groups that share a scale and leaves activations in float; algorithms gptq and awq read calibration inputs.\n" +
 			"int16 and uint16 quantize activations to 16 bits; fp8-e4m3 and fp8-e5m2 store weights only: no CPU multiplies these types.",
-		Flags: stageFlags(
+		Flags: append(imageFlags(), stageFlags(
 			&cli.StringFlag{Name: "scheme", Usage: "fp16, bf16, fp8-e4m3, fp8-e5m2, int16, uint16, int8, int8-static, uint8, uint8-static, int4 or uint4"},
 			&cli.StringFlag{Name: "storage", Usage: "of fp16 and bf16: weights or graph (default weights)"},
 			&cli.StringFlag{Name: "mode", Usage: "of int8 and uint8: dynamic, static or weight-only (default dynamic); of int16 and uint16: static or weight-only (default static)"},
@@ -33,7 +34,7 @@ func quantizeCommand() *cli.Command {
 			&cli.BoolFlag{Name: "symmetric", Usage: "of int4: no zero points"},
 			&cli.BoolFlag{Name: "plan", Usage: "say what memory, disk and time it takes block by block, and write nothing"},
 			&cli.BoolFlag{Name: "stream", Usage: "work block by block, as is done from 1 GiB on; fp16, bf16, dynamic int8 and int4 by rtn can"},
-			&cli.StringFlag{Name: "calibration", Usage: "of int8-static, fp16 graphs, gptq and awq: random, or a `FILE` of texts (default random); int8-static: data-free too; fp16 graphs: none too"},
+			&cli.StringFlag{Name: "calibration", Usage: "of int8-static, fp16 graphs, gptq and awq: random, or a `FILE` of texts, one of arrays (.npz) or a folder of images (default random); int8-static: data-free too; fp16 graphs: none too"},
 			&cli.StringFlag{Name: "method", Usage: "of int8-static: min-max, moving-average, percentile, entropy or mse (default min-max)"},
 			&cli.Float64Flag{Name: "percentile", Usage: "of the method percentile (default 99.99)"},
 			&cli.IntFlag{Name: "samples", Usage: "calibration runs (default 64; gptq and awq: 128)"},
@@ -53,7 +54,7 @@ func quantizeCommand() *cli.Command {
 			&cli.IntFlag{Name: "sequence", Usage: "of random calibration inputs"},
 			&cli.StringSliceFlag{Name: "shape", Usage: "of a random calibration input, `NAME=1x3x48x192`; may be repeated"},
 			&cli.StringSliceFlag{Name: "state", Usage: "`INPUT=OUTPUT`: an output that the next calibration run takes as input; may be repeated"},
-		),
+		)...),
 		Action: func(c *cli.Context) error {
 			if c.String("scheme") == "" {
 				return usagef("--scheme: missing: one of %s", strings.Join(recipe.Schemes, ", "))
@@ -96,8 +97,9 @@ func calibrationInputs(c *cli.Context, q *recipe.Quantize) (*recipe.Recipe, erro
 		}
 		state[in] = out
 	}
-	return &recipe.Recipe{Dir: ".", Inputs: recipe.InputsSpec{Tokenizer: c.String("tokenizer"), Shapes: shapes, State: state},
-		Target: recipe.TargetSpec{Batch: c.Int("batch"), Sequence: c.Int("sequence")}}, nil
+	rec := &recipe.Recipe{Dir: ".", Inputs: recipe.InputsSpec{Tokenizer: c.String("tokenizer"), Shapes: shapes, State: state},
+		Target: recipe.TargetSpec{Batch: c.Int("batch"), Sequence: c.Int("sequence")}}
+	return rec, onImages(c, &rec.Inputs, isFolder(q.Calibration))
 }
 
 // printStreamPlan prints what the stage would need block by block. It refuses what cannot fit.

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 // TestScript runs testdata/script: one file per command. Every script starts in a folder that holds
 // train.jsonl (64 labelled texts), test.jsonl (24), small.onnx (a classifier trained on the former), unknown.onnx (one operator of
 // a domain that no runtime has), custom.onnx (small.onnx with such a node) and mystery.onnx (small.onnx with a node whose operator the
-// standard domain does not have).
+// standard domain does not have), and what pictures makes.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -98,7 +98,7 @@ func prepare(dir string) error {
 			return err
 		}
 	}
-	return nil
+	return pictures(dir)
 }
 
 // texts returns n labelled texts as JSON lines; words of one class in every second place tell the label.

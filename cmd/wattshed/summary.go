@@ -76,7 +76,7 @@ func printCounts(w io.Writer, res *reports.Result) {
 
 // scoreTitle names what the score is: agreement with the baseline is no accuracy.
 func scoreTitle(res *reports.Result) string {
-	if res.Task != nil && res.Task.Kind == "fidelity" {
+	if res.Task != nil && (res.Task.Kind == "fidelity" || res.Task.Kind == "agreement") {
 		return "FIDELITY"
 	}
 	return "ACCURACY"

@@ -102,7 +102,7 @@ func classes(list []blockClass, in, out, kernel, stride, dilation, before, after
 // maxPixels is the number of pixels that a micro-kernel takes at most.
 func (j *blockJob) maxPixels() int {
 	switch {
-	case j.kind == blockMax, j.isa == AVX2:
+	case j.kind == blockMax, j.isa.hasAVX2() && !j.isa.hasAVX512():
 		return 6
 	}
 	return 12
@@ -119,7 +119,7 @@ func (j *blockJob) maxBlocks() int {
 	if j.kind != blockDense && j.outs > 1 && j.g.OH*j.g.OW <= smallPlane {
 		return 16
 	}
-	if j.kind == blockDense && j.isa >= AVX512 {
+	if j.kind == blockDense && j.isa.hasAVX512() {
 		if j.g.OH*j.g.OW <= fewPixels {
 			return 4
 		}

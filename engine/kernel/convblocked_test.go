@@ -149,7 +149,7 @@ func TestConvBlocked(t *testing.T) {
 			}
 		}
 		var want []float32
-		for isa := Generic; isa <= min(Detect(), AVX512); isa++ {
+		for _, isa := range floatLevels() {
 			if isa == Generic && i%8 != 0 && Detect() != Generic && i%3 != 0 {
 				continue
 			}
@@ -192,7 +192,7 @@ func TestPoolBlocked(t *testing.T) {
 			default:
 				AveragePool(want, x, c, &g, kind == 2)
 			}
-			for isa := Generic; isa <= min(Detect(), AVX512); isa++ {
+			for _, isa := range floatLevels() {
 				restore := Limit(isa)
 				yb, got := make([]float32, blocks*out*ChannelBlock), make([]float32, c*out)
 				PoolBlocked(nil, 1, blocks, yb, xb, &g, kind > 0, kind == 2)
@@ -216,7 +216,7 @@ func TestMeanScaleBlocked(t *testing.T) {
 		blocks := ceilDiv(c, ChannelBlock)
 		x, s := normals(r, c*hw), normals(r, c)
 		xb, sb := blocked(1, c, hw, x), blocked(1, c, 1, s)
-		for isa := Generic; isa <= min(Detect(), AVX512); isa++ {
+		for _, isa := range floatLevels() {
 			restore := Limit(isa)
 			m, y, got := make([]float32, blocks*ChannelBlock), make([]float32, len(xb)), make([]float32, len(x))
 			MeanBlocked(m, xb, blocks, hw)

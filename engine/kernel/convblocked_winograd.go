@@ -51,18 +51,23 @@ func NewWinograd(c *PackedConv, m int) *Winograd {
 				for x := range 3 {
 					const row = 3 * ChannelBlock * ChannelBlock
 					at := x * ChannelBlock * ChannelBlock
-					tmp[i][x] = g[0]*float64(src[at]) + g[1]*float64(src[at+row]) + g[2]*float64(src[at+2*row])
+					tmp[i][x] = dot3(g, float64(src[at]), float64(src[at+row]), float64(src[at+2*row]))
 				}
 			}
 			for i := range w.t {
 				for j, g := range mats.kernel {
-					w.gemm.data[(i*w.t+j)*each+b*w.gemm.wicb+kl] = float32(g[0]*tmp[i][0] + g[1]*tmp[i][1] + g[2]*tmp[i][2])
+					w.gemm.data[(i*w.t+j)*each+b*w.gemm.wicb+kl] = float32(dot3(g, tmp[i][0], tmp[i][1], tmp[i][2]))
 				}
 			}
 		}
 	}
 	w.bound = w.estimate(&mats, each)
 	return w
+}
+
+// dot3 returns g[0] x + g[1] y + g[2] z, every product rounded, on every architecture.
+func dot3(g []float64, x, y, z float64) float64 {
+	return float64(g[0]*x) + float64(g[1]*y) + float64(g[2]*z)
 }
 
 // Bytes returns the size of the transformed weights.
@@ -81,7 +86,7 @@ func (w *Winograd) estimate(mats *winoMatrices, each int) float64 {
 	norm := make([]float64, w.t)
 	for i, row := range mats.in {
 		for _, x := range row {
-			norm[i] += x * x
+			norm[i] += float64(x * x)
 		}
 	}
 	c := w.conv
@@ -105,7 +110,7 @@ func (w *Winograd) estimate(mats *winoMatrices, each int) float64 {
 					var e float64
 					for i := range w.t {
 						for j := range w.t {
-							e += ar[i] * ar[i] * as[j] * as[j] * norm[i] * norm[j] * sums[i*w.t+j][l]
+							e += float64(ar[i] * ar[i] * as[j] * as[j] * norm[i] * norm[j] * sums[i*w.t+j][l])
 						}
 					}
 					worst = max(worst, e)
@@ -130,7 +135,7 @@ func (c *PackedConv) Cost(oh, ow, m int) float64 {
 	tiles, elems := float64(ceilDiv(oh, m)*ceilDiv(ow, m)), float64((m+2)*(m+2))
 	moves := map[int]float64{2: 100, 4: 250}[m] // of one transform of a tile of 16 channels
 	weights := elems * cin * outs * 64 / 20     // 20 bytes per cycle from the L3 cache
-	return tiles*elems*cin*outs/0.9 + tiles*moves*(cin/ChannelBlock+outs) + weights
+	return float64(tiles*elems*cin*outs/0.9) + float64(tiles*moves*(cin/ChannelBlock+outs)) + weights
 }
 
 // winoJob is one convolution by tiles.

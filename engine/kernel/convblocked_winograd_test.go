@@ -32,7 +32,7 @@ func TestWinograd(t *testing.T) {
 		pack := PackConv(c.w, c.bias, c.cout, c.cin, 1, 3, 3, false)
 		w := NewWinograd(pack, 2+2*(i%2))
 		var want []float32
-		for isa := Generic; isa <= min(Detect(), AVX512); isa++ {
+		for _, isa := range floatLevels() {
 			restore := Limit(isa)
 			for _, pool := range []*Pool{nil, p} {
 				y := make([]float32, c.n*ceilDiv(c.cout, ChannelBlock)*out*ChannelBlock)

@@ -4,17 +4,28 @@ package kernel
 
 import "golang.org/x/sys/cpu"
 
-func detectISA() ISA {
+// detectLevels returns the levels above Generic.
+func detectLevels() []ISA {
 	x := &cpu.X86
-	switch {
-	case !x.HasAVX2 || !x.HasFMA:
-		return Generic
-	case !x.HasAVX512F || !x.HasAVX512BW || !x.HasAVX512VL || !x.HasAVX512DQ:
-		return AVX2
-	case !x.HasAVX512VNNI:
-		return AVX512
+	if !x.HasAVX2 || !x.HasFMA || !x.HasF16C {
+		return nil
 	}
-	return AVX512VNNI
+	l := []ISA{AVX2}
+	if x.HasAVXVNNI {
+		l = append(l, AVXVNNI)
+	}
+	if !x.HasAVX512F || !x.HasAVX512BW || !x.HasAVX512VL || !x.HasAVX512DQ {
+		return l
+	}
+	l = append(l, AVX512)
+	if !x.HasAVX512VNNI {
+		return l
+	}
+	l = append(l, AVX512VNNI)
+	if x.HasAMXTile && x.HasAMXInt8 && x.HasAMXBF16 && requestTiles() {
+		l = append(l, AMX)
+	}
+	return l
 }
 
 func cpuFeatures() []string {
@@ -24,7 +35,7 @@ func cpuFeatures() []string {
 		name string
 		has  bool
 	}{
-		{"avx", x.HasAVX}, {"avx2", x.HasAVX2}, {"fma", x.HasFMA},
+		{"avx", x.HasAVX}, {"avx2", x.HasAVX2}, {"fma", x.HasFMA}, {"f16c", x.HasF16C},
 		{"avx512f", x.HasAVX512F}, {"avx512bw", x.HasAVX512BW}, {"avx512vl", x.HasAVX512VL}, {"avx512dq", x.HasAVX512DQ},
 		{"avx512vnni", x.HasAVX512VNNI}, {"avx512bf16", x.HasAVX512BF16}, {"avxvnni", x.HasAVXVNNI},
 		{"amxtile", x.HasAMXTile}, {"amxint8", x.HasAMXInt8}, {"amxbf16", x.HasAMXBF16},

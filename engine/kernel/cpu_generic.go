@@ -2,10 +2,6 @@
 
 package kernel
 
-func detectISA() ISA { return Generic }
-
-func cpuFeatures() []string { return nil }
-
 // pause waits for about n short steps.
 func pause(n int) {
 	for range n * 8 {

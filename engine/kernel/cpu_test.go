@@ -1,9 +1,12 @@
 package kernel
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestParseISA(t *testing.T) {
-	for i := Generic; i <= AVX512VNNI; i++ {
+	for i := range ISA(len(isaNames)) {
 		if got, err := ParseISA(i.String()); err != nil || got != i {
 			t.Errorf("ParseISA(%q) = %v, %v", i, got, err)
 		}
@@ -15,6 +18,7 @@ func TestParseISA(t *testing.T) {
 
 func TestLimitNestsAndRestores(t *testing.T) {
 	base := Active()
+	t.Logf("the kernels run at %v", base)
 	if base > Detect() {
 		t.Fatalf("Active %v above Detect %v", base, Detect())
 	}
@@ -24,7 +28,7 @@ func TestLimitNestsAndRestores(t *testing.T) {
 		t.Errorf("Active = %v under Limit(Generic)", Active())
 	}
 	inner()
-	if want := min(base, AVX2); Active() != want {
+	if want := atMost(Levels(), min(base, AVX2)); Active() != want {
 		t.Errorf("Active = %v, want %v", Active(), want)
 	}
 	restore()
@@ -33,16 +37,47 @@ func TestLimitNestsAndRestores(t *testing.T) {
 	}
 }
 
+// TestLowerISA: a level that the CPU lacks gives the next lower one that it has.
 func TestLowerISA(t *testing.T) {
+	server := []ISA{Generic, AVX2, AVX512, AVX512VNNI}
+	client := []ISA{Generic, AVX2, AVXVNNI}
+	arm := []ISA{Generic, NEON, NEONDot, NEONI8MM}
 	for _, c := range []struct {
-		have ISA
+		have []ISA
 		env  string
 		want ISA
 		ok   bool
-	}{{AVX512, "", AVX512, true}, {AVX512, "avx2", AVX2, true}, {AVX2, "avx512vnni", AVX2, true}, {AVX2, "generic", Generic, true}, {AVX2, "AVX2", AVX2, false}} {
+	}{
+		{server[:3], "", AVX512, true}, {server, "avx2", AVX2, true}, {server[:2], "avx512vnni", AVX2, true}, {server, "generic", Generic, true},
+		{server[:2], "AVX2", AVX2, false}, {server, "avxvnni", AVX2, true}, {client, "avxvnni", AVXVNNI, true}, {client, "avx512", AVXVNNI, true},
+		{client, "amx", AVXVNNI, true}, {client, "avx2", AVX2, true}, {server, "amx", AVX512VNNI, true}, {server[:1], "amx", Generic, true},
+		{server, "neondot", AVX512VNNI, true}, {arm, "avx512", Generic, true}, {arm, "neondot", NEONDot, true}, {arm[:2], "neoni8mm", NEON, true},
+	} {
 		got, err := lowerISA(c.have, c.env)
 		if got != c.want || (err == nil) != c.ok {
 			t.Errorf("lowerISA(%v, %q) = %v, %v", c.have, c.env, got, err)
 		}
 	}
+}
+
+// TestLevels: levels are in order, Limit reaches every one, and none is below what its features are.
+func TestLevels(t *testing.T) {
+	levels := Levels()
+	if levels[0] != Generic || !slices.IsSorted(levels) || levels[len(levels)-1] != Detect() {
+		t.Fatalf("levels %v, detected %v", levels, Detect())
+	}
+	for i := range ISA(len(isaNames)) {
+		restore := Limit(i)
+		if env, _ := isaFromEnv(); slices.Contains(levels, i) && i <= env && Active() != i || Active() > i {
+			t.Errorf("Limit(%v) gives %v of %v", i, Active(), levels)
+		}
+		restore()
+	}
+	for level, feature := range map[ISA]string{AVX2: "avx2", AVXVNNI: "avxvnni", AVX512: "avx512f", AVX512VNNI: "avx512vnni", AMX: "amxint8",
+		NEON: "neon", NEONDot: "asimddp", NEONI8MM: "i8mm"} {
+		if slices.Contains(levels, level) && !slices.Contains(Features(), feature) {
+			t.Errorf("level %v without the feature %s", level, feature)
+		}
+	}
+	t.Logf("levels %v, features %v", levels, Features())
 }

@@ -65,6 +65,9 @@ type digitsArgs struct {
 	start          [3]int32
 }
 
+// HasDigits reports whether GemvDigits does anything at the active level.
+func HasDigits() bool { return Active().hasVNNI512() }
+
 // GemvDigits adds a*B to c for a vector a[K] with elements in [-1, 1], the state of a recurrent cell. a is rounded to multiples of
 // 2^-22, and products below 2^-23 max|column| are left out: with s = sum |B[k,n]|, m = max|B[:,n]|, the error is at most
 // 2^-23 s + K 2^-23 m + 2^-22 (s + K 2^-7 m) of additions, that of a chain of float32 additions and less. It does
@@ -73,7 +76,7 @@ func GemvDigits(a []float32, b *PackedDigits, c []float32) bool {
 	if len(a) != b.K || len(c) != b.N {
 		panic(badLen)
 	}
-	if isa := Active(); isa < AVX512VNNI || !(absMax(isa, a) < 1.5) {
+	if isa := Active(); !isa.hasVNNI512() || !(absMax(isa, a) < 1.5) {
 		return false
 	}
 	gemvDigits(a, b, c)

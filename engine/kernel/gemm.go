@@ -90,8 +90,14 @@ const (
 	panelsPerTask = 8
 	// kBlock bounds the rows of a panel that are used before the next rows of A: 32*kBlock floats stay close.
 	kBlock = 512
+	// kBlockTiles is the same for products on tiles: a panel of B stays in the L1 cache for all rows of a task.
+	kBlockTiles = 256
+	// kAlign is what the first row of such a block is a multiple of.
+	kAlign = tileK
 	// forkFlops is the work below which a product is not spread over threads: about 25 us of one core.
 	forkFlops = 2_500_000
+	// forkFlopsTiles is the same bound for products on tiles.
+	forkFlopsTiles = 30_000_000
 	// forkBytes is the same bound for products with few rows, which wait for the weights.
 	forkBytes = 600_000
 )
@@ -107,7 +113,9 @@ type gemmJob struct {
 	inPlace  bool // b is row-major and read as it is
 	pack     bool // b is not packed: every task packs its own panels
 	transB   bool
-	image    *convImage // instead of b: its columns are packed
+	image    *convImage  // instead of b: its columns are packed
+	half     *PackedHalf // instead of b
+	rounded  []uint16    // instead of a: tiles of bfloat16
 	c        []float32
 	ldc      int
 	ep       Epilogue
@@ -137,8 +145,14 @@ func (g *gemmJob) release() {
 
 // run cuts the product into tasks of rows x panels and runs them.
 func (g *gemmJob) run(p *Pool) {
-	threads := p.Threads()
-	if threads > 1 && (2*g.m*g.n*g.k < forkFlops && (g.m > 3 || 4*g.n*g.k < forkBytes)) {
+	threads, size, flops, align := p.Threads(), 4, forkFlops, 1
+	if g.half != nil {
+		size = 2
+	}
+	if g.rounded != nil {
+		flops, align = forkFlopsTiles, 2*tileRows
+	}
+	if threads > 1 && (2*g.m*g.n*g.k < flops && (g.m > 3 || size*g.n*g.k < forkBytes)) {
 		threads = 1
 	}
 	np := panels(g.n)
@@ -153,7 +167,8 @@ func (g *gemmJob) run(p *Pool) {
 		}
 	}
 	g.rowTasks = ceilDiv(g.m, g.rows)
-	g.rows = ceilDiv(g.m, g.rowTasks)
+	g.rows = ceilDiv(ceilDiv(g.m, g.rowTasks), align) * align
+	g.rowTasks = ceilDiv(g.m, g.rows)
 	n := g.rowTasks * ceilDiv(np, g.panels)
 	if threads == 1 && p.Threads() > 1 {
 		p = nil
@@ -189,13 +204,24 @@ func (g *gemmJob) doTask(t int) {
 	if g.k == 0 {
 		g.zeroTerms(i0, i1, j0, j1)
 	} else {
-		blocks := 1
-		if i1-i0 > 3 {
-			blocks = ceilDiv(g.k, kBlock)
+		blocks, block := 1, kBlock
+		if g.rounded != nil {
+			block = kBlockTiles
 		}
-		kb := (ceilDiv(g.k, blocks) + 3) &^ 3
+		if i1-i0 > 3 {
+			blocks = ceilDiv(g.k, block)
+		}
+		kb := (ceilDiv(g.k, blocks) + kAlign - 1) &^ (kAlign - 1)
 		for k0 := 0; k0 < g.k; k0 += kb {
-			g.block(b, i0, i1, j0, j1, k0, min(kb, g.k-k0), k0 > 0 || g.ep.Accumulate)
+			kk, acc := min(kb, g.k-k0), k0 > 0 || g.ep.Accumulate
+			switch {
+			case g.rounded != nil:
+				g.blockBF16(i0, i1, j0, j1, k0, kk, acc)
+			case g.half != nil:
+				g.blockHalf(i0, i1, j0, j1, k0, kk, acc)
+			default:
+				g.block(b, i0, i1, j0, j1, k0, k0, kk, acc)
+			}
 		}
 	}
 	if s != nil {
@@ -214,12 +240,12 @@ func (g *gemmJob) zeroTerms(i0, i1, j0, j1 int) {
 	}
 }
 
-// blockGo is the Go twin of the assembly: rows i0..i1 of panels j0..j1 over k0..k0+kk. b starts at panel j0.
-func (g *gemmJob) blockGo(b []float32, i0, i1, j0, j1, k0, kk int, acc bool) {
+// blockGo is the Go twin of the assembly block.
+func (g *gemmJob) blockGo(b []float32, i0, i1, j0, j1, k0, bk, kk int, acc bool) {
 	for j := j0; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
 		bs := g.rowStride(w)
-		off := (j-j0)*g.ps + k0*bs
+		off := (j-j0)*g.ps + bk*bs
 		for i := i0; i < i1; i++ {
 			c := g.c[i*g.ldc+j*PanelWidth:][:w]
 			var s [PanelWidth]float32

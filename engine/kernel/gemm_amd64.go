@@ -2,30 +2,28 @@
 
 package kernel
 
-import "math"
-
-// block computes rows i0..i1 of panels j0..j1 over k0..k0+kk (kk > 0); b starts at panel j0.
-func (g *gemmJob) block(b []float32, i0, i1, j0, j1, k0, kk int, acc bool) {
+// block computes rows i0..i1 of panels j0..j1 over k0..k0+kk (kk > 0); b starts at panel j0, whose rows begin with row k0-bk of B.
+func (g *gemmJob) block(b []float32, i0, i1, j0, j1, k0, bk, kk int, acc bool) {
 	start := 0
 	if acc {
 		start = 1
 	}
 	switch {
 	case g.isa >= AVX512:
-		g.block512(b, i0, i1, j0, j1, k0, kk, start)
+		g.block512(b, i0, i1, j0, j1, k0, bk, kk, start)
 	case g.isa >= AVX2:
-		g.block256(b, i0, i1, j0, j1, k0, kk, start)
+		g.block256(b, i0, i1, j0, j1, k0, bk, kk, start)
 	default:
-		g.blockGo(b, i0, i1, j0, j1, k0, kk, acc)
+		g.blockGo(b, i0, i1, j0, j1, k0, bk, kk, acc)
 	}
 }
 
-func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
+func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 	lda, bs, ldc := 4*g.lda, 4*g.rowStride(PanelWidth), 4*g.ldc
 	j := j0
 	if m := i1 - i0; m <= 3 {
 		for ; j+4 <= j1 && (j+4)*PanelWidth <= g.n; j += 4 {
-			x, y, z := &g.a[i0*g.lda+k0], &b[(j-j0)*g.ps+k0*bs/4], &g.c[i0*g.ldc+j*PanelWidth]
+			x, y, z := &g.a[i0*g.lda+k0], &b[(j-j0)*g.ps+bk*bs/4], &g.c[i0*g.ldc+j*PanelWidth]
 			switch m {
 			case 1:
 				gemv512m1(kk, x, lda, y, bs, 4*g.ps, z, ldc, acc)
@@ -40,7 +38,7 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
 	for ; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
 		bs := g.rowStride(w)
-		y := &b[(j-j0)*g.ps+k0*bs]
+		y := &b[(j-j0)*g.ps+bk*bs]
 		bs *= 4
 		mask := uint64(1)<<w - 1
 		for t, i := 0, i0; i < i1; t++ {
@@ -56,19 +54,19 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
 	}
 }
 
-func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
+func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 	lda, bs, ldc := 4*g.lda, 4*g.rowStride(PanelWidth), 4*g.ldc
 	j := j0
 	if i1-i0 == 1 {
 		for ; j+2 <= j1 && (j+2)*PanelWidth <= g.n; j += 2 {
-			gemv256m1(kk, &g.a[i0*g.lda+k0], lda, &b[(j-j0)*g.ps+k0*bs/4], bs, 4*g.ps, &g.c[i0*g.ldc+j*PanelWidth], ldc, acc)
+			gemv256m1(kk, &g.a[i0*g.lda+k0], lda, &b[(j-j0)*g.ps+bk*bs/4], bs, 4*g.ps, &g.c[i0*g.ldc+j*PanelWidth], ldc, acc)
 		}
 	}
 	for ; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
 		bs := g.rowStride(w)
 		for h := 0; h < w; h += 16 { // half a panel at a time
-			y := &b[(j-j0)*g.ps+k0*bs+h]
+			y := &b[(j-j0)*g.ps+bk*bs+h]
 			full, rows := w-h >= 16, 6
 			if !full {
 				rows = 4
@@ -89,71 +87,38 @@ func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
 	}
 }
 
-// maskTable[16-w:] is the mask of w elements in 16.
-var maskTable = [32]int32{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}
-
-// Neutral operands of the epilogue: adding -0 changes nothing, not even the sign of a zero.
-var (
-	epNegZero = [16]float32{negZero, negZero, negZero, negZero, negZero, negZero, negZero, negZero,
-		negZero, negZero, negZero, negZero, negZero, negZero, negZero, negZero}
-	epOne     = [16]float32{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}
-	epZeroInt [16]int32
-
-	epNoLimits = [3]float32{float32(math.Inf(-1)), float32(math.Inf(1)), negZero}
-	epRelu     = [3]float32{0, float32(math.Inf(1)), 0}
-	epClip6    = [3]float32{0, 6, 0}
-)
-
-var negZero = float32(math.Copysign(0, -1))
-
-// epilogue applies g.ep to rows i0..i1, columns j0..j1.
-func (g *gemmJob) epilogue(i0, i1, j0, j1 int) {
-	if g.ep.plain() || i0 == i1 || j0 == j1 {
-		return
+// lanes is the number of float32 in a register of the epilogues.
+func (i ISA) lanes() int {
+	if i >= AVX512 {
+		return 16
 	}
-	if g.isa < AVX2 {
-		g.ep.applyGo(g.c, g.ldc, i0, i1, j0, j1)
-		g.ep.activateRows(g.c, g.ldc, i0, i1, j0, j1)
-		return
-	}
-	var args epArgs
-	args.terms(g.isa, &g.ep, g.c, g.ldc, i0, i1, j0, j1)
-	if g.isa >= AVX512 {
-		epilogue512(&args)
+	return 8
+}
+
+// epilogueAsm runs the epilogue of a level from AVX2 on.
+func epilogueAsm(isa ISA, x *epArgs) {
+	if isa >= AVX512 {
+		epilogue512(x)
 	} else {
-		epilogue256(&args)
-	}
-	if g.ep.Act != ActRelu && g.ep.Act != ActClip6 {
-		g.ep.activateRows(g.c, g.ldc, i0, i1, j0, j1)
+		epilogue256(x)
 	}
 }
 
-// terms fills in everything but the int8 fields.
-func (x *epArgs) terms(isa ISA, e *Epilogue, c []float32, ldc, i0, i1, j0, j1 int) {
-	x.m, x.n, x.c, x.ldc = i1-i0, j1-j0, &c[i0*ldc+j0], 4*ldc
-	x.alpha, x.rowBias, x.bias, x.res, x.limits = &epOne[0], &epNegZero[0], &epNegZero[0], &epNegZero[0], &epNoLimits
-	lanes := 8
-	if isa >= AVX512 {
-		lanes = 16
-	}
-	x.tail = &maskTable[16-(j1-j0)%8]
-	if e.Alpha != 0 {
-		x.alpha = &e.Alpha
-	}
-	if e.BiasM != nil {
-		x.rowBias, x.rowBiasInc = &e.BiasM[i0], 4
-	}
-	if e.Bias != nil {
-		x.bias, x.biasInc = &e.Bias[j0], 4*lanes
-	}
-	if e.Residual != nil {
-		x.res, x.ldr, x.resInc = &e.Residual[i0*e.LdR+j0], 4*e.LdR, 4*lanes
-	}
-	switch e.Act {
-	case ActRelu:
-		x.limits = &epRelu
-	case ActClip6:
-		x.limits = &epClip6
+// dequantizeAsm turns sums into floats: plain has one scale and one zero point of A and no row terms, bare neither residual nor limits.
+func dequantizeAsm(isa ISA, x *epArgs, plain, bare bool) {
+	switch {
+	case bare && isa >= AVX512:
+		dequantizeBare512(x)
+	case bare:
+		dequantizeBare256(x)
+	case plain && isa >= AVX512:
+		dequantizePlain512(x)
+	case plain:
+		dequantizePlain256(x)
+	case isa >= AVX512:
+		dequantize512(x)
+	default:
+		dequantize256(x)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestConvF32(t *testing.T) {
 		ep := Epilogue{BiasM: randSlice(r, m)}
 		want := naiveConv(m, w, c, src, &g)
 		ep.applyGo(want, g.OH*g.OW, 0, m, 0, g.OH*g.OW)
-		for isa := Generic; isa <= min(Detect(), AVX512); isa++ {
+		for _, isa := range floatLevels() {
 			restore := Limit(isa)
 			got := make([]float32, len(want))
 			ConvF32(p, m, w, c, src, &g, got, ep)

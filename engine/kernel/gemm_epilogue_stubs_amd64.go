@@ -4,35 +4,6 @@
 
 package kernel
 
-// epArgs are the arguments of the epilogues in assembly: strides and increments in bytes; a term that is absent points
-// at a neutral constant with increment 0.
-type epArgs struct {
-	m          int
-	n          int
-	c          *float32
-	ldc        int
-	alpha      *float32
-	alphaInc   int
-	rowBias    *float32
-	rowBiasInc int
-	bias       *float32
-	biasInc    int
-	res        *float32
-	ldr        int
-	resInc     int
-	limits     *[3]float32
-	colSum     *int32
-	colZero    *int32
-	colZeroInc int
-	az         *int32
-	azInc      int
-	rowSum     *int32
-	rowSumInc  int
-	scale      *float32
-	scaleInc   int
-	tail       *int32
-}
-
 //go:noescape
 func epilogue512(args *epArgs)
 
@@ -44,3 +15,15 @@ func dequantize512(args *epArgs)
 
 //go:noescape
 func dequantize256(args *epArgs)
+
+//go:noescape
+func dequantizePlain512(args *epArgs)
+
+//go:noescape
+func dequantizePlain256(args *epArgs)
+
+//go:noescape
+func dequantizeBare512(args *epArgs)
+
+//go:noescape
+func dequantizeBare256(args *epArgs)

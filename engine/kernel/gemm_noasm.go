@@ -1,9 +1,9 @@
-//go:build !amd64 || noasm
+//go:build (!amd64 && !arm64) || noasm
 
 package kernel
 
-func (g *gemmJob) block(b []float32, i0, i1, j0, j1, k0, kk int, acc bool) {
-	g.blockGo(b, i0, i1, j0, j1, k0, kk, acc)
+func (g *gemmJob) block(b []float32, i0, i1, j0, j1, k0, bk, kk int, acc bool) {
+	g.blockGo(b, i0, i1, j0, j1, k0, bk, kk, acc)
 }
 
 func (g *gemmJob) epilogue(i0, i1, j0, j1 int) {
@@ -12,11 +12,3 @@ func (g *gemmJob) epilogue(i0, i1, j0, j1 int) {
 		g.ep.activateRows(g.c, g.ldc, i0, i1, j0, j1)
 	}
 }
-
-func transposeBlock(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	transposeGo(dst, ldd, src, lds, rows, cols)
-}
-
-func copyPanel(dst, src []float32, lds, k int) { copyPanelGo(dst, src, lds, k) }
-
-func (im *convImage) packPanel(_ ISA, dst []float32, j int) { im.packPanelGo(dst, j) }

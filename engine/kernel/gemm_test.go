@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -164,9 +165,20 @@ func sameBits(a, b []float32) int {
 	return -1
 }
 
+// testLevels are the levels of this machine, or those that ISAEnv leaves of them.
+func testLevels() []ISA {
+	top, _ := isaFromEnv()
+	return slices.DeleteFunc(Levels(), func(i ISA) bool { return i > top })
+}
+
+// floatLevels are those whose float32 kernels differ: those above AVX512 run its, those above NEON too.
+func floatLevels() []ISA {
+	return slices.DeleteFunc(testLevels(), func(i ISA) bool { return i > AVX512 && i <= AMX || i > NEON })
+}
+
 // forEachISA runs f as a subtest at every level that this machine has.
 func forEachISA(t *testing.T, f func(t *testing.T)) {
-	for i := Generic; i <= Detect(); i++ {
+	for _, i := range testLevels() {
 		t.Run(i.String(), func(t *testing.T) {
 			defer Limit(i)()
 			f(t)
@@ -190,7 +202,7 @@ func TestGemmBits(t *testing.T) {
 			p = nil
 		}
 		want := c.want()
-		for isa := Generic; isa <= min(Detect(), AVX512); isa++ {
+		for _, isa := range floatLevels() {
 			restore := Limit(isa)
 			got := c.run(p, i%4 < 2)
 			restore()
@@ -214,7 +226,7 @@ func TestGemmThreadsAndBlocks(t *testing.T) {
 			c := gemmCase{m: s[0], n: s[1], k: s[2], transA: v == 2, transB: v&1 == 1}
 			c.fill(r)
 			want := c.want()
-			for isa := Generic; isa <= min(Detect(), AVX512); isa++ {
+			for _, isa := range floatLevels() {
 				restore := Limit(isa)
 				for _, p := range pools {
 					for _, packed := range []bool{true, false} {

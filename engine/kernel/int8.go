@@ -202,10 +202,11 @@ func (g *int8Job) release() {
 }
 
 const (
-	// forkMacs is the int8 work below which a product is not spread over threads.
-	forkMacs = 6_000_000
-	// forkQuantize is the number of elements from which on A is quantized in parallel.
-	forkQuantize = 64 << 10
+	// forkMacs is the int8 work below which a product is not spread over threads, and forkTiles that on tiles, which take some 25 us for it
+	// with the epilogue.
+	forkMacs, forkTiles = 6_000_000, 18_000_000
+	// forkQuantize is the number of elements from which on A is quantized in parallel: some 20 us of one core.
+	forkQuantize = 128 << 10
 )
 
 func (g *int8Job) run(p *Pool) {
@@ -214,12 +215,16 @@ func (g *int8Job) run(p *Pool) {
 	}
 	np := panels(g.b.N)
 	threads := p.Threads()
-	if g.m*g.b.N*g.b.K < forkMacs && (g.m > 3 || g.b.N*g.b.K < forkBytes) {
+	fork, tasks := forkMacs, 4
+	if g.isa == AMX && g.m > 3 {
+		fork, tasks = forkTiles, 2
+	}
+	if g.m*g.b.N*g.b.K < fork && (g.m > 3 || g.b.N*g.b.K < forkBytes) {
 		threads = 1
 	}
 	g.rows, g.panels = min(g.m, rowsPerTask), min(np, panelsPerTask)
 	if threads > 1 {
-		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < 4*threads && g.panels > 1 {
+		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < tasks*threads && g.panels > 1 {
 			g.panels = (g.panels + 1) / 2
 		}
 	} else {

@@ -20,14 +20,27 @@ func minMax(x []float32) (lo, hi float32) {
 
 // quantizeU8 is QuantizeLinearU8 for slices of equal length.
 func quantizeU8(x []float32, q []uint8, scale float32, zero uint8) {
-	n := 0
-	switch isa := Active(); {
-	case isa >= AVX512 && len(x) >= 16:
+	n, isa := 0, Active()
+	switch {
+	case isa >= AVX512:
 		n = len(x) &^ 15
-		quantizeU8x512(&x[0], n, &q[0], scale, int32(zero))
-	case isa >= AVX2 && len(x) >= 8:
+	case isa >= AVX2:
 		n = len(x) &^ 7
-		quantizeU8x256(&x[0], n, &q[0], scale, int32(zero))
+	}
+	if n > 0 {
+		z := float32(zero)
+		inverse, lo, hi := 1/scale, (-1-z)*scale, (256-z)*scale // beyond lo and hi the result is saturated
+		fast := scale >= 0x1p-100 && scale <= 0x1p100
+		switch {
+		case isa >= AVX512 && fast:
+			quantizeFastU8x512(&x[0], n, &q[0], scale, int32(zero), inverse, lo, hi)
+		case isa >= AVX512:
+			quantizeU8x512(&x[0], n, &q[0], scale, int32(zero))
+		case fast:
+			quantizeFastU8x256(&x[0], n, &q[0], scale, int32(zero), inverse, lo, hi)
+		default:
+			quantizeU8x256(&x[0], n, &q[0], scale, int32(zero))
+		}
 	}
 	quantizeU8Go(x[n:], q[n:], scale, zero)
 }
@@ -79,143 +92,97 @@ func sumU8(x []uint8) int32 {
 	return int32(s) + sumU8Go(x[n:])
 }
 
-// block computes rows i0..i1 of panels j0..j1 with their epilogue.
-func (g *int8Job) block(i0, i1, j0, j1 int) {
-	if g.isa < AVX2 || g.b.K == 0 || i0 == i1 {
-		g.blockGo(i0, i1, j0, j1)
-		return
-	}
-	// The integers are written where the floats will be, and converted in place while they are in the cache.
-	var c *int32
-	if g.c32 != nil {
-		c = &g.c32[i0*g.ldc+j0*PanelWidth]
-	} else {
-		c = (*int32)(unsafe.Pointer(&g.cf[i0*g.ldc+j0*PanelWidth]))
-	}
-	if g.isa >= AVX512VNNI {
-		g.block512(c, i0, i1, j0, j1)
-	} else {
-		g.block256(c, i0, i1, j0, j1)
-	}
-	if g.c32 == nil {
-		g.dequantize(i0, i1, j0*PanelWidth, min(g.b.N, j1*PanelWidth))
+// sums writes the sums of rows i0..i1 of panels j0..j1, up to column n, to c: the element at row i0 of panel j0, with rows ldc elements apart.
+func (g *int8Job) sums(c *int32, ldc, i0, i1, j0, j1, n int) {
+	switch {
+	case g.isa >= AMX && g.amxPays(i1-i0, min(n, j1*PanelWidth)-j0*PanelWidth):
+		g.blockAMX(c, ldc, i0, i1, j0, j1, n)
+	case g.isa >= AVX512VNNI:
+		g.block512(c, ldc, i0, i1, j0, j1, n)
+	default:
+		g.block256(c, ldc, i0, i1, j0, j1, n)
 	}
 }
 
-// at is the address of element i after c.
-func at(c *int32, i int) *int32 { return (*int32)(unsafe.Add(unsafe.Pointer(c), 4*i)) }
-
-// block512 writes to c, the element at row i0 of panel j0.
-func (g *int8Job) block512(c *int32, i0, i1, j0, j1 int) {
+// block512 is sums with VPDPBUSD on 512-bit registers.
+func (g *int8Job) block512(c *int32, ldc, i0, i1, j0, j1, n int) {
 	k4 := ceilDiv(g.b.K, 4)
-	ps, ldc := k4*4*PanelWidth, 4*g.ldc
+	ps, row := k4*4*PanelWidth, 4*ldc
 	j := j0
 	if m := i1 - i0; m <= 3 {
-		for ; j+4 <= j1 && (j+4)*PanelWidth <= g.b.N; j += 4 {
+		for ; j+4 <= j1 && (j+4)*PanelWidth <= n; j += 4 {
 			x, y, z := &g.a[i0*g.lda], &g.b.data[j*ps], at(c, (j-j0)*PanelWidth)
 			switch m {
 			case 1:
-				vnniGemv512m1(k4, x, g.lda, y, 4*PanelWidth, ps, z, ldc)
+				vnniGemv512m1(k4, x, g.lda, y, 4*PanelWidth, ps, z, row)
 			case 2:
-				vnniGemv512m2(k4, x, g.lda, y, 4*PanelWidth, ps, z, ldc)
+				vnniGemv512m2(k4, x, g.lda, y, 4*PanelWidth, ps, z, row)
 			case 3:
-				vnniGemv512m3(k4, x, g.lda, y, 4*PanelWidth, ps, z, ldc)
+				vnniGemv512m3(k4, x, g.lda, y, 4*PanelWidth, ps, z, row)
 			}
 		}
 	}
 	blocks := ceilDiv(i1-i0, 12)
 	for ; j < j1; j++ {
-		w := min(PanelWidth, g.b.N-j*PanelWidth)
+		w := min(PanelWidth, n-j*PanelWidth)
 		y := &g.b.data[j*ps]
 		mask := uint64(1)<<w - 1
 		for t, i := 0, i0; i < i1; t++ {
 			mr := (i1 - i + blocks - t - 1) / (blocks - t)
-			x, z := &g.a[i*g.lda], at(c, (i-i0)*g.ldc+(j-j0)*PanelWidth)
+			x, z := &g.a[i*g.lda], at(c, (i-i0)*ldc+(j-j0)*PanelWidth)
 			if w > 16 {
-				vnni512x32m(mr, k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+				vnni512x32m(mr, k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
 			} else {
-				vnni512x16m(mr, k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+				vnni512x16m(mr, k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
 			}
 			i += mr
 		}
 	}
 }
 
-// block256 is block512 with the exact AVX2 product.
-func (g *int8Job) block256(c *int32, i0, i1, j0, j1 int) {
+// block256 is sums with VPDPBUSD on 256-bit registers, or the exact AVX2 product.
+func (g *int8Job) block256(c *int32, ldc, i0, i1, j0, j1, n int) {
 	k4 := ceilDiv(g.b.K, 4)
 	ps := k4 * 4 * PanelWidth
 	for j := j0; j < j1; j++ {
-		w := min(PanelWidth, g.b.N-j*PanelWidth)
+		w := min(PanelWidth, n-j*PanelWidth)
+		if g.isa == AVXVNNI && w == PanelWidth && i1-i0 <= 3 {
+			g.fewRows256(c, ldc, k4, &g.b.data[j*ps], i0, i1-i0, (j-j0)*PanelWidth)
+			continue
+		}
 		for h := 0; h < w; h += 16 {
 			y, mask := &g.b.data[j*ps+4*h], &maskTable[16-min(16, w-h)]
-			g.columns256(c, k4, y, mask, i0, i1, (j-j0)*PanelWidth+h)
+			if g.isa == AVXVNNI {
+				g.columnsVNNI256(c, ldc, k4, y, mask, i0, i1, (j-j0)*PanelWidth+h)
+			} else {
+				g.columns256(c, ldc, k4, y, mask, i0, i1, (j-j0)*PanelWidth+h)
+			}
 		}
 	}
 }
 
 // columns256 computes 16 columns of rows i0..i1; col is where they lie in a row of c.
-func (g *int8Job) columns256(c *int32, k4 int, y *int8, mask *int32, i0, i1, col int) {
-	ldc, step := 4*g.ldc, 2
+func (g *int8Job) columns256(c *int32, ldc, k4 int, y *int8, mask *int32, i0, i1, col int) {
+	row, step := 4*ldc, 2
 	if g.b.narrow {
 		step = 4
 	}
 	for i := i0; i < i1; i += step {
-		x, z := &g.a[i*g.lda], at(c, (i-i0)*g.ldc+col)
+		x, z := &g.a[i*g.lda], at(c, (i-i0)*ldc+col)
 		m := min(step, i1-i)
 		switch {
 		case !g.b.narrow && m == 2:
-			gemmU8S8x16m2(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+			gemmU8S8x16m2(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
 		case !g.b.narrow:
-			gemmU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+			gemmU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
 		case m == 4:
-			narrowU8S8x16m4(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+			narrowU8S8x16m4(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
 		case m == 3:
-			narrowU8S8x16m3(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+			narrowU8S8x16m3(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
 		case m == 2:
-			narrowU8S8x16m2(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+			narrowU8S8x16m2(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
 		default:
-			narrowU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, ldc, mask)
+			narrowU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
 		}
-	}
-}
-
-// dequantize turns the integers in rows i0..i1, columns n0..n1 of cf into floats and applies the epilogue.
-func (g *int8Job) dequantize(i0, i1, n0, n1 int) {
-	var x epArgs
-	ep := g.ep
-	alpha := ep.Alpha != 0 && ep.Alpha != 1
-	if alpha { // the factor's place is taken by the scale: a second pass
-		ep = Epilogue{}
-	}
-	x.terms(g.isa, &ep, g.cf, g.ldc, i0, i1, n0, n1)
-	lanes := 8
-	if g.isa >= AVX512 {
-		lanes = 16
-	}
-	x.alpha, x.alphaInc = &g.aScale[i0%len(g.aScale)], 4*min(1, len(g.aScale)-1)
-	x.colSum, x.colZero, x.az, x.rowSum = &g.b.ColSum[n0], &epZeroInt[0], &epZeroInt[0], &epZeroInt[0]
-	if len(g.aZero) > 0 {
-		x.az, x.azInc = &g.az32[i0%len(g.az32)], 4*min(1, len(g.az32)-1)
-	}
-	if len(g.bZero) > 0 {
-		x.colZero, x.colZeroInc = &g.bz32[n0], 4*lanes
-		x.rowSum, x.rowSumInc = &g.rowSum[i0], 4
-	}
-	if len(g.bScale) == 1 {
-		x.scale = &g.oneScale[0]
-	} else {
-		x.scale, x.scaleInc = &g.bScale[n0], 4*lanes
-	}
-	if g.isa >= AVX512 {
-		dequantize512(&x)
-	} else {
-		dequantize256(&x)
-	}
-	if alpha {
-		f := gemmJob{c: g.cf, ldc: g.ldc, ep: g.ep, isa: g.isa}
-		f.epilogue(i0, i1, n0, n1)
-	} else if ep.Act != ActRelu && ep.Act != ActClip6 {
-		ep.activateRows(g.cf, g.ldc, i0, i1, n0, n1)
 	}
 }

@@ -81,13 +81,13 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 		c.plain[o] -= s * int32(c.ZeroX)
 	}
 	switch {
-	case c.depthwise && c.isa >= AVX512VNNI:
+	case c.depthwise && c.isa.hasVNNI512():
 		c.packDepthwise()
-	case c.depthwise && c.isa >= AVX2:
+	case c.depthwise && c.isa.hasAVX2():
 		c.packDepthwise16()
 	case c.depthwise:
 		return c
-	case c.isa >= AVX512VNNI && len(c.ZeroW) == 0:
+	case c.isa.hasVNNI512() && len(c.ZeroW) == 0:
 		c.packDense()
 	default:
 		c.packGemm()
@@ -135,7 +135,7 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 	if len(j.x) == 0 {
 		j.x = c.pad
 	}
-	if c.cg%4 != 0 && c.Groups > 1 && len(c.data) > 0 && !c.depthwise && c.isa >= AVX512VNNI { // whole fours are read
+	if c.cg%4 != 0 && c.Groups > 1 && len(c.data) > 0 && !c.depthwise && c.isa.hasVNNI512() { // whole fours are read
 		s := getScratchU8(len(j.x) + 4)
 		copy(s.b, j.x)
 		j.x = s.b
@@ -159,7 +159,7 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 		block -= 24
 	}
 	parts := 1
-	if c.depthwise && c.isa >= AVX2 || c.slab && c.isa >= AVX512VNNI { // whole rows of the output
+	if c.depthwise && c.isa.hasAVX2() || c.slab && c.isa.hasVNNI512() { // whole rows of the output
 		if c.depthwise {
 			block *= 2
 		}

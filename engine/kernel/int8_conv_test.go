@@ -103,10 +103,7 @@ func TestConvU8(t *testing.T) {
 	}
 	pool := NewPool(2, 0)
 	defer pool.Close()
-	for _, isa := range []ISA{Generic, AVX2, AVX512VNNI} {
-		if isa > Detect() {
-			continue
-		}
+	for _, isa := range testLevels() {
 		n := shapes
 		if isa == Generic {
 			n /= 10

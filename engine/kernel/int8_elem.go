@@ -27,7 +27,7 @@ type AddU8 struct{ A, B, Fixed, Lo, Hi float32 }
 // even, both products by fused multiply-adds, that of b first: QLinearAdd as ONNX Runtime computes it on amd64.
 func NewAddU8(sa, sb, sc float32, za, zb, zc, lo, hi uint8) AddU8 {
 	ra, rb := sa/sc, sb/sc
-	pa, pb := ra*float32(za), rb*float32(zb)
+	pa, pb := float32(ra*float32(za)), float32(rb*float32(zb))
 	sum := pa + pb
 	return AddU8{A: ra, B: rb, Fixed: float32(zc) - sum, Lo: float32(lo), Hi: float32(hi)}
 }

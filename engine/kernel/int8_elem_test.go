@@ -9,10 +9,7 @@ import (
 
 // Every level gives the bytes of the Go twin at every length: the factors are rounded alike, and both use fused multiply-adds.
 func TestElementsU8(t *testing.T) {
-	for _, isa := range []ISA{AVX2, AVX512, AVX512VNNI} {
-		if isa > Detect() {
-			continue
-		}
+	for _, isa := range testLevels() {
 		rng := rand.New(rand.NewPCG(8, uint64(isa)))
 		var table [256]uint8
 		for i := range table {

@@ -47,6 +47,14 @@ func QuantizeU8(x []float32, q []uint8) (scale float32, zero uint8) {
 	return scale, zero
 }
 
+// DynamicQuantizeU8 is QuantizeU8 on a pool.
+func DynamicQuantizeU8(p *Pool, x []float32, q []uint8) (scale float32, zero uint8) {
+	if len(x) != len(q) {
+		panic(badLen)
+	}
+	return quantizeRows(p, len(x), 1, x, 1, q, 1)
+}
+
 func minMaxGo(x []float32, lo, hi float32) (float32, float32) {
 	for _, v := range x {
 		if v < lo {

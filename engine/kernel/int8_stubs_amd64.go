@@ -183,6 +183,51 @@ func narrowU8S8x16m3(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc in
 //go:noescape
 func narrowU8S8x16m4(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
 
+// vexU8S8x16m1 is the AVX-VNNI product of 1 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m1(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x16m2 is the AVX-VNNI product of 2 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m2(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x16m3 is the AVX-VNNI product of 3 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m3(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x16m4 is the AVX-VNNI product of 4 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m4(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x16m5 is the AVX-VNNI product of 5 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m5(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x16m6 is the AVX-VNNI product of 6 row(s) and 16 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x16m6(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// vexU8S8x32m1 is the AVX-VNNI product of 1 row(s) and 32 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x32m1(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int)
+
+// vexU8S8x32m2 is the AVX-VNNI product of 2 row(s) and 32 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x32m2(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int)
+
+// vexU8S8x32m3 is the AVX-VNNI product of 3 row(s) and 32 columns; k counts fours.
+//
+//go:noescape
+func vexU8S8x32m3(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int)
+
 // sumU8x32 adds n bytes, n a multiple of 32 and not 0.
 //
 //go:noescape
@@ -198,6 +243,11 @@ func minMax512(x *float32, n int) (lo, hi float32)
 //go:noescape
 func quantizeU8x512(x *float32, n int, q *uint8, scale float32, zero int32)
 
+// quantizeFastU8x512 quantizes n floats, a multiple of 16, not 0.
+//
+//go:noescape
+func quantizeFastU8x512(x *float32, n int, q *uint8, scale float32, zero int32, inverse, lo, hi float32)
+
 // requantize512 requantizes n sums, a multiple of 16, not 0; increments are in bytes per vector.
 //
 //go:noescape
@@ -212,6 +262,11 @@ func minMax256(x *float32, n int) (lo, hi float32)
 //
 //go:noescape
 func quantizeU8x256(x *float32, n int, q *uint8, scale float32, zero int32)
+
+// quantizeFastU8x256 quantizes n floats, a multiple of 8, not 0.
+//
+//go:noescape
+func quantizeFastU8x256(x *float32, n int, q *uint8, scale float32, zero int32, inverse, lo, hi float32)
 
 // requantize256 requantizes n sums, a multiple of 8, not 0; increments are in bytes per vector.
 //

@@ -37,8 +37,13 @@ type int8Case struct {
 
 func randInt8Case(r *rand.Rand, i int) int8Case {
 	c := int8Case{kind: i % 4, m: dim(r), n: dim(r), k: dim(r), trans: r.IntN(2) == 0}
-	if i%200 == 0 {
+	switch { // enough work for tiles: several blocks of rows, panels and slices of k, with every edge
+	case i%200 == 0:
 		c.m, c.n, c.k = 30+r.IntN(180), 100+r.IntN(300), 200+r.IntN(300)
+	case i%20 == 5:
+		c.m, c.n, c.k = 3+r.IntN(70), 1+r.IntN(100), 30+r.IntN(300)
+	case i%500 == 7:
+		c.m, c.n, c.k = 3+r.IntN(40), 1+r.IntN(70), 400+r.IntN(2200)
 	}
 	br, bc := c.k, c.n
 	if c.trans {
@@ -114,9 +119,9 @@ func (c *int8Case) run(p *Pool) []int32 {
 	return got
 }
 
-// TestInt8Exact compares every integer product with the naive sum.
+// TestInt8Exact compares every integer product with the naive sum, at every level.
 func TestInt8Exact(t *testing.T) {
-	n := 6000
+	n := 24000
 	if testing.Short() || raceEnabled {
 		n = 400
 	}
@@ -126,7 +131,7 @@ func TestInt8Exact(t *testing.T) {
 	for i := range n {
 		c := randInt8Case(r, i)
 		want := c.want()
-		for isa := Generic; isa <= Detect(); isa++ {
+		for _, isa := range testLevels() {
 			restore := Limit(isa)
 			got := c.run(pool)
 			restore()
@@ -255,6 +260,47 @@ func TestQuantizeLinear(t *testing.T) {
 				}
 				if want := int8(min(max(q+float64(int8(zero)), -128), 127)); s[i] != want {
 					t.Fatalf("s8(%g, scale %g, zero %d) = %d, want %d", v, scale, int8(zero), s[i], want)
+				}
+			}
+		}
+	})
+}
+
+// TestQuantizeQuotient takes quotients beside the halves, where a quotient that is one bit off rounds to another integer, for scales with
+// mantissas at both ends and exponents over the whole range.
+func TestQuantizeQuotient(t *testing.T) {
+	const n = 256
+	rounds := 4000
+	if testing.Short() || raceEnabled {
+		rounds = 400
+	}
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(15, 7))
+		x, got, want := make([]float32, n), make([]uint8, n), make([]uint8, n)
+		for i := range rounds {
+			mantissa := uint32(r.IntN(1 << 23))
+			switch i % 4 {
+			case 0:
+				mantissa = uint32(r.IntN(64))
+			case 1:
+				mantissa = 1<<23 - 1 - uint32(r.IntN(64))
+			}
+			e := 127 + r.IntN(24) - 16
+			if i%8 > 5 {
+				e = 1 + r.IntN(245)
+			}
+			scale, zero := math.Float32frombits(uint32(e)<<23|mantissa), uint8(r.Uint32())
+			for j := range x {
+				v := float32((float64(r.IntN(264)-4) + 0.5 - float64(zero)) * float64(scale))
+				x[j] = math.Float32frombits(math.Float32bits(v) + uint32(r.IntN(5)) - 2)
+			}
+			x[r.IntN(n)], x[r.IntN(n)], x[r.IntN(n)] = 0, float32(math.Inf(1)), float32(math.NaN())
+			x[r.IntN(n)], x[r.IntN(n)] = math.MaxFloat32, -math.MaxFloat32
+			QuantizeLinearU8(x, got, scale, zero)
+			quantizeU8Go(x, want, scale, zero)
+			for j := range got {
+				if got[j] != want[j] {
+					t.Fatalf("%g / %g + %d = %d, want %d", x[j], scale, zero, got[j], want[j])
 				}
 			}
 		}

@@ -114,7 +114,7 @@ func sized[T any](s []T, n int) []T {
 func (g *nbitsJob) kPad() int { return g.b.blocks() * g.b.Block }
 
 // usesDigits tells whether the active kernels multiply integers: those with VPDPBUSD and the Go twin, which has their bits.
-func (g *nbitsJob) usesDigits() bool { return g.isa >= AVX512VNNI || g.isa < AVX2 }
+func (g *nbitsJob) usesDigits() bool { return g.isa.hasVNNI512() || !g.isa.hasAVX2() }
 
 // prepare turns A into digits.
 func (g *nbitsJob) prepare(p *Pool) {
@@ -357,7 +357,7 @@ func (g *nbitsJob) floatBlock(r, t int, block []byte, out []float32) {
 	for c := range out {
 		if g.float[r] == rowWild {
 			for k, v := range x[:min(b.Block, b.K-t*b.Block)] {
-				w := float32(b.integer(block, k, c)-int32(b.centre)) * scale[c]
+				w := float32(float32(b.integer(block, k, c)-int32(b.centre)) * scale[c])
 				if zero != nil {
 					w -= zero[c]
 				}

@@ -8,9 +8,10 @@ import (
 
 // Peak is what one thread of this machine can do at most at the active ISA, measured; 0 where it was not.
 type Peak struct {
-	F32Flops float64 // float32 operations per second, a multiply-add counted as two
-	Int8Ops  float64 // u8*s8 operations per second, counted likewise; 0 without VNNI
-	ReadBps  float64 // bytes read per second from a buffer of the size that was asked for
+	F32Flops  float64 // float32 operations per second, a multiply-add counted as two
+	Int8Ops   float64 // u8*s8 operations per second, counted likewise; 0 without VNNI or tiles
+	BF16Flops float64 // bfloat16 operations per second, counted likewise; 0 without tiles
+	ReadBps   float64 // bytes read per second from a buffer of the size that was asked for
 }
 
 // MeasurePeak runs loops of nothing but multiply-adds, and of nothing but loads from a buffer of readBytes, each for about
@@ -23,6 +24,9 @@ func MeasurePeak(d time.Duration, readBytes int) Peak {
 	}
 	if f, ops := peakInt8(Active()); f != nil {
 		p.Int8Ops = peakRate(d, f, ops)
+	}
+	if f, flops := peakBF16(Active()); f != nil {
+		p.BF16Flops = peakRate(d, f, flops)
 	}
 	if readBytes &^= 255; readBytes > 0 {
 		if f := peakRead(Active()); f != nil {

@@ -13,10 +13,33 @@ func peakF32(isa ISA) (f func(n int), flops float64) {
 }
 
 func peakInt8(isa ISA) (f func(n int), ops float64) {
-	if isa >= AVX512VNNI {
+	switch {
+	case isa >= AMX:
+		return tilesPeak(peakTilesInt8), 4 * 16 * 16 * 64 * 2
+	case isa >= AVX512VNNI:
 		return peakVNNI512, 24 * 64 * 2
+	case isa == AVXVNNI:
+		return peakVNNI256, 12 * 32 * 2
 	}
 	return nil, 0
+}
+
+func peakBF16(isa ISA) (f func(n int), flops float64) {
+	if isa >= AMX {
+		return tilesPeak(peakTilesBF16), 4 * 16 * 16 * 32 * 2
+	}
+	return nil, 0
+}
+
+// tilesPeak runs f on full tiles, a fraction of a millisecond at a time: nothing can interrupt assembly.
+func tilesPeak(f func(n int, config *tileShapes)) func(n int) {
+	return func(n int) {
+		var shapes tileShapes
+		shapes.set(32, 32, 64)
+		for ; n > 0; n -= 4096 {
+			f(min(n, 4096), &shapes)
+		}
+	}
 }
 
 func peakRead(isa ISA) func(x []byte) {

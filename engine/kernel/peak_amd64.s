@@ -160,6 +160,74 @@ loop:
 	VZEROUPPER
 	RET
 
+// func peakVNNI256(n int)
+TEXT ·peakVNNI256(SB), NOSPLIT, $0-8
+	MOVQ n+0(FP), CX
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	VPXOR Y11, Y11, Y11
+	VPXOR Y12, Y12, Y12
+	VPXOR Y13, Y13, Y13
+
+loop:
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xc4 // {vex} vpdpbusd ymm0,ymm13,ymm12
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xcc // {vex} vpdpbusd ymm1,ymm13,ymm12
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xd4 // {vex} vpdpbusd ymm2,ymm13,ymm12
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xdc // {vex} vpdpbusd ymm3,ymm13,ymm12
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xe4 // {vex} vpdpbusd ymm4,ymm13,ymm12
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xec // {vex} vpdpbusd ymm5,ymm13,ymm12
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xf4 // {vex} vpdpbusd ymm6,ymm13,ymm12
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xfc // {vex} vpdpbusd ymm7,ymm13,ymm12
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xc4 // {vex} vpdpbusd ymm8,ymm13,ymm12
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xcc // {vex} vpdpbusd ymm9,ymm13,ymm12
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xd4 // {vex} vpdpbusd ymm10,ymm13,ymm12
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xdc // {vex} vpdpbusd ymm11,ymm13,ymm12
+	DECQ CX
+	JNE  loop
+	VZEROUPPER
+	RET
+
+// func peakTilesInt8(n int, config *tileShapes)
+TEXT ·peakTilesInt8(SB), NOSPLIT, $0-16
+	MOVQ n+0(FP), CX
+	MOVQ config+8(FP), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // ldtilecfg [rax]
+
+loop:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x49; BYTE $0x5e; BYTE $0xc4 // tdpbusd tmm0,tmm4,tmm6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc // tdpbusd tmm1,tmm4,tmm7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x49; BYTE $0x5e; BYTE $0xd5 // tdpbusd tmm2,tmm5,tmm6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // tdpbusd tmm3,tmm5,tmm7
+	DECQ CX
+	JNE  loop
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // tilerelease
+	RET
+
+// func peakTilesBF16(n int, config *tileShapes)
+TEXT ·peakTilesBF16(SB), NOSPLIT, $0-16
+	MOVQ n+0(FP), CX
+	MOVQ config+8(FP), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // ldtilecfg [rax]
+
+loop:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // tdpbf16ps tmm0,tmm4,tmm6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // tdpbf16ps tmm1,tmm4,tmm7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // tdpbf16ps tmm2,tmm5,tmm6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // tdpbf16ps tmm3,tmm5,tmm7
+	DECQ CX
+	JNE  loop
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // tilerelease
+	RET
+
 // func peakRead256(x *byte, n int)
 TEXT ·peakRead256(SB), NOSPLIT, $0-16
 	MOVQ x+0(FP), SI

@@ -6,4 +6,6 @@ func peakF32(ISA) (f func(n int), flops float64) { return nil, 0 }
 
 func peakInt8(ISA) (f func(n int), ops float64) { return nil, 0 }
 
+func peakBF16(ISA) (f func(n int), flops float64) { return nil, 0 }
+
 func peakRead(ISA) func(x []byte) { return nil }

@@ -19,6 +19,21 @@ func peakFMA256(n int)
 //go:noescape
 func peakVNNI512(n int)
 
+// peakVNNI256 runs n rounds of 12 independent VPDPBUSD.
+//
+//go:noescape
+func peakVNNI256(n int)
+
+// peakTilesInt8 runs n rounds of 4 independent TDPBUSD.
+//
+//go:noescape
+func peakTilesInt8(n int, config *tileShapes)
+
+// peakTilesBF16 runs n rounds of 4 independent TDPBF16PS.
+//
+//go:noescape
+func peakTilesBF16(n int, config *tileShapes)
+
 // peakRead256 reads n bytes, a multiple of 256 and not 0.
 //
 //go:noescape

@@ -25,7 +25,7 @@ type stressCall struct {
 	want []float32
 }
 
-// stressCalls are products in float32 and int8, packed and not, whose panels, rows and edges differ.
+// stressCalls are products in float32, half precision, bfloat16 and int8, packed and not, whose panels, rows and edges differ.
 func stressCalls(r *rand.Rand) []stressCall {
 	var out []stressCall
 	for len(out) < 60 {
@@ -42,9 +42,13 @@ func stressCalls(r *rand.Rand) []stressCall {
 			scale[i] = 0.01 * r.Float32()
 		}
 		w, w8 := PackF32(k, n, b, n, false), PackS8(k, n, q, n, false)
+		h, _ := halfSlice(BF16, b)
+		wh := PackHalf(BF16, k, n, h, n, false)
 		for name, f := range map[string]func(p *Pool, c []float32){
 			"packed": func(p *Pool, c []float32) { GemmF32(p, m, a, k, w, c, n, Epilogue{}) },
 			"plain":  func(p *Pool, c []float32) { MatMulF32(p, m, n, k, a, k, false, b, n, false, c, n, Epilogue{}) },
+			"half":   func(p *Pool, c []float32) { GemmHalf(p, m, a, k, wh, c, n, Epilogue{}) },
+			"bf16":   func(p *Pool, c []float32) { GemmBF16(p, m, a, k, wh, c, n, Epilogue{}) },
 			"int8":   func(p *Pool, c []float32) { DynQuantGemm(p, m, a, k, w8, scale, nil, c, n, Epilogue{}) },
 		} {
 			s := stressCall{name: name, run: f, want: make([]float32, m*n)}

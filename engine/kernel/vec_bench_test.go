@@ -47,10 +47,7 @@ func BenchmarkVec(b *testing.B) {
 		{"F32ToBF16", 4096, func() { F32ToBF16(half[:4096], x[:4096]) }},
 		{"Transpose2D", 256 * 256, func() { Transpose2D(out, x, 256, 256) }},
 	} {
-		for _, isa := range []ISA{AVX512, AVX2, Generic} {
-			if isa > Detect() {
-				continue
-			}
+		for _, isa := range floatLevels() {
 			b.Run(c.name+"/"+isa.String(), func(b *testing.B) {
 				defer Limit(isa)()
 				b.SetBytes(int64(4 * c.n))

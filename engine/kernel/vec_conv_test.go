@@ -92,7 +92,7 @@ func TestConvEqual(t *testing.T) {
 		g, c := randomWindow(r), 2
 		x, w := normals(r, c*g.H*g.W), normals(r, c*g.KH*g.KW)
 		var want [3][]float32
-		for _, isa := range []ISA{Generic, AVX2, AVX512} {
+		for _, isa := range floatLevels() {
 			restore := Limit(isa)
 			var got [3][]float32
 			for k := range got {

@@ -8,7 +8,7 @@ import (
 // Transpose2D sets dst[j,i] = src[i,j] for src [m,n]. dst and src must not overlap.
 func Transpose2D(dst, src []float32, m, n int) {
 	checkRows(m, n, dst, src)
-	if m >= 8 && n >= 8 && Active() >= AVX2 {
+	if m >= 8 && n >= 8 && Active().hasAVX2() {
 		transpose32(bytesOf(dst), bytesOf(src), m, n, 4*m, 4*n)
 		return
 	}

@@ -163,7 +163,7 @@ func layerNormGradSums(dgamma, dy, x, gamma []float32, mean, inv float32) (s1, s
 	for i, v := range x {
 		h := (v - mean) * inv
 		dgamma[i] = Fma32(dy[i], h, dgamma[i])
-		g := dy[i] * gamma[i]
+		g := float32(dy[i] * gamma[i])
 		p[i%softmaxLanes] += g
 		q[i%softmaxLanes] = Fma32(g, h, q[i%softmaxLanes])
 	}

@@ -44,6 +44,7 @@ type report struct {
 	Date        string    `json:"date"`
 	F32Flops    float64   `json:"peak_f32_flops_per_thread"`
 	Int8Ops     float64   `json:"peak_int8_ops_per_thread"`
+	BF16Flops   float64   `json:"peak_bf16_flops_per_thread,omitempty"`
 	Rounds      int       `json:"rounds"`
 	Results     []*result `json:"results"`
 }
@@ -142,11 +143,11 @@ func host(rt *ort.Runtime) (*report, error) {
 	var peak kernel.Peak
 	for range 8 { // on a busy machine most tries are disturbed
 		p := kernel.MeasurePeak(50*time.Millisecond, 0)
-		peak.F32Flops, peak.Int8Ops = max(peak.F32Flops, p.F32Flops), max(peak.Int8Ops, p.Int8Ops)
+		peak.F32Flops, peak.Int8Ops, peak.BF16Flops = max(peak.F32Flops, p.F32Flops), max(peak.Int8Ops, p.Int8Ops), max(peak.BF16Flops, p.BF16Flops)
 	}
 	r := &report{
 		CPU: facts.CPU, ISA: kernel.Active().String(), Features: kernel.Features(), Processors: facts.Threads, Virtualized: facts.Virtualized,
-		Date: time.Now().UTC().Format("2006-01-02"), F32Flops: peak.F32Flops, Int8Ops: peak.Int8Ops,
+		Date: time.Now().UTC().Format("2006-01-02"), F32Flops: peak.F32Flops, Int8Ops: peak.Int8Ops, BF16Flops: peak.BF16Flops,
 	}
 	var err error
 	if r.ORT, err = rt.Version(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 	"github.com/wattshed/wattshed/quantize"
@@ -23,9 +24,11 @@ type row struct {
 	model   source
 	int8    bool // quantized dynamically, per channel; both runtimes load the same file
 	static  bool // quantized statically, per channel, ranges from four such inputs; the float model is timed beside it
+	bf16    bool // the native engine on the weights in bfloat16, ONNX Runtime on the float32 ones: it has no kernels for the former
 	feed    func(rng *rand.Rand) engine.Feed
 	threads int
-	load    bool // time from nothing to the first result instead of a call
+	load    bool          // time from nothing to the first result instead of a call
+	lacks   func() string // names what the row needs and this host lacks, "" if nothing; nil for a row that needs nothing
 }
 
 // source finds a model: a file below the asset folder, or an embedded one.
@@ -62,6 +65,9 @@ func selectRows(threads []int, only *regexp.Regexp) []row {
 			add("MiniLM "+kind+" B8 S128", row{model: minilm, int8: q, feed: tokens(8, 128, false), threads: t})
 			add("MiniLM "+kind+" B4 S17 padded", row{model: minilm, int8: q, feed: tokens(4, 17, true), threads: t})
 			add("MiniLM "+kind+" B2 S256 padded", row{model: minilm, int8: q, feed: tokens(2, 256, true), threads: t})
+		}
+		for _, n := range []int{1, 8} {
+			add(fmt.Sprintf("MiniLM bf16 B%d S128", n), row{model: minilm, bf16: true, feed: tokens(n, 128, false), threads: t, lacks: lacksTiles})
 		}
 		add("PP-LCNet fp32 1x3x224x224", row{model: lcnet, feed: image("x", 1, 3, 224, 224), threads: t})
 		add("PP-OCR cls fp32 1x3x48x192", row{model: ppcls, feed: image("x", 1, 3, 48, 192), threads: t})
@@ -158,6 +164,27 @@ func (s source) open(assets, dir string) (string, error) {
 	}
 	_, err := os.Stat(path)
 	return path, err
+}
+
+// lacksTiles is for rows whose point is the speed of AMX.
+func lacksTiles() string {
+	if kernel.BF16Fast() {
+		return ""
+	}
+	return "AMX"
+}
+
+// rounded writes the form of a model with bfloat16 weights to dir.
+func rounded(path, dir string) (string, error) {
+	g, err := onnx.Load(path)
+	if err != nil {
+		return "", err
+	}
+	if _, err := quantize.HalfWeights(g, model.BFloat16); err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "bf16-"+filepath.Base(path))
+	return out, onnx.Save(out, g, onnx.WriteOptions{})
 }
 
 // quantized writes the dynamic int8 form of a model to dir.

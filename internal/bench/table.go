@@ -16,10 +16,17 @@ func markdown(w io.Writer, r *report, s settings) error {
 	if r.Int8Ops > 0 {
 		fmt.Fprintf(w, ", %.0f Gop/s int8", r.Int8Ops/1e9)
 	}
+	if r.BF16Flops > 0 {
+		fmt.Fprintf(w, ", %.0f Gflop/s bfloat16", r.BF16Flops/1e9)
+	}
 	fmt.Fprintf(w, ".\n\n")
 	fmt.Fprintln(w, "| work | native ms | ORT ms | ORT/native [95 %] | minima | CPU time | no spin: ORT/native [95 %] | of peak | difference | rounds |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
 	for _, x := range r.Results {
+		if x.Lacks != "" {
+			fmt.Fprintf(w, "| %s | not measured on this host, which lacks %s |||||||||\n", x.Row, x.Lacks)
+			continue
+		}
 		if x.Skipped != "" {
 			fmt.Fprintf(w, "| %s | not measured: %s |||||||||\n", x.Row, x.Skipped)
 			continue
@@ -41,14 +48,19 @@ func markdown(w io.Writer, r *report, s settings) error {
 		if x.Dirty > 0 {
 			rounds += fmt.Sprintf(", %d with others (%.1f CPUs)", x.Dirty, x.Foreign)
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | **%.2f** [%.2f, %.2f] | %.2f | %.2f (%.2f) | %s | %s | %.1e | %s |\n",
-			x.Row, ms(n), ms(o), q.Wall, q.Lo, q.Hi, q.Min, q.CPU, q.CPUMin, quiet, share, x.Difference, rounds)
+		diff := fmt.Sprintf("%.1e", x.Difference)
+		if x.Cosine != 0 {
+			diff += fmt.Sprintf(", cosine %.5f", x.Cosine)
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | **%.2f** [%.2f, %.2f] | %.2f | %.2f (%.2f) | %s | %s | %s | %s |\n",
+			x.Row, ms(n), ms(o), q.Wall, q.Lo, q.Hi, q.Min, q.CPU, q.CPUMin, quiet, share, diff, rounds)
 	}
 	fmt.Fprintf(w, "\nTimes are median (least) of %d rounds, each with one sample of at least %v per runtime, in random order. ORT/native is paired, above 1 the native engine is faster; "+
 		"the 95 %% interval is that of the paired ratio. Both runtimes run in one process with the same threads, inputs and file at their defaults (both spin), and without spinning in the column so named. "+
 		"CPU time is the paired ratio of CPU time (that of the minima), which others on the machine disturb less. Rounds during which other processes used more than %.2f CPUs are discarded. "+
 		"Of reading: the paired ratio to loading as many bytes as the weights have, with the same threads. "+
-		"Load to first result is a new session, in this process, on a file in the page cache. Difference is max|native - ORT| / max|ORT|.\n", r.Rounds, s.sample, s.foreign)
+		"Load to first result is a new session, in this process, on a file in the page cache. Difference is max|native - ORT| / max|ORT|. In rows named bf16 the native engine has the weights in bfloat16 and ONNX Runtime those in float32; "+
+		"their cosine is that of the mean-pooled embeddings.\n", r.Rounds, s.sample, s.foreign)
 	for _, x := range r.Results {
 		for _, q := range x.Ratios {
 			if q.ORT == nativeFloat {

@@ -14,6 +14,7 @@ import (
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/engine/ort"
 	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/model"
 )
 
 // settle is the pause before a sample: the threads of the runtime before it stop spinning and park.
@@ -79,7 +80,9 @@ type result struct {
 	RoofHi     float64         `json:"roofline_ci95_hi,omitempty"`
 	RoofMin    float64         `json:"roofline_of_minima,omitempty"`
 	MACs       int64           `json:"macs,omitempty"`
-	Difference float64         `json:"max_difference"` // max|native - ort| / max|ort| over the outputs
+	Lacks      string          `json:"lacks,omitempty"`  // what this host lacks for the row, which then has no figures
+	Difference float64         `json:"max_difference"`   // max|native - ort| / max|ort| over the outputs
+	Cosine     float64         `json:"cosine,omitempty"` // least of the mean-pooled embeddings, of rows whose models differ
 	Rounds     int             `json:"rounds"`
 	Discarded  int             `json:"discarded"`
 	Dirty      int             `json:"dirty"` // rounds that count although others used the machine
@@ -102,13 +105,16 @@ func (b *bench) file(ctx context.Context, r row) (string, error) {
 		}
 		b.dir, b.files = dir, map[string]string{}
 	}
-	key := fmt.Sprint(r.model, r.int8, r.static)
+	key := fmt.Sprint(r.model, r.int8, r.static, r.bf16)
 	if p := b.files[key]; p != "" {
 		return p, nil
 	}
 	p, err := r.model.open(b.assets, b.dir)
 	if err == nil && r.int8 {
 		p, err = quantized(p, b.dir)
+	}
+	if err == nil && r.bf16 {
+		p, err = rounded(p, b.dir)
 	}
 	if err == nil && r.static {
 		p, err = staticallyQuantized(ctx, p, b.dir, r.feed)
@@ -137,6 +143,11 @@ func (b *bench) contenders(r row) []*contender {
 
 // row measures one row.
 func (b *bench) row(ctx context.Context, r row) (*result, error) {
+	if r.lacks != nil {
+		if what := r.lacks(); what != "" {
+			return &result{Row: r.name, Threads: r.threads, Lacks: what}, nil
+		}
+	}
 	path, err := b.file(ctx, r)
 	if err != nil {
 		return nil, err
@@ -159,6 +170,17 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 		}
 		cs = append(cs, &contender{name: cs[0].name, runtime: cs[0].runtime, options: cs[0].options},
 			&contender{name: nativeFloat, runtime: cs[0].runtime, options: cs[0].options, path: p})
+	}
+	if r.bf16 {
+		float := r
+		float.bf16 = false
+		p, err := b.file(ctx, float)
+		if err != nil {
+			return nil, err
+		}
+		for i := 1; i < len(cs); i += 2 {
+			cs[i].path = p
+		}
 	}
 	art := engine.Artifact{Path: path}
 	var outs []engine.Feed
@@ -184,6 +206,11 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 	res := &result{Row: r.name, Threads: r.threads}
 	if res.Difference, err = difference(outs[0], outs[1]); err != nil {
 		return nil, err
+	}
+	if r.bf16 {
+		if res.Cosine, err = pooledCosine(feed, outs[0], outs[1]); err != nil {
+			return nil, err
+		}
 	}
 	if r.load {
 		for _, c := range cs {
@@ -362,8 +389,11 @@ func (b *bench) roofline(ctx context.Context, r row, art engine.Artifact, feed e
 	for _, p := range prof {
 		res.MACs += p.MACs
 		peak := b.report.F32Flops
-		if strings.Contains(p.Op, "Quant") || strings.Contains(p.Op, "Integer") {
+		switch {
+		case strings.Contains(p.Op, "Quant") || strings.Contains(p.Op, "Integer"):
 			peak = b.report.Int8Ops
+		case strings.HasSuffix(p.Kernel, "bf16-amx"):
+			peak = b.report.BF16Flops
 		}
 		if peak > 0 {
 			ideal += 2 * float64(p.MACs) / peak / float64(r.threads)
@@ -402,6 +432,44 @@ func difference(a, b engine.Feed) (float64, error) {
 		}
 	}
 	return worst, nil
+}
+
+// pooledCosine returns the least cosine, over the batch, between the means of the rows of a and b [B, S, H] that the attention mask keeps.
+func pooledCosine(feed, a, b engine.Feed) (float64, error) {
+	mask, err := model.Data[int64](feed["attention_mask"])
+	if err != nil {
+		return 0, err
+	}
+	least := math.Inf(1)
+	for name, t := range b {
+		if a[name] == nil || t.Rank() != 3 || !slices.Equal(a[name].Shape(), t.Shape()) || len(mask) != t.Shape()[0]*t.Shape()[1] {
+			return 0, fmt.Errorf("output %q of shape %v is no row of features per token", name, t.Shape())
+		}
+		x, err := a[name].Float32()
+		if err != nil {
+			return 0, err
+		}
+		y, err := t.Float32()
+		if err != nil {
+			return 0, err
+		}
+		seq, width := t.Shape()[1], t.Shape()[2]
+		for i := range t.Shape()[0] {
+			p, q := make([]float64, width), make([]float64, width)
+			for s := i * seq; s < (i+1)*seq; s++ {
+				for j := range width {
+					p[j] += float64(mask[s]) * float64(x[s*width+j])
+					q[j] += float64(mask[s]) * float64(y[s*width+j])
+				}
+			}
+			var pq, pp, qq float64
+			for j := range p {
+				pq, pp, qq = pq+p[j]*q[j], pp+p[j]*p[j], qq+q[j]*q[j]
+			}
+			least = min(least, pq/math.Sqrt(pp*qq))
+		}
+	}
+	return least, nil
 }
 
 func median(x []float64) float64 {

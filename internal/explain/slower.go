@@ -244,8 +244,8 @@ func castsAtLoad(f *facts) *Cause {
 			"use storage: graph on an accelerator, or int8 on this CPU"}
 	}
 	return &Cause{Slower, "half-size weights are computed with in float32", 0.6,
-		"the weights are stored in 16 bits and multiplied in 32: arithmetic stays what it was",
-		"use int8 where time counts; half-size weights are for the file"}
+		"the weights are kept in 16 bits and multiplied in 32, but for bf16 on AMX: arithmetic stays what it was",
+		"use int8 where time counts; half-size weights are for the file and for memory"}
 }
 
 func quantizingCost(f *facts) *Cause {

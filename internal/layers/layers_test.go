@@ -17,12 +17,12 @@ const module = "github.com/wattshed/wattshed/"
 // layer of every package. A package imports only packages of a lower layer, or its own parent; the formats may
 // import model. A new package is one line here.
 var layer = map[string]int{
-	"engine/kernel": 0, "measure": 0, "measure/carbon": 0, "measure/metertest": 0, "testdata": 0,
+	"engine/kernel": 0, "measure": 0, "measure/carbon": 0, "measure/metertest": 0, "testdata": 0, "internal/pages": 0,
 	"model": 1, "model/onnx": 1, "model/dense": 1, "internal/tokenize": 1,
 	"engine": 2, "engine/grad": 2, "engine/ort": 2,
 	"prune": 3, "quantize": 3, "quantize/verify": 3, "distill": 3,
-	"reports": 4, "internal/task": 4, "internal/task/baseline": 4, "internal/task/spamgen": 4, "internal/conformance": 4, "internal/conformance/score": 5,
-	"internal/recipe": 5, "internal/explain": 5, "internal/layers": 5, "internal/bench": 5, "internal/bench/similarity": 5,
+	"reports": 4, "internal/task": 4, "internal/task/baseline": 4, "internal/task/spamgen": 4, "internal/task/sts": 4, "internal/conformance": 4, "internal/conformance/score": 5,
+	"internal/recipe": 5, "internal/explain": 5, "internal/layers": 5, "internal/bench": 5, "internal/bench/similarity": 5, "internal/bench/accuracy": 6, "internal/bench/quantizing": 6,
 	"cmd/wattshed": 6,
 }
 

@@ -34,6 +34,12 @@ type bound struct {
 // bind opens the data that the recipe names and checks that they fit the model.
 func (r *Recipe) bind(src *source, builtin fs.FS) (*bound, error) {
 	b := &bound{}
+	switch {
+	case r.Inputs.NPZ != "":
+		return b, r.bindArrays(b, src)
+	case r.Inputs.Images != "":
+		return b, r.bindImages(b, src, builtin)
+	}
 	tok, err := openTokenizer(r.Inputs.Tokenizer, r.Dir, src.graph)
 	if err != nil {
 		return nil, err
@@ -68,22 +74,44 @@ func (r *Recipe) bind(src *source, builtin fs.FS) (*bound, error) {
 	}
 	b.inputs, b.describe = in, in.Describe()
 	if r.Task != nil && r.Task.Kind == "classification" {
-		if b.labels, err = labelsOf(src.graph); err != nil {
+		if err := b.label(r.Task, src, data); err != nil {
 			return nil, err
 		}
-		if b.labels == nil {
-			b.labels = data.Labels()
-		}
-		if b.classes, err = data.Classes(b.labels); err != nil {
-			return nil, err
-		}
-		b.task = &task.Classification{Inputs: in, Classes: b.classes, Batch: r.Target.Batch, Output: r.Inputs.Output}
-	} else {
-		b.task = &task.Fidelity{Inputs: in, Batch: r.Target.Batch, Output: r.Inputs.Output, Pooling: r.Inputs.Pooling}
 	}
+	b.task = r.scoring(b, r.Target.Batch)
 	timed := *in
 	timed.Fixed = r.Target.Sequence
 	return b, b.collect(&timed, r.Measure.Inputs, r.Target.Batch)
+}
+
+// label finds the classes of the examples of data: the labels in the order of the task, else of the model's metadata, else sorted.
+func (b *bound) label(t *TaskSpec, src *source, data *task.Dataset) (err error) {
+	b.labels = t.Labels
+	if b.labels == nil {
+		if b.labels, err = labelsOf(src.graph); err != nil {
+			return err
+		}
+	}
+	if b.labels == nil {
+		b.labels = data.Labels()
+	}
+	b.classes, err = data.Classes(b.labels)
+	return err
+}
+
+// scoring is the task of the recipe on the bound inputs.
+func (r *Recipe) scoring(b *bound, batch int) task.Task {
+	kind, threshold := "fidelity", 0.0
+	if r.Task != nil {
+		kind, threshold = r.Task.Kind, r.Task.Threshold
+	}
+	switch kind {
+	case "classification":
+		return &task.Classification{Inputs: b.inputs, Classes: b.classes, Batch: batch, Output: r.Inputs.Output, Threshold: float32(threshold)}
+	case "agreement":
+		return &task.Agreement{Inputs: b.inputs, Batch: batch, Output: r.Inputs.Output, Threshold: float32(threshold)}
+	}
+	return &task.Fidelity{Inputs: b.inputs, Batch: batch, Output: r.Inputs.Output, Pooling: r.Inputs.Pooling}
 }
 
 // examples opens the data of the task, or the text file of the inputs.
@@ -106,7 +134,7 @@ func (r *Recipe) examples(builtin fs.FS) (*task.Dataset, error) {
 
 func (r *Recipe) bindRandom(b *bound, src *source) error {
 	if r.Task != nil && r.Task.Kind == "classification" {
-		return fmt.Errorf("recipe: classification needs texts and a tokenizer; model %q has no tokenizer in its metadata: give inputs.tokenizer", filepath.Base(src.name))
+		return fmt.Errorf("recipe: classification needs texts and a tokenizer, arrays or images; model %q has no tokenizer in its metadata: give inputs.tokenizer", filepath.Base(src.name))
 	}
 	spec := r.Inputs.Random
 	if spec == nil {
@@ -124,7 +152,9 @@ func (r *Recipe) bindRandom(b *bound, src *source) error {
 	}
 	b.inputs = in
 	b.random, b.describe, b.dataName, b.state = true, in.Describe(), "random", r.Inputs.State
-	b.task = &task.Fidelity{Inputs: in, Batch: 1, Output: r.Inputs.Output, Pooling: "none"}
+	own := *r
+	own.Inputs.Pooling = "none"
+	b.task = own.scoring(b, 1)
 	return b.collect(in, r.Measure.Inputs, 1)
 }
 

@@ -187,18 +187,35 @@ func (r *Recipe) checkTask() error {
 	}
 	switch t.Kind {
 	case "classification":
-		if t.Data == "" {
+		if t.Data == "" && r.Inputs.NPZ == "" && r.Inputs.Images == "" {
 			return faultf("task.data", "missing")
 		}
-	case "fidelity":
+	case "fidelity", "agreement":
 	default:
-		return faultf("task.kind", "%q: want classification or fidelity", t.Kind)
+		return faultf("task.kind", "%q: want classification, fidelity or agreement", t.Kind)
+	}
+	if t.Data != "" && r.Inputs.NPZ != "" {
+		return faultf("task.data", "inputs.npz has the examples, and the labels in an array that task.label names")
+	}
+	if t.Labels != nil && t.Kind != "classification" {
+		return faultf("task.labels", "only a classification has them")
+	}
+	for i, l := range t.Labels {
+		if slices.Contains(t.Labels[:i], l) {
+			return faultf("task.labels", "%.80q is there twice", l)
+		}
+	}
+	if t.Threshold != 0 && t.Kind == "fidelity" {
+		return faultf("task.threshold", "fidelity has none")
 	}
 	if in := r.Inputs.Text; in != "" && t.Data != "" {
 		if t.Text != "" && t.Text != in {
 			return faultf("inputs.text", "%q: task.text is %q", in, t.Text)
 		}
 		t.Text = in
+	}
+	if r.Inputs.Images != "" {
+		setDefault(&t.Text, "image")
 	}
 	setDefault(&t.Text, "text")
 	if t.Kind == "classification" {
@@ -218,10 +235,10 @@ func (r *Recipe) checkInputs() error {
 	if in.MaxLength < 0 || in.MaxLength > 1<<20 {
 		return faultf("inputs.max_length", "%d: out of range", in.MaxLength)
 	}
+	if err := in.checkForm(); err != nil {
+		return err
+	}
 	if in.Random != nil {
-		if in.Tokenizer != "" {
-			return faultf("inputs", "tokenizer and random exclude each other")
-		}
 		if r.Task != nil && r.Task.Kind == "classification" {
 			return faultf("inputs.random", "random inputs have no labels to classify")
 		}
@@ -232,7 +249,10 @@ func (r *Recipe) checkInputs() error {
 		}
 	}
 	if len(in.State) > 0 && in.Tokenizer != "" {
-		return faultf("inputs.state", "goes with random inputs, not with texts")
+		return faultf("inputs.state", "goes with arrays and random inputs, not with texts")
+	}
+	if err := in.checkImages(); err != nil {
+		return err
 	}
 	for name, shape := range in.Shapes {
 		for _, d := range shape {

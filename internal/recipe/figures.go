@@ -18,7 +18,8 @@ func (r *run) accuracy(i int, m *made) (*reports.Accuracy, error) {
 	}
 	a := &reports.Accuracy{Metric: r.bound.task.Metric(), N: r.bound.task.Len(), Value: 1}
 	_, fidelity := r.bound.task.(*task.Fidelity)
-	if fidelity && i == 0 {
+	_, relative := r.bound.task.(task.Relative)
+	if relative && i == 0 {
 		return a, nil
 	}
 	own, ok := lookup[scores](r.journal, kindScore, m.Name)
@@ -31,6 +32,13 @@ func (r *run) accuracy(i int, m *made) (*reports.Accuracy, error) {
 	right := correct(own.Outcomes)
 	a.Value = float64(count(right)) / float64(len(right))
 	a.CI95 = intervalOf(measure.Wilson(count(right), len(right)))
+	if relative {
+		a.Delta = &reports.Delta{Value: a.Value - 1, Test: "wilson"}
+		if a.CI95 != nil {
+			a.Delta.CI95 = &reports.Interval{a.CI95[0] - 1, a.CI95[1] - 1}
+		}
+		return a, nil
+	}
 	if i == 0 {
 		return a, nil
 	}

@@ -23,7 +23,6 @@ func sortedKeys(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) 
 
 // laterKeys are the keys of the recipe format that a later version will read, by the path of the map they stand in.
 var laterKeys = map[string][]string{
-	"inputs":                    {"npz", "images", "size", "mean", "std", "layout", "channels"},
 	"variants[].stages[].prune": {"schedule", "groups"},
 }
 

@@ -33,7 +33,8 @@ type Recipe struct {
 	Dir    string        `yaml:"-"` // folder that relative paths start from
 }
 
-// TaskSpec says what accuracy means. Kind is "classification" or "fidelity".
+// TaskSpec says what accuracy means. Kind is "classification", "fidelity" or "agreement". Data may be left out where the inputs
+// bring labels: folders of images, or an array called Label.
 type TaskSpec struct {
 	Kind       string `yaml:"kind"`
 	Data       string `yaml:"data"`       // .jsonl, .txt (one text a line) or builtin:spam
@@ -42,11 +43,14 @@ type TaskSpec struct {
 	Text       string `yaml:"text"`
 	Label      string `yaml:"label"`
 	Limit      int    `yaml:"limit"` // score the first n examples only; 0 = all
+
+	Labels    []string `yaml:"labels"`    // in the order of the model's outputs; none: the model's metadata, else sorted
+	Threshold float64  `yaml:"threshold"` // between the two classes of an output of one value
 }
 
-// InputsSpec says how examples become model inputs. Text is the field of the text where the task has data, else a file
-// with one text a line (.txt) or a JSON object with a field "text" a line (.jsonl). State names outputs that the next
-// run takes as inputs, by input; a sequence of runs starts from zeros.
+// InputsSpec says how examples become model inputs: one of texts (Tokenizer), arrays (NPZ), Images and Random. Text is the field
+// of the text where the task has data, else a file with one text a line (.txt) or a JSON object with a field "text" a line
+// (.jsonl). State names outputs that the next run takes as inputs, by input; a sequence of runs starts from zeros.
 type InputsSpec struct {
 	Tokenizer string            `yaml:"tokenizer"`
 	Text      string            `yaml:"text"`
@@ -56,7 +60,21 @@ type InputsSpec struct {
 	Random    *RandomSpec       `yaml:"random"`
 	Shapes    map[string][]int  `yaml:"shapes"`
 	State     map[string]string `yaml:"state"`
+	NPZ       string            `yaml:"npz"` // arrays by input name
+
+	// Of images, see task.Images.
+	Images   string    `yaml:"images"` // a folder
+	Size     int       `yaml:"size"`
+	Resize   int       `yaml:"resize"`
+	Fit      string    `yaml:"fit"` // crop (default) or stretch
+	Mean     []float64 `yaml:"mean"`
+	Std      []float64 `yaml:"std"`
+	Layout   string    `yaml:"layout"`   // nchw (default) or nhwc
+	Channels string    `yaml:"channels"` // rgb (default), bgr or gray
 }
+
+// plain reports whether examples bring no texts: arrays, images or random inputs.
+func (in *InputsSpec) plain() bool { return in.NPZ != "" || in.Images != "" || in.Random != nil }
 
 // RandomSpec asks for random inputs.
 type RandomSpec struct {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -109,8 +111,21 @@ func TestParseFaults(t *testing.T) {
 		{"student", stage("distill: {student: {embeding: 1}}"), 7, 29, "embeding", "embedding", "distill.student: unknown key"},
 		{"far from all", with("xylophone: 1"), 6, 1, "xylophone", "", "unknown key"},
 
-		{"later npz", with("inputs: {npz: a.npz}"), 6, 10, "npz", "", `key "npz" is not in this version`},
-		{"later images", with("inputs: {images: dir, size: 224}"), 6, 10, "images", "", "not in this version"},
+		{"npz and images", with("inputs: {npz: a.npz, images: dir}"), 6, 1, "", "", "npz and images exclude each other"},
+		{"npz with text", with("inputs: {npz: a.npz, text: t}"), 6, 1, "", "", "npz has neither text"},
+		{"npz and data", with("task: {kind: classification, data: a.jsonl}\ninputs: {npz: a.npz}"), 6, 30, "", "", "inputs.npz has the examples"},
+		{"size without images", with("inputs: {npz: a.npz, size: 224}"), 6, 22, "", "", "only images"},
+		{"size", with("inputs: {images: d, size: 100000}"), 6, 21, "", "", "8192 pixels"},
+		{"std", with("inputs: {images: d, std: [0.2, 0, 0.2]}"), 6, 21, "", "", "makes no sense"},
+		{"mean", with("inputs: {images: d, mean: [0.2, 0]}"), 6, 21, "", "", "want 1 or 3"},
+		{"layout", with("inputs: {images: d, layout: hwc}"), 6, 21, "", "", "nchw or nhwc"},
+		{"channels", with("inputs: {images: d, channels: rgba}"), 6, 21, "", "", "rgb, bgr or gray"},
+		{"fit", with("inputs: {images: d, fit: pad}"), 6, 21, "", "", "crop or stretch"},
+		{"resize", with("inputs: {images: d, fit: stretch, resize: 256}"), 6, 35, "", "", "stretch has none"},
+		{"state of images", with("inputs: {images: d, state: {h: hn}}"), 6, 21, "", "", "not with images"},
+		{"labels", with("task: {kind: classification, labels: [a, a]}\ninputs: {images: d}"), 6, 30, "", "", "is there twice"},
+		{"labels of fidelity", with("task: {kind: fidelity, labels: [a]}\ninputs: {images: d}"), 6, 24, "", "", "only a classification"},
+		{"threshold", with("task: {kind: fidelity, threshold: 0.5}\ninputs: {npz: d.npz}"), 6, 24, "", "", "fidelity has none"},
 		{"unknown scheme", stage("quantize: {scheme: fp4}"), 7, 20, "", "", "want one of fp16, bf16"},
 		{"fp8 activations", stage("quantize: {scheme: fp8-e5m2, mode: static}"), 7, 38, "", "", "no CPU runtime multiplies 8-bit floats"},
 		{"dynamic int16", stage("quantize: {scheme: uint16, mode: dynamic}"), 7, 36, "", "", "no operator that quantizes to 16 bits at run time"},
@@ -163,7 +178,7 @@ func TestParseFaults(t *testing.T) {
 		{"gate", with("gates: {energy: \"<= 1\"}"), 6, 9, "", "", "no such gate"},
 		{"gate without limit", with("gates: {energy_ratio: 0.6}"), 6, 9, "", "", "does not start with"},
 		{"modelled", with("gates: {allow_modelled: \"yes\"}"), 6, 9, "", "", "no such gate"},
-		{"state with texts", with("inputs: {tokenizer: t.json, state: {h: hn}}"), 6, 29, "", "", "random inputs"},
+		{"state with texts", with("inputs: {tokenizer: t.json, state: {h: hn}}"), 6, 29, "", "", "arrays and random inputs"},
 		{"random and tokenizer", with("inputs: {tokenizer: t.json, random: {n: 1}}"), 6, 1, "", "", "exclude each other"},
 		{"inputs.text", with("task: {kind: fidelity, data: a.txt, text: a}\ninputs: {text: b}"), 7, 10, "", "", `task.text is "a"`},
 
@@ -215,8 +230,9 @@ func TestParseBF16Graph(t *testing.T) {
 func TestEveryKeyIsDecoded(t *testing.T) {
 	const text = `version: 1
 model: m
-task: {kind: k, data: d, train: t, validation: v, text: x, label: l, limit: 1}
-inputs: {tokenizer: t, text: x, max_length: 1, pooling: p, output: o, random: {seed: 1, n: 1}, shapes: {x: [1, 2]}, state: {h: hn}}
+task: {kind: k, data: d, train: t, validation: v, text: x, label: l, limit: 1, labels: [a], threshold: 1}
+inputs: {tokenizer: t, text: x, max_length: 1, pooling: p, output: o, random: {seed: 1, n: 1}, shapes: {x: [1, 2]}, state: {h: hn},
+  npz: n, images: i, size: 1, resize: 1, fit: f, mean: [1], std: [1], layout: l, channels: c}
 target: {runtime: r, provider: p, threads: 1, batch: 1, sequence: 1, exact: true, spinning: s, optimization: o, provider_options: {a: b}}
 measure: {pairs: 1, precision: 1, max_seconds: 1, idle_seconds: 0.5, block_seconds: 1, max_pairs: 1, inputs: 1, seed: 1}
 carbon: {zone: z, pue: 1, embodied: true, wue: 1, ewif: 1}
@@ -338,4 +354,22 @@ func FuzzRecipe(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestRecipesOfTheRepository parses every recipe that is committed.
+func TestRecipesOfTheRepository(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/*/*.yaml")
+	if err != nil || len(files) < 4 {
+		t.Fatal(files, err)
+	}
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse(f, path, filepath.Dir(path)); err != nil {
+			t.Error(err)
+		}
+		f.Close()
+	}
 }

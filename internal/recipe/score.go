@@ -19,17 +19,17 @@ func (r *run) scoreAll(ctx context.Context) error {
 	if r.bound.task == nil {
 		return nil
 	}
-	fid, isFidelity := r.bound.task.(*task.Fidelity)
+	rel, relative := r.bound.task.(task.Relative)
 	for i, m := range r.made {
-		if isFidelity && i == 0 {
+		if relative && i == 0 {
 			continue // the baseline agrees with itself
 		}
 		if s, ok := lookup[scores](r.journal, kindScore, m.Name); ok && len(s.Outcomes) == r.bound.task.Len() {
 			continue
 		}
-		if isFidelity && !r.referenced {
+		if relative && !r.referenced {
 			s, _ := withState(r.sessions[0], r.bound.state)
-			if err := fid.SetBaseline(ctx, s, func(done int) { r.progress("scoring baseline", done, fid.Len()) }); err != nil {
+			if err := rel.SetBaseline(ctx, s, func(done int) { r.progress("scoring baseline", done, rel.Len()) }); err != nil {
 				return fmt.Errorf("baseline: %w", err)
 			}
 			r.referenced = true

@@ -224,6 +224,20 @@ func writeCalibration(path string, c *quantize.Calibration) error {
 	return writeFile(path, []byte(b.String()))
 }
 
+// from sets the inputs to the file or folder name at path: arrays, a folder of images, or texts.
+func (in *InputsSpec) from(name, path string) {
+	in.Random, in.NPZ, in.Images, in.Text = nil, "", "", ""
+	info, err := os.Stat(path)
+	switch {
+	case strings.EqualFold(filepath.Ext(name), ".npz"):
+		in.NPZ, in.Tokenizer, in.MaxLength = name, "", 0
+	case err == nil && info.IsDir():
+		in.Images, in.Tokenizer, in.MaxLength = name, "", 0
+	default:
+		in.Text = name
+	}
+}
+
 // calibrating returns the source of calibration inputs of a model with the inputs of the recipe.
 func (r *Recipe) calibrating(src *source, builtin fs.FS) Calibrating {
 	return func(from string, n int) (engine.Feeds, string, error) {
@@ -232,9 +246,13 @@ func (r *Recipe) calibrating(src *source, builtin fs.FS) Calibrating {
 		switch from {
 		case calibrateData:
 		case calibrateRandom:
-			c.Task, c.Inputs.Random = nil, &RandomSpec{Seed: max(r.Measure.Seed, 1), N: n}
+			c.Task, c.Inputs = nil, InputsSpec{Random: &RandomSpec{Seed: max(r.Measure.Seed, 1), N: n}, Shapes: r.Inputs.Shapes, State: r.Inputs.State, Output: r.Inputs.Output}
 		default:
-			c.Task, c.Inputs.Random, c.Inputs.Text = nil, nil, from
+			c.Task = nil
+			c.Inputs.from(from, resolve(r.Dir, from))
+			if err := c.checkInputs(); err != nil {
+				return engine.Feeds{}, "", err
+			}
 		}
 		b, err := c.bind(src, builtin)
 		if err != nil {

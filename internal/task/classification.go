@@ -16,6 +16,8 @@ type Classification struct {
 	Classes []int // labelled class of every example
 	Batch   int   // examples per run
 	Output  string
+
+	Threshold float32 // between two classes, where the output is one value
 }
 
 var _ Task = (*Classification)(nil)
@@ -30,18 +32,15 @@ func (c *Classification) Metric() string { return "accuracy" }
 func (c *Classification) Len() int { return c.Inputs.Len() }
 
 // Score runs the model over all examples. Its output must be [batch, classes], or [batch] or [batch, 1]
-// for two classes divided at 0.
+// for two classes divided at Threshold.
 func (c *Classification) Score(ctx context.Context, s engine.Session, progress func(int)) ([]float64, error) {
-	name := c.Output
-	if name == "" {
-		if len(s.Outputs()) == 0 {
-			return nil, fmt.Errorf("task: the model has no output")
-		}
-		name = s.Outputs()[0].Name
+	name, err := outputOf(s, c.Output)
+	if err != nil {
+		return nil, err
 	}
 	outcomes := make([]float64, c.Len())
-	err := each(ctx, c.Inputs, c.Batch, s, []string{name}, progress, func(from, to int, out engine.Feed, _ *model.Tensor) error {
-		picked, err := Argmax(out[name], to-from)
+	err = each(ctx, c.Inputs, c.Batch, s, []string{name}, progress, func(from, to int, out engine.Feed, _ *model.Tensor) error {
+		picked, err := Argmax(out[name], to-from, c.Threshold)
 		if err != nil {
 			return fmt.Errorf("output %q: %w", name, err)
 		}
@@ -55,8 +54,9 @@ func (c *Classification) Score(ctx context.Context, s engine.Session, progress f
 	return outcomes, err
 }
 
-// Argmax returns the class of each of n rows of logits: the first of equal ones, -1 for a row with NaN in it.
-func Argmax(t *model.Tensor, n int) ([]int, error) {
+// Argmax returns the class of each of n rows of logits: the first of equal ones, -1 for a row with NaN in it. A row of one
+// value is class 1 above threshold, else 0.
+func Argmax(t *model.Tensor, n int, threshold float32) ([]int, error) {
 	x, err := t.Float32()
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func Argmax(t *model.Tensor, n int) ([]int, error) {
 	out := make([]int, n)
 	for i := range n {
 		row := x[i*k : (i+1)*k]
-		if k == 1 && row[0] > 0 {
+		if k == 1 && row[0] > threshold {
 			out[i] = 1
 		}
 		for j, v := range row {

@@ -120,7 +120,7 @@ func (d *Dataset) lines(r io.Reader, use func(line int, b []byte) error) error {
 	return nil
 }
 
-// Labels returns the distinct labels in sorted order.
+// Labels returns the distinct labels in order: decimal numbers by value, then words.
 func (d *Dataset) Labels() []string {
 	var out []string
 	seen := map[string]bool{}
@@ -130,7 +130,7 @@ func (d *Dataset) Labels() []string {
 			out = append(out, e.Label)
 		}
 	}
-	slices.Sort(out)
+	slices.SortFunc(out, compareLabels)
 	return out
 }
 

@@ -62,15 +62,12 @@ func (f *Fidelity) Score(ctx context.Context, s engine.Session, progress func(in
 
 // Vectors returns the (pooled) output vector of every example.
 func (f *Fidelity) Vectors(ctx context.Context, s engine.Session, progress func(int)) ([][]float32, error) {
-	name := f.Output
-	if name == "" {
-		if len(s.Outputs()) == 0 {
-			return nil, fmt.Errorf("task: the model has no output")
-		}
-		name = s.Outputs()[0].Name
+	name, err := outputOf(s, f.Output)
+	if err != nil {
+		return nil, err
 	}
 	vectors := make([][]float32, 0, f.Len())
-	err := each(ctx, f.Inputs, f.Batch, s, []string{name}, progress, func(from, to int, out engine.Feed, mask *model.Tensor) error {
+	err = each(ctx, f.Inputs, f.Batch, s, []string{name}, progress, func(from, to int, out engine.Feed, mask *model.Tensor) error {
 		got, err := f.split(out[name], mask, to-from)
 		if err != nil {
 			return fmt.Errorf("output %q: %w", name, err)

@@ -76,7 +76,7 @@ func TestArgmax(t *testing.T) {
 		{[]int{3}, []float32{-1, 0, 1}, 3, []int{0, 0, 1}},
 		{[]int{3, 1}, []float32{-1, nan, 1}, 3, []int{0, -1, 1}},
 	} {
-		got, err := Argmax(model.FromSlice(c.shape, c.x), c.n)
+		got, err := Argmax(model.FromSlice(c.shape, c.x), c.n, 0)
 		if err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("Argmax(%v) = %v, %v; want %v", c.x, got, err, c.want)
 		}
@@ -85,11 +85,11 @@ func TestArgmax(t *testing.T) {
 		shape []int
 		n     int
 	}{{[]int{3}, 2}, {[]int{0}, 1}, {[]int{2}, 0}} {
-		if _, err := Argmax(model.FromSlice(c.shape, make([]float32, c.shape[0])), c.n); err == nil {
+		if _, err := Argmax(model.FromSlice(c.shape, make([]float32, c.shape[0])), c.n, 0); err == nil {
 			t.Errorf("shape %v holds logits of %d examples", c.shape, c.n)
 		}
 	}
-	if _, err := Argmax(model.FromSlice([]int{2}, []float64{1, 2}), 1); err != nil {
+	if _, err := Argmax(model.FromSlice([]int{2}, []float64{1, 2}), 1, 0); err != nil {
 		t.Errorf("float64 logits: %v", err)
 	}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -41,3 +43,6 @@ func (a *asm) data(name string, words []uint32) {
 
 // file returns the finished file.
 func (a *asm) file(name string) file { return file{name, []byte(a.b.String())} }
+
+// sortedKeys returns the keys of m in order.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -21,6 +21,7 @@ type tile struct {
 	unroll         int
 	prefetch       bool // of what lies 1 KiB on in B, the next rows if it is packed: pays from 9 rows on
 	embedBroadcast bool // the multiply takes its broadcast from memory
+	half           halfKind
 }
 
 func (t tile) width() int { return map[string]int{"Z": 64, "Y": 32}[t.isa] }
@@ -71,6 +72,7 @@ func (t tile) kernel(a *asm, mr int) {
 		a.op("MOVQ %s", l)
 	}
 	t.loadMask(a)
+	t.half.loadMask(a, t.highMask())
 	groups := (mr + 2) / 3
 	if groups > 1 {
 		a.op("LEAQ (R8)(R8*2), AX")
@@ -86,7 +88,7 @@ func (t tile) kernel(a *asm, mr int) {
 		for i := range groups {
 			a.op("ADDQ $%d, %s", 4*n, rowPtr[i])
 		}
-		if n == 1 {
+		if n /= t.half.perRow(); n == 1 {
 			a.op("ADDQ R9, DI")
 		} else {
 			a.op("LEAQ (DI)(R9*%d), DI", n)
@@ -107,7 +109,12 @@ func (t tile) kernel(a *asm, mr int) {
 	a.op("JEQ  store")
 	a.label("one")
 	t.step(a, mr, 0)
-	adv(1)
+	if t.half == bf16 {
+		a.op("DECQ DX")
+		a.op("JEQ  store")
+		t.step(a, mr, 1)
+	}
+	adv(t.half.perRow())
 	a.op("DECQ DX")
 	a.op("JNE  one")
 	a.label("store")
@@ -205,7 +212,7 @@ func (t tile) storeC(a *asm, from string, v int) {
 
 // step is one k (or one group of four k in int8): row u of B from DI.
 func (t tile) step(a *asm, mr, u int) {
-	base := []string{"(DI)", "(DI)(R9*1)", "(DI)(R9*2)", "(DI)(R15*1)"}[u]
+	base := []string{"(DI)", "(DI)(R9*1)", "(DI)(R9*2)", "(DI)(R15*1)"}[u/t.half.perRow()]
 	b := make([]string, t.nv)
 	for v := range t.nv {
 		n := t.nv*mr + v
@@ -215,13 +222,19 @@ func (t tile) step(a *asm, mr, u int) {
 		b[v] = fmt.Sprintf("%s%d", t.isa, n)
 		off := ""
 		if v > 0 {
-			off = fmt.Sprint(v * t.width())
+			off = fmt.Sprint(v * t.half.bytes(t.width()))
+		}
+		if t.half != whole {
+			t.half.widen(a, t.isa, off+base, t.highMask(), b[v], u)
+			continue
 		}
 		t.loadVec(a, off+base, v, b[v])
 	}
-	if t.prefetch && mr > 8 {
+	if t.prefetch && mr > 8 && u%t.half.perRow() == 0 {
 		a.op("PREFETCHT0 1024%s", base)
-		a.op("PREFETCHT0 1088%s", base)
+		if t.half != f16 { // a row is two lines
+			a.op("PREFETCHT0 1088%s", base)
+		}
 	}
 	for i := range mr {
 		if t.embedBroadcast {
@@ -230,8 +243,11 @@ func (t tile) step(a *asm, mr, u int) {
 		}
 		n := t.nv*mr + t.nv
 		switch {
+		case t.isa == "Z" && t.half == bf16:
+			n = 28 + i%3
 		case t.isa == "Z":
 			n = 28 + i&3
+		case t.half == bf16: // one register is left
 		case n < 13 || !t.masked:
 			n += i & 1 // two in turn; Y14 and Y15 may hold masks
 		}

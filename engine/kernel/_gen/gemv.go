@@ -12,6 +12,7 @@ type vecTile struct {
 	name, isa, elem string
 	load, bc, fma   string
 	acc             bool
+	half            halfKind
 }
 
 func (t vecTile) panels() int { return map[string]int{"Z": 4, "Y": 2}[t.isa] }
@@ -24,6 +25,9 @@ func (t vecTile) kernel(a *asm, stubs *strings.Builder, mr int) {
 	if t.elem == "int8" {
 		aT, bT, cT = "uint8", "int8", "int32"
 	}
+	if t.half != whole {
+		bT = "uint16"
+	}
 	args, n := "k int, a *"+aT+", lda int, b *"+bT+", bs, ps int, c *"+cT+", ldc int", 64
 	if t.acc {
 		args, n = args+", acc int", 72
@@ -35,9 +39,8 @@ func (t vecTile) kernel(a *asm, stubs *strings.Builder, mr int) {
 		a.op("MOVQ %s", l)
 	}
 	a.op("LEAQ (R9)(R9*2), R15")
-	w := map[string]int{"Z": 64, "Y": 32}[t.isa]
-	vecs := t.panels() * 128 / w // per row
-	sum := func(i, v int) string { return fmt.Sprintf("%s%d", t.isa, vecs*i+v) }
+	w, vecs, sum := t.width(), t.vecs(), t.sum
+	t.half.loadMask(a, t.highMask())
 	if t.acc {
 		a.op("MOVQ acc+64(FP), CX")
 		a.op("TESTQ CX, CX")
@@ -62,31 +65,19 @@ func (t vecTile) kernel(a *asm, stubs *strings.Builder, mr int) {
 	}
 	a.b.WriteString("\n\tPCALIGN $32\n")
 	a.label("loop")
-	x := func(i int) string { return fmt.Sprintf("%s%d", t.isa, map[string]int{"Z": 29, "Y": 13}[t.isa]+i) }
-	for i := range mr {
-		a.op("%s %s, %s", t.bc, []string{"(SI)", "(SI)(R8*1)", "(SI)(R8*2)"}[i], x(i))
+	t.step(a, mr, 0)
+	if t.half == bf16 {
+		a.op("DECQ DX")
+		a.op("JEQ  store")
+		t.step(a, mr, 1)
 	}
-	perPanel := 128 / w
-	for v := range vecs {
-		off := ""
-		if v%perPanel > 0 {
-			off = fmt.Sprint(v % perPanel * w)
-		}
-		from := off + []string{"(DI)", "(DI)(R9*1)", "(DI)(R9*2)", "(DI)(R15*1)"}[v/perPanel]
-		if mr == 1 {
-			a.op("%s %s, %s, %s", t.fma, from, x(0), sum(0, v))
-			continue
-		}
-		b := fmt.Sprintf("%s%d", t.isa, map[string]int{"Z": 24 + v%4}[t.isa])
-		a.op("%s %s, %s", t.load, from, b)
-		for i := range mr {
-			a.op("%s %s, %s, %s", t.fma, b, x(i), sum(i, v))
-		}
-	}
-	a.op("ADDQ $4, SI")
+	a.op("ADDQ $%d, SI", 4*t.half.perRow())
 	a.op("ADDQ R10, DI")
 	a.op("DECQ DX")
 	a.op("JNE  loop")
+	if t.half == bf16 {
+		a.label("store")
+	}
 	for i := range mr {
 		for v := range vecs {
 			a.op("%s %s, %d(BX)", t.load, sum(i, v), v*w)
@@ -97,4 +88,47 @@ func (t vecTile) kernel(a *asm, stubs *strings.Builder, mr int) {
 	}
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+func (t vecTile) width() int { return map[string]int{"Z": 64, "Y": 32}[t.isa] }
+
+// vecs is the number of vectors of a row of C.
+func (t vecTile) vecs() int { return t.panels() * 128 / t.width() }
+
+func (t vecTile) sum(i, v int) string { return fmt.Sprintf("%s%d", t.isa, t.vecs()*i+v) }
+
+// highMask is the register of the mask that bfloat16 needs.
+func (t vecTile) highMask() string { return map[string]string{"Z": "Z28", "Y": "Y14"}[t.isa] }
+
+// step is one k; of bfloat16, whose rows hold two, number u of the pair.
+func (t vecTile) step(a *asm, mr, u int) {
+	x := func(i int) string { return fmt.Sprintf("%s%d", t.isa, map[string]int{"Z": 29, "Y": 13}[t.isa]+i) }
+	at := ""
+	if u > 0 {
+		at = fmt.Sprint(4 * u)
+	}
+	for i := range mr {
+		a.op("%s %s%s, %s", t.bc, at, []string{"(SI)", "(SI)(R8*1)", "(SI)(R8*2)"}[i], x(i))
+	}
+	perPanel := 128 / t.width()
+	for v := range t.vecs() {
+		off := ""
+		if v%perPanel > 0 {
+			off = fmt.Sprint(v % perPanel * t.half.bytes(t.width()))
+		}
+		from := off + []string{"(DI)", "(DI)(R9*1)", "(DI)(R9*2)", "(DI)(R15*1)"}[v/perPanel]
+		if mr == 1 && t.half == whole {
+			a.op("%s %s, %s, %s", t.fma, from, x(0), t.sum(0, v))
+			continue
+		}
+		b := fmt.Sprintf("%s%d", t.isa, map[string]int{"Z": 24, "Y": 8}[t.isa]+v%4)
+		if t.half == whole {
+			a.op("%s %s, %s", t.load, from, b)
+		} else {
+			t.half.widen(a, t.isa, from, t.highMask(), b, u)
+		}
+		for i := range mr {
+			a.op("%s %s, %s, %s", t.fma, b, x(i), t.sum(i, v))
+		}
+	}
 }

@@ -35,14 +35,22 @@ func int8Files() []file {
 	for mr := 1; mr <= 4; mr++ {
 		narrowProduct(b, &stubs, mr)
 	}
+	v := newAsm("int8.go")
+	for mr := 1; mr <= 6; mr++ {
+		vexProduct(v, &stubs, mr, 2)
+	}
+	for mr := 1; mr <= 3; mr++ {
+		vexProduct(v, &stubs, mr, 4)
+	}
 	sumBytes(b, &stubs)
 	q := newAsm("int8.go")
 	for _, isa := range []string{"Z", "Y"} {
 		minMax(q, &stubs, isa)
-		quantize(q, &stubs, isa)
+		quantize(q, &stubs, isa, false)
+		quantize(q, &stubs, isa, true)
 		requantize(q, &stubs, isa)
 	}
-	return []file{a.file("int8_vnni_amd64.s"), b.file("int8_avx2_amd64.s"), q.file("int8_quantize_amd64.s"),
+	return []file{a.file("int8_vnni_amd64.s"), b.file("int8_avx2_amd64.s"), v.file("int8_avxvnni_amd64.s"), q.file("int8_quantize_amd64.s"),
 		{"int8_stubs_amd64.go", []byte(stubs.String())}}
 }
 
@@ -160,32 +168,6 @@ func minMax(a *asm, stubs *strings.Builder, isa string) {
 	}
 	a.op("VMOVSS X0, lo+16(FP)")
 	a.op("VMOVSS X4, hi+20(FP)")
-	a.op("VZEROUPPER")
-	a.op("RET")
-}
-
-// quantize writes q = int(min(max(x/scale, -zero), 255-zero)) + zero for whole vectors; the maximum turns a NaN into the limit.
-func quantize(a *asm, stubs *strings.Builder, isa string) {
-	name := map[string]string{"Z": "quantizeU8x512", "Y": "quantizeU8x256"}[isa]
-	lanes := map[string]int{"Z": 16, "Y": 8}[isa]
-	decl := fmt.Sprintf("func %s(x *float32, n int, q *uint8, scale float32, zero int32)", name)
-	fmt.Fprintf(stubs, "\n// %s quantizes n floats, a multiple of %d, not 0.\n//\n//go:noescape\n%s\n", name, lanes, decl)
-	a.text(decl, name, 32)
-	r := func(i int) string { return fmt.Sprintf("%s%d", isa, i) }
-	a.op("MOVQ x+0(FP), SI")
-	a.op("MOVQ n+8(FP), CX")
-	a.op("MOVQ q+16(FP), DI")
-	a.op("VBROADCASTSS scale+24(FP), %s", r(1))
-	a.op("VBROADCASTSS zero+28(FP), %s", r(2))
-	quantLimits(a, isa)
-	a.label("loop")
-	a.op("VMOVUPS (SI), %s", r(0))
-	a.op("VDIVPS %s, %s, %s", r(1), r(0), r(0))
-	quantTail(a, isa, func() {})
-	a.op("ADDQ $%d, SI", 4*lanes)
-	a.op("ADDQ $%d, DI", lanes)
-	a.op("SUBQ $%d, CX", lanes)
-	a.op("JG   loop")
 	a.op("VZEROUPPER")
 	a.op("RET")
 }

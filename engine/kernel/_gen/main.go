@@ -11,9 +11,12 @@ import (
 // outputs lists every generated file; a generator returns the bytes of its files.
 var outputs = []func() []file{
 	gemmFiles,
+	halfFiles,
+	amxBF16Files,
 	epilogueFiles,
 	packFiles,
 	int8Files,
+	amxFiles,
 	int8ConvFiles,
 	int8ElemFiles,
 	peakFiles,
@@ -24,6 +27,11 @@ var outputs = []func() []file{
 	convFiles,
 	blockFiles,
 	winoFiles,
+	neonGemmFiles,
+	neonEpilogueFiles,
+	neonSmullFiles,
+	neonVecFiles,
+	neonElemFiles,
 }
 
 // file is one generated file, relative to the package folder.
@@ -34,8 +42,16 @@ type file struct {
 
 func main() {
 	out := flag.String("out", "..", "folder of package kernel")
+	words := flag.String("neon-words", "", "write the instructions that the disassembler is to read to this file, and nothing else")
 	diff := flag.Bool("diff", false, "write nothing; fail if a committed file differs")
 	flag.Parse()
+	if *words != "" {
+		if err := os.WriteFile(*words, neonWords(), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	stale := 0
 	for _, gen := range outputs {
 		for _, f := range gen() {

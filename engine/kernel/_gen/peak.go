@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// peakFiles writes loops that do nothing but multiply-adds (24 independent chains of 512 bits, or 12 of 256), or loads.
+// peakFiles writes loops that do nothing but multiply-adds (24 independent chains of 512 bits, 12 of 256, or 4 of tiles), or loads.
 func peakFiles() []file {
 	a := newAsm("peak.go")
 	var s strings.Builder
@@ -15,6 +15,7 @@ func peakFiles() []file {
 		chains        int
 	}{
 		{"peakFMA512", "VFMADD231PS", "Z", 24}, {"peakFMA256", "VFMADD231PS", "Y", 12}, {"peakVNNI512", "VPDPBUSD", "Z", 24},
+		{"peakVNNI256", "VPDPBUSD", "Y", 12},
 	} {
 		decl := fmt.Sprintf("func %s(n int)", p.name)
 		fmt.Fprintf(&s, "\n// %s runs n rounds of %d independent %s.\n//\n//go:noescape\n%s\n", p.name, p.chains, p.op, decl)
@@ -26,11 +27,34 @@ func peakFiles() []file {
 		}
 		a.label("loop")
 		for i := range p.chains {
+			if p.op == "VPDPBUSD" && p.reg == "Y" {
+				a.inst(dotU8S8VEX("Y", i, p.chains+1, regNum(p.chains)))
+				continue
+			}
 			a.op("%s %s%d, %s%d, %s%d", p.op, p.reg, p.chains, p.reg, p.chains+1, p.reg, i)
 		}
 		a.op("DECQ CX")
 		a.op("JNE  loop")
 		a.op("VZEROUPPER")
+		a.op("RET")
+	}
+	for _, p := range []struct {
+		name, op string
+		dot      func(c, a, b int) inst
+	}{{"peakTilesInt8", "TDPBUSD", tileDotU8S8}, {"peakTilesBF16", "TDPBF16PS", tileDotBF16}} {
+		decl := fmt.Sprintf("func %s(n int, config *tileShapes)", p.name)
+		fmt.Fprintf(&s, "\n// %s runs n rounds of 4 independent %s.\n//\n//go:noescape\n%s\n", p.name, p.op, decl)
+		a.text(decl, p.name, 16)
+		a.op("MOVQ n+0(FP), CX")
+		a.op("MOVQ config+8(FP), AX")
+		a.inst(tileConfig(mem{base: "AX"}))
+		a.label("loop")
+		for i := range 4 {
+			a.inst(p.dot(i, 4+i/2, 6+i%2))
+		}
+		a.op("DECQ CX")
+		a.op("JNE  loop")
+		a.inst(tileRelease())
 		a.op("RET")
 	}
 	decl := "func peakRead256(x *byte, n int)"

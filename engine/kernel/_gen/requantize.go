@@ -67,3 +67,54 @@ func quantTail(a *asm, isa string, more func()) {
 	more()
 	a.op("%s X0, (DI)", map[string]string{"Z": "VMOVDQU", "Y": "VMOVQ"}[isa])
 }
+
+// quantize writes q = int(min(max(x/scale, -zero), 255-zero)) + zero for whole vectors; the maximum turns a NaN into the limit. The fast
+// form, for scales far from the ends of the range, multiplies by the inverse y = RN(1/scale) and mends the quotient: q1 = q0 + (x - q0*scale)*y
+// is within one ulp of x/scale, so its remainder is exact and q2 = q1 + (x - q1*scale)*y is the rounded quotient (P. Markstein, Computation of
+// elementary functions on the IBM RISC System/6000 processor, 1990, theorem 5). x is limited first to where the result saturates, so that
+// nothing overflows.
+func quantize(a *asm, stubs *strings.Builder, isa string, fast bool) {
+	name := map[string]string{"Z": "quantizeU8x512", "Y": "quantizeU8x256"}[isa]
+	args := "x *float32, n int, q *uint8, scale float32, zero int32"
+	size := 32
+	if fast {
+		name, args, size = strings.Replace(name, "quantize", "quantizeFast", 1), args+", inverse, lo, hi float32", 44
+	}
+	lanes := map[string]int{"Z": 16, "Y": 8}[isa]
+	decl := fmt.Sprintf("func %s(%s)", name, args)
+	fmt.Fprintf(stubs, "\n// %s quantizes n floats, a multiple of %d, not 0.\n//\n//go:noescape\n%s\n", name, lanes, decl)
+	a.text(decl, name, size)
+	r := func(i int) string { return fmt.Sprintf("%s%d", isa, i) }
+	a.op("MOVQ x+0(FP), SI")
+	a.op("MOVQ n+8(FP), CX")
+	a.op("MOVQ q+16(FP), DI")
+	a.op("VBROADCASTSS scale+24(FP), %s", r(1))
+	a.op("VBROADCASTSS zero+28(FP), %s", r(2))
+	if fast {
+		a.op("VBROADCASTSS inverse+32(FP), %s", r(7))
+		a.op("VBROADCASTSS lo+36(FP), %s", r(8))
+		a.op("VBROADCASTSS hi+40(FP), %s", r(9))
+	}
+	quantLimits(a, isa)
+	a.label("loop")
+	a.op("VMOVUPS (SI), %s", r(0))
+	if fast {
+		a.op("VMAXPS %s, %s, %s", r(8), r(0), r(0))
+		a.op("VMINPS %s, %s, %s", r(9), r(0), r(10))
+		a.op("VMULPS %s, %s, %s", r(7), r(10), r(0))
+		for range 2 {
+			a.op("VMOVAPS %s, %s", r(10), r(11))
+			a.op("VFNMADD231PS %s, %s, %s", r(1), r(0), r(11))
+			a.op("VFMADD231PS %s, %s, %s", r(7), r(11), r(0))
+		}
+	} else {
+		a.op("VDIVPS %s, %s, %s", r(1), r(0), r(0))
+	}
+	quantTail(a, isa, func() {})
+	a.op("ADDQ $%d, SI", 4*lanes)
+	a.op("ADDQ $%d, DI", lanes)
+	a.op("SUBQ $%d, CX", lanes)
+	a.op("JG   loop")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}

@@ -15,7 +15,7 @@ type isaVec struct {
 	suffix string // of the function names
 	w      int    // lanes of a register
 	regs   int    // usable vector registers
-	name   byte   // Z or Y
+	name   byte   // Z or Y, V for NEON
 }
 
 var vecISAs = []isaVec{{"AVX512", 16, 32, 'Z'}, {"AVX2", 8, 15, 'Y'}} // Y15 is the tail mask
@@ -170,18 +170,21 @@ func (b *vb) Scalef(x, k v) v {
 // gprs are the registers of pointer arguments; AX is the element index, BX the count, R13 the loop limit and the tail mask.
 var gprs = []string{"DI", "SI", "DX", "CX", "R8", "R9", "R10", "R11", "R12"}
 
-// constPool is the read-only table: each constant eight times, so that AVX2 can use it as an operand.
+// constPool is the read-only table: each constant eight times, so that AVX2 can use it as an operand, or as often as a register holds it.
 type constPool struct {
 	off   map[uint32]int
 	words []uint32
+	times int
 }
+
+func newPool(times int) *constPool { return &constPool{off: map[uint32]int{}, times: times} }
 
 func (p *constPool) at(u uint32) int {
 	o, ok := p.off[u]
 	if !ok {
 		o = 4 * len(p.words)
 		p.off[u] = o
-		for range 8 {
+		for range p.times {
 			p.words = append(p.words, u)
 		}
 	}
@@ -204,6 +207,8 @@ type em struct {
 	peak   int
 	copy   int // the chunk being emitted
 	tail   bool
+	label  func(name string) // NEON
+	labels int
 }
 
 func newEm(p *program, isa isaVec, pool *constPool) *em {
@@ -232,6 +237,7 @@ func newEm(p *program, isa isaVec, pool *constPool) *em {
 // plan chooses how many chunks are woven, and puts constants into the registers that a dry run leaves over.
 func (e *em) plan() {
 	e.out = func(string, ...any) {}
+	e.label = func(string) {}
 	e.chunks, e.weave = e.copies, 1
 	if len(e.nodes) >= 24 {
 		if e.fits(2) { // more gains little and lengthens the tail
@@ -324,6 +330,10 @@ func (e *em) get(x int) (reg int, tmp bool) {
 	}
 	if e.nodes[x].op == "const" {
 		r := e.alloc()
+		if e.isa.name == 'V' {
+			e.out("FMOVQ %d(%s), F%d", e.pool.at(e.nodes[x].bits), neonConst, r)
+			return r, true
+		}
 		e.out("VBROADCASTSS vecConst<>+%d(SB), %s", e.pool.at(e.nodes[x].bits), e.r(r))
 		return r, true
 	}

@@ -13,6 +13,8 @@ func (e *em) node(i int) {
 	n := e.nodes[i]
 	switch {
 	case n.op == "const" || n.op == "param":
+	case e.isa.name == 'V':
+		e.neonNode(i, n)
 	case strings.HasPrefix(n.op, "load"):
 		e.reg[i] = e.alloc()
 		e.load(n, e.r(e.reg[i]))

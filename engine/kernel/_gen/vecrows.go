@@ -20,9 +20,29 @@ type rowPhase struct {
 	acc   string // kind of the accumulator, "" for none
 	lanes int
 	body  func(b *vb)
-	// glue gets the folded result in X0 and scalar registers; it may use X0 and X1, and sets one scalar from X0.
-	glue func(op func(format string, args ...any), x func(i int) string, one string)
-	sets int // the scalar that glue sets
+	glue  []glueStep // on the folded result
+	sets  int        // the scalar that becomes the result
+}
+
+// glueStep is one scalar operation on a result r: "div" r/scalar, "add" r+scalar, "sqrt" or "recip" 1/r.
+type glueStep struct {
+	op     string
+	scalar int
+}
+
+// glueAVX emits a step on X0; it may use X1.
+func glueAVX(op func(format string, args ...any), g glueStep, x func(i int) string, one string) {
+	switch g.op {
+	case "div":
+		op("VDIVSS %s, X0, X0", x(g.scalar))
+	case "add":
+		op("VADDSS %s, X0, X0", x(g.scalar))
+	case "sqrt":
+		op("VSQRTSS X0, X0, X0")
+	case "recip":
+		op("VMOVSS %s, X1", one)
+		op("VDIVSS X0, X1, X0")
+	}
 }
 
 func (p *rowProgram) names() []string {
@@ -78,8 +98,8 @@ func (p *rowProgram) code(a *asm, isa isaVec, pool *constPool) {
 			continue
 		}
 		e.foldAcc(0)
-		if ph.glue != nil {
-			ph.glue(a.op, x, fmt.Sprintf("vecConst<>+%d(SB)", pool.at(math.Float32bits(1))))
+		for _, g := range ph.glue {
+			glueAVX(a.op, g, x, fmt.Sprintf("vecConst<>+%d(SB)", pool.at(math.Float32bits(1))))
 		}
 		a.op("VBROADCASTSS X0, %c%d", isa.name, top-ph.sets)
 	}
@@ -98,17 +118,21 @@ func (p *rowProgram) code(a *asm, isa isaVec, pool *constPool) {
 	a.op("RET")
 }
 
-// goCode writes the stubs, the dispatching wrapper and its twin without assembly.
-func (p *rowProgram) goCode(stubs, noasm *strings.Builder) {
-	for _, isa := range vecISAs {
+// goCode writes the stubs and the dispatching wrapper.
+func (p *rowProgram) goCode(stubs *strings.Builder, isas []isaVec) {
+	for _, isa := range isas {
 		fmt.Fprintf(stubs, "\n//go:noescape\nfunc %s%s%s\n", p.name, isa.suffix, p.signature())
 	}
 	args := strings.Join(append(append(p.names(), "n", "rows", "step"), p.params...), ", ")
 	fmt.Fprintf(stubs, "\nfunc %sVec%s bool {\n\tswitch isa := Active(); {\n", p.name, p.signature())
-	for _, isa := range vecISAs {
+	for _, isa := range isas {
 		fmt.Fprintf(stubs, "\tcase isa >= %s:\n\t\t%s%s(%s)\n", isa.suffix, p.name, isa.suffix, args)
 	}
 	fmt.Fprintf(stubs, "\tdefault:\n\t\treturn false\n\t}\n\treturn true\n}\n")
+}
+
+// noasmCode writes the wrapper's twin without assembly.
+func (p *rowProgram) noasmCode(noasm *strings.Builder) {
 	fmt.Fprintf(noasm, "\nfunc %sVec%s bool { return false }\n", p.name, p.signature())
 }
 
@@ -130,10 +154,7 @@ func rowTable() []*rowProgram {
 				e := b.expNeg(b.Sub(b.load(0), b.param(1)))
 				b.store(0, e)
 				b.accAdd(0, e)
-			}, glue: func(op func(string, ...any), x func(int) string, one string) {
-				op("VMOVSS %s, X1", one)
-				op("VDIVSS X0, X1, X0")
-			}},
+			}, glue: []glueStep{{op: "recip"}}},
 			{body: func(b *vb) { b.store(0, b.Mul(b.load(0), b.param(2))) }},
 		}
 		out = append(out, p)
@@ -150,17 +171,9 @@ func rowTable() []*rowProgram {
 			body = func(b *vb) { t := b.Add(b.load(1), b.load(4)); b.store(5, t); b.accAdd(0, t) }
 		}
 		p.phases = []rowPhase{
-			{acc: "add", lanes: 64, sets: 2, body: body, glue: func(op func(string, ...any), x func(int) string, one string) {
-				op("VDIVSS %s, X0, X0", x(0))
-			}},
+			{acc: "add", lanes: 64, sets: 2, body: body, glue: []glueStep{{"div", 0}}},
 			{acc: "add", lanes: 64, sets: 3, body: func(b *vb) { d := b.Sub(b.load(x), b.param(2)); b.accFma(0, d, d) },
-				glue: func(op func(string, ...any), x func(int) string, one string) {
-					op("VDIVSS %s, X0, X0", x(0))
-					op("VADDSS %s, X0, X0", x(1))
-					op("VSQRTSS X0, X0, X0")
-					op("VMOVSS %s, X1", one)
-					op("VDIVSS X0, X1, X0")
-				}},
+				glue: []glueStep{{"div", 0}, {"add", 1}, {op: "sqrt"}, {op: "recip"}}},
 			{body: func(b *vb) {
 				b.store(0, b.Fma(b.Mul(b.Sub(b.load(x), b.param(2)), b.param(3)), b.load(2), b.load(3)))
 			}},

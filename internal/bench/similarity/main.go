@@ -9,23 +9,20 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/engine/ort"
+	"github.com/wattshed/wattshed/internal/task/sts"
 	"github.com/wattshed/wattshed/internal/tokenize"
-	"github.com/wattshed/wattshed/model"
 )
 
 func main() {
@@ -35,16 +32,10 @@ func main() {
 	}
 }
 
-// pair is two sentences and how alike people find them, 0 to 5.
-type pair struct {
-	score float64
-	a, b  string
-}
-
 func run(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("similarity", flag.ContinueOnError)
 	tokenizer := fs.String("tokenizer", "", "tokenizer.json of the models")
-	sts := fs.String("sts", "", "STS Benchmark file; none: no correlation")
+	benchmark := fs.String("sts", "", "STS Benchmark file; none: no correlation")
 	texts := fs.String("sentences", "", "file of one sentence a line; none: no cosine")
 	runtime := fs.String("runtime", "native", "native or ort (found in $WATTSHED_ORT or on this system)")
 	threads := fs.Int("threads", 0, "threads; 0 = all processors")
@@ -64,9 +55,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	pairs, err := readPairs(*sts)
-	if err != nil {
-		return err
+	var pairs []sts.Pair
+	if *benchmark != "" {
+		if pairs, err = sts.ReadPairs(*benchmark); err != nil {
+			return err
+		}
 	}
 	lines, err := readLines(*texts)
 	if err != nil {
@@ -80,12 +73,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fmt.Fprintf(tw, "model\tbytes\tratio\tcosine mean (n=%d)\tp01\tSpearman (n=%d)\tminus first [95 %%]\tPearson\n", len(lines), len(pairs))
 	var first *scores
 	for _, path := range fs.Args() {
-		e := encoder{tok: tok, max: *maxTokens}
-		if e.session, err = rt.Load(ctx, engine.Artifact{Path: path}, engine.Options{Threads: *threads}); err != nil {
+		e := &sts.Encoder{Tokenizer: tok, Max: *maxTokens}
+		if e.Session, err = rt.Load(ctx, engine.Artifact{Path: path}, engine.Options{Threads: *threads}); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		s, err := e.scores(ctx, lines, pairs)
-		e.session.Close()
+		s, err := scored(ctx, e, lines, pairs)
+		e.Session.Close()
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
@@ -123,77 +116,4 @@ func readLines(path string) ([]string, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(strings.Split(string(b), "\n"), func(s string) bool { return strings.TrimSpace(s) == "" }), nil
-}
-
-func readPairs(path string) ([]pair, error) {
-	if path == "" {
-		return nil, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var out []pair
-	sc := bufio.NewScanner(f)
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		col := strings.Split(sc.Text(), "\t")
-		if len(col) < 7 {
-			return nil, fmt.Errorf("%s: line %d has %d columns, want 7", path, len(out)+1, len(col))
-		}
-		score, err := strconv.ParseFloat(col[4], 64)
-		if err != nil {
-			return nil, fmt.Errorf("%s: line %d: %w", path, len(out)+1, err)
-		}
-		out = append(out, pair{score, col[5], col[6]})
-	}
-	return out, sc.Err()
-}
-
-// encoder turns sentences into vectors.
-type encoder struct {
-	session engine.Session
-	tok     *tokenize.Tokenizer
-	max     int
-}
-
-func (e *encoder) embed(ctx context.Context, text string) ([]float64, error) {
-	ids, types, mask := e.tok.Encode(text, e.max)
-	n := len(ids)
-	feed := engine.Feed{}
-	for _, in := range e.session.Inputs() {
-		switch {
-		case strings.Contains(in.Name, "mask"):
-			feed[in.Name] = model.FromSlice([]int{1, n}, mask)
-		case strings.Contains(in.Name, "type"):
-			feed[in.Name] = model.FromSlice([]int{1, n}, types)
-		default:
-			feed[in.Name] = model.FromSlice([]int{1, n}, ids)
-		}
-	}
-	name := e.session.Outputs()[0].Name
-	out, err := e.session.Run(ctx, feed, name)
-	if err != nil {
-		return nil, err
-	}
-	x, err := out[name].Float32()
-	if err != nil {
-		return nil, err
-	}
-	if len(x) == 0 || len(x)%n != 0 {
-		return nil, fmt.Errorf("output %q has shape %v, want a vector per token", name, out[name].Shape())
-	}
-	v := make([]float64, len(x)/n)
-	for i, f := range x {
-		v[i%len(v)] += float64(f)
-	}
-	norm := 0.0
-	for _, f := range v {
-		norm += f * f
-	}
-	for i := range v {
-		v[i] /= math.Sqrt(norm)
-	}
-	return v, nil
 }

@@ -1,4 +1,4 @@
-package main
+package sts
 
 import (
 	"math"
@@ -10,14 +10,14 @@ import (
 func TestSpearman(t *testing.T) {
 	iq := []float64{106, 100, 86, 101, 99, 103, 97, 113, 112, 110}
 	tv := []float64{7, 27, 2, 50, 28, 29, 20, 12, 6, 17}
-	if r := pearson(ranks(iq), ranks(tv)); math.Abs(r+29.0/165) > 1e-12 {
+	if r := Spearman(iq, tv); math.Abs(r+29.0/165) > 1e-12 {
 		t.Errorf("got %v, want %v", r, -29.0/165)
 	}
-	if r := ranks([]float64{3, 1, 3, 2}); !slices.Equal(r, []float64{3.5, 1, 3.5, 2}) {
+	if r := Ranks([]float64{3, 1, 3, 2}); !slices.Equal(r, []float64{3.5, 1, 3.5, 2}) {
 		t.Errorf("ties: %v", r)
 	}
-	lo, hi := difference(iq, tv, iq)
-	if d := 1 + 29.0/165; lo > d || hi < d {
-		t.Errorf("interval %v to %v lacks the difference %v", lo, hi, d)
+	ci := Difference(iq, tv, iq)
+	if d := 1 + 29.0/165; ci.Lo > d || ci.Hi < d {
+		t.Errorf("interval %v to %v lacks the difference %v", ci.Lo, ci.Hi, d)
 	}
 }

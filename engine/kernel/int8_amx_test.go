@@ -1,0 +1,48 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// TestAMXExact calls the tiles directly for shapes that VNNI would get, too small to pay for tiles: every number of rows and columns to 33,
+// and every remainder of k, against the Go twin; nothing beyond the columns that were asked for is written.
+func TestAMXExact(t *testing.T) {
+	if !slices.Contains(Levels(), AMX) {
+		t.Log("no AMX here: nothing to compare")
+		return
+	}
+	cases := 6000
+	if testing.Short() || raceEnabled {
+		cases = 600
+	}
+	r := rand.New(rand.NewPCG(21, 5))
+	for i := range cases {
+		m, n, k := 1+i%33, 1+i/33%33, 1+r.IntN(70)
+		if i%7 == 0 {
+			m, n, k = 1+r.IntN(140), 1+r.IntN(140), 1+r.IntN(1200)
+		}
+		lda, ldc := (k+3)&^3+r.IntN(9), n+r.IntN(4)
+		a := randBytes(r, m*lda)
+		b := PackS8(k, n, signed(randBytes(r, k*n)), n, false)
+		want, got := make([]int32, m*ldc), make([]int32, m*ldc)
+		for q := range got {
+			got[q], want[q] = -7, -7
+		}
+		g := newInt8Job(m, a, lda, b)
+		g.c32, g.ldc = want, ldc
+		g.blockGo(0, m, 0, panels(n))
+		g.blockAMX(&got[0], ldc, 0, m, 0, panels(n), n)
+		g.release()
+		if at := slices.Compare(got, want); at != 0 {
+			for q := range want {
+				if got[q] != want[q] {
+					t.Fatalf("case %d, m=%d n=%d k=%d: element %d of rows of %d is %d, want %d", i, m, n, k, q, ldc, got[q], want[q])
+				}
+			}
+		}
+	}
+}
