@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -25,7 +26,7 @@ func (p *Packs) Bytes() int64 {
 	defer p.mu.Unlock()
 	n := int64(0)
 	for _, e := range p.packed {
-		n += e.size
+		n += e.size.Load()
 	}
 	return n
 }
@@ -34,7 +35,7 @@ func (p *Packs) Bytes() int64 {
 type packEntry struct {
 	once sync.Once
 	v    any
-	size int64
+	size atomic.Int64
 	err  error
 }
 
@@ -95,18 +96,18 @@ func pack[T any](p *prep, t *model.Tensor, kind string, make func() (T, int64, e
 			f = s.entry(key)
 		}
 		fill := func() {
-			var v T
-			v, f.size, f.err = make()
-			f.v = v
+			v, size, err := make()
+			f.v, f.err = v, err
+			f.size.Store(size)
 		}
 		if f == e {
 			fill()
 		} else {
 			f.once.Do(fill)
-			e.v, e.size, e.err = f.v, f.size, f.err
+			e.v, e.err = f.v, f.err
 		}
 		t.Forget()
-		p.c.packed.Add(e.size)
+		p.c.packed.Add(f.size.Load())
 	})
 	if e.err != nil {
 		var none T
