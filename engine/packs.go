@@ -87,8 +87,8 @@ func pack[T any](p *prep, t *model.Tensor, kind string, make func() (T, int64, e
 	e := p.c.packEntry(packKey{t, kind})
 	e.once.Do(func() {
 		f := e
-		if s := p.c.opts.Packs; s != nil {
-			key, err := packKey{t, kind}.digest(with)
+		if s := p.c.opts.Packs; s != nil { // what is packed may depend on these options
+			key, err := packKey{t, fmt.Sprint(kind, " ", p.c.opts.Exact, p.c.opts.NoFusion)}.digest(with)
 			if err != nil {
 				e.err = err
 				return
