@@ -10,10 +10,18 @@ import (
 
 // attendRule is what varies between the operators of attention.
 type attendRule struct {
-	scale   float32
+	scale   float32 // of the scores
 	softcap float32 // scores become softcap tanh(scores / softcap); 0 = not
-	// mask, if not nil, changes the scores p [rows, keys] of queries lo to lo+rows-1 of one head.
-	mask func(b, h, lo, rows int, p []float32)
+	// mask, if not nil, changes the scores p [rows, n] of queries lo to lo+rows-1 of one head for keys from to from+n-1.
+	mask func(b, h, lo, rows, from, n int, p []float32)
+	// add, if not nil, makes the softmax that of a graph: scale*score + m is fused, and a row that is -Inf throughout gives NaN
+	// instead of zeros. It returns m for query lo, one number per key, and the distance to that of the next query; or nil.
+	add func(b, h, lo int) (m []float32, stride int)
+	// span, if not nil, bounds the keys that queries lo to lo+rows-1 of entry b see: from <= key < to. Others are not read.
+	span func(b, lo, rows int) (from, to int)
+	// keep, if not nil, is shown the scores of all keys for queries lo to lo+rows-1: scaled (stage 0), after softcap (1), after
+	// the mask (2) and after the softmax (3).
+	keep func(stage int64, b, h, lo int, p []float32)
 	// sink, if not nil, is one more score per head that takes its share of the softmax and has no value.
 	sink []float32
 	// out gets the rows of v.d elements of query s of head h of entry b at b*batch + h*head + s*pos.
@@ -21,9 +29,20 @@ type attendRule struct {
 	batch, head, pos int
 }
 
+const (
+	// attentionBlock is the number of queries of one head that one task handles, attentionKeys the number of keys that it
+	// scores at a time: the scores of a task stay in the cache, however long the sequence. Neither depends on the threads, so
+	// the bits do not either.
+	attentionBlock = 128
+	attentionKeys  = 512
+)
+
+// attendTask is the scratch of one thread: scores [rows, keys] and the running softmax of the rows.
+type attendTask struct{ p, most, sum, factor []float32 }
+
 // attend computes softmax(scale Q K^T, masked) V for every head; K and V may have fewer heads than Q, which then share
-// them. Rows whose scores are all -Inf give zeros. A block of queries at a time keeps the scores in the cache; the block
-// does not depend on the threads, so the bits do not either.
+// them. The softmax runs over blocks of keys (see kernel.SoftmaxPart), so the memory that it takes does not depend on the
+// lengths; results of more than one block differ from those of one by the rounding of a factor for each block.
 func (c *Call) attend(q, k, v *headsTensor, r *attendRule) error {
 	if k.b != q.b || v.b != q.b || k.h == 0 || v.h != k.h || q.h%k.h != 0 || k.d != q.d || k.s != v.s {
 		return fmt.Errorf("queries [%d %d %d %d], keys [%d %d %d %d] and values [%d %d %d %d] do not fit",
@@ -33,61 +52,137 @@ func (c *Call) attend(q, k, v *headsTensor, r *attendRule) error {
 		return nil
 	}
 	c.Note("attention-"+kernel.Active().String(), int64(q.b*q.h*q.s*k.s)*int64(q.d+v.d), 0)
-	block := min(q.s, attentionBlock)
-	blocks := (q.s + block - 1) / block
-	threads := min(c.pool.Threads(), q.b*q.h*blocks)
-	free := make(chan []float32, threads)
-	for range threads {
-		free <- Scratch[float32](c, max(1, block*k.s))
+	// A task is a block of queries of one head. One query of each of the heads that share keys is one task as well.
+	group, rows := 1, min(q.s, attentionBlock)
+	if q.s == 1 && r.add == nil && r.keep == nil {
+		group = q.h / k.h
+		rows = group
 	}
-	c.pool.Run(q.b*q.h*blocks, func(i int) {
-		buf := <-free
-		defer func() { free <- buf }()
-		at, lo := i/blocks, i%blocks*block
-		b, h := at/q.h, at%q.h
-		rows, kv := min(block, q.s-lo), h/(q.h/k.h)
-		p := buf[:rows*k.s]
-		dst := r.out[b*r.batch+h*r.head+lo*r.pos:]
-		if k.s == 0 {
-			for j := range rows {
-				clear(dst[j*r.pos : j*r.pos+v.d])
-			}
-			return
+	keys := min(k.s, attentionKeys)
+	if r.keep != nil {
+		keys = k.s
+	}
+	blocks := (q.s + rows - 1) / rows
+	tasks := q.b * q.h / group * blocks
+	free := make(chan attendTask, min(c.pool.Threads(), tasks))
+	for range cap(free) {
+		free <- attendTask{Scratch[float32](c, rows*keys), Scratch[float32](c, rows), Scratch[float32](c, rows), Scratch[float32](c, rows)}
+	}
+	return c.each(tasks, func(i int) {
+		t := <-free
+		defer func() { free <- t }()
+		at, lo := i/blocks, i%blocks*rows
+		n := rows
+		if group == 1 {
+			n = min(rows, q.s-lo)
 		}
-		kernel.MatMulF32(nil, rows, k.s, q.d, q.at(b, h)[lo*q.pos:], q.pos, false, k.at(b, kv), k.pos, true, p, k.s, kernel.Epilogue{Alpha: r.scale})
-		if r.softcap > 0 {
-			kernel.MulS(p, p, 1/r.softcap)
-			kernel.Tanh(p, p)
-			kernel.MulS(p, p, r.softcap)
-		}
-		if r.mask != nil {
-			r.mask(b, h, lo, rows, p)
-		}
-		if r.sink != nil {
-			for j := range rows {
-				softmaxSink(p[j*k.s:(j+1)*k.s], r.sink[h])
-			}
-		} else {
-			softmaxMasked(p, rows, k.s)
-		}
-		kernel.MatMulF32(nil, rows, v.d, k.s, p, k.s, false, v.at(b, kv), v.pos, false, dst, r.pos, kernel.Epilogue{})
+		r.block(&t, q, k, v, at/(q.h/group), at%(q.h/group)*group, lo, n, group, keys)
 	})
-	return nil
 }
 
-// softmaxSink is the softmax of a row that has one more element, sink, which is not kept.
-func softmaxSink(p []float32, sink float32) {
-	most := sink
-	for _, v := range p {
-		most = max(most, v)
+// block computes queries lo to lo+rows/group-1 of heads h to h+group-1 of entry b, keys of them at a time; with more than
+// one head there is one query.
+func (r *attendRule) block(t *attendTask, q, k, v *headsTensor, b, h, lo, rows, group, keys int) {
+	x, ld, dst, ldc := q.at(b, h)[lo*q.pos:], q.pos, r.out[b*r.batch+h*r.head+lo*r.pos:], r.pos
+	if group > 1 {
+		ld, ldc = q.head, r.head
 	}
-	sum := math.Exp(float64(sink - most))
-	for i, v := range p {
-		e := math.Exp(float64(v - most))
-		p[i] = float32(e)
-		sum += e
+	kv := h / (q.h / k.h)
+	from, to := 0, k.s
+	if r.span != nil && r.keep == nil {
+		from, to = r.span(b, lo, rows/group)
+		from, to = max(0, min(from, k.s))&^15, min(to, k.s) // whole lanes of the sums
 	}
-	kernel.MulS(p, p, float32(1/sum))
+	for j := range rows {
+		t.most[j], t.sum[j] = float32(math.Inf(-1)), 0
+		if r.sink != nil {
+			t.most[j], t.sum[j] = r.sink[h+j*group/rows], 1
+		}
+	}
+	whole := r.add != nil && to-from <= keys // the softmax of the graph, bit for bit
+	for at := from; at < to; at += keys {
+		n := min(keys, to-at)
+		p := t.p[:rows*n]
+		r.scores(p, x, ld, k, b, h, kv, lo, rows, group, at, n)
+		scale, mask, stride := float32(1), []float32(nil), 0
+		if r.add != nil {
+			scale = r.scale
+			if mask, stride = r.add(b, h, lo); mask != nil {
+				mask = mask[at:]
+			}
+		}
+		switch {
+		case whole && mask != nil && stride == 0:
+			kernel.SoftmaxRows(p, p, rows, n, scale, mask[:n])
+		case whole && mask != nil:
+			kernel.SoftmaxRows(p, p, rows, n, scale, mask[:rows*n])
+		case whole:
+			kernel.SoftmaxRows(p, p, rows, n, scale, nil)
+		default:
+			kernel.SoftmaxPart(p, rows, n, scale, mask, stride, t.most, t.sum, t.factor)
+		}
+		if r.keep != nil {
+			for j := range rows {
+				t.normalise(p[j*n:(j+1)*n], j, false)
+			}
+			r.keep(3, b, h, lo, p)
+		}
+		if at > from {
+			for j := range rows {
+				if f := t.factor[j]; f != 1 {
+					kernel.MulS(dst[j*ldc:][:v.d], dst[j*ldc:][:v.d], f)
+				}
+			}
+		}
+		kernel.MatMulF32(nil, rows, v.d, n, p, n, false, v.at(b, kv)[at*v.pos:], v.pos, false, dst, ldc, kernel.Epilogue{Accumulate: at > from})
+	}
+	for j := range rows {
+		switch row := dst[j*ldc:][:v.d]; {
+		case from >= to:
+			clear(row)
+		case !whole && r.keep == nil:
+			t.normalise(row, j, r.add != nil)
+		}
+	}
+}
+
+// scores sets p [rows, n] to the scores of keys at to at+n-1, all but what add does.
+func (r *attendRule) scores(p, x []float32, ld int, k *headsTensor, b, h, kv, lo, rows, group, at, n int) {
+	ep := kernel.Epilogue{}
+	if r.add == nil {
+		ep.Alpha = r.scale
+	}
+	keep := func(stage int64) {
+		if r.keep != nil {
+			r.keep(stage, b, h, lo, p)
+		}
+	}
+	kernel.MatMulF32(nil, rows, n, k.d, x, ld, false, k.at(b, kv)[at*k.pos:], k.pos, true, p, n, ep)
+	keep(0)
+	if r.softcap > 0 {
+		kernel.MulS(p, p, 1/r.softcap)
+		kernel.Tanh(p, p)
+		kernel.MulS(p, p, r.softcap)
+	}
+	keep(1)
+	if r.mask != nil {
+		for g, each := 0, rows/group; g < group; g++ {
+			r.mask(b, h+g, lo, each, at, n, p[g*each*n:(g+1)*each*n])
+		}
+	}
+	keep(2)
+}
+
+// normalise divides what belongs to row j by the sum of its exponentials; where that is empty, it is zero or NaN.
+func (t *attendTask) normalise(x []float32, j int, nan bool) {
+	switch s := t.sum[j]; {
+	case s != 0:
+		kernel.MulS(x, x, 1/s)
+	case nan:
+		kernel.MulS(x, x, float32(math.NaN()))
+	default:
+		clear(x)
+	}
 }
 
 // spread returns the heads of a tensor [B, S, heads, size] or of a part of a packed one: row elements per position,

@@ -28,6 +28,8 @@ type Call struct {
 	eval  *eval     // nil while constants are folded
 	seen  note
 	caps  map[int]slot // values that the bodies read
+
+	narrow bool // the inputs are float32 copies of half types
 }
 
 // note is what a kernel says about itself for the profile.
@@ -145,9 +147,9 @@ func (c *Call) Set(i int, t *model.Tensor) {
 	c.put(i, s)
 }
 
-// base returns the address of the first byte of t, nil when it has none.
+// base returns the address of the first byte of t, nil when it has none or has memory of its owner's.
 func base(t *model.Tensor) unsafe.Pointer {
-	if t == nil || t.DType() == model.String || t.Len() == 0 {
+	if t == nil || t.DType() == model.String || t.Len() == 0 || t.Owner() != nil {
 		return nil
 	}
 	b, err := t.Bytes()

@@ -43,6 +43,9 @@ type Options struct {
 	// fails with an error that wraps ErrMemory (native runtime). 0 = three quarters of what the machine has free at Load.
 	Memory int64
 
+	// Packs, if not nil, holds the packed weights of all sessions that are loaded with it (native runtime).
+	Packs *Packs
+
 	// Watch shows inner values of every run (native runtime); nil for none.
 	Watch *Watch
 

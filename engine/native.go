@@ -43,14 +43,15 @@ func (Native) Load(ctx context.Context, a Artifact, o Options) (Session, error) 
 			return nil, err
 		}
 	}
-	p, err := Compile(g, o)
-	if err != nil {
+	s.pool = newPool(o)
+	var err error
+	if s.plan, err = compile(g, o, s.pool); err != nil {
+		s.pool.Close()
 		if s.close != nil {
 			err = errors.Join(err, s.close())
 		}
 		return nil, err
 	}
-	s.plan, s.pool = p, newPool(o)
 	return s, nil
 }
 

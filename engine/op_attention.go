@@ -50,49 +50,6 @@ func newHeads(c *Call, i, heads int) (headsTensor, error) {
 // at returns the rows of one head; the row stride is pos.
 func (t *headsTensor) at(b, h int) []float32 { return t.v[min(b*t.batch+h*t.head, len(t.v)):] }
 
-// present makes output i: past joined with t, as [B, H, S, D]; t then views it.
-func (t *headsTensor) present(c *Call, past, i int) error {
-	p := c.Arg(past)
-	if p == nil && !c.Wants(i) {
-		return nil
-	}
-	before := 0
-	var old []float32
-	if p != nil {
-		if p.Rank() != 4 || p.Shape()[0] != t.b || p.Shape()[1] != t.h || p.Shape()[3] != t.d {
-			return errShape("the cache", p, fmt.Sprintf("[%d %d length %d]", t.b, t.h, t.d))
-		}
-		before = p.Shape()[2]
-		var err error
-		if old, err = model.Data[float32](p); err != nil {
-			return err
-		}
-	}
-	shape := []int{t.b, t.h, before + t.s, t.d}
-	var out []float32
-	if c.Wants(i) {
-		var err error
-		if out, err = Out[float32](c, i, shape); err != nil {
-			return err
-		}
-	} else {
-		out = Scratch[float32](c, product(shape))
-	}
-	n := (before + t.s) * t.d
-	for b := range t.b {
-		for h := range t.h {
-			dst := out[(b*t.h+h)*n:]
-			copy(dst[:before*t.d], old[min((b*t.h+h)*before*t.d, len(old)):])
-			src := t.at(b, h)
-			for s := range t.s {
-				copy(dst[(before+s)*t.d:][:t.d], src[s*t.pos:][:t.d])
-			}
-		}
-	}
-	*t = headsTensor{v: out, b: t.b, h: t.h, s: before + t.s, d: t.d, batch: t.h * n, head: n, pos: t.d}
-	return nil
-}
-
 // opAttention is Attention of opset 23 and later: Q, K, V, attn_mask, past_key, past_value, nonpad_kv_seqlen.
 func opAttention(c *Call) error {
 	n := c.Node
@@ -122,85 +79,41 @@ func opAttention(c *Call) error {
 	if k.b != q.b || v.b != q.b || k.h == 0 || q.h%k.h != 0 || v.h != k.h || k.d != q.d || k.s != v.s {
 		return fmt.Errorf("inputs Q %v, K %v and V %v do not fit", c.In[0].Shape(), c.In[1].Shape(), c.In[2].Shape())
 	}
-	bias, err := attentionBias(c, &q, k.s, past)
-	if err != nil {
-		return err
-	}
 	shape, row := []int{q.b, q.h, q.s, v.d}, v.d
+	r := attendRule{batch: q.h * q.s * v.d, head: q.s * v.d, pos: v.d, softcap: n.Float("softcap", 0), scale: n.Float("scale", 0)}
 	if q.packed != 0 {
-		shape, row = []int{q.b, q.s, q.h * v.d}, q.h*v.d
+		row = q.h * v.d
+		shape = []int{q.b, q.s, row}
+		r.batch, r.head, r.pos = q.s*row, v.d, row
 	}
-	out, err := Out[float32](c, 0, shape)
-	if err != nil {
+	if r.out, err = Out[float32](c, 0, shape); err != nil {
 		return err
 	}
-	var scores []float32
+	if n.Attr("scale") == nil {
+		r.scale = float32(1 / math.Sqrt(float64(q.d)))
+	}
 	if c.Wants(3) {
-		if scores, err = Out[float32](c, 3, []int{q.b, q.h, q.s, k.s}); err != nil {
+		scores, err := Out[float32](c, 3, []int{q.b, q.h, q.s, k.s})
+		if err != nil {
 			return err
 		}
-	} else {
-		scores = Scratch[float32](c, q.b*q.h*q.s*k.s)
-	}
-	if len(out) == 0 || k.s == 0 {
-		clear(out)
-		return nil
-	}
-	scale := n.Float("scale", 0)
-	if n.Attr("scale") == nil {
-		scale = float32(1 / math.Sqrt(float64(q.d)))
-	}
-	mode, softcap := n.Int("qk_matmul_output_mode", 0), n.Float("softcap", 0)
-	work := scores
-	if c.Wants(3) && mode != 3 {
-		work = Scratch[float32](c, len(scores))
-	}
-	c.Note("attention-"+kernel.Active().String(), int64(q.b*q.h*q.s*k.s)*int64(q.d+v.d), 0)
-	c.pool.Run(q.b*q.h, func(i int) {
-		b, h := i/q.h, i%q.h
-		size := q.s * k.s
-		p := work[i*size : (i+1)*size]
-		keep := func(m int64) {
-			if c.Wants(3) && mode == m {
-				copy(scores[i*size:(i+1)*size], p)
+		clear(scores) // of values without columns nothing is computed
+		mode := n.Int("qk_matmul_output_mode", 0)
+		r.keep = func(stage int64, b, h, lo int, p []float32) {
+			if stage == mode {
+				copy(scores[((b*q.h+h)*q.s+lo)*k.s:], p)
 			}
 		}
-		kv := h / (q.h / k.h)
-		kernel.MatMulF32(nil, q.s, k.s, q.d, q.at(b, h), q.pos, false, k.at(b, kv), k.pos, true, p, k.s, kernel.Epilogue{Alpha: scale})
-		keep(0)
-		if softcap > 0 {
-			kernel.MulS(p, p, 1/softcap)
-			kernel.Tanh(p, p)
-			kernel.MulS(p, p, softcap)
-		}
-		keep(1)
-		if bias != nil {
-			kernel.Add(p, p, bias[i*size:(i+1)*size])
-		}
-		keep(2)
-		softmaxMasked(p, q.s, k.s)
-		at := (b*q.h + h) * q.s * v.d
-		if q.packed != 0 {
-			at = b*q.s*row + h*v.d
-		}
-		kernel.MatMulF32(nil, q.s, v.d, k.s, p, k.s, false, v.at(b, kv), v.pos, false, out[at:], row, kernel.Epilogue{})
-	})
-	return nil
-}
-
-// softmaxMasked is the softmax of rows; one that is -Inf throughout gives zeros.
-func softmaxMasked(p []float32, rows, n int) {
-	kernel.SoftmaxRows(p, p, rows, n, 1, nil)
-	for r := range rows {
-		if s := p[r*n : (r+1)*n]; s[0] != s[0] {
-			clear(s)
-		}
 	}
+	if err := attentionMasks(c, &r, &q, k.s, past); err != nil {
+		return err
+	}
+	return c.attend(&q, &k, &v, &r)
 }
 
-// attentionBias returns what is added to the scores [B, H, S, K], nil when that is nothing: the mask, the causal frontier,
-// the sliding window, and the padding behind nonpad_kv_seqlen.
-func attentionBias(c *Call, q *headsTensor, keys, past int) ([]float32, error) {
+// attentionMasks sets what hides keys from queries: attn_mask, the causal frontier, the sliding window, and the padding
+// behind nonpad_kv_seqlen.
+func attentionMasks(c *Call, r *attendRule, q *headsTensor, keys, past int) error {
 	n := c.Node
 	causal := n.Int("is_causal", 0) != 0
 	left, right := int(n.Int("left_window_size", -1)), int(n.Int("right_window_size", -1))
@@ -208,81 +121,107 @@ func attentionBias(c *Call, q *headsTensor, keys, past int) ([]float32, error) {
 	if t := c.Arg(6); t != nil {
 		var err error
 		if lens, err = ints(t); err != nil {
-			return nil, err
+			return err
 		}
 		if len(lens) != q.b {
-			return nil, errShape("nonpad_kv_seqlen", t, fmt.Sprintf("[%d]", q.b))
+			return errShape("nonpad_kv_seqlen", t, fmt.Sprintf("[%d]", q.b))
 		}
 	}
 	if mask == nil && !causal && left < 0 && right < 0 && lens == nil {
-		return nil, nil
+		return nil
+	}
+	width := keys
+	var add func(b, h, s, from int, p []float32)
+	if mask != nil {
+		var err error
+		if add, width, err = c.scoreMask(mask, []int{q.b, q.h, q.s, keys}); err != nil {
+			return err
+		}
+	}
+	// seen returns the keys that query i of entry b sees.
+	seen := func(b, i int) (from, to int) {
+		offset, to := past, width
+		if lens != nil {
+			to = min(to, lens[b])
+			if c.Arg(4) == nil {
+				offset = lens[b] - q.s
+			}
+		}
+		if causal {
+			to = min(to, i+offset+1)
+		}
+		if right >= 0 {
+			to = min(to, i+offset+right+1)
+		}
+		if left >= 0 {
+			from = max(0, i+offset-left)
+		}
+		return from, max(to, 0)
+	}
+	r.span = func(b, lo, rows int) (int, int) {
+		from, _ := seen(b, lo)
+		_, to := seen(b, lo+rows-1)
+		return from, to
 	}
 	inf := float32(math.Inf(-1))
-	bias := Scratch[float32](c, q.b*q.h*q.s*keys)
-	clear(bias)
-	if mask != nil {
-		if err := spreadMask(bias, mask, []int{q.b, q.h, q.s, keys}); err != nil {
-			return nil, err
-		}
-	}
-	for b := range q.b {
-		offset, valid := past, keys
-		if lens != nil {
-			valid = lens[b]
-			if c.Arg(4) == nil {
-				offset = valid - q.s
+	r.mask = func(b, h, lo, rows, at, n int, p []float32) {
+		for i := range rows {
+			row := p[i*n : (i+1)*n]
+			from, to := seen(b, lo+i)
+			from = min(max(from-at, 0), n)
+			to = min(max(to-at, from), n)
+			for j := range from {
+				row[j] = inf
 			}
-		}
-		for h := range q.h {
-			for i := range q.s {
-				row := bias[((b*q.h+h)*q.s+i)*keys:][:keys]
-				for j := range row {
-					d := i + offset - j
-					if causal && d < 0 || left >= 0 && d > left || right >= 0 && -d > right || j >= valid {
-						row[j] = inf
-					}
-				}
+			if add != nil && to > from {
+				add(b, h, lo+i, at+from, row[from:to])
+			}
+			for j := to; j < n; j++ {
+				row[j] = inf
 			}
 		}
 	}
-	return bias, nil
+	return nil
 }
 
-// spreadMask broadcasts a bool or float mask, whose last dimension may be short, over the scores.
-func spreadMask(bias []float32, mask *model.Tensor, want []int) error {
+// scoreMask returns a function that adds a mask, which broadcasts to want [B, H, S, K], to the scores p of keys from on of
+// one query: a float is added, a false hides the key. The last dimension may be shorter than K; it is returned.
+func (c *Call) scoreMask(mask *model.Tensor, want []int) (add func(b, h, s, from int, p []float32), width int, err error) {
 	have := mask.Shape()
-	keys := want[3]
-	if len(have) > 4 || len(have) == 0 || have[len(have)-1] > keys {
-		return errShape("attn_mask", mask, fmt.Sprintf("one that broadcasts to %v", want))
+	if len(have) > 4 || len(have) == 0 || have[len(have)-1] > want[3] {
+		return nil, 0, errShape("attn_mask", mask, fmt.Sprintf("one that broadcasts to %v", want))
 	}
-	w := have[len(have)-1]
-	narrow := []int{want[0], want[1], want[2], w}
+	width = have[len(have)-1]
+	narrow := []int{want[0], want[1], want[2], width}
 	if s, err := broadcastShape(have, narrow); err != nil || !sameShape(s, narrow) {
-		return errShape("attn_mask", mask, fmt.Sprintf("one that broadcasts to %v", want))
+		return nil, 0, errShape("attn_mask", mask, fmt.Sprintf("one that broadcasts to %v", want))
 	}
-	v, err := toFloat64(mask)
-	if err != nil {
-		return err
-	}
-	inf := float32(math.Inf(-1))
-	full := w == 1 && keys > 1 && false
-	for i := range bias {
-		if i%keys >= w && !full {
-			bias[i] = inf
-		}
-	}
-	eachBroadcast(narrow, [][]int{have}, func(i int, off []int) {
-		m := float32(v[off[0]])
-		if mask.DType() == model.Bool {
-			if m != 0 {
-				m = 0
-			} else {
-				m = inf
+	str := broadcastStrides(have, narrow)
+	if mask.DType() == model.Bool {
+		v, err := model.Data[bool](mask)
+		inf := float32(math.Inf(-1))
+		return func(b, h, s, from int, p []float32) {
+			for j, m := range v[b*str[0]+h*str[1]+s*str[2]+from:][:len(p)] {
+				if !m {
+					p[j] = inf
+				}
 			}
+		}, width, err
+	}
+	var v []float32
+	if mask.DType() == model.Float32 {
+		v, err = model.Data[float32](mask)
+	} else if x, err2 := c.toFloat64(mask); err2 == nil {
+		v = Scratch[float32](c, len(x))
+		for i, e := range x {
+			v[i] = float32(e)
 		}
-		bias[i/w*keys+i%w] = m
-	})
-	return nil
+	} else {
+		err = err2
+	}
+	return func(b, h, s, from int, p []float32) {
+		kernel.Add(p, p, v[b*str[0]+h*str[1]+s*str[2]+from:][:len(p)])
+	}, width, err
 }
 
 func opRotaryEmbedding(c *Call) error {

@@ -11,7 +11,7 @@ import (
 // contribMask reads mask_index (or key_padding_mask) in the forms that ONNX Runtime takes: [B] (the keys of an entry end
 // there), [2B] (the ends, then the starts), [B, K] or [B, S, K] (1 = look, 0 = not). It adds
 // mask_filter_value to the scores of keys that are hidden; the causal frontier makes them the lowest number. Neither is -Inf.
-func (c *Call) contribMask(t *model.Tensor, q *headsTensor, keys, past int, causal bool) (func(b, h, lo, rows int, p []float32), error) {
+func (c *Call) contribMask(t *model.Tensor, q *headsTensor, keys, past int, causal bool) (scoreChange, error) {
 	filter := c.Node.Float("mask_filter_value", -10000)
 	var rowsPer int // rows of add per entry: 0 none, 1 or q.s
 	var add []float32
@@ -54,18 +54,18 @@ func (c *Call) contribMask(t *model.Tensor, q *headsTensor, keys, past int, caus
 	if add == nil && !causal {
 		return nil, nil
 	}
-	return func(b, _, lo, rows int, p []float32) {
+	return func(b, _, lo, rows, from, n int, p []float32) {
 		for r := range rows {
-			row := p[r*keys : (r+1)*keys]
+			row := p[r*n : (r+1)*n]
 			if add != nil {
 				at := b * keys
 				if rowsPer > 1 {
 					at = (b*q.s + lo + r) * keys
 				}
-				kernel.Add(row, row, add[at:at+keys])
+				kernel.Add(row, row, add[at+from:][:n])
 			}
 			if causal {
-				for j := past + lo + r + 1; j < keys; j++ {
+				for j := max(0, past+lo+r+1-from); j < n; j++ {
 					row[j] = -math.MaxFloat32
 				}
 			}
@@ -73,17 +73,20 @@ func (c *Call) contribMask(t *model.Tensor, q *headsTensor, keys, past int, caus
 	}, nil
 }
 
+// scoreChange is the mask of an attendRule.
+type scoreChange = func(b, h, lo, rows, from, n int, p []float32)
+
 // withBias adds a bias of the scores to a mask; both may be nil.
-func withBias(mask func(b, h, lo, rows int, p []float32), bias func(b, h, s int) []float32, keys int) func(b, h, lo, rows int, p []float32) {
+func withBias(mask scoreChange, bias func(b, h, s int) []float32) scoreChange {
 	if bias == nil {
 		return mask
 	}
-	return func(b, h, lo, rows int, p []float32) {
+	return func(b, h, lo, rows, from, n int, p []float32) {
 		if mask != nil {
-			mask(b, h, lo, rows, p)
+			mask(b, h, lo, rows, from, n, p)
 		}
 		for r := range rows {
-			kernel.Add(p[r*keys:(r+1)*keys], p[r*keys:(r+1)*keys], bias(b, h, lo+r))
+			kernel.Add(p[r*n:(r+1)*n], p[r*n:(r+1)*n], bias(b, h, lo+r)[from:from+n])
 		}
 	}
 }
@@ -97,7 +100,7 @@ func (c *Call) scaleOr(size int) float32 {
 }
 
 // attendFlat makes output 0, [B, S, heads*size], of attention under a mask and a bias of the scores (input at).
-func (c *Call) attendFlat(q, k, v *headsTensor, mask func(b, h, lo, rows int, p []float32), at int) error {
+func (c *Call) attendFlat(q, k, v *headsTensor, mask scoreChange, at int) error {
 	var bias func(b, h, s int) []float32
 	if t := c.Arg(at); t != nil {
 		var err error
@@ -110,7 +113,7 @@ func (c *Call) attendFlat(q, k, v *headsTensor, mask func(b, h, lo, rows int, p 
 	if err != nil {
 		return err
 	}
-	return c.attend(q, k, v, &attendRule{scale: c.scaleOr(q.d), mask: withBias(mask, bias, k.s), out: out, batch: q.s * w, head: v.d, pos: w})
+	return c.attend(q, k, v, &attendRule{scale: c.scaleOr(q.d), mask: withBias(mask, bias), out: out, batch: q.s * w, head: v.d, pos: w})
 }
 
 // mhaInputs returns the heads of query, key and value of MultiHeadAttention, whichever of its layouts they have, and

@@ -135,45 +135,16 @@ func (g *gqa) turn(c *Call) error {
 // cached makes output out: the cache of input in, [B, heads, length, size], with the new positions of t behind those that
 // each entry has; what no entry has is 0.
 func (g *gqa) cached(c *Call, t *headsTensor, in, out int) (headsTensor, error) {
-	var old []float32
-	before := 0
-	if p := c.Arg(in); p != nil {
-		if p.Rank() != 4 || p.Shape()[0] != t.b || p.Shape()[1] != t.h || p.Shape()[3] != t.d {
-			return *t, errShape("the cache", p, fmt.Sprintf("[%d %d length %d]", t.b, t.h, t.d))
-		}
+	lens, before := make([]int, t.b), 0
+	for b := range lens {
+		lens[b] = g.past(b)
+	}
+	if p := c.Arg(in); p != nil && p.Rank() == 4 {
 		before = p.Shape()[2]
-		var err error
-		if old, err = model.Data[float32](p); err != nil {
-			return *t, err
-		}
 	}
-	length := max(before, g.length)
-	shape := []int{t.b, t.h, length, t.d}
-	var dst []float32
-	if c.Wants(out) {
-		var err error
-		if dst, err = Out[float32](c, out, shape); err != nil {
-			return *t, err
-		}
-	} else {
-		dst = Scratch[float32](c, product(shape))
-	}
-	clear(dst)
-	for b := range t.b {
-		past := g.past(b)
-		if past > before {
-			return *t, fmt.Errorf("%d positions of entry %d in a cache of %d", past, b, before)
-		}
-		one := *t
-		one.b, one.v = 1, t.v[min(b*t.batch, len(t.v)):]
-		per := t.h * length * t.d
-		var p []float32
-		if past > 0 {
-			p = old[b*t.h*before*t.d:]
-		}
-		one.joined(dst[b*per:(b+1)*per], p, past, before, t.s, length)
-	}
-	return headsTensor{v: dst, b: t.b, h: t.h, s: g.length, d: t.d, batch: t.h * length * t.d, head: length * t.d, pos: t.d}, nil
+	h, err := c.extend(t, in, out, lens, max(before, g.length))
+	h.s = g.length
+	return h, err
 }
 
 // opGroupQueryAttention is GroupQueryAttention of com.microsoft: query, key, value, past_key, past_value, seqlens_k,
@@ -223,15 +194,24 @@ func opGroupQueryAttention(c *Call) error {
 	}
 	window := int(n.Int("local_window_size", -1))
 	inf := float32(math.Inf(-1))
-	frontier := func(b, _, lo, rows int, p []float32) {
+	seen := func(b, i int) (from, to int) {
+		to = min(g.past(b)+i+1, k.s)
+		if window >= 0 {
+			from = max(0, to-window)
+		}
+		return from, to
+	}
+	span := func(b, lo, rows int) (int, int) {
+		from, _ := seen(b, lo)
+		_, to := seen(b, lo+rows-1)
+		return from, to
+	}
+	frontier := func(b, _, lo, rows, at, n int, p []float32) {
 		for r := range rows {
-			row, end := p[r*k.s:(r+1)*k.s], min(g.past(b)+lo+r+1, k.s)
-			start := 0
-			if window >= 0 {
-				start = max(0, end-window)
-			}
+			row := p[r*n : (r+1)*n]
+			from, to := seen(b, lo+r)
 			for j := range row {
-				if j < start || j >= end {
+				if at+j < from || at+j >= to {
 					row[j] = inf
 				}
 			}
@@ -242,8 +222,8 @@ func opGroupQueryAttention(c *Call) error {
 	if err != nil {
 		return err
 	}
-	return c.attend(q, &k, &v, &attendRule{scale: c.scaleOr(q.d), softcap: n.Float("softcap", 0), mask: withBias(frontier, bias, k.s),
-		sink: sink, out: out, batch: q.s * w, head: q.d, pos: w})
+	return c.attend(q, &k, &v, &attendRule{scale: c.scaleOr(q.d), softcap: n.Float("softcap", 0), mask: withBias(frontier, bias),
+		span: span, sink: sink, out: out, batch: q.s * w, head: q.d, pos: w})
 }
 
 // opContribRotary is RotaryEmbedding of com.microsoft: input, position_ids ([1], the first position, or [B, S]),

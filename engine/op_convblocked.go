@@ -191,7 +191,7 @@ func prepBlockedConv(p *prep) (any, error) {
 	packed, err := pack(p, w, fmt.Sprintf("blocked conv %q %d %v", p.node.In(2), groups, isPlain), func() (*kernel.PackedConv, int64, error) {
 		k := kernel.PackConv(wd, bias, s[0], s[1], groups, s[2], s[3], isPlain)
 		return k, k.Bytes(), nil
-	})
+	}, b)
 	if err != nil {
 		return nil, err
 	}

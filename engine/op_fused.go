@@ -176,40 +176,17 @@ func opFusedAttention(c *Call) error {
 	if err != nil {
 		return err
 	}
-	scale := c.Node.Float("scale", 1)
-	c.Note("attention-"+kernel.Active().String(), int64(b*h*s*k)*int64(d+dv), 0)
-	// Blocks of queries keep the scores in the cache and give every thread something to do; a thread has one place for all its scores.
-	block := min(s, attentionBlock)
-	blocks := (s + block - 1) / block
-	free := make(chan []float32, min(c.pool.Threads(), b*h*blocks))
-	for range cap(free) {
-		free <- Scratch[float32](c, block*k)
-	}
-	c.pool.Run(b*h*blocks, func(i int) {
-		buf := <-free
-		defer func() { free <- buf }()
-		head, lo := i/blocks, i%blocks*block
-		n, hh := head/h, head%h
-		rows := min(block, s-lo)
-		p := buf[:rows*k]
-		kernel.MatMulF32(nil, rows, k, d, x[0][(n*s+lo)*row+hh*d:], row, false, x[1][n*k*row+hh*d:], row, true, p, k, kernel.Epilogue{})
-		var m []float32
-		if mask != nil {
-			at := n*ms[0] + hh*ms[1] + lo*ms[2]
-			m = mask[at : at+k]
-			if ms[2] != 0 {
-				m = mask[at : at+rows*k]
-			}
+	q := headsTensor{v: x[0], b: b, h: h, s: s, d: d, batch: s * row, head: d, pos: row}
+	key := headsTensor{v: x[1], b: b, h: h, s: k, d: d, batch: k * row, head: d, pos: row}
+	val := headsTensor{v: x[2], b: b, h: h, s: k, d: dv, batch: k * rowV, head: dv, pos: rowV}
+	add := func(b, h, lo int) ([]float32, int) {
+		if mask == nil {
+			return nil, 0
 		}
-		kernel.SoftmaxRows(p, p, rows, k, scale, m)
-		kernel.MatMulF32(nil, rows, dv, k, p, k, false, x[2][n*k*rowV+hh*dv:], rowV, false, out[(n*s+lo)*h*dv+hh*dv:], h*dv, kernel.Epilogue{})
-	})
-	return nil
+		return mask[b*ms[0]+h*ms[1]+lo*ms[2]:], ms[2]
+	}
+	return c.attend(&q, &key, &val, &attendRule{scale: c.Node.Float("scale", 1), add: add, out: out, batch: s * h * dv, head: dv, pos: h * dv})
 }
-
-// attentionBlock is the number of queries of one head that one task handles; it does not depend on the threads, so the
-// bits do not either.
-const attentionBlock = 128
 
 // attentionMask returns the mask with its strides over batch, heads and queries; keys are always contiguous.
 func attentionMask(c *Call, b, h, s, k int) ([]float32, [3]int, error) {

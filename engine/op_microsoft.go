@@ -123,7 +123,7 @@ func prepDynamicQuantizeLSTM(p *prep) (any, error) {
 					m.zero = symmetric(asInt8(z[j*zp : (j+1)*zp]))
 				}
 			}
-			p.c.packed += m.q.Bytes()
+			p.c.packed.Add(m.q.Bytes())
 			*into = append(*into, m)
 		}
 	}

@@ -145,7 +145,7 @@ func prepMatMulNBits(p *prep) (any, error) {
 			return st, st.dense.Bytes(), nil
 		}
 		return st, st.w.Bytes(), nil
-	})
+	}, in[1:]...)
 }
 
 // opMatMulNBits is Y = A dequantize(B)^T + bias: A [..., K], B, scales, zero_points, g_idx, bias [N]. An accuracy_level of 4

@@ -76,7 +76,7 @@ func prepQuantConv(p *prep) (any, error) {
 		}
 	}
 	s := &quantConvState{conv: kernel.NewConvU8(cfg)}
-	p.c.packed += s.conv.Bytes()
+	p.c.packed.Add(s.conv.Bytes())
 	return s, nil
 }
 

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 )
@@ -109,7 +111,7 @@ func packGates(p *prep, i int, split []int) ([]*kernel.PackedF32, error) {
 	if t.Shape()[1]%gates != 0 {
 		return nil, nil
 	}
-	return pack(p, t, "gates", func() ([]*kernel.PackedF32, int64, error) {
+	return pack(p, t, fmt.Sprint("gates ", split), func() ([]*kernel.PackedF32, int64, error) {
 		w, err := t.Float32()
 		if err != nil {
 			return nil, 0, err

@@ -99,7 +99,10 @@ func (c *Call) viaFloat32(d opDef) error {
 		c.In[i] = model.FromSlice(t.Shape(), x)
 		c.in[i].buf, c.in[i].t = nil, c.In[i]
 	}
-	if err := d.run(c); err != nil {
+	c.narrow = true
+	err := d.run(c)
+	c.narrow = false
+	if err != nil {
 		return err
 	}
 	for i := range c.out {

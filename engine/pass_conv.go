@@ -69,6 +69,7 @@ func scaleConv(e *editor, n *model.Node) {
 	for i, x := range old {
 		scaled[i] = x * v[i/max(per, 1)]
 	}
+	w.Forget()
 	c := withInput(n, 1, e.addConstant(model.FromSlice(w.Shape(), scaled)), mul)
 	if n.In(2) != "" {
 		old, err := e.constant(n.In(2)).Float32()

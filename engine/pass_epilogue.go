@@ -228,6 +228,7 @@ func fuseConvBN(e *editor, n *model.Node) {
 		}
 		bias[k] = float32((float64(bias[k])-float64(v[2][k]))*s + float64(v[1][k]))
 	}
+	w.Forget()
 	c := *conv
 	c.Inputs = []string{conv.In(0), e.addConstant(model.FromSlice(w.Shape(), out)), e.addConstant(model.FromSlice([]int{ch}, bias))}
 	c.Outputs = n.Outputs[:1]

@@ -17,6 +17,7 @@ func (c *compiler) passList() []pass {
 		{"gathercast", rewrite(castAfterGather)},
 		fold,
 		{"identity", rewrite(removeIdentity)},
+		{"cast", rewrite(removeCast)},
 		{"common", rewrite2(commonNodes)},
 		{"shapes", shapesPass},
 		{"dead", deadNodes},

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -90,7 +91,10 @@ func (p *Plan) Graph() *model.Graph { return p.graph }
 // Compile prepares g for execution: it clones it, runs the optimisation passes, orders the nodes, folds constants and
 // packs weights. Errors name the node, its operator and domain, and wrap model.ErrUnsupported where an operator is not
 // known.
-func Compile(g *model.Graph, o Options) (p *Plan, err error) {
+func Compile(g *model.Graph, o Options) (p *Plan, err error) { return compile(g, o, nil) }
+
+// compile is Compile on the threads of pool.
+func compile(g *model.Graph, o Options, pool *kernel.Pool) (p *Plan, err error) {
 	if g == nil {
 		return nil, errors.New("engine: no graph")
 	}
@@ -112,7 +116,11 @@ func Compile(g *model.Graph, o Options) (p *Plan, err error) {
 	if p, err = c.plan(g, nil); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	p.passes, p.warnings, p.packed, p.trusted = c.passes, c.warnings, c.packed, c.trusted
+	if err := c.prepareSteps(pool); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	p.release()
+	p.passes, p.warnings, p.packed, p.trusted = c.passes, c.warnings, c.packed.Load(), c.trusted
 	p.fallback = sync.OnceValues(func() (*Plan, error) {
 		o.NoFusion = true
 		return Compile(source, o)
@@ -128,8 +136,10 @@ type compiler struct {
 	opsets   map[string]int64
 	passes   []PassCount
 	warnings []string
-	packed   int64
-	packs    map[packKey]any
+	packed   atomic.Int64
+	packMu   sync.Mutex
+	packs    map[packKey]*packEntry
+	preps    []func() error                  // what is left to do for the states of steps
 	halves   map[*model.Tensor]*model.Tensor // by a float32 constant, the half-precision one that it was widened from
 	shapes   map[string][]dim                // symbolic shapes of the graph that a pass works on
 	trusted  []trusted
@@ -137,12 +147,6 @@ type compiler struct {
 	shapeMaps map[*model.Graph]map[string][]dim
 	outer     []*model.Graph // the graphs around it, from the outside in
 	fresh     int            // constants made by passes
-}
-
-// packKey names one packed form of one weight.
-type packKey struct {
-	t    *model.Tensor
-	kind string
 }
 
 // scope maps the names of one graph to slots.
@@ -232,7 +236,6 @@ func (c *compiler) plan(g *model.Graph, outer *scope) (*Plan, error) {
 		}
 		p.outputs = append(p.outputs, planOutput{v, sc.slot(v.Name)})
 	}
-	p.release()
 	p.liveness()
 	return p, nil
 }
@@ -275,15 +278,36 @@ func (c *compiler) step(n *model.Node, sc *scope, made map[string]bool) (*step, 
 	}
 	if def.prep != nil {
 		pc := &prep{c: c, node: n, opset: s.opset, sc: sc}
-		if s.state, err = def.prep(pc); err != nil {
-			return nil, err
-		}
+		c.preps = append(c.preps, func() (err error) {
+			if s.state, err = def.prep(pc); err != nil {
+				err = fmt.Errorf("%s: %w", n, err)
+			}
+			return err
+		})
 	}
 	return s, nil
 }
 
+// prepareSteps packs weights and makes the other states of steps, several at a time. The error is that of the first step.
+func (c *compiler) prepareSteps(pool *kernel.Pool) error {
+	errs := make([]error, len(c.preps))
+	pool.Run(len(errs), func(i int) { errs[i] = c.preps[i]() })
+	c.preps = nil
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // release lets go of the values of constants that are read in packed form alone; their shapes stay.
 func (p *Plan) release() {
+	for _, s := range p.steps {
+		for _, b := range s.bodies {
+			b.release()
+		}
+	}
 	reads := map[int]int{}
 	for _, c := range p.outputs {
 		reads[c.slot]++

@@ -22,24 +22,6 @@ func (p *prep) constant(i int) *model.Tensor {
 	return p.sc.constOf(name)
 }
 
-// pack returns the packed form kind of t, made once per model.
-func pack[T any](p *prep, t *model.Tensor, kind string, make func() (T, int64, error)) (T, error) {
-	key := packKey{t, kind}
-	if v, ok := p.c.packs[key]; ok {
-		return v.(T), nil
-	}
-	v, size, err := make()
-	if err != nil {
-		return v, err
-	}
-	if p.c.packs == nil {
-		p.c.packs = map[packKey]any{}
-	}
-	p.c.packs[key] = v
-	p.c.packed += size
-	return v, nil
-}
-
 // newPool returns the threads of a session.
 func newPool(o Options) *kernel.Pool {
 	if o.Threads == 1 {

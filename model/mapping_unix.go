@@ -31,15 +31,19 @@ func (m *Mapping) release() error {
 	return unix.Munmap(m.data)
 }
 
-// forget gives the memory of b, a part of the mapping, back to the system, with the rest of its first and last page; it
-// is read from the file again when it is touched again.
-func (m *Mapping) forget(b []byte) {
-	if len(b) == 0 {
-		return
-	}
+// pages returns the whole pages that b, a part of the mapping, lies in.
+func (m *Mapping) pages(b []byte) []byte {
 	page := uintptr(unix.Getpagesize())
 	base := uintptr(unsafe.Pointer(unsafe.SliceData(m.data)))
 	lo := (uintptr(unsafe.Pointer(unsafe.SliceData(b))) - base) &^ (page - 1)
 	hi := min((uintptr(unsafe.Pointer(unsafe.SliceData(b)))-base+uintptr(len(b))+page-1)&^(page-1), uintptr(len(m.data)))
-	_ = unix.Madvise(m.data[lo:hi], unix.MADV_DONTNEED) // where it is refused the memory stays
+	return m.data[lo:hi]
+}
+
+// forget gives the memory of b, a part of the mapping, back to the system, with the rest of its first and last page; it
+// is read from the file again when it is touched again.
+func (m *Mapping) forget(b []byte) {
+	if len(b) > 0 {
+		_ = unix.Madvise(m.pages(b), unix.MADV_DONTNEED) // where it is refused the memory stays
+	}
 }

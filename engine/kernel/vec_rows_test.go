@@ -143,6 +143,66 @@ func TestSoftmaxRows(t *testing.T) {
 	}
 }
 
+// TestSoftmaxPart cuts rows into parts, some of them all -Inf, and compares with the definition in float64. A factor is within
+// 2 ULP (1.2e-7) and multiplies the sum once for each part, of which there are at most 6: with the bound of whole rows 3e-6.
+func TestSoftmaxPart(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 7))
+	inf := float32(math.Inf(-1))
+	for range 2000 {
+		rows, n, scale, sink := 1+r.IntN(3), 1+r.IntN(120), float32(0.125), r.IntN(2) == 0
+		x, mask := normals(r, rows*n), normals(r, rows*n)
+		for i := range x {
+			x[i] *= 20
+		}
+		hidden := r.IntN(n)
+		for i := range mask {
+			if i%n < hidden && i%n != n-1 {
+				mask[i] = inf
+			}
+		}
+		most, sum, factor := make([]float32, rows), make([]float32, rows), make([]float32, rows)
+		for i := range most {
+			most[i] = inf
+			if sink {
+				most[i], sum[i] = 1.5, 1
+			}
+		}
+		got := make([]float32, rows*n)
+		for lo := 0; lo < n; {
+			w := min(n-lo, 20+r.IntN(60))
+			p := make([]float32, 0, rows*w)
+			for i := range rows {
+				p = append(p, x[i*n+lo:][:w]...)
+			}
+			SoftmaxPart(p, rows, w, scale, mask[lo:], n, most, sum, factor)
+			for i := range rows {
+				MulS(got[i*n:][:lo], got[i*n:][:lo], factor[i])
+				copy(got[i*n+lo:], p[i*w:(i+1)*w])
+			}
+			lo += w
+		}
+		for i := range rows {
+			row := make([]float64, n, n+1)
+			for j := range row {
+				row[j] = float64(x[i*n+j])*float64(scale) + float64(mask[i*n+j])
+			}
+			if sink {
+				row = append(row, 1.5)
+			}
+			MulS(got[i*n:][:n], got[i*n:][:n], 1/sum[i])
+			near(t, "softmax in parts", got[i*n:][:n], softmax64(row)[:n], 3e-6)
+		}
+	}
+	nan := float32(math.NaN())
+	for _, row := range [][]float32{{inf, nan, inf}, {nan, 1, 2}, {1, nan, inf}} {
+		most, sum, factor := []float32{inf}, []float32{0}, []float32{0}
+		SoftmaxPart(row, 1, 3, 1, nil, 0, most, sum, factor)
+		if sum[0] == sum[0] {
+			t.Errorf("the sum of a row with a NaN is %g", sum[0])
+		}
+	}
+}
+
 // TestNormRows compares both normalisations with the definition in float64, and the gradients with central differences.
 func TestNormRows(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))

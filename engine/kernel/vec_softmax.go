@@ -21,6 +21,42 @@ func SoftmaxRows(dst, src []float32, rows, n int, scale float32, mask []float32)
 	}
 }
 
+// SoftmaxPart is the softmax of rows that come in parts (Milakov and Gimelshein, "Online normalizer calculation for
+// softmax", 2018). It sets row r of p [rows,n] to e^(x-m), x = scale*p + mask, where m is the largest x of row r in this
+// part and in those before, which most[r] held (-Inf at first) and now holds. factor[r] = e^(most before - m) is what sums of
+// the parts before are to be multiplied by, as sum[r], the sum of e^(x-m) so far (0 at first), is here. Row r of the mask is
+// mask[r*stride:][:n], nil for none. A row that is -Inf so far gives zeros and the factor 1; a NaN makes sum[r] NaN.
+// After the last part p/sum are the elements of SoftmaxRows, up to the rounding of the factors.
+func SoftmaxPart(p []float32, rows, n int, scale float32, mask []float32, stride int, most, sum, factor []float32) {
+	checkRows(rows, n, p)
+	if len(most) < rows || len(sum) < rows || len(factor) < rows || mask != nil && rows > 0 && len(mask) < (rows-1)*stride+n {
+		panic(badRowLen)
+	}
+	for r := range rows {
+		factor[r] = 1
+		if n == 0 {
+			continue
+		}
+		row := p[r*n : (r+1)*n]
+		m := scaleMask(p, p, mask, r, n, stride, scale)
+		if most[r] > m || most[r] != most[r] {
+			m = most[r]
+		}
+		if m == float32(math.Inf(-1)) {
+			if s := Sum(row); s != s { // a NaN that the maximum passed over
+				sum[r] = s
+			}
+			clear(row)
+			continue
+		}
+		if most[r] != m {
+			factor[r] = expf(most[r] - m)
+		}
+		sum[r] = float32(sum[r]*factor[r]) + expSum(row, row, m)
+		most[r] = m
+	}
+}
+
 // LogSoftmaxRows sets every row of dst to (x-max) - log(sum e^(x-max)), x = scale*row + mask, as in SoftmaxRows.
 func LogSoftmaxRows(dst, src []float32, rows, n int, scale float32, mask []float32) {
 	checkRows(rows, n, dst, src)

