@@ -67,7 +67,7 @@ func prepQuantTranspose(p *prep) (any, error) {
 			}
 		}
 		packed := kernel.PackS8(s.cg, columns, m, columns, false)
-		p.c.packed += packed.Bytes()
+		p.c.packed.Add(packed.Bytes())
 		s.w = append(s.w, packed)
 		var z []int8
 		if zero != nil {
