@@ -86,8 +86,8 @@ func (m *Battery) Read() (Reading, error) {
 	d := DomainReading{Domain: Domain{Scope: ScopePlatform, Name: "battery", Zone: "battery", Headline: true},
 		Source: Source{Name: "battery", Kind: Measured, UAbs: 0.05, URatio: 0.05, Period: batteryPeriod,
 			Note: "whole machine with its screen, updated every 10 s or slower"},
-		Energy: Microjoules(m.power.sum), Errors: m.power.errs}
-	d.Gaps, d.Status = m.power.state()
+		Energy: Microjoules(m.power.sum)}
+	m.power.tell(&d)
 	if err != nil {
 		err = fmt.Errorf("battery: %w", err)
 	}

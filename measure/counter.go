@@ -130,6 +130,17 @@ func (c *counter) fail(err error) {
 	}
 }
 
+// tell fills in what a Reading says of the counter, as if the window ended at the last read, but for its energy.
+func (c *counter) tell(d *DomainReading) {
+	d.Gaps, d.Status = c.state()
+	d.Errors, d.Stale = c.errs, c.have && (c.last > c.lastOK || c.stuck())
+}
+
+// stuck reports whether the counter stood still for longer than its domain can go without power.
+func (c *counter) stuck() bool {
+	return c.spec.moves && c.lastOK-c.t0 >= max(time.Second, 20*c.spec.period)
+}
+
 // state returns the gaps as if the window ended at the last read, and the status.
 func (c *counter) state() ([]Gap, string) {
 	gaps := slices.Clone(c.gaps)
@@ -141,7 +152,7 @@ func (c *counter) state() ([]Gap, string) {
 	case !c.have:
 		return gaps, StatusOK
 	}
-	if still := c.lastOK - c.t0; c.spec.moves && still >= max(time.Second, 20*c.spec.period) {
+	if c.stuck() {
 		gaps = append(gaps, Gap{c.t0, c.last, GapStuck})
 	} else if c.last > c.lastOK {
 		gaps = append(gaps, Gap{c.lastOK, c.last, GapUnreadable})

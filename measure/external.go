@@ -220,10 +220,10 @@ func (e *External) Read() (Reading, error) {
 		if !x.counter {
 			c = &x.sensor.counter
 		}
-		d := DomainReading{Domain: x.domain, Source: x.source, Energy: Microjoules(c.sum), Errors: c.errs}
-		d.Gaps, d.Status = c.state()
+		d := DomainReading{Domain: x.domain, Source: x.source, Energy: Microjoules(c.sum)}
+		c.tell(&d)
 		if r.At-e.lastOK > x.sensor.hold && c.last <= e.lastOK { // nobody answers any more
-			d.Gaps, d.Status = append(d.Gaps, Gap{e.lastOK, r.At, GapUnreadable}), StatusPartial
+			d.Gaps, d.Status, d.Stale = append(d.Gaps, Gap{e.lastOK, r.At, GapUnreadable}), StatusPartial, true
 		}
 		r.Domains[i] = d
 	}

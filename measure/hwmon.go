@@ -196,8 +196,8 @@ func (m *Hwmon) Read() (Reading, error) {
 			c = &s.power.counter
 			s.power.read(r.At, float64(v)/MicroPerUnit, err)
 		}
-		d := DomainReading{Domain: s.domain, Source: s.source, Energy: Microjoules(c.sum), Errors: c.errs}
-		d.Gaps, d.Status = c.state()
+		d := DomainReading{Domain: s.domain, Source: s.source, Energy: Microjoules(c.sum)}
+		c.tell(&d)
 		r.Domains[i] = d
 	}
 	if ok == 0 {

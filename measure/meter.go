@@ -85,6 +85,9 @@ type DomainReading struct {
 	Status string      `json:"status"`
 	Gaps   []Gap       `json:"gaps,omitempty"`   // times on the meter's clock
 	Errors []string    `json:"errors,omitempty"` // distinct read errors so far, such as EACCES
+	// Stale: Energy is that of an earlier moment, since this read failed or the counter is stuck. What a later Reading claims may
+	// stem from before this one, so no window may begin here: see Between.
+	Stale bool `json:"stale,omitempty"`
 }
 
 // Reading is what a Meter says at one moment.
@@ -133,7 +136,9 @@ type Window struct {
 }
 
 // Between returns the energy from reading a to the later reading b. A domain that a lacks is unreadable in
-// the window; one that b lacks has a gap over all of it.
+// the window; one that b lacks has a gap over all of it. Where a itself could not read a domain, or found its counter stuck,
+// what b then claims stems in part from before the window, and nobody knows in which part: the window claims nothing of it
+// and is a gap over all of its length. So energies of windows add up, except that windows with such an edge add up to less.
 func Between(a, b Reading) (Window, error) {
 	if b.At < a.At {
 		return Window{}, fmt.Errorf("measure: window ends at %v before it starts at %v", b.At, a.At)
@@ -152,6 +157,8 @@ func Between(a, b Reading) (Window, error) {
 			e.Status, e.Gaps = StatusUnreadable, []Gap{{a.At, b.At, GapUnreadable}}
 		case d.Energy < p.Energy:
 			return Window{}, fmt.Errorf("measure: domain %q: energy falls from %d to %d µJ", d.Domain.Zone, p.Energy, d.Energy)
+		case p.Stale && d.Energy > p.Energy:
+			e.Status, e.Gaps, e.Errors = StatusPartial, []Gap{{a.At, b.At, p.lag()}}, d.Errors
 		default:
 			e.Energy = d.Energy - p.Energy
 			e.window(d, a.At, b.At)
@@ -165,6 +172,14 @@ func Between(a, b Reading) (Window, error) {
 		}
 	}
 	return w, nil
+}
+
+// lag says why a stale reading is one: its last gap is that which lasts up to now.
+func (d DomainReading) lag() string {
+	if n := len(d.Gaps); n > 0 && d.Gaps[n-1].Reason == GapStuck {
+		return GapStuck
+	}
+	return GapUnreadable
 }
 
 // window keeps the gaps of d that overlap [from, to] and sets the status they imply.

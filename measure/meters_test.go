@@ -48,9 +48,9 @@ func TestWindowAdditive(t *testing.T) {
 	for i, v := range values {
 		at := time.Duration(i) * time.Second
 		c.read(at, v, nil)
-		gaps, status := c.state()
-		rs = append(rs, Reading{At: at, Domains: []DomainReading{{Domain: Domain{Zone: "z", Headline: true},
-			Source: Source{Kind: Measured}, Energy: Microjoules(c.sum), Status: status, Gaps: gaps}}})
+		d := DomainReading{Domain: Domain{Zone: "z", Headline: true}, Source: Source{Kind: Measured}, Energy: Microjoules(c.sum)}
+		c.tell(&d)
+		rs = append(rs, Reading{At: at, Domains: []DomainReading{d}})
 	}
 	energy := func(i, j int) Microjoules {
 		w, err := Between(rs[i], rs[j])
@@ -62,7 +62,7 @@ func TestWindowAdditive(t *testing.T) {
 	for i := range rs {
 		for j := i; j < len(rs); j++ {
 			for k := j; k < len(rs); k++ {
-				if energy(i, k) != energy(i, j)+energy(j, k) {
+				if stale := rs[i].Domains[0].Stale || rs[j].Domains[0].Stale; !stale && energy(i, k) != energy(i, j)+energy(j, k) {
 					t.Fatalf("windows %d-%d-%d do not add up", i, j, k)
 				}
 			}

@@ -228,14 +228,14 @@ func (m *NVIDIA) Read() (Reading, error) {
 			var w float64
 			w, err = m.power(b)
 			b.sensor.read(r.At, w, err)
-			d.Energy, d.Errors = Microjoules(b.sensor.sum), b.sensor.errs
-			d.Gaps, d.Status = b.sensor.state()
+			d.Energy = Microjoules(b.sensor.sum)
+			b.sensor.tell(&d)
 		} else {
 			var mj uint64
 			mj, err = m.lib.TotalEnergy(b.index)
 			b.count.read(r.At, mj, err)
-			d.Energy, d.Errors = Microjoules(min(b.count.sum, maxMicro/1000)*1000), b.count.errs
-			d.Gaps, d.Status = b.count.state()
+			d.Energy = Microjoules(min(b.count.sum, maxMicro/1000) * 1000)
+			b.count.tell(&d)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("nvml: %s: %w", b.domain.Name, err))

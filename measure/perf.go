@@ -116,9 +116,8 @@ func (p *Perf) Read() (Reading, error) {
 			firstErr = fmt.Errorf("perf: event %s: %w", e.domain.Zone, err)
 		}
 		e.count.read(r.At, v, err)
-		gaps, status := e.count.state()
-		r.Domains[i] = DomainReading{Domain: e.domain, Source: e.source, Energy: scaled(e.count.sum, e.scale),
-			Status: status, Gaps: gaps, Errors: e.count.errs}
+		r.Domains[i] = DomainReading{Domain: e.domain, Source: e.source, Energy: scaled(e.count.sum, e.scale)}
+		e.count.tell(&r.Domains[i])
 	}
 	if ok == 0 {
 		return r, firstErr

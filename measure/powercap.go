@@ -137,9 +137,8 @@ func (p *Powercap) Read() (Reading, error) {
 			firstErr = fmt.Errorf("powercap: zone %s (%s): %w", z.key, z.name, err)
 		}
 		z.count.read(r.At, v, err)
-		gaps, status := z.count.state()
-		r.Domains[i] = DomainReading{Domain: z.domain, Source: z.source, Energy: Microjoules(z.count.sum),
-			Status: status, Gaps: gaps, Errors: z.count.errs}
+		r.Domains[i] = DomainReading{Domain: z.domain, Source: z.source, Energy: Microjoules(z.count.sum)}
+		z.count.tell(&r.Domains[i])
 	}
 	switch {
 	case ok > 0:

@@ -193,10 +193,10 @@ func (m *Powermetrics) Read() (Reading, error) {
 	defer m.mu.Unlock()
 	r := Reading{At: m.now(), Domains: make([]DomainReading, len(m.rows))}
 	for i, x := range m.rows {
-		d := DomainReading{Domain: x.domain, Source: x.source, Energy: Microjoules(x.count.sum), Errors: x.count.errs}
-		d.Gaps, d.Status = x.count.state()
+		d := DomainReading{Domain: x.domain, Source: x.source, Energy: Microjoules(x.count.sum)}
+		x.count.tell(&d)
 		if r.At-m.last > 5*powermetricsEvery {
-			d.Gaps, d.Status = append(d.Gaps, Gap{m.last, r.At, GapUnreadable}), StatusPartial
+			d.Gaps, d.Status, d.Stale = append(d.Gaps, Gap{m.last, r.At, GapUnreadable}), StatusPartial, true
 		}
 		r.Domains[i] = d
 	}

@@ -37,8 +37,8 @@ func (m *rails) Read() (Reading, error) {
 		} else {
 			errs = append(errs, fmt.Errorf("%s: %s: %w", m.what, x.domain.Zone, err))
 		}
-		d := DomainReading{Domain: x.domain, Source: x.source, Energy: Microjoules(x.sensor.sum), Errors: x.sensor.errs}
-		d.Gaps, d.Status = x.sensor.state()
+		d := DomainReading{Domain: x.domain, Source: x.source, Energy: Microjoules(x.sensor.sum)}
+		x.sensor.tell(&d)
 		r.Domains[i] = d
 	}
 	if ok == 0 {

@@ -37,7 +37,8 @@ func Conform(t *testing.T, m measure.Meter, advance func()) {
 //	every domain has a name, a scope and a source with finite uncertainties; what is modelled says what it assumes
 //	a gap lies inside the time read, has a reason, and the domain's status admits it
 //	a platform and what lies in it are never both in the headline
-//	energy is additive: [a,c] = [a,b] + [b,c] for all windows, and coverage lies between 0 and 1
+//	energy is additive: [a,c] = [a,b] + [b,c] for all windows that begin where the domain was read, and coverage lies between 0 and 1
+//	a reading that repeats an earlier one, since the counter failed or stood still, says so (Stale): what comes later may be older
 func Contract(readings []measure.Reading) []string {
 	var bad []string
 	add := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
@@ -57,7 +58,30 @@ func Contract(readings []measure.Reading) []string {
 			add("reading %d: %s", i, s)
 		}
 	}
-	return append(bad, checkWindows(readings)...)
+	return slices.Concat(bad, checkStale(readings), checkWindows(readings))
+}
+
+// checkStale looks for energy that is attributed to a time after a reading although it stems from before: a gap that lasted up to the
+// reading and is gone in the next one, which claims it, while the reading does not say that it is stale.
+func checkStale(readings []measure.Reading) []string {
+	var bad []string
+	for i := 1; i < len(readings); i++ {
+		next := map[string]measure.DomainReading{}
+		for _, d := range readings[i].Domains {
+			next[d.Domain.Zone] = d
+		}
+		for _, d := range readings[i-1].Domains {
+			n, ok := next[d.Domain.Zone]
+			if !ok || d.Stale || n.Energy <= d.Energy || len(d.Gaps) == 0 {
+				continue
+			}
+			g := d.Gaps[len(d.Gaps)-1]
+			if lasts := g.Reason == measure.GapUnreadable || g.Reason == measure.GapStuck; lasts && g.To == readings[i-1].At && !slices.Contains(n.Gaps, g) {
+				bad = append(bad, fmt.Sprintf("reading %d: zone %q: not stale although a gap (%s) lasts up to it and the next reading claims it", i-1, d.Domain.Zone, g.Reason))
+			}
+		}
+	}
+	return bad
 }
 
 // zonesOf lists the zones of a reading, sorted.
@@ -142,12 +166,15 @@ func checkWindows(readings []measure.Reading) []string {
 		}
 		return m
 	}
+	stale := func(i int, zone string) bool {
+		return slices.ContainsFunc(readings[i].Domains, func(d measure.DomainReading) bool { return d.Domain.Zone == zone && d.Stale })
+	}
 	for a := range readings {
 		for b := a; b < len(readings); b++ {
 			for c := b; c < len(readings); c++ {
 				ab, bc := energy(a, b), energy(b, c)
 				for zone, e := range energy(a, c) {
-					if len(bad) < 20 && e != ab[zone]+bc[zone] {
+					if len(bad) < 20 && e != ab[zone]+bc[zone] && !stale(a, zone) && !stale(b, zone) {
 						bad = append(bad, fmt.Sprintf("zone %q: %d µJ in readings %d to %d, %d + %d in its parts", zone, e, a, c, ab[zone], bc[zone]))
 					}
 				}

@@ -60,6 +60,14 @@ type Expected struct {
 		MeasuredJ     float64  `json:"measured_j"`
 		Status        string   `json:"status"`
 	} `json:"total"`
+	// Windows are what readings in mid-script attribute to the time between two of them: the headline of Between.
+	Windows []struct {
+		FromS     float64 `json:"from_s"`
+		ToS       float64 `json:"to_s"`
+		TrueJ     float64 `json:"true_j"`
+		MeasuredJ float64 `json:"measured_j"`
+		Status    string  `json:"status"`
+	} `json:"windows"`
 	Explain string `json:"explain"`
 }
 
@@ -193,6 +201,31 @@ func (c Case) Check(r measure.Reading) []string {
 	return append(bad, c.checkTotal(r)...)
 }
 
+// CheckWindows compares what the readings of PlayAll attribute to the windows of the case.
+func (c Case) CheckWindows(rs []measure.Reading) []string {
+	var bad []string
+	for _, want := range c.Want.Windows {
+		at := func(s float64) int {
+			return slices.IndexFunc(rs, func(r measure.Reading) bool { return math.Abs(r.At.Seconds()-s) < 1e-9 })
+		}
+		a, b := at(want.FromS), at(want.ToS)
+		if a < 0 || b < 0 {
+			bad = append(bad, fmt.Sprintf("window %g-%g s: no reading at an edge", want.FromS, want.ToS))
+			continue
+		}
+		w, err := measure.Between(rs[a], rs[b])
+		if err != nil {
+			bad = append(bad, fmt.Sprintf("window %g-%g s: %v", want.FromS, want.ToS, err))
+			continue
+		}
+		uj, complete := w.Headline(measure.Measured)
+		if math.Abs(float64(uj.Joules())-want.MeasuredJ) > c.Want.ToleranceJ || complete != (want.Status == "complete") {
+			bad = append(bad, fmt.Sprintf("window %g-%g s: %.6f J, complete = %v, want %.6f and %s", want.FromS, want.ToS, float64(uj.Joules()), complete, want.MeasuredJ, want.Status))
+		}
+	}
+	return bad
+}
+
 // checkTotal compares the headline: which zones are counted, their joules, whether all are complete.
 func (c Case) checkTotal(r measure.Reading) []string {
 	var bad, counted []string
@@ -243,7 +276,7 @@ func Run(t *testing.T, fixtures fs.FS, newMeter func(Host) (measure.Meter, error
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, bad := range append(c.Check(rs[len(rs)-1]), Contract(rs)...) {
+			for _, bad := range slices.Concat(c.Check(rs[len(rs)-1]), c.CheckWindows(rs), Contract(rs)) {
 				t.Error(bad)
 			}
 			if t.Failed() {

@@ -45,8 +45,8 @@ func TestSuiteRejects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(cases) != 21 {
-		t.Errorf("%d cases, want the 21 fixtures", len(cases))
+	if len(cases) != 22 {
+		t.Errorf("%d cases, want the 22 fixtures", len(cases))
 	}
 	rejected := map[string]bool{}
 	for _, c := range cases {
@@ -77,4 +77,35 @@ func TestTreeRejects(t *testing.T) {
 	if _, err := metertest.Tree(strings.Repeat("# c\n", 3)); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestEdgeRejects: a reader that does not say that an edge repeats an earlier value gives three seconds' joules to one, and neither the windows of the
+// case nor the contract let it pass.
+func TestEdgeRejects(t *testing.T) {
+	cases, err := metertest.Load(os.DirFS("../../testdata/energy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		if c.Name != "edge_unreadable" {
+			continue
+		}
+		rs, err := c.PlayAll(ours)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range rs {
+			for k := range rs[i].Domains {
+				rs[i].Domains[k].Stale = false
+			}
+		}
+		if bad := c.CheckWindows(rs); len(bad) != 2 {
+			t.Errorf("windows: %q, want those from 10 s on", bad)
+		}
+		if bad := metertest.Contract(rs); len(bad) == 0 {
+			t.Error("the contract lets it pass")
+		}
+		return
+	}
+	t.Fatal("no case edge_unreadable")
 }
