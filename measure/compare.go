@@ -261,7 +261,7 @@ func (r *runner) runIdle(ctx context.Context, into **IdleWindow, phase string) e
 		if err = errors.Join(err, err2); err != nil {
 			r.warn("idle %s: %v", phase, err)
 		} else if win, err := Between(a, b); err == nil {
-			w.Kind = win.Kind()
+			w.Kind, w.CountedBy = win.Kind(), win.countedBy()
 			if uj, ok := win.Headline(w.Kind); ok {
 				w.Watts = uj.Joules().Over(win.Duration)
 			}

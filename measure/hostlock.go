@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -18,13 +19,54 @@ var ErrHostBusy = errors.New("measure: another process measures this machine")
 // would report the same joules twice.
 type HostLock struct{ f *os.File }
 
-// LockHost takes the machine-wide lock, a file in dir (os.TempDir() for ""). The lock ends with the process, however it
+// HostDir is the folder of the machine's lock and ledger: the same for every process and user of a machine, whatever their
+// environment says. A container with a /tmp of its own has locks of its own, unless a folder is shared and named.
+func HostDir() string {
+	if runtime.GOOS == "windows" {
+		if dir := os.Getenv("ProgramData"); dir != "" {
+			return dir
+		}
+	} else if info, err := os.Stat("/tmp"); err == nil && info.IsDir() {
+		return "/tmp"
+	}
+	return os.TempDir()
+}
+
+func lockName(dir string) string {
+	if dir == "" {
+		dir = HostDir()
+	}
+	return filepath.Join(dir, "wattshed-meter.lock")
+}
+
+// HostHolder returns the process that holds the lock in dir (HostDir() for ""), as far as the lock's file and the processes that
+// run now tell; 0 where nobody does. It takes no lock, so it is in nobody's way.
+func HostHolder(dir string) int {
+	f, err := os.OpenFile(lockName(dir), os.O_RDONLY|noFollow, 0)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	if pid := holder(f); pid > 0 && running(pid) {
+		return pid
+	}
+	return 0
+}
+
+// holder reads who wrote into the lock's file; 0 for nobody.
+func holder(f *os.File) int {
+	text, _ := io.ReadAll(io.LimitReader(f, 32))
+	pid, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return int(pid)
+}
+
+// LockHost takes the machine-wide lock, a file in dir (HostDir() for ""). The lock ends with the process, however it
 // ends. ErrHostBusy names the process that holds it.
 func LockHost(dir string) (*HostLock, error) {
-	if dir == "" {
-		dir = os.TempDir()
-	}
-	name := filepath.Join(dir, "wattshed-meter.lock")
+	name := lockName(dir)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|noFollow, 0o666)
 	if errors.Is(err, fs.ErrPermission) { // another user's: it can be locked all the same
 		if theirs, err2 := os.OpenFile(name, os.O_RDONLY|noFollow, 0); err2 == nil {
@@ -35,13 +77,14 @@ func LockHost(dir string) (*HostLock, error) {
 		return nil, fmt.Errorf("measure: host lock: %w", err)
 	}
 	if err := lockFile(f); err != nil {
-		text, _ := io.ReadAll(io.LimitReader(f, 32))
+		pid := holder(f)
 		f.Close()
-		if pid, perr := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 31); perr == nil {
+		if pid > 0 {
 			return nil, fmt.Errorf("%w: process %d", ErrHostBusy, pid)
 		}
 		return nil, fmt.Errorf("%w (%s)", ErrHostBusy, name)
 	}
+	_ = f.Chmod(0o644) // others must be able to open it, whatever this process hides from them by default
 	// Who holds it is a courtesy to others: the file of another user cannot be written, and is locked all the same.
 	if f.Truncate(0) == nil {
 		_ = writeAt(f, strconv.Itoa(os.Getpid())+"\n")
@@ -54,5 +97,8 @@ func writeAt(f *os.File, s string) error {
 	return err
 }
 
-// Release gives the lock back; the file stays.
-func (l *HostLock) Release() error { return l.f.Close() }
+// Release gives the lock back; the file stays, and names nobody.
+func (l *HostLock) Release() error {
+	_ = l.f.Truncate(0) // a courtesy too
+	return l.f.Close()
+}

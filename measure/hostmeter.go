@@ -2,66 +2,99 @@ package measure
 
 import (
 	"errors"
-	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
 // HostMeter is a Meter of this machine that two processes never both count. The first process measures: it holds the machine's
 // lock and keeps its ledger. Others attach: they read the same counters, but none of it is in their headline, and where energy
-// is modelled they leave the machine's idle power to the first. The lock ends with its process, however that ends.
+// is modelled they leave the machine's idle power to the first; every Source then says so (CountedBy). The lock ends with its
+// process, however that ends, and the next reading of an attached meter that finds it free takes it: from that reading on the
+// meter counts, and no window that began before counts in it.
 type HostMeter struct {
 	m      Meter
+	dir    string
 	lock   *HostLock
 	ledger *Ledger
-	note   string // of an attached meter
+	by     string // who counts the machine, of an attached meter
+	tried  time.Time
 	err    error
 }
 
-// idleLeaver is a Meter that can leave the idle power of the machine to somebody else.
-type idleLeaver interface{ leaveIdle(note string) }
+// retryLock is the least time between two looks of an attached meter for the lock.
+const retryLock = time.Second
 
-// ShareHost takes the machine's lock in dir (os.TempDir() for "") for m, or attaches m where another process has it. A lock or
+// idleLeaver is a Meter that can leave the idle power of the machine to somebody else, and take it back.
+type idleLeaver interface {
+	leaveIdle()
+	takeIdle()
+}
+
+// ShareHost takes the machine's lock in dir (HostDir() for "") for m, or attaches m where another process has it. A lock or
 // a ledger that cannot be made is an error, and m is still usable by itself.
 func ShareHost(m Meter, dir string) (*HostMeter, error) {
-	h := &HostMeter{m: m}
-	lock, err := LockHost(dir)
+	h := &HostMeter{m: m, dir: dir, tried: time.Now()}
+	err := h.take()
 	if errors.Is(err, ErrHostBusy) {
-		h.note = fmt.Sprintf("counted by another process (%v)", err)
+		h.by = strings.TrimPrefix(strings.TrimPrefix(err.Error(), ErrHostBusy.Error()), ": ")
+		if !strings.HasPrefix(h.by, "process ") {
+			h.by = "another process"
+		}
 		if x, ok := m.(idleLeaver); ok {
-			x.leaveIdle("idle power of the machine is " + h.note)
+			x.leaveIdle()
 		}
 		return h, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	h.lock = lock
-	if h.ledger, err = OpenLedger(dir); err != nil {
-		return nil, errors.Join(err, lock.Release())
-	}
 	return h, nil
 }
 
+// take takes the lock and opens the ledger.
+func (h *HostMeter) take() error {
+	lock, err := LockHost(h.dir)
+	if err != nil {
+		return err
+	}
+	if h.ledger, err = OpenLedger(h.dir); err != nil {
+		h.ledger = nil
+		return errors.Join(err, lock.Release())
+	}
+	h.lock = lock
+	return nil
+}
+
 // Attached says who counts the machine, or "" where this process does.
-func (h *HostMeter) Attached() string { return h.note }
+func (h *HostMeter) Attached() string { return h.by }
 
 // Read reads the meter; the holder enters the reading in the ledger before it is used. A ledger that cannot be written is told by
 // Close, the reading stands.
 func (h *HostMeter) Read() (Reading, error) {
 	r, err := h.m.Read()
+	if h.by != "" && time.Since(h.tried) >= retryLock {
+		h.tried = time.Now()
+		if h.take() == nil { // what was used up to this reading was the other's, from here on it is counted here
+			h.by = ""
+			if x, ok := h.m.(idleLeaver); ok {
+				x.takeIdle()
+			}
+		}
+	}
 	if h.ledger != nil && len(r.Domains) > 0 {
 		if lerr := h.ledger.Add(r); h.err == nil {
 			h.err = lerr
 		}
 	}
-	if h.note == "" {
+	if h.by == "" {
 		return r, err
 	}
 	for i := range r.Domains {
-		if d := &r.Domains[i]; d.Source.Kind == Measured {
+		d := &r.Domains[i]
+		d.Source.CountedBy = h.by
+		if d.Source.Kind == Measured {
 			d.Domain.Headline = false
-			d.Source.Note = joinNote(d.Source.Note, h.note)
 		}
 	}
 	return r, err
@@ -104,4 +137,43 @@ func (h *HostMeter) Close() error {
 		errs = append(errs, h.lock.Release())
 	}
 	return errors.Join(errs...)
+}
+
+// countedBy is the process that counted the machine during the window, where it was another one.
+func (w Window) countedBy() string {
+	for _, d := range w.Domains {
+		if d.Source.CountedBy != "" {
+			return d.Source.CountedBy
+		}
+	}
+	return ""
+}
+
+func (b Block) countedBy() string { return Window{Domains: b.Energy}.countedBy() }
+
+// lastCountedBy is that of the last block whose headline has energy: where the meter took over within a run, what it counts itself.
+func lastCountedBy(blocks []Block) string {
+	for i := len(blocks) - 1; i >= 0; i-- {
+		if blocks[i].kind() != "" {
+			return blocks[i].countedBy()
+		}
+	}
+	return ""
+}
+
+// checkAttached says what another process that counts this machine means for the figures.
+func (r *runner) checkAttached(blocks []Block) {
+	for _, b := range blocks {
+		by := b.countedBy()
+		switch {
+		case by == "":
+		case b.kind() == "":
+			r.warn("%s counts this machine: its counters are in no figure of the blocks of that time", by)
+		default:
+			r.warn("%s counts this machine: the modelled energy of the blocks of that time is without the machine's idle power", by)
+		}
+		if by != "" && by != lastCountedBy(blocks) {
+			r.warn("%s stopped counting this machine: joules per inference are those of the blocks after it", by)
+		}
+	}
 }

@@ -57,7 +57,7 @@ func TestShareHost(t *testing.T) {
 		if uj, ok := w.Headline(Measured); ok {
 			total += uj
 			counting++
-		} else if w.Domains[0].Energy != 500e6 || !strings.Contains(w.Domains[0].Source.Note, "counted by another process") {
+		} else if w.Domains[0].Energy != 500e6 || !strings.HasPrefix(w.Domains[0].Source.CountedBy, "process ") {
 			t.Errorf("attached meter %d: %+v", i, w.Domains[0])
 		}
 	}

@@ -68,10 +68,19 @@ func countOnce(domains []DomainReading, n []int) {
 }
 
 // leaveIdle passes it on to those that model.
-func (j joined) leaveIdle(note string) {
+func (j joined) leaveIdle() {
 	for _, m := range j {
 		if x, ok := m.(idleLeaver); ok {
-			x.leaveIdle(note)
+			x.leaveIdle()
+		}
+	}
+}
+
+// takeIdle passes it on to those that model.
+func (j joined) takeIdle() {
+	for _, m := range j {
+		if x, ok := m.(idleLeaver); ok {
+			x.takeIdle()
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -49,13 +51,14 @@ type Ledger struct {
 	prev *Reading
 }
 
-// OpenLedger opens the ledger in dir (os.TempDir() for "") for appending. A line that a killed process left unfinished is
-// closed off.
+// OpenLedger opens the ledger in dir (HostDir() for "") for appending; where it is another user's, one of this user beside it. A
+// line that a killed process left unfinished is closed off.
 func OpenLedger(dir string) (*Ledger, error) {
 	name := LedgerPath(dir)
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|noFollow, 0o666)
-	if errors.Is(err, fs.ErrNotExist) {
-		f, err = os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE|noFollow, 0o666)
+	f, err := openAppend(name)
+	if errors.Is(err, fs.ErrPermission) {
+		name = strings.TrimSuffix(name, ".jsonl") + "-" + strconv.Itoa(os.Getuid()) + ".jsonl"
+		f, err = openAppend(name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("measure: ledger: %w", err)
@@ -73,10 +76,19 @@ func OpenLedger(dir string) (*Ledger, error) {
 	return l, nil
 }
 
-// LedgerPath is the ledger's file in dir (os.TempDir() for "").
+// openAppend opens a file for appending, or makes it.
+func openAppend(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|noFollow, 0o666)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE|noFollow, 0o666)
+	}
+	return f, err
+}
+
+// LedgerPath is the ledger's file in dir (HostDir() for "").
 func LedgerPath(dir string) string {
 	if dir == "" {
-		dir = os.TempDir()
+		dir = HostDir()
 	}
 	return filepath.Join(dir, ledgerName)
 }

@@ -12,4 +12,14 @@ func lockFile(f *os.File) error {
 		0, 1, 0, &windows.Overlapped{Offset: 1 << 30}) // beyond the text, so that others can read who holds it
 }
 
+// running reports whether a process of that number exists.
+func running(pid int) bool {
+	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
+	if err != nil {
+		return false
+	}
+	_ = windows.CloseHandle(h)
+	return true
+}
+
 const noFollow = 0

@@ -50,6 +50,9 @@ type Source struct {
 	Resolution Microjoules   `json:"resolution_uj,omitempty"`
 	Period     time.Duration `json:"period_ns,omitempty"` // update period τ of the counter
 	Note       string        `json:"note,omitempty"`      // assumptions and restrictions, in words
+	// CountedBy is the process that counts this machine, where it is not this one: a measured source is then in no headline, a
+	// modelled one is without the machine's idle power. See HostMeter.
+	CountedBy string `json:"counted_by,omitempty"`
 }
 
 // Gap reasons.
@@ -152,6 +155,8 @@ func Between(a, b Reading) (Window, error) {
 		e := DomainEnergy{Domain: d.Domain, Source: d.Source, Status: StatusOK}
 		p, had := old[d.Domain.Zone]
 		delete(old, d.Domain.Zone)
+		// What began to count within the window counts from its end on.
+		e.Domain.Headline = d.Domain.Headline && !(had && (!p.Domain.Headline || p.Source.CountedBy != d.Source.CountedBy))
 		switch {
 		case !had:
 			e.Status, e.Gaps = StatusUnreadable, []Gap{{a.At, b.At, GapUnreadable}}

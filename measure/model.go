@@ -136,7 +136,8 @@ type Model struct {
 	cpu     time.Duration
 	joules  float64
 	dram    float64
-	note    string // of idle power left to others
+	full    PowerModel // with the machine's idle power
+	left    bool       // to another process of this machine
 }
 
 // NewModel makes the meter.
@@ -147,17 +148,20 @@ func NewModel(m PowerModel, o ModelOptions) *Model {
 	if o.CPUTime == nil {
 		o.CPUTime = ProcessCPU
 	}
-	return &Model{model: m, o: o}
+	return &Model{model: m, full: m, o: o}
 }
 
 // leaveIdle takes the idle power out of the model: another process of this machine counts it.
-func (m *Model) leaveIdle(note string) {
+func (m *Model) leaveIdle() {
 	idle := m.model.Watts[0]
 	for i := range m.model.Watts {
 		m.model.Watts[i] -= min(idle, m.model.Watts[i])
 	}
-	m.model.DRAM, m.note = 0, note
+	m.model.DRAM, m.left = 0, true
 }
+
+// takeIdle puts it back.
+func (m *Model) takeIdle() { m.model, m.left = m.full, false }
 
 // Read adds P(u)·Δt since the last Read, with u = ΔCPU / (Δt · CPUs).
 func (m *Model) Read() (Reading, error) {
@@ -172,11 +176,14 @@ func (m *Model) Read() (Reading, error) {
 		m.dram += float64(m.model.DRAM) * dt
 	}
 	m.started, m.at, m.cpu = true, now, cpu
-	src := Source{Name: "model", Kind: Modelled, UAbs: m.model.UAbs, URatio: 1, Note: joinNote(m.model.Assumption, m.note)}
+	src := Source{Name: "model", Kind: Modelled, UAbs: m.model.UAbs, URatio: 1, Note: m.model.Assumption}
+	if m.left {
+		src.Note = joinNote(src.Note, "without the machine's idle power and its memory")
+	}
 	r := Reading{At: now, Domains: []DomainReading{{
 		Domain: Domain{Scope: ScopePackage, Name: "cpu", Zone: "model/cpu", Headline: true},
 		Source: src, Energy: floorMicro(m.joules), Status: StatusOK}}}
-	if m.model.DRAM > 0 {
+	if m.full.DRAM > 0 {
 		src.UAbs, src.Note = m.model.DRAMUAbs, "0.3 W (0.1-0.5) per GB of memory"
 		r.Domains = append(r.Domains, DomainReading{
 			Domain: Domain{Scope: ScopeDRAM, Name: "dram", Zone: "model/dram", Headline: true},

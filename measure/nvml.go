@@ -54,6 +54,7 @@ type nvidiaBoard struct {
 }
 
 const (
+	nvmlName    = "nvml"
 	nvmlPeriod  = 100 * time.Millisecond // of the energy counter, 20 to 100 ms
 	sensorHold  = 2 * time.Second
 	sensorGuard = 100 * time.Millisecond // power sensors are read at 10 Hz at most
@@ -121,24 +122,6 @@ func findBoards(lib NVML, n int, uuids []string) ([]int, error) {
 	return out, nil
 }
 
-// inferPeriods watches every board by itself: a reading is what the meter will go on with.
-func (m *NVIDIA) inferPeriods(d time.Duration, wait func(time.Duration)) {
-	periods, err := inferPeriods(m, d, m.now, wait)
-	if err != nil {
-		return // the boards' own Errors tell
-	}
-	for i := range m.boards {
-		b := &m.boards[i]
-		p, ok := periods[b.domain.Zone]
-		if !ok || b.model != nil {
-			b.source.Note = joinNote(b.source.Note, "update period not seen, taken to be 100 ms")
-			continue
-		}
-		b.source.Period, b.count.spec.period = p, p
-		b.source.Note = joinNote(b.source.Note, fmt.Sprintf("update period inferred: %v", p.Round(time.Millisecond)))
-	}
-}
-
 func newNVIDIABoard(lib NVML, i int) nvidiaBoard {
 	name, err := lib.Name(i)
 	if err != nil || name == "" {
@@ -149,7 +132,7 @@ func newNVIDIABoard(lib NVML, i int) nvidiaBoard {
 		zone = fmt.Sprintf("index-%d", i)
 	}
 	b := nvidiaBoard{index: i, domain: Domain{Scope: ScopeGPU, Name: name, Zone: "nvml/" + zone, Headline: true},
-		source: Source{Name: "nvml", Kind: Measured, UAbs: 0.05, URatio: 0.02, Resolution: 1000, Period: nvmlPeriod}}
+		source: Source{Name: nvmlName, Kind: Measured, UAbs: 0.05, URatio: 0.02, Resolution: 1000, Period: nvmlPeriod}}
 	limit := Watts(1500)
 	if mw, err := lib.EnforcedLimit(i); err == nil && mw > 0 && mw < 4_000_000 {
 		limit = Watts(mw) / 1000
@@ -248,9 +231,10 @@ func (m *NVIDIA) Read() (Reading, error) {
 	return r, nil
 }
 
-// Period returns the longest update period of the boards.
+// Period returns the longest update period of the boards, and 100 ms at least: a window is 50 periods, and one of NVML lasts 5 s
+// however fast its counter seems to be, since it looks at a part of the time only (arXiv 2312.02741). Each Source has its own period.
 func (m *NVIDIA) Period() time.Duration {
-	var most time.Duration
+	most := nvmlPeriod
 	for _, b := range m.boards {
 		most = max(most, b.source.Period)
 	}
@@ -285,46 +269,3 @@ func (m *NVIDIA) Describe() string {
 
 // Close ends the use of the library.
 func (m *NVIDIA) Close() error { return m.lib.Close() }
-
-// InferPeriod polls a meter for d and returns the median time between changes of its fastest domain: NVIDIA counters do not say
-// how often they update. It returns 0 when nothing changed twice.
-func InferPeriod(m Meter, d time.Duration, now func() time.Duration, wait func(time.Duration)) (time.Duration, error) {
-	periods, err := inferPeriods(m, d, now, wait)
-	var best time.Duration
-	for _, p := range periods {
-		if best == 0 || p < best {
-			best = p
-		}
-	}
-	return best, err
-}
-
-// inferPeriods is InferPeriod by zone; zones that did not change twice are absent.
-func inferPeriods(m Meter, d time.Duration, now func() time.Duration, wait func(time.Duration)) (map[string]time.Duration, error) {
-	last := map[string]Microjoules{}
-	changed := map[string][]time.Duration{}
-	for start := now(); now()-start < d; wait(time.Millisecond) {
-		r, err := m.Read()
-		if err != nil {
-			return nil, err
-		}
-		for _, x := range r.Domains {
-			if v, ok := last[x.Domain.Zone]; ok && v != x.Energy {
-				changed[x.Domain.Zone] = append(changed[x.Domain.Zone], r.At)
-			}
-			last[x.Domain.Zone] = x.Energy
-		}
-	}
-	periods := map[string]time.Duration{}
-	for zone, at := range changed {
-		var gaps []time.Duration
-		for i := 1; i < len(at); i++ {
-			gaps = append(gaps, at[i]-at[i-1])
-		}
-		if len(gaps) > 0 {
-			slices.Sort(gaps)
-			periods[zone] = gaps[len(gaps)/2]
-		}
-	}
-	return periods, nil
-}

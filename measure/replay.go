@@ -208,6 +208,9 @@ func (p *Replay) Period() time.Duration {
 	for _, r := range p.readings {
 		for _, d := range r.Domains {
 			most = max(most, d.Source.Period)
+			if d.Source.Name == nvmlName {
+				most = max(most, nvmlPeriod) // as NVIDIA.Period
+			}
 		}
 	}
 	return most

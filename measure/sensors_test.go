@@ -199,19 +199,32 @@ func TestNVIDIAPowerSensor(t *testing.T) {
 	}
 }
 
+// TestInferPeriod: the period is that of the counter (25 ms) or, where power is integrated, of the sensor (100 ms), never that of the reads;
+// and windows are 5 s at least.
 func TestInferPeriod(t *testing.T) {
-	b, c := &board{}, &clock{}
-	m, err := measure.NewNVIDIA(b, measure.NVIDIAOptions{Now: c.now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	wait := func(d time.Duration) {
-		c.t += d
-		b.mj = uint64(c.t/(25*time.Millisecond)) * 1000 // a counter that moves every 25 ms
-	}
-	p, err := measure.InferPeriod(m, time.Second, c.now, wait)
-	if err != nil || p != 25*time.Millisecond {
-		t.Errorf("%v, %v", p, err)
+	for name, want := range map[string]time.Duration{"counter": 25 * time.Millisecond, "power": 100 * time.Millisecond} {
+		b, c := &board{mw: 100_000}, &clock{}
+		if name == "power" {
+			b.energy = errNotSupported
+		}
+		m, err := measure.NewNVIDIA(b, measure.NVIDIAOptions{Now: c.now, Infer: 1200 * time.Millisecond, Wait: func(d time.Duration) {
+			c.t += d
+			b.mj = uint64(c.t/(25*time.Millisecond)) * 1000
+			b.mw = 100_000 + 1000*uint32(c.t/(100*time.Millisecond)%7)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := m.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := r.Domains[0].Source; s.Period != want || !strings.Contains(s.Note, "update period inferred: "+want.String()) {
+			t.Errorf("%s: period %v, note %q, want %v", name, s.Period, s.Note, want)
+		}
+		if m.Period() != 100*time.Millisecond {
+			t.Errorf("%s: windows of 50 times %v", name, m.Period())
+		}
 	}
 }
 

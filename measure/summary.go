@@ -199,7 +199,11 @@ func (r *runner) energy(blocks []Block) *Energy {
 	var time, covered, uAbs float64
 	index := map[string]int{}
 	micro := []Microjoules{}
+	e.CountedBy = lastCountedBy(blocks)
 	for _, b := range blocks {
+		if b.countedBy() != e.CountedBy {
+			continue // another meaning of the same figure: see checkAttached
+		}
 		w := Window{Duration: b.Wall, Domains: b.Energy}
 		time += b.Wall.Seconds()
 		covered += w.Coverage() * b.Wall.Seconds()
@@ -265,7 +269,7 @@ func sumInferences(blocks []Block) int {
 func (r *runner) net(e *Energy, seconds float64) {
 	var watts []float64
 	for _, w := range []*IdleWindow{r.idle.Before, r.idle.After} {
-		if w != nil && w.Kind == e.Kind && w.Watts > 0 {
+		if w != nil && w.Kind == e.Kind && w.CountedBy == e.CountedBy && w.Watts > 0 {
 			watts = append(watts, float64(w.Watts))
 		}
 	}
@@ -302,63 +306,4 @@ func (r *runner) overhead() Overhead {
 		o.Fraction += r.meter.Share()
 	}
 	return o
-}
-
-// check adds the warnings that a reader must see.
-func (r *runner) check(c *Comparison) {
-	void, foreign, split := 0, 0, 0
-	for _, b := range c.Blocks {
-		if b.Void != "" {
-			void++
-		}
-		if b.Foreign > 0.05*float64(hostThreads()) {
-			foreign++
-		}
-	}
-	for _, v := range r.vars {
-		for _, p := range r.pairs(v) {
-			if p.a.Session != p.b.Session {
-				split++
-			}
-		}
-	}
-	n := len(c.Blocks)
-	if n > 0 && 5*void > n {
-		r.warn("%d of %d blocks are void: the run as a whole cannot be trusted", void, n)
-	}
-	if 10*foreign > n {
-		r.warn("other processes used more than 5 %% of the CPUs during %d of %d blocks", foreign, n)
-	}
-	if split > 0 {
-		r.warn("%d pairs began before an interruption and ended after it", split)
-	}
-	if c.Overhead.Fraction > 0.005 {
-		r.warn("reading the meter took %.1f %% of the blocks' time", 100*c.Overhead.Fraction)
-	}
-	if b, a := c.Idle.Before, c.Idle.After; b != nil && a != nil && b.Watts > 0 && a.Kind == Measured {
-		if d := math.Abs(float64(a.Watts-b.Watts)) / float64(b.Watts); d > 0.05 {
-			r.warn("idle power changed by %.0f %% from before to after", 100*d)
-		}
-	}
-	for _, s := range c.Variants {
-		look := s.EnergyRatio
-		if look == nil {
-			look = s.LatencyRatio
-		}
-		switch {
-		case look == nil:
-			continue
-		case look.Correl:
-			r.warn("variant %q: neighbouring pairs are correlated (r = %.2f)", s.Name, look.Lag1)
-		case look.SlopeP < 0.01:
-			r.warn("variant %q: the ratio drifts over the run (p = %.3f)", s.Name, look.SlopeP)
-		}
-		if look.N < look.Needed {
-			r.warn("variant %q: %d pairs, the rule asks for %d", s.Name, look.N, look.Needed)
-		}
-		if look.Outliers > 0 {
-			r.warn("variant %q: %d of %d pairs lie more than 5 MAD from the median; they are kept", s.Name, look.Outliers, look.N)
-		}
-	}
-	r.checkCovariates()
 }

@@ -93,6 +93,8 @@ type IdleWindow struct {
 	Watts    Watts         `json:"watts"` // headline domains
 	CPU      time.Duration `json:"cpu_ns"`
 	Kind     Kind          `json:"kind"`
+	// CountedBy is the process that counted the machine meanwhile, where it was another one.
+	CountedBy string `json:"counted_by,omitempty"`
 }
 
 // Comparison is what Compare found.
@@ -138,6 +140,7 @@ type Energy struct {
 	IdleWatts    *Watts  // absent when idle was not measured
 	Net          *Joules // gross less idle power × time, per inference; absent without idle
 	NetBelow     bool    // Net is below three times its uncertainty: below resolution
+	CountedBy    string  // the process that counts this machine, where it is another one: see Source
 }
 
 // DomainJoules is the energy of one domain per inference.

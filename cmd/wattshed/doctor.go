@@ -106,12 +106,11 @@ func (d *diagnosis) energy(root fs.FS) {
 	}
 	d.Cross, _ = measure.CrossCheckHost(root, measure.OpenOptions{}, time.Second)
 	d.Advice = measure.Advice(measure.ReadHost(root), d.Sources)
-	if lock, err := measure.LockHost(""); err == nil {
-		lock.Release()
-	} else {
-		d.Holder = err.Error()
+	dir := os.Getenv(envLockDir)
+	if pid := measure.HostHolder(dir); pid > 0 { // the lock itself is left alone: taking it would put others off
+		d.Holder = fmt.Sprintf("process %d", pid)
 	}
-	d.Ledger = measure.LedgerPath("")
+	d.Ledger = measure.LedgerPath(dir)
 	if f, err := os.Open(d.Ledger); err == nil {
 		defer f.Close()
 		if a, err := measure.ReadLedger(f); err == nil {
@@ -160,7 +159,7 @@ func (d diagnosis) printEnergy(w io.Writer) {
 	}
 	fmt.Fprintf(w, "reading the meter takes %v: %.4f %% of the time at the default settings\n", d.ReadCost, 100*d.Overhead)
 	if d.Holder != "" {
-		fmt.Fprintf(w, "lock     %s\n", d.Holder)
+		fmt.Fprintf(w, "lock     %s counts this machine now\n", d.Holder)
 	}
 	if a := d.Account; a != nil {
 		fmt.Fprintf(w, "ledger   %s: since %s %.1f J measured, %.1f J modelled, gaps of %v\n", d.Ledger, a.First.Local().Format(time.DateTime),

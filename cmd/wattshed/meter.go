@@ -13,6 +13,9 @@ import (
 	"github.com/wattshed/wattshed/measure"
 )
 
+// envLockDir names another folder for the machine's lock and ledger, such as one that containers of a machine share.
+const envLockDir = "WATTSHED_LOCKDIR"
+
 // meterFlag chooses the energy source.
 func meterFlag() cli.Flag {
 	return &cli.StringFlag{Name: "meter", Value: "auto", Usage: "energy source, or several joined with +: " + measure.SourceNames()}
@@ -52,13 +55,13 @@ func openMeter(c *cli.Context) (meter *measure.Guard, done func(), err error) {
 	if err != nil {
 		return nil, nil, withHint(err, "wattshed doctor")
 	}
-	shared, err := measure.ShareHost(m, "")
+	shared, err := measure.ShareHost(m, os.Getenv(envLockDir))
 	switch {
 	case err != nil:
 		remark(c, "this machine's energy is counted without its lock: %v", err)
 		return recorded(c, m)
 	case shared.Attached() != "":
-		remark(c, "this machine is %s: its energy is not counted twice", shared.Attached())
+		remark(c, "this machine is counted by %s: its energy is not counted twice", shared.Attached())
 	}
 	return recorded(c, shared)
 }

@@ -40,7 +40,10 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Setup:               func(env *testscript.Env) error { return prepare(env.WorkDir) },
+		Setup: func(env *testscript.Env) error {
+			env.Setenv(envLockDir, env.WorkDir) // tests that run at once are not one machine
+			return prepare(env.WorkDir)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "cut": cmdCut, "spoil": cmdSpoil, "waitfor": cmdWaitFor, "clean": cmdClean, "json": cmdJSON, "older": cmdOlder, "denied": cmdDenied, "repeat": cmdRepeat,
 		},

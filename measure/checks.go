@@ -1,0 +1,90 @@
+package measure
+
+import "math"
+
+// checkEnergy says why a variant has no energy although a meter was read.
+func (r *runner) checkEnergy(c *Comparison) {
+	if r.meter == nil {
+		return
+	}
+	for i, s := range append([]Summary{c.Baseline}, c.Variants...) {
+		if s.Energy != nil || s.Inferences == 0 {
+			continue
+		}
+		why := "no block has a figure of the headline"
+		for _, b := range c.Blocks {
+			if own := b.Baseline == (i == 0) && (i == 0 || b.Variant == s.Name); !own {
+				continue
+			}
+			if _, _, gap, _ := b.EnergyPerInference(); gap != "" {
+				why = "every block has a gap (" + gap + ")"
+				break
+			}
+			if by := b.countedBy(); by != "" {
+				why = by + " counts this machine"
+			}
+		}
+		r.warn("variant %q has no energy: %s", s.Name, why)
+	}
+}
+
+// check adds the warnings that a reader must see.
+func (r *runner) check(c *Comparison) {
+	void, foreign, split := 0, 0, 0
+	for _, b := range c.Blocks {
+		if b.Void != "" {
+			void++
+		}
+		if b.Foreign > 0.05*float64(hostThreads()) {
+			foreign++
+		}
+	}
+	for _, v := range r.vars {
+		for _, p := range r.pairs(v) {
+			if p.a.Session != p.b.Session {
+				split++
+			}
+		}
+	}
+	n := len(c.Blocks)
+	if n > 0 && 5*void > n {
+		r.warn("%d of %d blocks are void: the run as a whole cannot be trusted", void, n)
+	}
+	if 10*foreign > n {
+		r.warn("other processes used more than 5 %% of the CPUs during %d of %d blocks", foreign, n)
+	}
+	if split > 0 {
+		r.warn("%d pairs began before an interruption and ended after it", split)
+	}
+	if c.Overhead.Fraction > 0.005 {
+		r.warn("reading the meter took %.1f %% of the blocks' time", 100*c.Overhead.Fraction)
+	}
+	if b, a := c.Idle.Before, c.Idle.After; b != nil && a != nil && b.Watts > 0 && a.Kind == Measured {
+		if d := math.Abs(float64(a.Watts-b.Watts)) / float64(b.Watts); d > 0.05 {
+			r.warn("idle power changed by %.0f %% from before to after", 100*d)
+		}
+	}
+	for _, s := range c.Variants {
+		look := s.EnergyRatio
+		if look == nil {
+			look = s.LatencyRatio
+		}
+		switch {
+		case look == nil:
+			continue
+		case look.Correl:
+			r.warn("variant %q: neighbouring pairs are correlated (r = %.2f)", s.Name, look.Lag1)
+		case look.SlopeP < 0.01:
+			r.warn("variant %q: the ratio drifts over the run (p = %.3f)", s.Name, look.SlopeP)
+		}
+		if look.N < look.Needed {
+			r.warn("variant %q: %d pairs, the rule asks for %d", s.Name, look.N, look.Needed)
+		}
+		if look.Outliers > 0 {
+			r.warn("variant %q: %d of %d pairs lie more than 5 MAD from the median; they are kept", s.Name, look.Outliers, look.N)
+		}
+	}
+	r.checkCovariates()
+	r.checkAttached(c.Blocks)
+	r.checkEnergy(c)
+}

@@ -1,0 +1,182 @@
+package measure
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestTakeOver: the holder leaves after 10 s at 50 W, the attached meter counts from its next reading on, and the machine's 1,000 J of
+// 20 s are claimed by the two of them at most once.
+func TestTakeOver(t *testing.T) {
+	dir := t.TempDir()
+	b := &bench{watts: 50}
+	read := func(m Meter) Reading {
+		r, err := m.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	headline := func(a, b Reading) Microjoules {
+		w, err := Between(a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		uj, _ := w.Headline(Measured)
+		return uj
+	}
+	holder, err := ShareHost(b, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ShareHost(b, dir)
+	if err != nil || other.Attached() == "" {
+		t.Fatalf("%v, attached %q", err, other.Attached())
+	}
+	h0, o0 := read(holder), read(other)
+	b.work(10 * time.Second)
+	h1 := read(holder)
+	if err := holder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.work(2 * time.Second) // nobody counts
+	other.tried = time.Time{}
+	o1 := read(other)
+	b.work(8 * time.Second)
+	o2 := read(other)
+	if other.Attached() != "" {
+		t.Fatal("the lock is free and nobody counts")
+	}
+	if got := headline(h0, h1); got != 500e6 {
+		t.Errorf("holder: %d µJ", got)
+	}
+	for name, c := range map[string]struct {
+		a, b Reading
+		want Microjoules
+	}{"attached": {o0, o1, 0}, "across": {o0, o2, 0}, "after": {o1, o2, 400e6}} {
+		if got := headline(c.a, c.b); got != c.want {
+			t.Errorf("%s: %d µJ in the headline, want %d", name, got, c.want)
+		}
+	}
+	if a := account(t, dir); a.Measured != 900e6 {
+		t.Errorf("ledger: %+v, want 500 J of the holder and 400 J of the other", a)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTakeOverModel: an attached model leaves idle power (10 W) and memory (3 W) to the holder, and has them again once it counts.
+func TestTakeOverModel(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := LockHost(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{}
+	pm := PowerModel{Threads: 1, DRAM: 3}
+	pm.linear(10, 30)
+	m, err := ShareHost(NewModel(pm, ModelOptions{Now: b.Now, CPUTime: b.CPUTime}), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := func() float64 {
+		before, _ := m.Read()
+		b.work(time.Second)
+		r, err := m.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := Between(before, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		uj, ok := w.Headline(Modelled)
+		if !ok {
+			t.Fatalf("no headline: %+v", w)
+		}
+		return float64(uj.Joules())
+	}
+	if got := step(); math.Abs(got-20) > 1e-5 { // 30 W at full load less 10 W idle; whole µJ
+		t.Errorf("attached: %v J, want 20", got)
+	}
+	if err := lock.Release(); err != nil {
+		t.Fatal(err)
+	}
+	m.tried = time.Time{}
+	if _, err := m.Read(); err != nil {
+		t.Fatal(err)
+	}
+	if got := step(); math.Abs(got-33) > 1e-5 {
+		t.Errorf("after taking over: %v J, want 33", got)
+	}
+	m.Close()
+}
+
+// TestAttachedIsSaid: a comparison that another process's counting deprives of its energy, or of its idle power, says who and what.
+func TestAttachedIsSaid(t *testing.T) {
+	for kind, want := range map[Kind]string{Measured: "its counters are in no figure", Modelled: "without the machine's idle power"} {
+		dir := t.TempDir()
+		lock, err := LockHost(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &bench{watts: 20, kind: kind}
+		m, err := ShareHost(b, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rng := rand.New(rand.NewPCG(1, 1))
+		p := b.protocol()
+		p.Meter, p.MinPairs, p.MaxPairs = m, 2, 2
+		c, err := Compare(context.Background(), b.trial("a", time.Millisecond, 1, 0, rng), []Trial{b.trial("b", time.Millisecond, 1, 0, rng)}, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := strings.Join(c.Warnings, "\n")
+		if !strings.Contains(said, want) || !strings.Contains(said, "process ") {
+			t.Errorf("%s: warnings %q", kind, c.Warnings)
+		}
+		switch e := c.Baseline.Energy; {
+		case kind == Measured && (e != nil || !strings.Contains(said, `variant "a" has no energy: process`)):
+			t.Errorf("energy %+v, warnings %q", e, c.Warnings)
+		case kind == Modelled && (e == nil || !strings.HasPrefix(e.CountedBy, "process ")):
+			t.Errorf("energy %+v", e)
+		}
+		m.Close()
+		lock.Release()
+	}
+}
+
+// TestHostDir: the lock's folder is not that of the environment, and looking for the holder leaves the lock alone.
+func TestHostDir(t *testing.T) {
+	before := HostDir()
+	t.Setenv("TMPDIR", t.TempDir())
+	if HostDir() != before {
+		t.Errorf("TMPDIR moves the machine's lock from %s to %s", before, HostDir())
+	}
+	dir := t.TempDir()
+	if pid := HostHolder(dir); pid != 0 {
+		t.Errorf("nobody holds it, told is %d", pid)
+	}
+	lock, err := LockHost(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pid := HostHolder(dir); pid != os.Getpid() {
+		t.Errorf("holder %d, want %d", pid, os.Getpid())
+	}
+	lock.Release()
+	if pid := HostHolder(dir); pid != 0 {
+		t.Errorf("released, told is %d", pid)
+	}
+	if lock, err = LockHost(dir); err != nil { // a look that locked would be in the way
+		t.Fatal(err)
+	}
+	lock.Release()
+}
