@@ -13,6 +13,7 @@ const (
 	minPairsDefault = 10    // fewer pairs decide nothing
 	minPairsSure    = 30    // asked for unless the first 10 pairs are clear
 	earlyAlpha      = 0.006 // what the look at 10 pairs may spend: two-sided
+	earlyLeast      = 0.03  // half-width below which the look at 10 pairs believes no interval
 	bootstrapFrom   = 20    // Student's t below, bootstrap from here on
 	bootstrapDraws  = 10_000
 	suspectLag      = 0.1 // autocorrelation, bias removed, from which pairs count for fewer
@@ -38,7 +39,8 @@ func logHalfWidth(ci Interval) float64 {
 //	                    mean ± t(m/2-1)·s/√m
 //
 // Ten pairs cannot tell an autocorrelation of 0.3 from none, so they decide only what is clear by far: Early is the hull
-// of the 99.4 % t intervals of the first 10 pairs and of all of them, and Needed is 10 where it excludes 1, else 30. An
+// of the 99.4 % t intervals of the first 10 pairs and of all of them, each ±3 % wide at least since ten pairs that happen to lie close
+// together may well be correlated, and Needed is 10 where it excludes 1, else 30. An
 // outlier (8 MAD) or a positive correlation that is plain to see asks for 30 in any case. The choices are those of the
 // calibration in PROTOCOL.md. seed fixes the bootstrap. Errors: ErrTooFew, lengths that differ, figures that are not
 // positive and finite.
@@ -105,6 +107,7 @@ func (r *Ratio) early(d []float64) {
 	for _, n := range []int{minPairsDefault, len(d)} {
 		mean, sd := meanSD(d[:n])
 		h := tQuantile(1-earlyAlpha/2, float64(n-1)) * sd / math.Sqrt(float64(n))
+		h = max(h, earlyLeast)
 		lo, hi = min(lo, mean-h), max(hi, mean+h)
 	}
 	r.Early = Interval{math.Exp(lo), math.Exp(hi)}

@@ -64,9 +64,3 @@ func PoundsPerMWh(x float64) Intensity { return Intensity(x * GramsPerPound / 10
 
 // GramsCO2e is a mass of greenhouse gas in grams of CO2 equivalent.
 type GramsCO2e float64
-
-// Kilograms returns g / 1000.
-func (g GramsCO2e) Kilograms() float64 { return float64(g) / 1000 }
-
-// Tonnes returns g / 1e6.
-func (g GramsCO2e) Tonnes() float64 { return float64(g) / 1e6 }

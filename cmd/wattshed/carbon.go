@@ -17,6 +17,8 @@ const (
 	envElectricityMaps = "ELECTRICITYMAPS_TOKEN"
 	envWattTimeUser    = "WATTTIME_USER"
 	envWattTimeKey     = "WATTTIME_PASSWORD"
+	envEIA             = "EIA_API_KEY"
+	envENTSOE          = "ENTSOE_TOKEN"
 )
 
 func carbonCommand() *cli.Command {
@@ -27,11 +29,13 @@ func carbonCommand() *cli.Command {
 			"(DEU), a US state (US-CA), a Google Cloud region (gcp:europe-west3), an aggregate (World), or \"detect\": the country of this\n" +
 			"machine's time zone. With --service it asks a live service for its forecast and finds the start within --within at which work of\n" +
 			"length --work meets the least intensity, beside what starting at once would mean. ZONE is then a zone of the service:\n" +
-			"DE for electricitymaps, CAISO_NORTH for watttime, none for neso (Great Britain). Keys come from " + envElectricityMaps + ",\n" +
-			envWattTimeUser + " and " + envWattTimeKey + ". Only a marginal intensity (watttime) tells what the grid emits less; an average\n" +
+			"DE for electricitymaps, CAISO_NORTH for watttime, none for neso (Great Britain). The services eia (CISO) and entsoe\n" +
+			"(10YFR-RTE------C) have no forecast: they tell what was generated from which fuel in the last day, and so what a kWh emitted.\n" +
+			"Keys come from " + envElectricityMaps + ", " + envWattTimeUser + " and " + envWattTimeKey + ", " + envEIA + ", " + envENTSOE + ".\n" +
+			"Only a marginal intensity (watttime) tells what the grid emits less; an average\n" +
 			"one describes its mix. The two are never mixed, and no figure of a run changes by this command.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "service", Usage: "neso, electricitymaps or watttime"},
+			&cli.StringFlag{Name: "service", Usage: serviceNames},
 			&cli.StringFlag{Name: "forecast", Usage: "`FILE` with an answer of the service, instead of asking it"},
 			&cli.DurationFlag{Name: "work", Value: time.Hour, Usage: "length of the planned work"},
 			&cli.DurationFlag{Name: "within", Value: 24 * time.Hour, Usage: "time within which it must be done, up to 48h"},
@@ -45,6 +49,9 @@ func carbonCommand() *cli.Command {
 			}
 			if c.String("service") == "" {
 				return printFactor(c, c.Args().First())
+			}
+			if mixServices[c.String("service")] != nil {
+				return printMix(c)
 			}
 			return advise(c)
 		},
@@ -190,13 +197,34 @@ func printAdvice(c *cli.Context, v adviceView) {
 	}
 }
 
+// serviceNames are the live services.
+const serviceNames = "neso, electricitymaps, watttime, eia or entsoe"
+
+// liveClient is a client that keeps answers in the user's cache.
+func liveClient() carbon.Client {
+	client := carbon.Client{}
+	if dir, err := os.UserCacheDir(); err == nil {
+		client.Dir = filepath.Join(dir, "wattshed", "intensity")
+	}
+	return client
+}
+
+// key is a service's key from the environment.
+func key(service, name string) (string, error) {
+	v := os.Getenv(name)
+	if v == "" {
+		return "", withHint(usagef("carbon: %s needs a key", service), "set "+name)
+	}
+	return v, nil
+}
+
 // forecastOf asks the service, or reads its saved answer.
 func forecastOf(c *cli.Context) (carbon.Series, error) {
 	service, zone := c.String("service"), c.Args().First()
 	parse, known := map[string]func([]byte) (carbon.Series, error){
 		"neso": carbon.ParseNESO, "electricitymaps": carbon.ParseElectricityMaps, "watttime": carbon.ParseWattTime}[service]
 	if !known {
-		return carbon.Series{}, usagef("--service: %q: want neso, electricitymaps or watttime", service)
+		return carbon.Series{}, usagef("--service: %q: want %s", service, serviceNames)
 	}
 	if file := c.String("forecast"); file != "" {
 		b, err := os.ReadFile(file)
@@ -209,17 +237,8 @@ func forecastOf(c *cli.Context) (carbon.Series, error) {
 		}
 		return s, nil
 	}
-	client := carbon.Client{}
-	if dir, err := os.UserCacheDir(); err == nil {
-		client.Dir = filepath.Join(dir, "wattshed", "intensity")
-	}
-	need := func(name string) (string, error) {
-		v := os.Getenv(name)
-		if v == "" {
-			return "", withHint(usagef("carbon: %s needs a key", service), "set "+name)
-		}
-		return v, nil
-	}
+	client := liveClient()
+	need := func(name string) (string, error) { return key(service, name) }
 	var err error
 	switch service {
 	case "neso":

@@ -68,7 +68,7 @@ func measureFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "max-seconds", Value: 120, Usage: "cap per model"},
 		&cli.Float64Flag{Name: "idle-seconds", Usage: "idle power measured before and after"},
 		&cli.Float64Flag{Name: "block-seconds", Value: 1, Usage: "length of a block"},
-		&cli.StringFlag{Name: "zone", Value: "World", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)"}, meterFlag(), jsonFlag(), quietFlag()}, sessionFlags()...)...)
+		&cli.StringFlag{Name: "zone", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)", DefaultText: "the world's mean, with a warning"}, meterFlag(), jsonFlag(), quietFlag()}, sessionFlags()...)...)
 }
 
 // measureRecipe turns the flags into a recipe without variants.

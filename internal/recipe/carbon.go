@@ -27,9 +27,17 @@ func (r *run) carbonFactor() (*carbonFactor, error) {
 		r.warn("the grid intensity of %s is of %d: %d years old", f.Zone, f.Year, r.journal.started.Year()-f.Year)
 	}
 	out := &carbonFactor{grid: f, pue: carbon.PUE{Value: 1, Lo: 1, Hi: 1}, tokens: r.tokens()}
-	if p := r.recipe.Carbon.PUE; p != nil {
-		if out.pue, err = carbon.SitePUE(*p); err != nil {
+	switch c := r.recipe.Carbon; {
+	case c.PUE != nil:
+		if out.pue, err = carbon.SitePUE(*c.PUE); err != nil {
 			return nil, fmt.Errorf("recipe: carbon.pue: %w", err)
+		}
+	case c.Provider != "":
+		if out.pue, err = carbon.ProviderPUE(c.Provider, "", r.journal.started.Year()); err != nil {
+			return nil, fmt.Errorf("recipe: carbon.provider: %w", err)
+		}
+		if out.pue.Stale {
+			r.warn("the PUE of %s is of %d: %d years old", out.pue.Provider, out.pue.Year, r.journal.started.Year()-out.pue.Year)
 		}
 	}
 	if r.recipe.Carbon.Embodied {
@@ -79,6 +87,9 @@ func (r *run) carbon(v *reports.Variant, s measure.Summary, f *carbonFactor, bas
 	fp := r.footprint(s.Name, *e.PerInference, s.Energy.UAbs, per, f)
 	if fp == nil {
 		return nil
+	}
+	if r.recipe.Carbon.assumed {
+		r.warn("no zone is given (carbon.zone): grams are those of the world's mean grid in %d; grids range from a twentieth to twice of it", f.grid.Year)
 	}
 	op, total, pue := float64(fp.Operational), float64(fp.Total), f.pue.Value
 	out := &reports.Carbon{Operational: &op, Total: &total, PUE: &pue, CI95: intervalOf(fp.CI95), N: fp.Draws, Source: e.Source, Intensity: f.intensity()}

@@ -149,7 +149,9 @@ func (r *Recipe) checkMeasure() error {
 }
 
 func (r *Recipe) checkCarbon() error {
-	setDefault(&r.Carbon.Zone, "World")
+	if r.Carbon.Zone == "" {
+		r.Carbon.Zone, r.Carbon.assumed = "World", true
+	}
 	if len(r.Carbon.Zone) > 80 {
 		return faultf("carbon.zone", "%.20q...: no zone has such a name", r.Carbon.Zone)
 	}
@@ -158,6 +160,14 @@ func (r *Recipe) checkCarbon() error {
 	}
 	if p := r.Carbon.PUE; p != nil && !(*p >= 1 && *p <= 10) {
 		return faultf("carbon.pue", "%v: want 1 or more", *p)
+	}
+	if p := r.Carbon.Provider; p != "" {
+		if r.Carbon.PUE != nil {
+			return faultf("carbon.provider", "%q: carbon.pue is given already", p)
+		}
+		if _, err := carbon.ProviderPUE(p, "", 0); err != nil {
+			return faultf("carbon.provider", "%v", err)
+		}
 	}
 	for _, w := range []struct {
 		key string

@@ -121,9 +121,12 @@ type MeasureSpec struct {
 type CarbonSpec struct {
 	Zone     string   `yaml:"zone"`
 	PUE      *float64 `yaml:"pue"`
+	Provider string   `yaml:"provider"` // whose mean PUE is taken where pue is not given: aws, azure, gcp ..., unknown
 	Embodied bool     `yaml:"embodied"`
 	WUE      *float64 `yaml:"wue"`  // litres of water per kWh of the computer, at the site
 	EWIF     *float64 `yaml:"ewif"` // litres of water behind a kWh of its grid
+
+	assumed bool // no zone was given
 }
 
 // VariantSpec is a named list of stages.

@@ -75,25 +75,3 @@ func HardwareOf(h measure.HostFacts) Hardware {
 	return Hardware{Total: measure.GramsCO2e(1000 * Server(max(1, h.Sockets), gb, 0, 0, 0)), Reserved: 1, Of: 1, U: u,
 		Source: fmt.Sprintf("%s: generic server, %d CPU, %d GB", ccfSource, max(1, h.Sockets), gb)}
 }
-
-// Platform returns the embodied emission in kg of the whole platform on which an instance runs ("aws",
-// "m5.large"), from Cloud Carbon Footprint; allocate it by vCPU and time. Where a name occurs in several
-// families their totals are equal.
-func Platform(provider, instance string) (kg float64, err error) {
-	rows, err := measure.ReadTable(platformTable, "provider", "family", "instance", "microarchitecture", "memory_kg", "storage_kg",
-		"cpu_kg", "gpu_kg", "platform_total_kgco2e")
-	if err != nil {
-		return 0, err
-	}
-	var names []string
-	for _, r := range rows {
-		if r[0] != provider {
-			continue
-		}
-		if r[2] == instance {
-			return amount(r[8])
-		}
-		names = append(names, r[2])
-	}
-	return 0, fmt.Errorf("%w instance %q of %q; nearest: %s", ErrUnknown, instance, provider, nearest(instance, names, 3))
-}

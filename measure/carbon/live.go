@@ -40,6 +40,9 @@ type Point struct {
 	Intensity measure.Intensity
 	Forecast  bool
 	Estimated bool // the service filled it in
+	// Lo, Hi and Covered are those of a figure that is weighed from a mix (see MixIntensity); 0 of others.
+	Lo, Hi  measure.Intensity
+	Covered float64
 }
 
 // Series is what a service answered.
@@ -48,6 +51,7 @@ type Series struct {
 	Source  string
 	Basis   string // average or marginal; lifecycle or direct; consumption or production
 	Points  []Point
+	Mixes   []Mix     // what the points were weighed from, as it came; of eia and entsoe only
 	Notes   []string  // what a reader must know of these figures
 	Fetched time.Time // when the answer was given
 	Stale   bool      // the service did not answer; this is the last answer, older than TTL

@@ -98,15 +98,49 @@ func TestServices(t *testing.T) {
 	if !strings.Contains(strings.Join(s.Notes, ""), "91.4") {
 		t.Errorf("the mix that does not add up is not mentioned: %q", s.Notes)
 	}
-	mixes, err := c.EIA(ctx, "CISO")
-	if err != nil || len(mixes) != 1 || mixes[0].MWh["SUN"] != 10123 || mixes[0].MWh["NG"] != -3 || !mixes[0].To.Equal(at("2026-01-10T11:00:00Z")) {
-		t.Errorf("eia: %+v, %v", mixes, err)
-	} else if i, covered, err := mixes[0].Intensity(); err != nil || i != 48 || covered != 1 { // solar alone: IPCC median 48
-		t.Errorf("eia intensity %v, %v, %v", i, covered, err)
+	s, err = c.EIA(ctx, "CISO")
+	check("eia", s, err, "average, production-based", 48) // solar alone: IPCC median 48, 18 to 180
+	if mixes := s.Mixes; len(mixes) != 1 || mixes[0].MWh["SUN"] != 10123 || mixes[0].MWh["NG"] != -3 || !mixes[0].To.Equal(at("2026-01-10T11:00:00Z")) {
+		t.Errorf("eia: %+v", mixes)
+	} else if p := s.Points[0]; p.Lo != 18 || p.Hi != 180 || p.Covered != 1 || s.Zone != "CISO" || !strings.Contains(strings.Join(s.Notes, ""), "imports are not in it") {
+		t.Errorf("eia intensity %+v, %+v", p, s)
 	}
-	mix, err := c.ENTSOE(ctx, "10YFR-RTE------C", at("2026-01-10T10:00:00Z"), at("2026-01-10T11:00:00Z"))
-	if err != nil || mix.MWh["B14"] != 40900 { // 41000, 41000, 40800, 40800 MW for a quarter of an hour each
-		t.Errorf("entsoe: %+v, %v", mix, err)
+	s, err = c.ENTSOE(ctx, "10YFR-RTE------C", at("2026-01-10T10:00:00Z"), at("2026-01-10T11:00:00Z"))
+	if err != nil || len(s.Mixes) != 1 || s.Mixes[0].MWh["B14"] != 40900 || len(s.Points) != 1 { // 41000, 41000, 40800, 40800 MW for a quarter of an hour each
+		t.Errorf("entsoe: %+v, %v", s, err)
+	}
+}
+
+// TestMixOutage: a mix that is answered from the cache since the service is down is marked stale, with the time of the answer.
+func TestMixOutage(t *testing.T) {
+	down := false
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case down:
+			http.Error(w, "no", http.StatusServiceUnavailable)
+		case r.URL.Path == "/api":
+			_, _ = w.Write(fixture(t, "entsoe_a75.xml"))
+		default:
+			_, _ = w.Write(fixture(t, "eia_v2_fuel_type_data.json"))
+		}
+	}))
+	defer s.Close()
+	start := at("2026-01-10T12:00:00Z")
+	now := start
+	c := Client{Base: s.URL, Key: "k", Dir: t.TempDir(), Retries: 1, Backoff: time.Millisecond, Now: func() time.Time { return now }}
+	ctx := context.Background()
+	for _, ask := range []func() (Series, error){
+		func() (Series, error) { return c.EIA(ctx, "CISO") },
+		func() (Series, error) { return c.ENTSOE(ctx, "10YFR-RTE------C", start, start.Add(time.Hour)) },
+	} {
+		down, now = false, start
+		if s, err := ask(); err != nil || s.Stale || !s.Fetched.Equal(start) {
+			t.Errorf("%+v, %v", s, err)
+		}
+		down, now = true, start.AddDate(9, 0, 0)
+		if s, err := ask(); err != nil || !s.Stale || !s.Fetched.Equal(start) {
+			t.Errorf("nine years later: %+v, %v", s, err)
+		}
 	}
 }
 
@@ -225,11 +259,11 @@ func FuzzServices(f *testing.F) {
 		}
 		if ms, err := ParseEIA(body); err == nil {
 			for _, m := range ms {
-				_, _, _ = m.Intensity()
+				_, _ = m.Intensity()
 			}
 		}
 		if m, err := ParseENTSOE(body); err == nil {
-			_, _, _ = m.Intensity()
+			_, _ = m.Intensity()
 		}
 	})
 }

@@ -22,27 +22,70 @@ type Mix struct {
 	MWh      map[string]float64
 }
 
-// Intensity returns Σ MWh·I(fuel) / Σ MWh with the IPCC lifecycle medians, negative figures (storage, own use) as 0, and the
-// share of generation whose fuel has a figure. It is production-based: imports are not in it. Below 95 % covered it
-// is an error.
-func (m Mix) Intensity() (i measure.Intensity, covered float64, err error) {
-	var sum, known, grams float64
+// fuelSet is the set of fuel intensities that mixes are weighed with.
+const fuelSet = "ipcc_ar5"
+
+// MixIntensity is what a mix emits per kWh.
+type MixIntensity struct {
+	Value   measure.Intensity
+	Lo, Hi  measure.Intensity // with every fuel at the least and at the most of the literature
+	Covered float64           // share of generation whose fuel has a figure
+}
+
+// Intensity returns Σ MWh·I(fuel) / Σ MWh with the IPCC lifecycle medians, negative figures (storage, own use) as 0. It is
+// production-based: imports are not in it. Below 95 % covered it is an error.
+func (m Mix) Intensity() (MixIntensity, error) {
+	var sum, known, grams, lo, hi float64
 	for _, fuel := range slices.Sorted(mapKeys(m.MWh)) {
 		e := max(0, m.MWh[fuel])
 		sum += e
 		if name, ok := ipccFuel[fuel]; ok {
-			v, _, _, err := Fuel(name, "ipcc_ar5")
+			f, err := Fuel(name, fuelSet, m.To.Year())
 			if err != nil {
-				return 0, 0, err
+				return MixIntensity{}, err
 			}
 			known += e
-			grams += e * float64(v)
+			grams += e * float64(f.Intensity)
+			lo += e * float64(f.Lo)
+			hi += e * float64(f.Hi)
 		}
 	}
-	if sum <= 0 || known/sum < 0.95 {
-		return 0, 0, fmt.Errorf("%w: %.0f of %.0f MWh have a known fuel", ErrLive, known, sum)
+	if !(sum > 0) || math.IsInf(sum, 0) || known/sum < 0.95 {
+		return MixIntensity{}, fmt.Errorf("%w: %.0f of %.0f MWh have a known fuel", ErrLive, known, sum)
 	}
-	return measure.Intensity(grams / known), known / sum, nil
+	return MixIntensity{measure.Intensity(grams / known), measure.Intensity(lo / known), measure.Intensity(hi / known), known / sum}, nil
+}
+
+// ofMixes turns mixes into a series, the newest first. A period of which too much has no known fuel is left out and counted in a note;
+// a series without any is an error.
+func ofMixes(source, zone string, mixes []Mix) (Series, error) {
+	f, err := Fuel("coal", fuelSet, time.Now().Year()) // all of a set are of one year
+	if err != nil {
+		return Series{}, err
+	}
+	s := Series{Zone: zone, Source: source, Basis: "average, production-based, lifecycle", Mixes: mixes}
+	s.Notes = append(s.Notes, "generation by fuel, weighed with "+f.Source+fmt.Sprintf(" (%d); imports are not in it", f.Year))
+	if f.Stale {
+		s.Notes = append(s.Notes, fmt.Sprintf("the intensities of the fuels are of %d: more than %d years old", f.Year, staleAfter))
+	}
+	var last error
+	left := 0
+	for _, m := range mixes {
+		i, err := m.Intensity()
+		if err != nil {
+			left, last = left+1, err
+			continue
+		}
+		s.Points = append(s.Points, Point{From: m.From.UTC(), To: m.To.UTC(), Intensity: i.Value, Lo: i.Lo, Hi: i.Hi, Covered: i.Covered})
+	}
+	if len(s.Points) == 0 {
+		return Series{}, last
+	}
+	if left > 0 {
+		s.Notes = append(s.Notes, fmt.Sprintf("%d of %d periods are left out: less than 95 %% of their generation has a known fuel", left, len(mixes)))
+	}
+	slices.SortStableFunc(s.Points, func(a, b Point) int { return b.To.Compare(a.To) })
+	return s, nil
 }
 
 func mapKeys(m map[string]float64) func(func(string) bool) {
@@ -62,15 +105,25 @@ var ipccFuel = map[string]string{
 	"B12": "hydro", "B14": "nuclear", "B16": "solar_pv_utility", "B18": "wind_offshore", "B19": "wind_onshore",
 }
 
-// EIA returns the hourly generation by fuel of a US balancing authority ("CISO"), the newest hour first; about a day late.
-func (c Client) EIA(ctx context.Context, respondent string) ([]Mix, error) {
+// EIA returns the hourly intensity of a US balancing authority ("CISO") from its generation by fuel, the newest hour first; about a
+// day late.
+func (c Client) EIA(ctx context.Context, respondent string) (Series, error) {
 	q := url.Values{"frequency": {"hourly"}, "data[0]": {"value"}, "facets[respondent][]": {respondent}, "sort[0][column]": {"period"},
 		"sort[0][direction]": {"desc"}, "length": {"500"}}
 	a, err := c.get(ctx, c.base("https://api.eia.gov")+"/v2/electricity/rto/fuel-type-data/data/?"+q.Encode(), url.Values{"api_key": {c.Key}}, nil)
 	if err != nil {
-		return nil, err
+		return Series{}, err
 	}
-	return ParseEIA(a.body)
+	return a.series(func(b []byte) (Series, error) { return EIASeries(b, respondent) })
+}
+
+// EIASeries reads a body of fuel-type-data as a series of a balancing authority.
+func EIASeries(body []byte, respondent string) (Series, error) {
+	mixes, err := ParseEIA(body)
+	if err != nil {
+		return Series{}, err
+	}
+	return ofMixes("EIA v2, hourly generation by fuel", respondent, mixes)
 }
 
 // ParseEIA reads a body of fuel-type-data: value is a string or a number, the period is the hour that ends then, in UTC.
@@ -113,17 +166,26 @@ func ParseEIA(body []byte) ([]Mix, error) {
 	return out, nil
 }
 
-// ENTSOE returns the generation by type of a bidding zone ("10YFR-RTE------C") between two times, summed over the whole
-// period. Production-based: imports are not in it.
-func (c Client) ENTSOE(ctx context.Context, domain string, from, to time.Time) (Mix, error) {
+// ENTSOE returns the intensity of a bidding zone ("10YFR-RTE------C") between two times from its generation by type, as one figure
+// of the whole period.
+func (c Client) ENTSOE(ctx context.Context, domain string, from, to time.Time) (Series, error) {
 	const layout = "200601021504"
 	q := url.Values{"documentType": {"A75"}, "processType": {"A16"}, "in_Domain": {domain},
 		"periodStart": {from.UTC().Format(layout)}, "periodEnd": {to.UTC().Format(layout)}}
 	a, err := c.get(ctx, c.base("https://web-api.tp.entsoe.eu")+"/api?"+q.Encode(), url.Values{"securityToken": {c.Key}}, nil)
 	if err != nil {
-		return Mix{}, err
+		return Series{}, err
 	}
-	return ParseENTSOE(a.body)
+	return a.series(func(b []byte) (Series, error) { return ENTSOESeries(b, domain) })
+}
+
+// ENTSOESeries reads an A75 document as a series of a bidding zone.
+func ENTSOESeries(body []byte, domain string) (Series, error) {
+	m, err := ParseENTSOE(body)
+	if err != nil {
+		return Series{}, err
+	}
+	return ofMixes("ENTSO-E Transparency Platform, generation by type", domain, []Mix{m})
 }
 
 // maxPositions bounds one period of a time series: a month of quarter hours.

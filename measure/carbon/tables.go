@@ -29,9 +29,6 @@ var pueTable []byte
 //go:embed data/fuel_intensity.csv
 var fuelTable []byte
 
-//go:embed data/embodied_instance_platform.csv
-var platformTable []byte
-
 // Licence and source lines of the embedded tables, as they must be shown.
 const (
 	emberSource   = "Ember yearly electricity data (ember-climate/ember-data-api @02ce82d), compacted to the latest year"
@@ -155,80 +152,4 @@ func amount(s string) (float64, error) {
 		return 0, fmt.Errorf("carbon: %.40q is not an amount", s)
 	}
 	return v, nil
-}
-
-// PUE is a power usage effectiveness, the energy of the site over that of its computers.
-type PUE struct {
-	Value    float64
-	Lo, Hi   float64 // what it may be, as a 95 % interval
-	Provider string
-	Year     int // 0: a rule, not a survey
-	Source   string
-	Set      string // which of the tables that disagree
-}
-
-// SitePUE is a value that the user knows. It must be at least 1.
-func SitePUE(v float64) (PUE, error) {
-	if !(v >= 1) || v > 10 {
-		return PUE{}, fmt.Errorf("carbon: PUE %g: want 1 to 10", v)
-	}
-	return PUE{Value: v, Lo: v, Hi: v, Provider: "site", Source: "given by the user", Set: "user"}, nil
-}
-
-// ProviderPUE returns the PUE of a provider ("aws", "azure", "gcp", "OVHcloud", "Oracle"), of an "unknown" data
-// centre (1.56, 1.1 to 1.8) or of an "on_premise_device" (exactly 1). set picks one of the tables that disagree:
-// "greenalgorithms" (the default), "ccf", "fact", "rule".
-func ProviderPUE(provider, set string) (PUE, error) {
-	rows, err := measure.ReadTable(pueTable, "provider", "pue", "year", "source", "set")
-	if err != nil {
-		return PUE{}, err
-	}
-	var names []string
-	for _, r := range rows {
-		names = append(names, r[0])
-		if !strings.EqualFold(r[0], provider) || set != "" && r[4] != set {
-			continue
-		}
-		v, err := amount(r[1])
-		if err != nil || v < 1 {
-			return PUE{}, fmt.Errorf("carbon: PUE of %q: %q", provider, r[1])
-		}
-		p := PUE{Value: v, Lo: max(1, v-0.1), Hi: v + 0.1, Provider: r[0], Source: r[3], Set: r[4]}
-		p.Year, _ = strconv.Atoi(r[2])
-		switch p.Provider {
-		case "unknown":
-			p.Lo, p.Hi = 1.1, 1.8
-		case "on_premise_device":
-			p.Lo, p.Hi = 1, 1
-		}
-		return p, nil
-	}
-	return PUE{}, fmt.Errorf("%w provider %q (set %q); nearest: %s", ErrUnknown, provider, set, nearest(provider, names, 3))
-}
-
-// Fuel returns the lifecycle intensity of a fuel and its range, from one set of figures: "ipcc_ar5" (medians with
-// minimum and maximum) or "codecarbon" (no range). The sets are never mixed.
-func Fuel(fuel, set string) (value, lo, hi measure.Intensity, err error) {
-	rows, err := measure.ReadTable(fuelTable, "fuel", "gco2e_per_kwh", "min", "max", "set", "source")
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	var names []string
-	for _, r := range rows {
-		if r[4] != set {
-			continue
-		}
-		names = append(names, r[0])
-		if r[0] != fuel {
-			continue
-		}
-		v, err := amount(r[1])
-		if err != nil {
-			return 0, 0, 0, err
-		}
-		l, _ := amount(r[2])
-		h, _ := amount(r[3])
-		return measure.Intensity(v), measure.Intensity(l), measure.Intensity(h), nil
-	}
-	return 0, 0, 0, fmt.Errorf("%w fuel %q in set %q; nearest: %s", ErrUnknown, fuel, set, nearest(fuel, names, 3))
 }
