@@ -62,6 +62,9 @@ func (r *runner) check(c *Comparison) {
 	if b, a := c.Idle.Before, c.Idle.After; b != nil && a != nil && b.Watts > 0 && a.Kind == Measured {
 		if d := math.Abs(float64(a.Watts-b.Watts)) / float64(b.Watts); d > 0.05 {
 			r.warn("idle power changed by %.0f %% from before to after", 100*d)
+			if d > 0.15 {
+				r.warn("with such a change of idle power the energies of this run are not to be trusted, and net ones mean nothing")
+			}
 		}
 	}
 	for _, s := range c.Variants {

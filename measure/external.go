@@ -36,6 +36,7 @@ type External struct {
 	lastErr error
 	n       int
 	cost    time.Duration
+	born    time.Time
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 }
@@ -84,7 +85,7 @@ const (
 )
 
 func newExternal(spec externalSpec, o ExternalOptions, poll func(ctx context.Context) ([]probe, error)) *External {
-	e := &External{now: o.Now, every: o.Every, poll: poll, spec: spec, index: map[string]*externalRow{}}
+	e := &External{born: time.Now(), now: o.Now, every: o.Every, poll: poll, spec: spec, index: map[string]*externalRow{}}
 	if e.now == nil {
 		e.now = Boottime
 	}
@@ -270,6 +271,12 @@ func (e *External) Cost() (polls int, total time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.n, e.cost
+}
+
+// ownShare is the part of the time since the meter was made that its polls took, waiting for the answer included.
+func (e *External) ownShare() float64 {
+	_, cost := e.Cost()
+	return cost.Seconds() / max(time.Since(e.born), 1).Seconds()
 }
 
 // Describe names the meter and its domains.

@@ -64,14 +64,30 @@ func (g *Guard) Cost() (reads int, total time.Duration) {
 	return g.n, g.cost
 }
 
-// Share is the part of the time since NewGuard that background reads took, those of a Guard inside included.
-func (g *Guard) Share() float64 {
+// ownShare is the part of the time since NewGuard that background reads took.
+func (g *Guard) ownShare() float64 {
+	_, cost := g.Cost()
+	return cost.Seconds() / max(time.Since(g.born), 1).Seconds()
+}
+
+// wrapper is a Meter that reads others.
+type wrapper interface{ wrapped() []Meter }
+
+func (g *Guard) wrapped() []Meter     { return []Meter{g.m} }
+func (r *Recorder) wrapped() []Meter  { return []Meter{r.m} }
+func (h *HostMeter) wrapped() []Meter { return []Meter{h.m} }
+func (j joined) wrapped() []Meter     { return j }
+
+// backgroundShare is the part of the time that m and what it wraps spend in the background: reads of guards, polls of external meters.
+func backgroundShare(m Meter) float64 {
 	share := 0.0
-	if in, ok := g.m.(*Guard); ok {
-		share = in.Share()
+	if x, ok := m.(interface{ ownShare() float64 }); ok {
+		share = x.ownShare()
 	}
-	if _, cost := g.Cost(); cost > 0 {
-		share += cost.Seconds() / time.Since(g.born).Seconds()
+	if w, ok := m.(wrapper); ok {
+		for _, in := range w.wrapped() {
+			share += backgroundShare(in)
+		}
 	}
 	return share
 }

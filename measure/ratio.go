@@ -13,7 +13,7 @@ const (
 	minPairsDefault = 10    // fewer pairs decide nothing
 	minPairsSure    = 30    // asked for unless the first 10 pairs are clear
 	earlyAlpha      = 0.006 // what the look at 10 pairs may spend: two-sided
-	earlyLeast      = 0.03  // half-width below which the look at 10 pairs believes no interval
+	earlyLeast      = 0.032 // half-width below which the look at 10 pairs believes no interval
 	bootstrapFrom   = 20    // Student's t below, bootstrap from here on
 	bootstrapDraws  = 10_000
 	suspectLag      = 0.1 // autocorrelation, bias removed, from which pairs count for fewer

@@ -42,10 +42,11 @@ func NewRecorder(m Meter, w io.Writer, about string) (*Recorder, error) {
 	return &Recorder{m: m, w: w}, nil
 }
 
-// Read reads the meter. A reading that cannot be written is returned all the same; Err tells.
+// Read reads the meter. A reading that comes with an error, since nothing could be read this time, is written too: its domains say so. A
+// reading that cannot be written is returned all the same; Err tells.
 func (r *Recorder) Read() (Reading, error) {
 	reading, err := r.m.Read()
-	if err == nil && r.err == nil {
+	if (err == nil || len(reading.Domains) > 0) && r.err == nil {
 		b, werr := json.Marshal(reading)
 		if werr == nil {
 			_, werr = r.w.Write(append(b, '\n'))

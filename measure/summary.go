@@ -163,7 +163,7 @@ func (r *runner) ratios(v *arm, s *Summary) {
 		look = s.LatencyRatio
 	}
 	if look != nil {
-		s.NoRegression = look.NoRegression(r.p.Margin)
+		s.NoRegression, s.Equivalent, s.Margin = look.NoRegression(r.p.Margin), look.Equivalent(r.p.Margin), r.p.Margin
 		s.MorePairs = look.MorePairs(r.p.Precision)
 	}
 }
@@ -188,6 +188,7 @@ func (r *runner) summarise(a *arm, blocks []Block) Summary {
 	s.ThroughputPerS = float64(s.Inferences) / wall.Seconds()
 	s.CPUPerInference = cpu / time.Duration(s.Inferences)
 	s.Energy = r.energy(blocks)
+	s.Intervals = blockIntervals(blocks, r.p.Seed)
 	return s
 }
 
@@ -196,7 +197,7 @@ func (r *runner) energy(blocks []Block) *Energy {
 	var e Energy
 	var sum Microjoules
 	var inferences int
-	var time, covered, uAbs float64
+	var time, covered, uAbs, uRatio float64
 	index := map[string]int{}
 	micro := []Microjoules{}
 	e.CountedBy = lastCountedBy(blocks)
@@ -245,10 +246,11 @@ func (r *runner) energy(blocks []Block) *Energy {
 		e.Domains[i].Joules = micro[i].Joules() / n
 		if d := e.Domains[i]; d.Domain.Headline && (d.Source.Kind == Modelled) == (e.Kind == Modelled) {
 			uAbs += d.Source.UAbs * float64(d.Joules) // same kind of sensor: linear
+			uRatio += d.Source.URatio * float64(d.Joules)
 		}
 	}
 	if e.PerInference > 0 {
-		e.UAbs = uAbs / float64(e.PerInference)
+		e.UAbs, e.URatio = uAbs/float64(e.PerInference), uRatio/float64(e.PerInference)
 	}
 	if time > 0 {
 		e.Coverage = covered / time
@@ -265,13 +267,24 @@ func sumInferences(blocks []Block) int {
 	return n
 }
 
-// net subtracts idle power × time per inference: E_net = E − P_idle·T.
+// net subtracts idle power × time per inference: E_net = E − P_idle·T. Its uncertainty is the gain of the sensor on what is left, and
+// what of both energies does not cancel; where it is not below a third of the difference there is nothing to show.
 func (r *runner) net(e *Energy, seconds float64) {
 	var watts []float64
+	measured := 0
 	for _, w := range []*IdleWindow{r.idle.Before, r.idle.After} {
+		if w != nil && w.Watts > 0 {
+			measured++
+		}
 		if w != nil && w.Kind == e.Kind && w.CountedBy == e.CountedBy && w.Watts > 0 {
 			watts = append(watts, float64(w.Watts))
 		}
+	}
+	switch {
+	case measured == 0:
+		e.NetAbsent = "idle power was not measured"
+	case len(watts) == 0:
+		e.NetAbsent = "idle power is of another kind of source, or another process counted it"
 	}
 	if len(watts) == 0 {
 		return
@@ -279,16 +292,19 @@ func (r *runner) net(e *Energy, seconds float64) {
 	mean, _ := meanSD(watts)
 	idle := Watts(mean)
 	net := e.PerInference - Joules(mean*seconds)
-	u := 0.0
-	for _, d := range e.Domains {
-		if d.Domain.Headline {
-			u += d.Source.URatio * float64(d.Joules)
-		}
+	u, spread := e.URatio*float64(e.PerInference), 0.0
+	if e.Kind == Modelled {
+		u = 0 // a model has no noise: its assumptions, which are in UAbs, are the same on both sides
 	}
 	if len(watts) == 2 {
-		u = math.Hypot(u, (slices.Max(watts)-slices.Min(watts))/2*seconds)
+		spread = (slices.Max(watts) - slices.Min(watts)) / 2
+		u = math.Hypot(u, spread*seconds)
 	}
-	e.IdleWatts, e.Net, e.NetBelow = &idle, &net, float64(net) < 3*u
+	e.IdleWatts, e.IdleU, e.IdleN = &idle, Watts(math.Hypot(e.UAbs*mean, spread)), len(watts)
+	e.Net, e.NetU, e.NetBelow = &net, Joules(math.Hypot(u, e.UAbs*math.Abs(float64(net)))), float64(net) < 3*u || net <= 0
+	if e.NetBelow {
+		e.NetAbsent = "below resolution: less than three times its uncertainty"
+	}
 }
 
 // overhead is what the reads cost inside the windows: two per block, and those that a Guard makes in the background.
@@ -303,7 +319,7 @@ func (r *runner) overhead() Overhead {
 		o.Fraction = float64(2*len(r.blocks)) * o.PerRead.Seconds() / r.measured.Seconds()
 	}
 	if r.meter != nil {
-		o.Fraction += r.meter.Share()
+		o.Fraction += backgroundShare(r.meter)
 	}
 	return o
 }

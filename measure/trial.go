@@ -125,7 +125,10 @@ type Summary struct {
 	LatencyRatio    *Ratio        // against the baseline; absent for the baseline
 	CPURatio        *Ratio        // likewise, of CPU time
 	EnergyRatio     *Ratio        // likewise; Basis says whether it is one of energy or of CPU time
-	NoRegression    Verdict       // TOST of EnergyRatio (LatencyRatio where there is none) within Margin
+	NoRegression    Verdict       // one-sided TOST of EnergyRatio (LatencyRatio where there is none) within Margin
+	Equivalent      Verdict       // both sides: as good as the baseline within Margin
+	Margin          float64       // of the two
+	Intervals       *ArmIntervals // of latency and throughput; nil below six blocks
 	Stopped         string        // precision, max_pairs, max_time
 	MorePairs       int           // about how many more pairs would reach the precision; 0 = reached
 }
@@ -137,9 +140,14 @@ type Energy struct {
 	UAbs         float64 // relative half-width of the 95 % interval of PerInference
 	Coverage     float64 // share of headline domains × time without gaps
 	Domains      []DomainJoules
+	URatio       float64 // relative half-width of what survives in a ratio of two energies of this meter
 	IdleWatts    *Watts  // absent when idle was not measured
+	IdleU        Watts   // half-width of its 95 % interval: the source's gain, and the change from before to after
+	IdleN        int     // windows of idle
 	Net          *Joules // gross less idle power × time, per inference; absent without idle
+	NetU         Joules  // half-width of its 95 % interval
 	NetBelow     bool    // Net is below three times its uncertainty: below resolution
+	NetAbsent    string  // why there is no Net, or none to show
 	CountedBy    string  // the process that counts this machine, where it is another one: see Source
 }
 

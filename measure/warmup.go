@@ -45,6 +45,9 @@ func (r *runner) warmup(ctx context.Context, a *arm) error {
 			}
 		}
 	}
+	if !steady(calls) {
+		r.warn("variant %q: not steady after a warm-up of %v and %d calls; it is measured all the same", a.Name, (r.p.Clock.Now() - start).Round(time.Millisecond), len(calls))
+	}
 	var sum time.Duration
 	for _, c := range calls[len(calls)/2:] {
 		sum += c
