@@ -147,8 +147,9 @@ func TestCalibrationAA(t *testing.T) {
 			if share < lo || share > hi {
 				t.Errorf("%s, precision %v: %.2f %% false differences, want %.1f to %.1f %%", c.name, precision, 100*share, 100*lo, 100*hi)
 			}
-			// 10 pairs of the same artefact are clear by chance in 0.6 %, in 3 % where they are correlated.
-			if 100*asked < 95*n {
+			// 10 pairs of the same artefact are clear by chance in 0.2 %, in 0.7 % where they are correlated: ten pairs cannot tell that
+			// they are, and asking always would find no saving at 10 pairs at all. 150 experiments may hold three such.
+			if least := 985 * n / 1000; asked < least && (full || asked < n-4) {
 				t.Errorf("%s: 30 pairs were asked for in %d of %d", c.name, asked, n)
 			}
 		}

@@ -1,6 +1,9 @@
 package measure
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // checkEnergy says why a variant has no energy although a meter was read.
 func (r *runner) checkEnergy(c *Comparison) {
@@ -32,6 +35,13 @@ func (r *runner) checkEnergy(c *Comparison) {
 func (r *runner) check(c *Comparison) {
 	void, foreign, split := 0, 0, 0
 	for _, b := range c.Blocks {
+		if b.Unsteady > 0 {
+			name := b.Variant
+			if b.Baseline {
+				name = c.Baseline.Name
+			}
+			r.warn("variant %q: not steady after a warm-up of %v; it is measured all the same", name, b.Unsteady.Round(time.Millisecond))
+		}
 		if b.Void != "" {
 			void++
 		}

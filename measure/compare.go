@@ -59,10 +59,11 @@ type blockKey struct {
 // arm is a Trial with what is known of it.
 type arm struct {
 	Trial
-	warm    bool
-	perPass time.Duration
-	passes  int
-	stopped string
+	warm     bool
+	unsteady time.Duration // of a warm-up that its cap ended
+	perPass  time.Duration
+	passes   int
+	stopped  string
 }
 
 // newRunner checks the arguments and fills in the defaults.
@@ -297,7 +298,7 @@ func (r *runner) block(ctx context.Context, round int, v *arm, pos int, isBase b
 	if err := a.call(ctx, 0); err != nil { // brings this arm's weights back into the caches
 		return err
 	}
-	b := Block{Round: round, Variant: v.Name, Position: pos, Baseline: isBase, Passes: a.passes, Session: r.session}
+	b := Block{Round: round, Variant: v.Name, Position: pos, Baseline: isBase, Passes: a.passes, Session: r.session, Unsteady: a.unsteady}
 	var before Covariates
 	if r.p.Covariates != nil {
 		before = r.p.Covariates()

@@ -16,7 +16,7 @@ const (
 	earlyLeast      = 0.032 // half-width below which the look at 10 pairs believes no interval
 	bootstrapFrom   = 20    // Student's t below, bootstrap from here on
 	bootstrapDraws  = 10_000
-	suspectLag      = 0.1 // autocorrelation, bias removed, from which pairs count for fewer
+	suspectLag      = 0.2 // autocorrelation, bias removed, from which pairs count for fewer
 )
 
 // ErrTooFew is returned where fewer than two pairs are given.
@@ -35,11 +35,11 @@ func logHalfWidth(ci Interval) float64 {
 //
 //	below 20 pairs      t: mean ± t(n-1)·s/√n
 //	from 20 pairs       bootstrap_t: symmetric studentised bootstrap over pairs, 10,000 draws
-//	correlated, from 30 t_effective_n: r = r1 + (1+4·r1)/n above 0.1 leaves m = n·(1-r)/(1+r) pairs' worth;
+//	correlated, from 30 t_effective_n: r = r1 + (1+4·r1)/n above 0.2 leaves m = n·(1-r)/(1+r) pairs' worth;
 //	                    mean ± t(m/2-1)·s/√m
 //
 // Ten pairs cannot tell an autocorrelation of 0.3 from none, so they decide only what is clear by far: Early is the hull
-// of the 99.4 % t intervals of the first 10 pairs and of all of them, each ±3 % wide at least since ten pairs that happen to lie close
+// of the 99.4 % t intervals of the first 10 pairs and of all of them, each ±3.2 % wide at least since ten pairs that happen to lie close
 // together may well be correlated, and Needed is 10 where it excludes 1, else 30. An
 // outlier (8 MAD) or a positive correlation that is plain to see asks for 30 in any case. The choices are those of the
 // calibration in PROTOCOL.md. seed fixes the bootstrap. Errors: ErrTooFew, lengths that differ, figures that are not

@@ -79,6 +79,7 @@ type Block struct {
 	Covariates *Covariates     `json:"covariates,omitempty"`  // clock and temperature at its end, throttling within it
 	Void       string          `json:"void,omitempty"`        // why the block does not count
 	Session    int             `json:"session"`               // 0 first process, +1 per resume
+	Unsteady   time.Duration   `json:"unsteady_ns,omitempty"` // the warm-up of its arm that the cap ended before the rule was met
 }
 
 // Idle is the power without work, measured with everything loaded.

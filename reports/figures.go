@@ -43,7 +43,7 @@ func energyRatio(v, base *Variant) (figure, bool) {
 		return figure{}, false
 	}
 	f := q.figure(q.Value, q.CI95, q.N)
-	f.modelled = q.Basis != BasisCounter
+	f.modelled, f.coverage = q.Basis != BasisCounter, coverage(v, base)
 	return f, true
 }
 
@@ -61,7 +61,7 @@ func carbonRatio(v, base *Variant) (figure, bool) {
 	if q != nil && v != base {
 		f = q.figure(q.Value, q.CI95, q.N) // the ratio of the means may lie outside the paired interval
 	}
-	f.modelled = v.Energy == nil || modelled(v.Energy)
+	f.modelled, f.coverage = v.Energy == nil || modelled(v.Energy), coverage(v, base)
 	return f, true
 }
 
@@ -83,14 +83,14 @@ func latencyP95(v, _ *Variant) (figure, bool) {
 	if v.Latency == nil {
 		return figure{}, false
 	}
-	return figure{value: v.Latency.P95}, true
+	return figure{value: v.Latency.P95, ci: v.Latency.P95CI}, true
 }
 
 func energyValue(v, _ *Variant) (figure, bool) {
 	if v.Energy == nil || v.Energy.PerInference == nil {
 		return figure{}, false
 	}
-	return figure{value: *v.Energy.PerInference, ci: v.Energy.CI95, modelled: modelled(v.Energy)}, true
+	return figure{value: *v.Energy.PerInference, ci: v.Energy.CI95, modelled: modelled(v.Energy), coverage: v.Energy.Coverage}, true
 }
 
 func sizeRatio(v, base *Variant) (figure, bool) {
@@ -109,11 +109,11 @@ func memoryRatio(v, base *Variant) (figure, bool) {
 	return figure{value: float64(*v.Memory.PeakRSS) / float64(*base.Memory.PeakRSS), exact: true}, true
 }
 
-func breakeven(v, _ *Variant) (figure, bool) {
+func breakeven(v, base *Variant) (figure, bool) {
 	if v.Cost == nil || v.Cost.Breakeven == nil {
 		return figure{}, false
 	}
-	return figure{value: v.Cost.Breakeven.Value, ci: v.Cost.Breakeven.CI95, modelled: v.Energy == nil || modelled(v.Energy)}, true
+	return figure{value: v.Cost.Breakeven.Value, ci: v.Cost.Breakeven.CI95, modelled: v.Energy == nil || modelled(v.Energy), coverage: coverage(v, base)}, true
 }
 
 func energyRatioOf(v *Variant) *EnergyRatio {
@@ -121,6 +121,17 @@ func energyRatioOf(v *Variant) *EnergyRatio {
 		return nil
 	}
 	return v.Energy.Ratio
+}
+
+// coverage is the least that the meter saw of the two; nil where neither says.
+func coverage(v, base *Variant) *float64 {
+	var least *float64
+	for _, e := range []*Energy{v.Energy, base.Energy} {
+		if e != nil && e.Coverage != nil && (least == nil || *e.Coverage < *least) {
+			least = e.Coverage
+		}
+	}
+	return least
 }
 
 // modelled tells whether any part of an energy figure comes from a model instead of a counter.

@@ -27,6 +27,8 @@ const (
 	ReasonSpansLimit  = "spans_limit"  // the 95 % interval holds the limit
 	ReasonNoInterval  = "no_interval"  // a point estimate without an interval
 	ReasonTooFew      = "too_few"      // so few pairs decide nothing, whatever they show
+	ReasonCoverage    = "coverage"     // the meter saw less than 95 % of the time
+	ReasonSeveral     = "several"      // by itself it would pass, among all variants that were tried it does not
 )
 
 // Gate is one limit on one figure of a variant: Key Op Limit, such as energy_ratio <= 0.6.
@@ -42,7 +44,8 @@ func (g Gate) String() string {
 }
 
 // Gates is what a result is judged by. AllowModelled lets modelled energy and carbon decide.
-// With Variants every named variant must pass; without, a run passes when any variant passes all gates.
+// With Variants every named variant must pass; without, a run passes when any variant passes all gates: the more are tried the
+// likelier one passes by chance, so a pass must then hold adjusted over all of them (Holm).
 type Gates struct {
 	Rules         []Gate
 	AllowModelled bool
@@ -70,6 +73,7 @@ type figure struct {
 	ci       *Interval
 	decides  *Interval // nil: ci
 	few      bool      // too few pairs to decide anything
+	coverage *float64  // share of domains × time that the meter saw, the least of both sides; nil: not known, or no meter
 	pairs    bool      // a ratio from n pairs
 	holm     *float64  // p of no difference, adjusted over all variants
 	n        int
@@ -161,11 +165,13 @@ func ParseGates(exprs map[string]string, allowModelled bool) (Gates, error) {
 // Judge applies every gate to every variant but the baseline (or to those named in g.Variants), in
 // the order of the result, then of the rules. A gate passes when the whole 95 % interval keeps the limit, fails
 // when the whole interval breaks it, and is inconclusive otherwise; below 30 pairs the wider interval of Pairing takes its
-// place. Exact figures need no interval.
+// place. Exact figures need no interval. Energy of which the meter saw less than 95 % passes nothing. Where one passing variant is enough
+// (no g.Variants) a pass that does not hold over all of them (Holm) is inconclusive.
 // A name in g.Variants that the result lacks gives an inconclusive entry.
 func Judge(r *Result, g Gates) []GateResult {
 	var out []GateResult
 	judged := map[string]bool{}
+	chance := map[int]float64{} // index in out -> probability of such a pass by chance
 	for i := range r.Variants {
 		v := &r.Variants[i]
 		if len(g.Variants) == 0 && i == 0 || len(g.Variants) > 0 && !slices.Contains(g.Variants, v.Name) {
@@ -173,9 +179,14 @@ func Judge(r *Result, g Gates) []GateResult {
 		}
 		judged[v.Name] = true
 		for _, rule := range g.Rules {
-			out = append(out, judgeOne(rule, v, &r.Variants[0], g.AllowModelled))
+			res, p := judgeOne(rule, v, &r.Variants[0], g.AllowModelled)
+			if len(g.Variants) == 0 {
+				chance[len(out)] = p
+			}
+			out = append(out, res)
 		}
 	}
+	adjust(out, g.Rules, chance)
 	for _, name := range g.Variants {
 		if judged[name] {
 			continue
@@ -188,17 +199,68 @@ func Judge(r *Result, g Gates) []GateResult {
 	return out
 }
 
-func judgeOne(g Gate, v, base *Variant, allowModelled bool) GateResult {
-	res := GateResult{Gate: g.Key, Expr: g.String(), Variant: v.Name, Verdict: Inconclusive}
+// adjust takes back passes that do not hold over all variants of a rule. chance is by index in out, NaN where there is none.
+func adjust(out []GateResult, rules []Gate, chance map[int]float64) {
+	for _, rule := range rules {
+		var at []int
+		var ps []float64
+		for i := range out {
+			if p, ok := chance[i]; ok && out[i].Expr == rule.String() {
+				at, ps = append(at, i), append(ps, p)
+			}
+		}
+		for k, p := range measure.Holm(ps) {
+			if o := &out[at[k]]; o.Verdict == Pass && p > oneSidedAlpha*(1+1e-9) {
+				o.Verdict, o.Reason = Inconclusive, ReasonSeveral
+				o.Message += fmt.Sprintf(": by itself it passes, among %d variants it does not (Holm)", len(ps))
+			}
+		}
+	}
+}
+
+// oneSidedAlpha is the chance at which a limit at the very end of a 95 % interval would be kept or broken.
+const oneSidedAlpha = 0.025
+
+// chance is the one-sided probability that a figure keeps the limit as clearly as f does although it lies on it, by the normal distribution
+// on the scale of its deciding interval; NaN for figures without one.
+func (f figure) chance(g Gate) float64 {
+	ci := f.deciding()
+	if ci == nil || f.exact {
+		return math.NaN()
+	}
+	to := func(x float64) float64 { return x }
+	if f.pairs && f.value > 0 && ci[0] > 0 && g.Limit > 0 {
+		to = math.Log
+	}
+	half, d := to(ci[1])-to(f.value), to(g.Limit)-to(f.value)
+	if d < 0 {
+		half, d = to(f.value)-to(ci[0]), -d
+	}
+	p := 0.5
+	if d > 0 {
+		p = math.Erfc(1.959963984540054*d/half/math.Sqrt2) / 2 // half = 0: no chance
+	}
+	if !holds(g, f.value) {
+		p = 1 - p
+	}
+	return p
+}
+
+// fullCoverage is the share of domains × time that a meter must have seen for an energy to pass a gate.
+const fullCoverage = 0.95
+
+// judgeOne judges one gate on one variant; chance is that of figure.chance.
+func judgeOne(g Gate, v, base *Variant, allowModelled bool) (res GateResult, chance float64) {
+	res, chance = GateResult{Gate: g.Key, Expr: g.String(), Variant: v.Name, Verdict: Inconclusive}, math.NaN()
 	get, known := gateKeys()[g.Key]
 	if !known {
 		res.Reason, res.Message = ReasonNotMeasured, "no such gate in this version"
-		return res
+		return res, chance
 	}
 	f, ok := get(v, base)
 	if !ok || !finite(f.value) {
 		res.Reason, res.Message = ReasonNotMeasured, "not measured"
-		return res
+		return res, chance
 	}
 	res.Value, res.CI95 = &f.value, f.ci
 	shown := num(f.value)
@@ -211,7 +273,7 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) GateResult {
 	if f.modelled && !allowModelled {
 		res.Reason = ReasonNotMeasured
 		res.Message = shown + need + ": estimated from CPU time, no counter on this host, and the gates do not say allow_modelled"
-		return res
+		return res, chance
 	}
 	lo, hi := f.value, f.value
 	more := ""
@@ -224,10 +286,10 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) GateResult {
 	case f.few:
 		res.Reason, res.MorePairs = ReasonTooFew, f.morePairs(g.Limit)
 		res.Message = fmt.Sprintf("%s%s: %d pairs decide nothing%s", shown, need, f.n, more)
-		return res
+		return res, chance
 	case !f.exact:
 		res.Reason, res.Message = ReasonNoInterval, shown+need+": no interval to judge by"
-		return res
+		return res, chance
 	}
 	low, high := holds(g, lo), holds(g, hi)
 	switch {
@@ -242,10 +304,14 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) GateResult {
 		}
 		res.Message = shown + need + ": the interval holds the limit" + more
 	}
+	if f.coverage != nil && *f.coverage < fullCoverage && res.Verdict == Pass {
+		res.Verdict, res.Reason = Inconclusive, ReasonCoverage
+		res.Message += fmt.Sprintf(": the meter saw %.0f %% of the time, at least %.0f %% are needed", 100**f.coverage, 100*fullCoverage)
+	}
 	if f.modelled {
 		res.Message += " (modelled)"
 	}
-	return res
+	return res, f.chance(g)
 }
 
 // Holds reports whether x keeps the limit.

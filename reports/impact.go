@@ -9,6 +9,11 @@ type Impact struct {
 	EnergyIntensity *float64           `json:"energy_j_per_mac,omitempty"`
 	CarbonIntensity *float64           `json:"carbon_g_per_kwh,omitempty"`
 	Index           *float64           `json:"index,omitempty"` // of Variant
+	IntensityCI     *Interval          `json:"energy_j_per_mac_ci95,omitempty"`
+	CarbonCI        *Interval          `json:"carbon_g_per_kwh_ci95,omitempty"`
+	IndexCI         *Interval          `json:"index_ci95,omitempty"`
+	N               int                `json:"n,omitempty"`       // inferences under energy_j_per_mac
+	IndexN          int                `json:"index_n,omitempty"` // pairs under index
 	Weights         map[string]float64 `json:"weights,omitempty"`
 	References      map[string]float64 `json:"references,omitempty"`
 	Source          string             `json:"source,omitempty"` // of the energy under it
@@ -20,22 +25,28 @@ type Impact struct {
 // ImpactVector is the impact of one inference of one variant, and its index with the paired interval over N pairs. Decides
 // is the interval that claims look at below 30 pairs.
 type ImpactVector struct {
-	Variant  string    `json:"variant"`
-	EnergyJ  *float64  `json:"energy_j,omitempty"`
-	CarbonG  *float64  `json:"carbon_g,omitempty"`
-	MachineS *float64  `json:"machine_s,omitempty"` // time that the machine is occupied
-	WaterL   *float64  `json:"water_l,omitempty"`
-	Index    *float64  `json:"index,omitempty"`
-	CI95     *Interval `json:"index_ci95,omitempty"`
-	N        int       `json:"n,omitempty"`
+	Variant   string    `json:"variant"`
+	EnergyJ   *float64  `json:"energy_j,omitempty"`
+	CarbonG   *float64  `json:"carbon_g,omitempty"`
+	MachineS  *float64  `json:"machine_s,omitempty"` // time that the machine is occupied
+	WaterL    *float64  `json:"water_l,omitempty"`
+	EnergyCI  *Interval `json:"energy_j_ci95,omitempty"`
+	CarbonCI  *Interval `json:"carbon_g_ci95,omitempty"`
+	MachineCI *Interval `json:"machine_s_ci95,omitempty"`
+	WaterCI   *Interval `json:"water_l_ci95,omitempty"`
+	Index     *float64  `json:"index,omitempty"`
+	CI95      *Interval `json:"index_ci95,omitempty"`
+	N         int       `json:"n,omitempty"`
 }
 
 // Ranking is the order of the variants, the least impact first, and whether it flips: by carbon on other grids, PUEs and
-// lives of the hardware (Cases), or by index when any one weight is raised or lowered by half.
+// lives of the hardware (Cases), or by index when any one weight is raised or lowered by half, or on those grids, PUEs and lives
+// (FlipsByIndex).
 type Ranking struct {
 	Order          []string      `json:"order"`
 	Flips          bool          `json:"flips"`
 	FlipsByWeights bool          `json:"flips_by_weights"`
+	FlipsByIndex   bool          `json:"flips_by_index"`
 	Cases          []RankingCase `json:"cases,omitempty"`
 	Statement      string        `json:"statement"`
 }
@@ -46,6 +57,17 @@ type RankingCase struct {
 	PUE       float64  `json:"pue"`
 	LifeYears float64  `json:"life_years"`
 	Order     []string `json:"order"`
+	ByIndex   []string `json:"order_by_index,omitempty"`
+}
+
+// Meter is what the energy was read with: what it says of itself, the process that counted this machine where it was another one, and
+// what reading cost in the blocks (Overhead is a share of their time; PerRead in seconds).
+type Meter struct {
+	Describe  string  `json:"describe,omitempty"`
+	CountedBy string  `json:"counted_by,omitempty"`
+	Reads     int     `json:"reads,omitempty"`
+	PerRead   float64 `json:"per_read_s,omitempty"`
+	Overhead  float64 `json:"overhead"`
 }
 
 // Idle is the power without work before and after the blocks, in watts; Source is measured or modelled.

@@ -26,6 +26,7 @@ type Result struct {
 	Roofline     *Roofline    `json:"roofline,omitempty"`
 	Impact       *Impact      `json:"impact,omitempty"`
 	Variants     []Variant    `json:"variants"`
+	Meter        *Meter       `json:"meter,omitempty"`
 	Idle         *Idle        `json:"idle,omitempty"`
 	Blocks       []Block      `json:"blocks,omitempty"`
 	Gates        []GateResult `json:"gates,omitempty"`
@@ -112,6 +113,8 @@ type Method struct {
 type Roofline struct {
 	GFLOPS  float64 `json:"gflops"`
 	GBytesS float64 `json:"gbytes_per_s"`
+	N       int     `json:"n,omitempty"`      // threads that were measured at once
+	Source  string  `json:"source,omitempty"` // how: each is the best of several rates, a lower bound of what the machine can
 }
 
 // Interval is a 95 % confidence interval, low before high, in the unit of its figure. Both ends are
@@ -138,7 +141,8 @@ type Ratio struct {
 // "bootstrap_joint"); P is that of no difference and PHolm the same, adjusted over all variants. Decides is the interval that
 // claims and gates look at where it is not CI95: a wider one below 30 pairs, absent where so few pairs (or a first look
 // with outliers) decide nothing. NeededPairs is the least number before a difference is claimed (0: not known, CI95 decides); MorePairs
-// is about how many more would reach the wanted precision. NoRegression is the equivalence test within its margin.
+// is about how many more would reach the wanted precision. NoRegression is the one-sided equivalence test (not worse than 1 + Margin),
+// Equivalent that of both sides.
 type Pairing struct {
 	Method       string    `json:"method,omitempty"`
 	P            *float64  `json:"p,omitempty"`
@@ -149,6 +153,8 @@ type Pairing struct {
 	NeededPairs  int       `json:"needed_pairs,omitempty"`
 	MorePairs    int       `json:"more_pairs,omitempty"`
 	NoRegression Verdict   `json:"no_regression,omitempty"`
+	Equivalent   Verdict   `json:"equivalent,omitempty"`
+	Margin       float64   `json:"margin,omitempty"`  // of the two tests
 	Stopped      string    `json:"stopped,omitempty"` // precision, max_pairs or max_time
 }
 
@@ -178,4 +184,5 @@ type Delta struct {
 	CI95  *Interval `json:"ci95,omitempty"`
 	Test  string    `json:"test,omitempty"`
 	P     *float64  `json:"p,omitempty"`
+	N     int       `json:"n,omitempty"`
 }

@@ -100,7 +100,7 @@ func demoResult() *Result {
 			v.Carbon.Tornado = append(v.Carbon.Tornado, Swing{in, g * 1.11 * (1 - u/(1+u)), g * 1.11 * (1 + u)})
 		}
 		v.Carbon.N, v.Carbon.Source, v.Carbon.EmbodiedSource = 10_000, SourceModelled, "generic server, 2 CPU, 8 GB"
-		v.Carbon.SCI = &SCI{Per1000Inferences: &Figure{g * 1110, &Interval{g * 600, g * 1600}}, Per1000Tokens: &Figure{g * 5.6, &Interval{g * 3, g * 8}}, PerCorrect: &Figure{g * 1.15, &Interval{g * 0.6, g * 1.7}}, Boundary: "operational and embodied"}
+		v.Carbon.SCI = &SCI{Per1000Inferences: &Figure{g * 1110, &Interval{g * 600, g * 1600}, 10_000}, Per1000Tokens: &Figure{g * 5.6, &Interval{g * 3, g * 8}, 10_000}, PerCorrect: &Figure{g * 1.15, &Interval{g * 0.6, g * 1.7}, 10_000}, Boundary: "operational and embodied"}
 		r.Impact.Vectors = append(r.Impact.Vectors, ImpactVector{Variant: s.name, EnergyJ: ptr(e), CarbonG: ptr(g * 1.11), MachineS: ptr(mean), Index: ptr(s.speed), CI95: &Interval{s.speed * 0.97, s.speed * 1.03}, N: 12})
 		if i > 0 {
 			r.Blocks = append(r.Blocks, sampleBlocks(rng, s, e, len(r.Blocks))...)

@@ -68,6 +68,12 @@ func gateSection(r *Result) section {
 	if reasons[ReasonTooFew] {
 		s.Notes = append(s.Notes, "Too few: fewer than 10 pairs, or 10 to 29 with outliers, decide nothing.")
 	}
+	if reasons[ReasonCoverage] {
+		s.Notes = append(s.Notes, "Coverage: the meter saw less than 95 % of the time, so its energy passes nothing.")
+	}
+	if reasons[ReasonSeveral] {
+		s.Notes = append(s.Notes, "Several: one passing variant is enough, so a pass must hold adjusted over all variants (Holm); name the variants that must all pass to judge each by itself.")
+	}
 	if reasons[ReasonNoInterval] {
 		s.Notes = append(s.Notes, "No interval: a single estimate does not decide a gate.")
 	}

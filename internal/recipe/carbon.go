@@ -92,10 +92,10 @@ func (r *run) carbon(v *reports.Variant, s measure.Summary, f *carbonFactor, bas
 		r.warn("no zone is given (carbon.zone): grams are those of the world's mean grid in %d; grids range from a twentieth to twice of it", f.grid.Year)
 	}
 	op, total, pue := float64(fp.Operational), float64(fp.Total), f.pue.Value
-	out := &reports.Carbon{Operational: &op, Total: &total, PUE: &pue, CI95: intervalOf(fp.CI95), N: fp.Draws, Source: e.Source, Intensity: f.intensity()}
+	out := &reports.Carbon{Operational: &op, Total: &total, PUE: &pue, PUESource: f.pueSource(), OperationalCI: intervalOf(fp.OperationalCI), CI95: intervalOf(fp.CI95), N: fp.Draws, Source: e.Source, Intensity: f.intensity()}
 	if fp.Embodied != nil {
 		m := float64(*fp.Embodied)
-		out.Embodied, out.EmbodiedSource = &m, f.hardware.Source
+		out.Embodied, out.EmbodiedSource, out.EmbodiedCI = &m, f.hardware.Source, intervalOf(fp.EmbodiedCI)
 	}
 	for _, b := range fp.Tornado {
 		out.Tornado = append(out.Tornado, reports.Swing{Input: b.Input, Lo: float64(b.Lo), Hi: float64(b.Hi)})
@@ -103,6 +103,7 @@ func (r *run) carbon(v *reports.Variant, s measure.Summary, f *carbonFactor, bas
 	if w := r.recipe.Carbon; w.WUE != nil && w.EWIF != nil {
 		l := carbon.Water(measure.Joules(*e.PerInference), *w.WUE, *w.EWIF, f.pue)
 		out.WaterL = &l
+		out.WaterCI = intervalOf(carbon.WaterInterval(measure.Joules(*e.PerInference), s.Energy.UAbs, *w.WUE, *w.EWIF, f.pue))
 	}
 	out.SCI = sci(out, v, f)
 	if base == nil {
@@ -175,6 +176,18 @@ func hull(a, b measure.Interval) measure.Interval {
 	return measure.Interval{Lo: min(a.Lo, b.Lo), Hi: max(a.Hi, b.Hi)}
 }
 
+// pueSource says where the PUE comes from.
+func (f *carbonFactor) pueSource() string {
+	switch p := f.pue; {
+	case p.Source == "":
+		return "1: a machine outside of a data centre, since no PUE and no provider is given"
+	case p.Year > 0:
+		return fmt.Sprintf("%s: %s (%d, %s)", p.Provider, p.Source, p.Year, p.Licence)
+	default:
+		return p.Source
+	}
+}
+
 func (f *carbonFactor) intensity() *reports.Intensity {
 	g := f.grid
 	sd, assumed := g.Spread()
@@ -188,7 +201,7 @@ func sci(c *reports.Carbon, v *reports.Variant, f *carbonFactor) *reports.SCI {
 		if err != nil {
 			return nil
 		}
-		out := &reports.Figure{Value: float64(g)}
+		out := &reports.Figure{Value: float64(g), N: c.N}
 		if c.CI95 != nil && *c.Total > 0 {
 			lo, hi := math.Log(*c.Total/c.CI95[0]), math.Log(c.CI95[1] / *c.Total)
 			if extra != nil && extra.CI95 != nil && extra.CI95[0] > 0 {
@@ -219,7 +232,7 @@ func (r *run) cost(m *made, f *carbonFactor, u float64) *reports.Cost {
 	if m.Cost == nil {
 		return nil
 	}
-	c := &reports.Cost{Seconds: &m.Cost.Seconds}
+	c := &reports.Cost{Seconds: &m.Cost.Seconds, N: 1}
 	if m.Cost.Joules == nil {
 		return c
 	}
@@ -233,44 +246,4 @@ func (r *run) cost(m *made, f *carbonFactor, u float64) *reports.Cost {
 		c.GCO2e, c.GCO2eCI95 = &g, intervalOf(fp.CI95)
 	}
 	return c
-}
-
-// breakeven says after how many inferences the joules, and the grams, spent on a variant are saved again.
-func (r *run) breakeven(res *reports.Result, cmp measure.Comparison) {
-	base := &res.Variants[0]
-	for i := 1; i < len(res.Variants); i++ {
-		v, x := &res.Variants[i], cmp.Variants[i-1].EnergyRatio
-		if v.Cost == nil || v.Cost.Joules == nil || x == nil || base.Energy == nil || v.Cost.Source != base.Energy.Source {
-			continue // what was measured and what was modelled do not pay each other back
-		}
-		v.Cost.Breakeven, v.Cost.NoneDemonstrated = r.payback(v.Name, *v.Cost.Joules, *base.Energy.PerInference, energyRatioOf(x, cmp.Variants[i-1]), v.Cost.Source)
-		if v.Cost.GCO2e == nil || v.Carbon == nil || v.Carbon.Ratio == nil || base.Carbon == nil || base.Carbon.Total == nil {
-			continue
-		}
-		v.Cost.BreakevenCarbon, v.Cost.NoneDemonstratedCarbon = r.payback(v.Name, *v.Cost.GCO2e, *base.Carbon.Total, v.Carbon.Ratio, v.Cost.Source)
-	}
-}
-
-// payback is the break-even of a cost over a saving of base·(1-ratio) per inference. The meter's gain and the factors are
-// the same on both sides, so the interval is that of the ratio; below 30 pairs that which decides.
-func (r *run) payback(name string, cost, base float64, x *reports.EnergyRatio, source string) (*reports.Breakeven, bool) {
-	ci := x.CI95
-	if x.N < 30 {
-		ci = x.Decides
-	}
-	if ci == nil || !(ci[0] > 0) {
-		return nil, true
-	}
-	t := measure.TQuantile(x.N)
-	half := math.Log(ci[1]/ci[0]) / 2
-	se := base * x.Value * half / t // as wide as the ratio's own interval, whichever method made it
-	b, err := measure.BreakEven(measure.Estimate{Value: cost}, measure.Estimate{Value: base * (1 - x.Value), Var: se * se}, 0, t)
-	switch {
-	case err != nil:
-		r.warn("break-even of %s: %v", name, err)
-		return nil, false
-	case b.None || intervalOf(b.CI95) == nil:
-		return nil, true
-	}
-	return &reports.Breakeven{Value: b.Value, CI95: intervalOf(b.CI95), N: x.N, Method: "fieller", Source: source}, false
 }

@@ -50,7 +50,7 @@ func (r *run) accuracy(i int, m *made) (*reports.Accuracy, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Delta = &reports.Delta{Value: d.Value, CI95: intervalOf(d.CI95), Test: d.Test, P: &d.P}
+	a.Delta = &reports.Delta{Value: d.Value, CI95: intervalOf(d.CI95), Test: d.Test, P: &d.P, N: a.N}
 	return a, nil
 }
 
@@ -73,7 +73,7 @@ func fidelityOf(a *reports.Accuracy, x []float64) (*reports.Accuracy, error) {
 		return nil, err
 	}
 	a.CI95 = intervalOf(measure.Interval{Lo: 1 + d.CI95.Lo, Hi: 1 + d.CI95.Hi})
-	a.Delta = &reports.Delta{Value: d.Value, CI95: intervalOf(d.CI95), Test: d.Test}
+	a.Delta = &reports.Delta{Value: d.Value, CI95: intervalOf(d.CI95), Test: d.Test, N: a.N}
 	return a, nil
 }
 
@@ -101,39 +101,6 @@ func intervalOf(i measure.Interval) *reports.Interval {
 		return nil
 	}
 	return &reports.Interval{i.Lo, i.Hi}
-}
-
-func (r *run) energy(s measure.Summary) *reports.Energy {
-	e := s.Energy
-	if e == nil {
-		return nil
-	}
-	per := float64(e.PerInference)
-	out := &reports.Energy{PerInference: &per, Source: string(e.Kind), N: s.Inferences}
-	if finite(e.UAbs) && e.UAbs > 0 {
-		out.CI95 = &reports.Interval{per / (1 + e.UAbs), per * (1 + e.UAbs)}
-	}
-	for _, d := range e.Domains {
-		u := float64(d.Joules) * d.Source.UAbs
-		out.Domains = append(out.Domains, reports.Domain{Domain: d.Domain.Name, Source: d.Source.Name, Joules: float64(d.Joules), UAbs: &u})
-	}
-	if e.IdleWatts != nil {
-		w := float64(*e.IdleWatts)
-		out.IdleW = &w
-	}
-	if e.Net != nil && !e.NetBelow {
-		n := float64(*e.Net)
-		out.NetPerInference = &n
-	}
-	out.Ratio = energyRatioOf(s.EnergyRatio, s)
-	return out
-}
-
-func energyRatioOf(x *measure.Ratio, s measure.Summary) *reports.EnergyRatio {
-	if x == nil {
-		return nil
-	}
-	return &reports.EnergyRatio{Value: x.Value, CI95: intervalOf(x.CI95), N: x.N, Basis: string(x.Basis), Pairing: pairing(x, s)}
 }
 
 // perCorrect fills in the energy per correct answer of variant i: blocks, examples and the meter's own uncertainty vary

@@ -125,7 +125,7 @@ var unsteady = []string{
 	"warnings",                                 // the measurements' remarks on noise, and on pairs that an interruption parted
 	"gates[].value", "gates[].ci95", "gates[]", // judged on what was measured
 	"method.notes", "method.assumptions", // hold the meter's overhead
-	"variants[].latency_s", "variants[].throughput_per_s", "variants[].energy_j", "variants[].carbon_g",
+	"variants[].latency_s", "variants[].throughput_per_s", "variants[].throughput", "meter", "variants[].energy_j", "variants[].carbon_g",
 	"variants[].cost",                                                           // of making the variant
 	"variants[].memory_bytes.peak_rss", "variants[].memory_bytes.empty_process", // of another process
 	"variants[].profile[].seconds", "variants[].profile[].share",

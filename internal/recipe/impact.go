@@ -29,12 +29,17 @@ func (r *run) impact(res *reports.Result, cmp measure.Comparison, f *carbonFacto
 	v, base := &res.Variants[best], &res.Variants[0]
 	out := &reports.Impact{Variant: v.Name, Source: v.Energy.Source}
 	if w := v.Weights; w != nil && w.MACs != nil && *w.MACs > 0 {
-		perMAC := *v.Energy.PerInference / float64(*w.MACs)
-		out.EnergyIntensity = &perMAC
+		macs := float64(*w.MACs)
+		perMAC := *v.Energy.PerInference / macs
+		out.EnergyIntensity, out.N = &perMAC, v.Energy.N
+		if ci := v.Energy.CI95; ci != nil {
+			out.IntensityCI = &reports.Interval{ci[0] / macs, ci[1] / macs}
+		}
 	}
 	if c := v.Carbon; c != nil && c.Intensity != nil {
 		g := c.Intensity.GPerKWh
 		out.CarbonIntensity = &g
+		out.CarbonCI = intervalOf(measure.Interval{Lo: max(0, g-1.96*c.Intensity.SD), Hi: g + 1.96*c.Intensity.SD})
 	}
 	if base.Energy == nil || base.Carbon == nil || base.Carbon.Total == nil || base.Throughput == nil || *base.Carbon.Total <= 0 || *base.Energy.PerInference <= 0 {
 		return out
@@ -61,7 +66,7 @@ func (r *run) impact(res *reports.Result, cmp measure.Comparison, f *carbonFacto
 			row.index(cmp.Variants[i-1], share)
 		}
 		if i == best {
-			out.Index = row.vector.Index
+			out.Index, out.IndexCI, out.IndexN = row.vector.Index, row.vector.CI95, row.vector.N
 		}
 		out.Vectors = append(out.Vectors, row.vector)
 		rows = append(rows, row)
@@ -102,14 +107,17 @@ type indexed struct {
 func vector(v *reports.Variant) reports.ImpactVector {
 	x := reports.ImpactVector{Variant: v.Name}
 	if v.Energy != nil {
-		x.EnergyJ = v.Energy.PerInference
+		x.EnergyJ, x.EnergyCI = v.Energy.PerInference, v.Energy.CI95
 	}
 	if v.Carbon != nil {
-		x.CarbonG, x.WaterL = v.Carbon.Total, v.Carbon.WaterL
+		x.CarbonG, x.CarbonCI, x.WaterL, x.WaterCI = v.Carbon.Total, v.Carbon.CI95, v.Carbon.WaterL, v.Carbon.WaterCI
 	}
 	if v.Throughput != nil && *v.Throughput > 0 {
 		s := 1 / *v.Throughput
 		x.MachineS = &s
+		if v.Rate != nil && v.Rate.CI95 != nil && v.Rate.CI95[0] > 0 {
+			x.MachineCI = &reports.Interval{1 / v.Rate.CI95[1], 1 / v.Rate.CI95[0]}
+		}
 	}
 	return x
 }
@@ -157,8 +165,10 @@ func ranking(rows []indexed, f *carbonFactor) *reports.Ranking {
 	}
 	orders, _ := carbon.Ranking(ranked, f.hardware)
 	for _, o := range orders {
+		byIndex := orderOf(elsewhere(rows, o.Share(ranked[0], f.hardware)), [3]float64{1, 1, 1})
 		out.Flips = out.Flips || flips(rows, orders[0].Names, o.Names)
-		out.Cases = append(out.Cases, reports.RankingCase{GPerKWh: float64(o.Intensity), PUE: o.PUE, LifeYears: o.Life.Hours() / 8760, Order: o.Names})
+		out.FlipsByIndex = out.FlipsByIndex || flips(rows, out.Order, byIndex)
+		out.Cases = append(out.Cases, reports.RankingCase{GPerKWh: float64(o.Intensity), PUE: o.PUE, LifeYears: o.Life.Hours() / 8760, Order: o.Names, ByIndex: byIndex})
 	}
 	say := func(flips bool) string {
 		if flips {
@@ -167,9 +177,20 @@ func ranking(rows []indexed, f *carbonFactor) *reports.Ranking {
 		return "does not flip"
 	}
 	out.Statement = fmt.Sprintf("Least impact first: %s. By carbon the order %s over grids of 20, 300 and 800 g/kWh, PUEs of 1.1 and 1.56 and lives of 3 and 6 years; "+
-		"by index it %s when any one weight is halved or raised by half. Variants whose indices have overlapping intervals are taken as equal.", strings.Join(out.Order, ", "), say(out.Flips), say(out.FlipsByWeights))
+		"by index it %s over the same grids, PUEs and lives, and %s when any one weight is halved or raised by half. Variants whose indices have overlapping "+
+		"intervals are taken as equal.", strings.Join(out.Order, ", "), say(out.Flips), say(out.FlipsByIndex), say(out.FlipsByWeights))
 	if f.hardware == nil {
 		out.Statement += " Without embodied emissions the order by carbon is that of the energy everywhere."
+	}
+	return out
+}
+
+// elsewhere restates the parts of the index on another grid, at another PUE or with another life of the hardware: the carbon of a variant over
+// that of the baseline is share·(energy ratio) + (1-share)·(time ratio), where share is the operational part of the baseline's total there.
+func elsewhere(rows []indexed, share float64) []indexed {
+	out := slices.Clone(rows)
+	for i := range out {
+		out[i].parts[1] = share*out[i].parts[0] + (1-share)*out[i].parts[2]
 	}
 	return out
 }

@@ -160,6 +160,7 @@ func (r *run) memory(i int, m *made) *reports.Memory {
 	}
 	if rss := peak.PeakRSS - empty.PeakRSS; ok1 && ok2 && rss > 0 { // a small model may be within the noise of the empty process
 		out.PeakRSS, out.EmptyProcess = &rss, &empty.PeakRSS
+		out.N, out.Source = 1, fmt.Sprintf("high-water mark (VmHWM) of a process of its own: load and %d inferences", MemoryRuns)
 	}
 	if out.PeakRSS == nil && out.Weights == nil && out.Arena == nil {
 		return nil

@@ -50,7 +50,7 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 		res.Variants = append(res.Variants, *v)
 	}
 	adjustCarbon(res)
-	res.Blocks, res.Idle = rawBlocks(cmp), idleOf(cmp.Idle)
+	res.Blocks, res.Idle, res.Meter = rawBlocks(cmp), idleOf(cmp.Idle), r.meter(cmp)
 	r.breakeven(res, cmp)
 	if res.Roofline, err = r.roofline(ctx, res.Method); err != nil {
 		return nil, err
@@ -118,11 +118,7 @@ func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, fa
 	if v.Accuracy, err = r.accuracy(i, m); err != nil {
 		return nil, err
 	}
-	v.Latency = &reports.Latency{P50: s.Latency.P50, P95: s.Latency.P95, P99: s.Latency.P99, Mean: s.Latency.Mean, N: s.Latency.N,
-		Samples: s.Latency.Samples, Ratio: ratioOf(s.LatencyRatio, s)}
-	if s.ThroughputPerS > 0 {
-		v.Throughput = &s.ThroughputPerS
-	}
+	timed(v, s)
 	v.Memory = r.memory(i, m)
 	v.Energy = r.energy(s)
 	return v, nil
@@ -204,7 +200,7 @@ func pairing(x *measure.Ratio, s measure.Summary) reports.Pairing {
 		p.PHolm = &x.PHolm
 	}
 	if x == s.EnergyRatio || s.EnergyRatio == nil {
-		p.MorePairs, p.NoRegression = s.MorePairs, s.NoRegression
+		p.MorePairs, p.NoRegression, p.Equivalent, p.Margin = s.MorePairs, s.NoRegression, s.Equivalent, s.Margin
 	}
 	return p
 }

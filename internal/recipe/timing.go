@@ -52,7 +52,7 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 		return cmp, fmt.Errorf("measuring: %w", err)
 	}
 	// A run that is rendered again reads no meter: what reading cost stays as it was.
-	cmp.Overhead.Fraction, err = remember(r.journal, kindOverhead, "", func() (float64, error) { return cmp.Overhead.Fraction, nil })
+	cmp.Overhead, err = remember(r.journal, kindOverhead, "", func() (measure.Overhead, error) { return cmp.Overhead, nil })
 	return cmp, err
 }
 

@@ -23,13 +23,14 @@ type Work struct {
 
 // Footprint is the answer per functional unit. Every figure is in grams.
 type Footprint struct {
-	Operational measure.GramsCO2e  // E · PUE · I
-	Embodied    *measure.GramsCO2e // TE · share of life · share of machine; absent when not asked for
-	Total       measure.GramsCO2e
-	CI95        measure.Interval // of Total, all inputs varied together
-	Share       measure.Interval // of Operational in Total
-	Draws       int              // of the simulation
-	Tornado     []Bar            // what each input alone does to Total, the largest first
+	Operational               measure.GramsCO2e  // E · PUE · I
+	Embodied                  *measure.GramsCO2e // TE · share of life · share of machine; absent when not asked for
+	Total                     measure.GramsCO2e
+	CI95                      measure.Interval // of Total, all inputs varied together
+	OperationalCI, EmbodiedCI measure.Interval // of the two parts, likewise; EmbodiedCI is of no meaning without Embodied
+	Share                     measure.Interval // of Operational in Total
+	Draws                     int              // of the simulation
+	Tornado                   []Bar            // what each input alone does to Total, the largest first
 }
 
 // Bar is the total with one input at the ends of its 95 % interval and all others at their value.
@@ -52,7 +53,7 @@ func Assess(w Work, seed uint64) (Footprint, error) {
 	if !(w.Grid.Intensity >= 0) || math.IsInf(float64(w.Grid.Intensity), 0) || !(w.PUE.Value >= 1) {
 		return Footprint{}, fmt.Errorf("carbon: intensity %g g/kWh, PUE %g", float64(w.Grid.Intensity), w.PUE.Value)
 	}
-	m := model{energy: w.Energy.KWh(), intensity: float64(w.Grid.Intensity), pue: w.PUE.Value, age: 1}
+	m := model{energy: w.Energy, intensity: w.Grid.Intensity, pue: w.PUE.Value, age: 1}
 	f := Footprint{Draws: draws}
 	u := spread{energy: w.EnergyU, ageLo: 1, ageHi: 1}
 	if w.Hardware != nil {
@@ -61,56 +62,69 @@ func Assess(w Work, seed uint64) (Footprint, error) {
 		}
 		share := w.Hardware.Share(w.Time)
 		f.Embodied = &share
-		m.embodied = float64(share)
+		m.embodied = share
 		if u.embodied = w.Hardware.U; u.embodied == 0 {
 			u.embodied = 0.5
 		}
 		life, lo, hi := w.Hardware.life()
 		u.ageLo, u.ageHi = life.Seconds()/hi.Seconds(), life.Seconds()/lo.Seconds()
 	}
-	f.Operational = measure.GramsCO2e(m.energy * m.pue * m.intensity)
-	f.Total = measure.GramsCO2e(m.total())
+	f.Operational, f.Total = m.operational(), m.total()
 	u.sd, _ = w.Grid.Spread()
 	u.pueLo, u.pueHi = min(w.PUE.Lo, w.PUE.Value), max(w.PUE.Hi, w.PUE.Value)
 	if w.PUE.Lo == 0 {
 		u.pueLo = w.PUE.Value
 	}
-	total, share := m.simulate(u, seed)
+	total, share, op, em := m.simulate(u, seed)
+	f.OperationalCI = measure.Interval{Lo: measure.Percentile(op, 0.025), Hi: measure.Percentile(op, 0.975)}
+	f.EmbodiedCI = measure.Interval{Lo: measure.Percentile(em, 0.025), Hi: measure.Percentile(em, 0.975)}
 	f.CI95 = measure.Interval{Lo: measure.Percentile(total, 0.025), Hi: measure.Percentile(total, 0.975)}
 	f.Share = measure.Interval{Lo: measure.Percentile(share, 0.025), Hi: measure.Percentile(share, 0.975)}
 	f.Tornado = m.tornado(u)
 	return f, nil
 }
 
-// model holds the inputs of one total: kWh, g/kWh, PUE, g, and the assumed life over the real one.
-type model struct{ energy, intensity, pue, embodied, age float64 }
+// model holds the inputs of one total; age is the assumed life over the real one.
+type model struct {
+	energy    measure.Joules
+	intensity measure.Intensity
+	pue       float64
+	embodied  measure.GramsCO2e
+	age       float64
+}
 
-func (m model) operational() float64 { return m.energy * m.pue * m.intensity }
+func (m model) operational() measure.GramsCO2e {
+	return m.energy.Grams(m.intensity) * measure.GramsCO2e(m.pue)
+}
 
-func (m model) total() float64 { return m.operational() + m.embodied*m.age }
+func (m model) making() measure.GramsCO2e { return m.embodied * measure.GramsCO2e(m.age) }
+
+func (m model) total() measure.GramsCO2e { return m.operational() + m.making() }
 
 // spread is the uncertainty of a model: relative half-widths of energy and embodied, a standard deviation of the
 // intensity, ranges of the others.
 type spread struct{ energy, sd, pueLo, pueHi, embodied, ageLo, ageHi float64 }
 
-// simulate draws all inputs together and returns the totals and the operational shares.
-func (m model) simulate(u spread, seed uint64) (total, share []float64) {
+// simulate draws all inputs together and returns the totals, the operational shares, and both parts.
+func (m model) simulate(u spread, seed uint64) (total, share, operational, embodied []float64) {
 	rng := rand.New(rand.NewPCG(seed, 0x636f32))
 	total, share = make([]float64, draws), make([]float64, draws)
+	operational, embodied = make([]float64, draws), make([]float64, draws)
 	for i := range total {
 		d := m
-		d.energy *= logNormal(rng.NormFloat64(), u.energy)
-		d.intensity = max(0, d.intensity+u.sd*rng.NormFloat64())
+		d.energy *= measure.Joules(logNormal(rng.NormFloat64(), u.energy))
+		d.intensity = max(0, d.intensity+measure.Intensity(u.sd*rng.NormFloat64()))
 		d.pue = u.pueLo + (u.pueHi-u.pueLo)*rng.Float64()
-		d.embodied *= logNormal(rng.NormFloat64(), u.embodied)
+		d.embodied *= measure.GramsCO2e(logNormal(rng.NormFloat64(), u.embodied))
 		life := 1/u.ageHi + (1/u.ageLo-1/u.ageHi)*rng.Float64() // lives are uniform, not their inverse
 		d.age = 1 / life
-		total[i], share[i] = d.total(), 1
-		if t := d.total(); t > 0 {
-			share[i] = d.operational() / t
+		total[i], share[i] = float64(d.total()), 1
+		operational[i], embodied[i] = float64(d.operational()), float64(d.making())
+		if total[i] > 0 {
+			share[i] = operational[i] / total[i]
 		}
 	}
-	return total, share
+	return total, share, operational, embodied
 }
 
 // logNormal returns exp(z·σ) with σ such that 95 % of it lie within a factor 1+u of 1.
@@ -123,15 +137,15 @@ func (m model) tornado(u spread) []Bar {
 		l, h := m, m
 		lo(&l)
 		hi(&h)
-		return Bar{name, measure.GramsCO2e(l.total()), measure.GramsCO2e(h.total())}
+		return Bar{name, l.total(), h.total()}
 	}
 	bars := []Bar{
-		bar("energy", func(c *model) { c.energy /= 1 + u.energy }, func(c *model) { c.energy *= 1 + u.energy }),
-		bar("intensity", func(c *model) { c.intensity = max(0, c.intensity-z*u.sd) }, func(c *model) { c.intensity += z * u.sd }),
+		bar("energy", func(c *model) { c.energy /= measure.Joules(1 + u.energy) }, func(c *model) { c.energy *= measure.Joules(1 + u.energy) }),
+		bar("intensity", func(c *model) { c.intensity = max(0, c.intensity-measure.Intensity(z*u.sd)) }, func(c *model) { c.intensity += measure.Intensity(z * u.sd) }),
 		bar("pue", func(c *model) { c.pue = u.pueLo }, func(c *model) { c.pue = u.pueHi }),
 	}
 	if m.embodied > 0 {
-		bars = append(bars, bar("embodied", func(c *model) { c.embodied /= 1 + u.embodied }, func(c *model) { c.embodied *= 1 + u.embodied }),
+		bars = append(bars, bar("embodied", func(c *model) { c.embodied /= measure.GramsCO2e(1 + u.embodied) }, func(c *model) { c.embodied *= measure.GramsCO2e(1 + u.embodied) }),
 			bar("lifetime", func(c *model) { c.age = u.ageLo }, func(c *model) { c.age = u.ageHi }))
 	}
 	slices.SortStableFunc(bars, func(a, b Bar) int {
@@ -153,6 +167,13 @@ func SCI(total measure.GramsCO2e, covered, unit float64) (measure.GramsCO2e, err
 		return 0, fmt.Errorf("carbon: SCI per %g of %g units", unit, covered)
 	}
 	return total * measure.GramsCO2e(unit/covered), nil
+}
+
+// WaterInterval is the 95 % interval of Water: u is the relative half-width of the energy's, and the PUE has its range.
+func WaterInterval(e measure.Joules, u, wue, ewif float64, pue PUE) measure.Interval {
+	lo, hi := pue, pue
+	lo.Value, hi.Value = min(pue.Value, max(pue.Lo, 1)), max(pue.Value, pue.Hi)
+	return measure.Interval{Lo: Water(e/measure.Joules(1+u), wue, ewif, lo), Hi: Water(e*measure.Joules(1+u), wue, ewif, hi)}
 }
 
 // Water returns L = E·(WUE + PUE·EWIF) in litres: wue is the site's own litres per kWh, ewif the water behind a kWh of
@@ -192,13 +213,24 @@ func Ranking(variants []Ranked, hw *Hardware) (orders []Order, flips bool) {
 	return orders, flips
 }
 
+// Share is the operational part of a variant's total under these assumptions; 1 without hardware.
+func (o Order) Share(v Ranked, hw *Hardware) float64 {
+	op := v.Energy.Grams(o.Intensity) * measure.GramsCO2e(o.PUE)
+	if hw == nil || op <= 0 {
+		return 1
+	}
+	h := *hw
+	h.Life = o.Life
+	return float64(op / (op + h.Share(v.Time)))
+}
+
 func rank(variants []Ranked, o Order, hw *Hardware) []string {
-	total := func(v Ranked) float64 {
-		g := v.Energy.KWh() * o.PUE * float64(o.Intensity)
+	total := func(v Ranked) measure.GramsCO2e {
+		g := v.Energy.Grams(o.Intensity) * measure.GramsCO2e(o.PUE)
 		if hw != nil {
 			h := *hw
 			h.Life = o.Life
-			g += float64(h.Share(v.Time))
+			g += h.Share(v.Time)
 		}
 		return g
 	}
