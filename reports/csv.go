@@ -100,16 +100,24 @@ func (c *csvLines) scored(v *Variant) {
 func (c *csvLines) timed(v *Variant) {
 	if l := v.Latency; l != nil {
 		c.put("latency_p50", "s", l.P50, l.CI95, l.N, SourceMeasured)
-		c.put("latency_p95", "s", l.P95, nil, l.N, SourceMeasured)
-		c.put("latency_p99", "s", l.P99, nil, l.N, SourceMeasured)
-		c.put("latency_mean", "s", l.Mean, nil, l.N, SourceMeasured)
+		c.put("latency_p95", "s", l.P95, l.P95CI, l.N, SourceMeasured)
+		c.put("latency_p99", "s", l.P99, l.P99CI, l.N, SourceMeasured)
+		c.put("latency_mean", "s", l.Mean, l.MeanCI, l.N, SourceMeasured)
 		if q := l.Ratio; q != nil {
 			c.put("latency_ratio", "1", q.Value, q.CI95, q.N, SourceMeasured)
 		}
 	}
-	c.maybe("throughput", "1/s", v.Throughput, SourceMeasured)
+	if v.Throughput != nil {
+		q := v.Rate
+		if q == nil {
+			q = &Rate{}
+		}
+		c.put("throughput", "1/s", *v.Throughput, q.CI95, q.N, SourceMeasured)
+	}
 	if m := v.Memory; m != nil {
-		c.bytes("memory_peak_rss", "B", m.PeakRSS, SourceMeasured)
+		if m.PeakRSS != nil {
+			c.put("memory_peak_rss", "B", float64(*m.PeakRSS), nil, m.N, SourceMeasured)
+		}
 		c.bytes("memory_weights", "B", m.Weights, "counted")
 		c.bytes("memory_arena", "B", m.Arena, "counted")
 		c.bytes("memory_empty_process", "B", m.EmptyProcess, SourceMeasured)
@@ -123,17 +131,34 @@ func (c *csvLines) powered(v *Variant) {
 		if e.PerInference != nil {
 			c.put("energy_per_inference", "J", *e.PerInference, e.CI95, e.N, kind)
 		}
+		twice := map[string]int{} // dram of every socket has the same name
 		for _, d := range e.Domains {
-			k := kind
-			if d.Source == SourceMeasured || d.Source == SourceModelled {
-				k = d.Source
-			}
-			c.put("energy_"+d.Domain, "J", d.Joules, nil, e.N, k)
-			c.maybe("energy_"+d.Domain+"_u_abs", "J", d.UAbs, k)
+			twice[d.Domain]++
 		}
-		c.maybe("idle_power", "W", e.IdleW, kind)
+		for _, d := range e.Domains {
+			k, name := d.Kind, "energy_"+d.Domain
+			if k == "" {
+				k = kind
+			}
+			if twice[d.Domain] > 1 && d.Zone != "" {
+				name = "energy_" + d.Zone
+			}
+			if !d.Headline && d.Zone != "" {
+				name += "_not_counted" // a breakdown, or another view of the same joules
+			}
+			var ci *Interval
+			if d.UAbs != nil {
+				ci = &Interval{d.Joules - *d.UAbs, d.Joules + *d.UAbs}
+			}
+			c.put(name, "J", d.Joules, ci, e.N, k)
+			c.maybe(name+"_u_abs", "J", d.UAbs, k)
+		}
+		c.maybe("energy_coverage", "1", e.Coverage, kind)
+		if e.IdleW != nil {
+			c.put("idle_power", "W", *e.IdleW, e.IdleCI95, e.IdleN, kind)
+		}
 		if e.NetPerInference != nil {
-			c.put("energy_net_per_inference", "J", *e.NetPerInference, nil, e.N, kind)
+			c.put("energy_net_per_inference", "J", *e.NetPerInference, e.NetCI95, e.N, kind)
 		}
 		if e.PerCorrect != nil {
 			c.put("energy_per_correct", "J", *e.PerCorrect, e.PerCorrectCI95, e.PerCorrectN, kind)
@@ -143,7 +168,9 @@ func (c *csvLines) powered(v *Variant) {
 	}
 	c.emitted(v.Carbon, kind)
 	if m := v.Cost; m != nil {
-		c.maybe("cost_seconds", "s", m.Seconds, SourceMeasured)
+		if m.Seconds != nil {
+			c.put("cost_seconds", "s", *m.Seconds, nil, m.N, SourceMeasured)
+		}
 		if m.Joules != nil {
 			c.put("cost_energy", "J", *m.Joules, m.JoulesCI95, 1, m.Source)
 		}
@@ -179,8 +206,16 @@ func (c *csvLines) emitted(g *Carbon, kind string) {
 	if g == nil {
 		return
 	}
-	c.maybe("carbon_operational", "gCO2e", g.Operational, kind)
-	c.maybe("carbon_embodied", "gCO2e", g.Embodied, SourceModelled)
+	for _, p := range []struct {
+		name string
+		x    *float64
+		ci   *Interval
+		kind string
+	}{{"carbon_operational", g.Operational, g.OperationalCI, kind}, {"carbon_embodied", g.Embodied, g.EmbodiedCI, SourceModelled}} {
+		if p.x != nil {
+			c.put(p.name, "gCO2e", *p.x, p.ci, g.N, p.kind)
+		}
+	}
 	if g.Total != nil {
 		c.put("carbon_total", "gCO2e", *g.Total, g.CI95, g.N, kind)
 	}
@@ -200,5 +235,7 @@ func (c *csvLines) emitted(g *Carbon, kind string) {
 			c.put("carbon_total_by_"+b.Input, "gCO2e", *g.Total, &Interval{b.Lo, b.Hi}, 0, kind)
 		}
 	}
-	c.maybe("water", "L", g.WaterL, kind)
+	if g.WaterL != nil {
+		c.put("water", "L", *g.WaterL, g.WaterCI, g.N, kind)
+	}
 }

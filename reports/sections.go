@@ -13,7 +13,7 @@ import (
 func sections(r *Result) []section {
 	var out []section
 	for _, f := range []func(*Result) section{
-		warningSection, gateSection, taskSection, costSection, carbonSection, impactSection, variantSection, pairingSection, profileSection, noteSection, methodSection, machineSection,
+		warningSection, gateSection, taskSection, costSection, carbonSection, impactSection, domainSection, latencySection, variantSection, pairingSection, profileSection, noteSection, methodSection, machineSection,
 	} {
 		if s := f(r); len(s.Rows) > 0 || len(s.Notes) > 0 {
 			out = append(out, s.trim())
@@ -170,10 +170,14 @@ func variantSection(r *Result) section {
 		}
 		if v.Throughput != nil {
 			row[4] = digits(*v.Throughput, 4) + " per s"
+			if v.Rate != nil && v.Rate.CI95 != nil {
+				row[4] += " " + bracket(v.Rate.CI95, 1)
+			}
 		}
 		if e := v.Energy; e != nil {
 			if e.NetPerInference != nil {
-				row[5] = show(*e.NetPerInference, "J")
+				u := siUnit(*e.NetPerInference, "J")
+				row[5] = strings.TrimSpace(u.in(*e.NetPerInference) + " " + bracket(e.NetCI95, u.mul))
 			}
 			if e.PerCorrect != nil {
 				u := siUnit(*e.PerCorrect, "J")
@@ -312,6 +316,9 @@ func methodSection(r *Result) section {
 			n := "Carbon: grid " + intensityWords(c.Intensity)
 			if c.PUE != nil {
 				n += ", PUE " + num(*c.PUE)
+				if c.PUESource != "" {
+					n += " (" + plain(c.PUESource) + ")"
+				}
 			}
 			if c.Intensity.Licence != "" {
 				n += "; factor licensed " + plain(c.Intensity.Licence)
@@ -349,7 +356,11 @@ func machineSection(r *Result) section {
 		add("Runtime", strings.Join(nonEmpty(t.Runtime, t.Provider, t.Version, t.ISA), ", "))
 	}
 	if f := r.Roofline; f != nil {
-		add("Measured ceilings", num(f.GFLOPS)+" GFLOP/s, "+num(f.GBytesS)+" GB/s")
+		ceilings := num(f.GFLOPS) + " GFLOP/s, " + num(f.GBytesS) + " GB/s"
+		if f.N > 0 {
+			ceilings += ", " + plural(f.N, "thread")
+		}
+		add("Measured ceilings", ceilings)
 	}
 	if m := r.Model; m != nil {
 		add("Model", strings.Join(nonEmpty(m.Name, m.Path, m.Format), ", "))
@@ -361,7 +372,8 @@ func machineSection(r *Result) section {
 	add("Recipe SHA-256", r.RecipeSHA256)
 	if im := r.Impact; im != nil {
 		if im.EnergyIntensity != nil {
-			add("Energy intensity", show(*im.EnergyIntensity, "J")+"/MAC ("+im.Variant+")")
+			u := siUnit(*im.EnergyIntensity, "J")
+			add("Energy intensity", strings.TrimSpace(u.in(*im.EnergyIntensity)+"/MAC "+bracket(im.IntensityCI, u.mul))+" ("+im.Variant+")")
 		}
 	}
 	add("Made by", strings.Join(nonEmpty(cmp.Or(r.Tool.Name, "wattshed"), r.Tool.Version, shortCommit(r.Tool.Commit), r.Tool.Go), " "))

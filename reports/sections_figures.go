@@ -19,10 +19,10 @@ func carbonSection(r *Result) section {
 		}
 		row := []string{plain(v.Name), "", "", grams(*c.Total, c.CI95), "", "", "", "", "", plain(c.Source)}
 		if c.Operational != nil {
-			row[1] = show(*c.Operational, "g")
+			row[1] = grams(*c.Operational, c.OperationalCI)
 		}
 		if c.Embodied != nil {
-			row[2] = show(*c.Embodied, "g")
+			row[2] = grams(*c.Embodied, c.EmbodiedCI)
 		}
 		if q := c.Ratio; q != nil {
 			row[4] = strings.TrimSpace(times(q.Value) + " " + bracket(q.CI95, 1))
@@ -36,7 +36,8 @@ func carbonSection(r *Result) section {
 			boundary = u.Boundary
 		}
 		if c.WaterL != nil {
-			row[8] = show(*c.WaterL, "L")
+			u := siUnit(*c.WaterL, "L")
+			row[8] = strings.TrimSpace(u.in(*c.WaterL) + " " + bracket(c.WaterCI, u.mul))
 		}
 		if c.EmbodiedSource != "" {
 			embodied = c.EmbodiedSource
@@ -72,10 +73,12 @@ func impactSection(r *Result) section {
 		row := []string{plain(v.Variant), "", "", "", "", "", ""}
 		for k, f := range []struct {
 			x    *float64
+			ci   *Interval
 			unit string
-		}{{v.EnergyJ, "J"}, {v.CarbonG, "g"}, {v.MachineS, "s"}, {v.WaterL, "L"}} {
+		}{{v.EnergyJ, v.EnergyCI, "J"}, {v.CarbonG, v.CarbonCI, "g"}, {v.MachineS, v.MachineCI, "s"}, {v.WaterL, v.WaterCI, "L"}} {
 			if f.x != nil {
-				row[1+k] = show(*f.x, f.unit)
+				u := siUnit(*f.x, f.unit)
+				row[1+k] = strings.TrimSpace(u.in(*f.x) + " " + bracket(f.ci, u.mul))
 			}
 		}
 		if v.Index != nil {
@@ -114,7 +117,7 @@ func impactSection(r *Result) section {
 
 // pairingSection says of every paired ratio how it was judged.
 func pairingSection(r *Result) section {
-	s := section{Title: "How the ratios were judged", Head: []string{"Variant", "Figure", "Ratio, 95 %", "Pairs", "Interval by", "Decides below 30 pairs", "p", "p, Holm", "SD of logs", "Lag-1", "Stopped by", "More pairs for the precision", "No regression"}, Collapsed: true}
+	s := section{Title: "How the ratios were judged", Head: []string{"Variant", "Figure", "Ratio, 95 %", "Pairs", "Interval by", "Decides below 30 pairs", "p", "p, Holm", "SD of logs", "Lag-1", "Stopped by", "More pairs for the precision", "No regression", "Equivalent"}, Collapsed: true}
 	for i := range r.Variants {
 		v := &r.Variants[i]
 		add := func(what string, x float64, ci *Interval, n int, p Pairing) {
@@ -127,7 +130,7 @@ func pairingSection(r *Result) section {
 				}
 				return num(*x)
 			}
-			row := []string{plain(v.Name), what, strings.TrimSpace(times(x) + " " + bracket(ci, 1)), group(int64(n)), methodWord(p.Method), "", opt(p.P), opt(p.PHolm), opt(p.SD), opt(p.Lag1), strings.ReplaceAll(plain(p.Stopped), "_", " "), "", string(p.NoRegression)}
+			row := []string{plain(v.Name), what, strings.TrimSpace(times(x) + " " + bracket(ci, 1)), group(int64(n)), methodWord(p.Method), "", opt(p.P), opt(p.PHolm), opt(p.SD), opt(p.Lag1), strings.ReplaceAll(plain(p.Stopped), "_", " "), "", string(p.NoRegression), string(p.Equivalent)}
 			if p.NeededPairs > 0 && n < sure {
 				row[5] = "nothing yet"
 				if p.Decides != nil {
@@ -156,6 +159,12 @@ func pairingSection(r *Result) section {
 	}
 	if len(s.Rows) > 0 {
 		s.Notes = []string{"Below 30 pairs a wider interval decides, since so few pairs do not show whether they are correlated; p values are two-sided, those of Holm adjusted over all variants."}
+		for i := range r.Variants {
+			if e := r.Variants[i].Energy; e != nil && e.Ratio != nil && e.Ratio.Margin > 0 {
+				s.Notes = append(s.Notes, "No regression and equivalence: within "+percent(e.Ratio.Margin)+", by two one-sided tests.")
+				break
+			}
+		}
 	}
 	return s
 }

@@ -1,0 +1,90 @@
+package reports
+
+import (
+	"fmt"
+	"strings"
+)
+
+// domainSection lists every zone that the meter read, for every variant: what counts, what is a breakdown of it, and what its source says.
+func domainSection(r *Result) section {
+	s := section{Title: "Energy by zone, and where it comes from", Head: []string{"Variant", "Zone", "Scope", "Part of the total", "Energy per inference", "Source", "Kind", "Status", "n"}, Collapsed: true}
+	notes := map[string]bool{}
+	note := func(what, text string) {
+		if line := plain(what) + ": " + plain(text) + "."; text != "" && !notes[line] {
+			notes[line] = true
+			s.Notes = append(s.Notes, line)
+		}
+	}
+	if m := r.Meter; m != nil {
+		note("The meter", m.Describe)
+		if m.CountedBy != "" {
+			note("This machine", "counted by "+m.CountedBy+" during the run or a part of it")
+		}
+	}
+	for i := range r.Variants {
+		e := r.Variants[i].Energy
+		if e == nil {
+			continue
+		}
+		for _, d := range e.Domains {
+			u := siUnit(d.Joules, "J")
+			row := []string{plain(r.Variants[i].Name), plain(d.Domain), plain(d.Scope), "no", u.in(d.Joules), plain(d.Source), plain(d.Kind), plain(d.Status), ""}
+			if d.Headline {
+				row[3] = "yes"
+			}
+			if d.Zone != "" && d.Zone != d.Domain {
+				row[1] += " (" + plain(d.Zone) + ")"
+			}
+			if d.UAbs != nil {
+				row[4] += " ± " + digits(*d.UAbs*u.mul, 2)
+			}
+			if d.N > 0 {
+				row[8] = group(int64(d.N))
+			}
+			s.Rows = append(s.Rows, row)
+			note(d.Domain, d.Note)
+			if d.PeriodS > 0 {
+				note(d.Domain, "update period "+seconds(d.PeriodS))
+			}
+			if d.CountedBy != "" {
+				note(d.Domain, "counted by "+d.CountedBy)
+			}
+		}
+		if e.Coverage != nil && *e.Coverage < 1 {
+			note(r.Variants[i].Name, fmt.Sprintf("the meter saw %s of the time", percent(*e.Coverage)))
+		}
+		if e.NetAbsent != "" {
+			note("No energy without idle", e.NetAbsent)
+		}
+	}
+	return s
+}
+
+// latencySection gives what one arm says without its partner, each figure with its interval over the blocks.
+func latencySection(r *Result) section {
+	s := section{Title: "Latency and throughput in detail", Head: []string{"Variant", "Median", "95th percentile", "99th percentile", "Mean", "Throughput per s", "Runs", "Blocks"}, Collapsed: true}
+	for i := range r.Variants {
+		v := &r.Variants[i]
+		l := v.Latency
+		if l == nil || l.N == 0 {
+			continue
+		}
+		u := siUnit(l.P50, "s")
+		at := func(x float64, ci *Interval) string { return strings.TrimSpace(u.in(x) + " " + bracket(ci, u.mul)) }
+		row := []string{plain(v.Name), at(l.P50, l.CI95), at(l.P95, l.P95CI), at(l.P99, l.P99CI), at(l.Mean, l.MeanCI), "", group(int64(l.N)), ""}
+		if v.Throughput != nil {
+			row[5] = digits(*v.Throughput, 4)
+			if v.Rate != nil {
+				row[5] = strings.TrimSpace(row[5] + " " + bracket(v.Rate.CI95, 1))
+			}
+		}
+		if l.Blocks > 0 {
+			row[7] = group(int64(l.Blocks))
+		}
+		s.Rows = append(s.Rows, row)
+	}
+	if len(s.Rows) > 0 {
+		s.Notes = []string{"Intervals of 95 %: the median's by the medians of the blocks, the others by resampling whole blocks, since runs within a block are alike."}
+	}
+	return s
+}
