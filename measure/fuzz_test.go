@@ -155,7 +155,7 @@ func FuzzProc(f *testing.F) {
 		if d, err := parseProcStat(string(b)); err == nil && d < 0 {
 			t.Fatalf("negative time %v", d)
 		}
-		if d, err := ParseProcSelfStat(b); err == nil && d < 0 {
+		if d, err := ParseProcStat(b); err == nil && d < 0 {
 			t.Fatalf("negative time %v", d)
 		}
 		if h := ParseCPUInfo(b); h.Threads > 0 && (h.Sockets < 1 || h.Cores < 1) {
@@ -209,7 +209,7 @@ func TestProcParsers(t *testing.T) {
 	if d, err := parseProcStat("cpu  100 200 300 9999 9999 40 60 7 0 0\ncpu0 1 2"); err != nil || d != 7*time.Second {
 		t.Errorf("host CPU time %v, %v", d, err) // (100+200+300+40+60) ticks of 10 ms; idle, iowait and steal are no use
 	}
-	if d, err := ParseProcSelfStat([]byte("42 (na) me (x) S 1 42 42 0 -1 4194304 1 2 3 4 150 50 25 75 20 0 9 0 100 1 1")); err != nil || d != 3*time.Second {
+	if d, err := ParseProcStat([]byte("42 (na) me (x) S 1 42 42 0 -1 4194304 1 2 3 4 150 50 25 75 20 0 9 0 100 1 1")); err != nil || d != 3*time.Second {
 		t.Errorf("process CPU time %v, %v", d, err)
 	}
 	if n, err := ParseVmHWM([]byte("Name:\tx\nVmHWM:\t    2048 kB\n")); err != nil || n != 2<<20 {

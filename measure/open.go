@@ -82,7 +82,9 @@ var openers = []source{
 		}
 		return m.begin(o.context())
 	}},
-	{"model", "model", func(root, _ fs.FS, h HostFacts, _ string, o OpenOptions) (Meter, error) { return openModel(h, o, nil) }},
+	{"model", "model[:cgroup|PID]", func(root, _ fs.FS, h HostFacts, arg string, o OpenOptions) (Meter, error) {
+		return openModelOf(root, h, arg, o)
+	}},
 }
 
 func (o OpenOptions) context() context.Context {
@@ -196,6 +198,36 @@ func openModel(h HostFacts, o OpenOptions, why error) (Meter, error) {
 		pm.Assumption += "; a counter exists but is not readable (" + strings.ReplaceAll(why.Error(), "\n", "; ") + ")"
 	}
 	return NewModel(pm, ModelOptions{Now: o.Now, CPUTime: o.CPUTime}), nil
+}
+
+// openModelOf opens the model on the CPU time of this process (""), of all of its control group ("cgroup"), or of another process with
+// its children (a number).
+func openModelOf(root fs.FS, h HostFacts, arg string, o OpenOptions) (Meter, error) {
+	whose := ""
+	switch pid, err := strconv.ParseUint(arg, 10, 31); {
+	case arg == "":
+	case arg == "cgroup":
+		whose, o.CPUTime = "CPU time of all processes of the control group", func() (time.Duration, error) { return CgroupCPUTime(root) }
+	case err == nil:
+		whose, o.CPUTime = "CPU time of process "+arg+" and of its children that ended", func() (time.Duration, error) {
+			b, err := readLimited(root, "proc/"+strconv.FormatUint(pid, 10)+"/stat", maxAttribute)
+			if err != nil {
+				return 0, err
+			}
+			return ParseProcStat(b)
+		}
+	default:
+		return nil, fmt.Errorf("measure: %w: %q: want model, model:cgroup or model:PID", ErrNoSource, "model:"+arg)
+	}
+	m, err := openModel(h, o, nil)
+	if err != nil {
+		return nil, err
+	}
+	if x, ok := m.(*Model); ok && whose != "" {
+		x.model.Assumption += "; " + whose
+		x.full = x.model
+	}
+	return headlineReads(m)
 }
 
 // headlineReads takes the first reading: every headline domain must answer, or the total would be a part.

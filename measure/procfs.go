@@ -63,9 +63,9 @@ func ticks(n uint64) (time.Duration, error) {
 	return time.Duration(n) * tick, nil
 }
 
-// ParseProcSelfStat returns user + system time of a process and of its children that were waited for, from the
+// ParseProcStat returns user + system time of a process and of its children that were waited for, from the
 // text of /proc/PID/stat (fields 14 to 17; the name in parentheses may hold anything).
-func ParseProcSelfStat(text []byte) (time.Duration, error) {
+func ParseProcStat(text []byte) (time.Duration, error) {
 	i := bytes.LastIndexByte(text, ')')
 	if i < 0 {
 		return 0, errors.New("measure: /proc/self/stat: no process name")

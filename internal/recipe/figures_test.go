@@ -316,3 +316,51 @@ func TestMemory(t *testing.T) {
 type emptyFS struct{}
 
 func (emptyFS) Open(name string) (fs.File, error) { return nil, fs.ErrNotExist }
+
+// TestEveryFigureHasItsOrigin: what a measured run says of its figures: zone, scope and kind of every domain and whether it counts, coverage,
+// the interval and number under idle, net, carbon and impact, the meter's own cost.
+func TestEveryFigureHasItsOrigin(t *testing.T) {
+	res := energyRun(t, &counter{watts: 20})
+	if m := res.Meter; m == nil || m.Reads == 0 || m.CountedBy != "" {
+		t.Errorf("meter %+v", res.Meter)
+	}
+	for _, v := range res.Variants {
+		e := v.Energy
+		counted := 0
+		for _, d := range e.Domains {
+			if d.Zone == "" || d.Scope == "" || d.Kind != reports.SourceMeasured || d.Status != measure.StatusOK || d.N != e.N || d.URatio == nil {
+				t.Errorf("%s: domain %+v", v.Name, d)
+			}
+			if d.Headline {
+				counted++
+			}
+			if d.Headline != (d.Scope == string(measure.ScopePackage)) {
+				t.Errorf("%s: a breakdown counts: %+v", v.Name, d)
+			}
+		}
+		if counted != 1 || e.Coverage == nil || *e.Coverage != 1 {
+			t.Errorf("%s: %d domains count, coverage %v", v.Name, counted, e.Coverage)
+		}
+		if e.IdleW != nil && (e.IdleCI95 == nil || e.IdleN != 2) || (e.NetPerInference == nil) != (e.NetAbsent != "") || (e.NetPerInference == nil) != (e.NetCI95 == nil) {
+			t.Errorf("%s: idle %v in %v of %d, net %v in %v: %q", v.Name, e.IdleW, e.IdleCI95, e.IdleN, e.NetPerInference, e.NetCI95, e.NetAbsent)
+		}
+		if c := v.Carbon; c.OperationalCI == nil || c.EmbodiedCI == nil || c.PUESource == "" || c.SCI.Per1000Inferences.N != c.N {
+			t.Errorf("%s: carbon %+v", v.Name, c)
+		}
+		if d := v.Accuracy.Delta; d != nil && d.N != v.Accuracy.N {
+			t.Errorf("%s: %d examples under the difference", v.Name, d.N)
+		}
+		if k := v.Cost; k != nil && k.N != 1 {
+			t.Errorf("%s: cost %+v", v.Name, k)
+		}
+		if l := v.Latency; l.Source == "" || l.Blocks > 0 && (l.P95CI == nil || l.P99CI == nil || l.MeanCI == nil || v.Rate.CI95 == nil) {
+			t.Errorf("%s: latency of %d blocks: %v %v %v", v.Name, l.Blocks, l.P95CI, l.P99CI, l.MeanCI)
+		}
+	}
+	if im := res.Impact; im == nil || im.EnergyIntensity != nil && (im.IntensityCI == nil || im.N == 0) || im.CarbonCI == nil || im.Vectors[0].EnergyCI == nil || im.Vectors[0].CarbonCI == nil {
+		t.Errorf("impact %+v", im)
+	}
+	if f := res.Roofline; f != nil && (f.N == 0 || f.Source == "") {
+		t.Errorf("ceilings %+v", f)
+	}
+}
