@@ -1,6 +1,12 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -15,7 +21,8 @@ func measureCommand() *cli.Command {
 		Name: "measure", Usage: "latency, throughput, memory, energy and carbon of models, paired and interleaved", ArgsUsage: "MODEL...",
 		Description: "Example: wattshed measure model.onnx model.int8.onnx --batch 1 --sequence 128\n\n" +
 			"The first model is the baseline. Inputs are random (integers inside the table that they index, masks 1) unless --inputs\n" +
-			"names some; how closely the outputs of the others follow the first is shown as fidelity.",
+			"names some; how closely the outputs of the others follow the first is shown as fidelity. Every block is kept in the\n" +
+			"user's cache as it is taken: after an interruption the same command with --resume goes on where it was.",
 		Flags: measureFlags(),
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
@@ -32,6 +39,7 @@ func measureCommand() *cli.Command {
 			defer done()
 			p := newProgress(c)
 			o.Progress = p.set
+			o.Out, o.Resume = measureFolder(rec, c.Args().Slice()), c.Bool("resume")
 			res, err := recipe.Measure(c.Context, rec, c.Args().Slice()[1:], o)
 			p.close()
 			if err != nil {
@@ -68,7 +76,29 @@ func measureFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "max-seconds", Value: 120, Usage: "cap per model"},
 		&cli.Float64Flag{Name: "idle-seconds", Usage: "idle power measured before and after"},
 		&cli.Float64Flag{Name: "block-seconds", Value: 1, Usage: "length of a block"},
-		&cli.StringFlag{Name: "zone", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)", DefaultText: "the world's mean, with a warning"}, meterFlag(), jsonFlag(), quietFlag()}, sessionFlags()...)...)
+		&cli.StringFlag{Name: "zone", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)", DefaultText: "the world's mean, with a warning"},
+		&cli.BoolFlag{Name: "resume", Usage: "go on with the same measurement that was interrupted"}, meterFlag(), jsonFlag(), quietFlag()}, sessionFlags()...)...)
+}
+
+// measureFolder is where the blocks of a measurement of these models with these options are kept until it is done; "" without a cache.
+func measureFolder(rec *recipe.Recipe, models []string) string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	what, err := json.Marshal(rec)
+	if err != nil {
+		return ""
+	}
+	h := sha256.New()
+	h.Write(what)
+	for _, m := range models {
+		if abs, err := filepath.Abs(m); err == nil {
+			m = abs
+		}
+		fmt.Fprintf(h, "\n%s", m)
+	}
+	return filepath.Join(dir, "wattshed", "measure", hex.EncodeToString(h.Sum(nil)[:8]))
 }
 
 // measureRecipe turns the flags into a recipe without variants.

@@ -105,11 +105,13 @@ func runHint(err error, name, out string) error {
 	switch {
 	case errors.Is(err, recipe.ErrUnfinished):
 		return withHint(err, "--resume goes on with it; another --out leaves it alone")
+	case errors.Is(err, recipe.ErrOtherRun) && out == "":
+		return withHint(err, "leave --resume out to begin anew")
 	case errors.Is(err, recipe.ErrOtherRun):
 		return withHint(err, "choose another --out, or remove "+out)
 	case errors.Is(err, context.Canceled) && name == "demo":
 		return withHint(err, "the same command goes on where it was")
-	case errors.Is(err, context.Canceled) && name == "run":
+	case errors.Is(err, context.Canceled) && (name == "run" || name == "measure" || name == "compare"):
 		return withHint(err, "the same command with --resume goes on where it was")
 	case strings.Contains(err.Error(), "is not fixed by batch, sequence or shapes") && name != "run" && name != "demo":
 		return withHint(err, "--sequence 128 fixes the length of sequences, --shape NAME=1x3x224x224 any input; texts fix both")

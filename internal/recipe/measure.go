@@ -2,8 +2,10 @@ package recipe
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/wattshed/wattshed/engine"
@@ -14,7 +16,9 @@ import (
 )
 
 // Measure compares models as they are: the recipe's model is the baseline, others are files beside it.
-// Nothing is written; the result has one variant per model.
+// The result has one variant per model. With Options.Out every block is kept in that folder as it is taken, until the result is
+// there: an interrupted measurement goes on with Resume, and without it its journal is set aside beside the new one. A folder
+// that cannot be made, or that another process uses, only costs that.
 func Measure(ctx context.Context, rec *Recipe, others []string, o Options) (*reports.Result, error) {
 	r := newRun(rec, o)
 	defer r.close()
@@ -25,6 +29,9 @@ func Measure(ctx context.Context, rec *Recipe, others []string, o Options) (*rep
 		return nil, err
 	}
 	if err := r.files(others); err != nil {
+		return nil, err
+	}
+	if err := r.keep(); err != nil {
 		return nil, err
 	}
 	phases := []func(context.Context) error{r.loadAll, r.scoreAll, r.memoryAll}
@@ -40,7 +47,65 @@ func Measure(ctx context.Context, rec *Recipe, others []string, o Options) (*rep
 	if err != nil {
 		return nil, err
 	}
-	return r.result(ctx, cmp)
+	res, err := r.result(ctx, cmp)
+	if err == nil {
+		err = r.kept()
+	}
+	return res, err
+}
+
+// asideName is the journal of an interrupted measurement that was not gone on with.
+const asideName = journalName + ".old"
+
+// keep opens the journal of a measurement in Options.Out.
+func (r *run) keep() error {
+	if r.out == "" {
+		return nil
+	}
+	f, err := openFolder(r.out)
+	if err != nil {
+		r.progress("blocks are not kept: "+err.Error(), 0, 0)
+		return nil
+	}
+	r.folder = f
+	path := filepath.Join(r.out, journalName)
+	if !r.opt.Resume {
+		if err := os.Rename(path, filepath.Join(r.out, asideName)); err == nil {
+			r.progress("an interrupted measurement of the same is set aside as "+filepath.Join(r.out, asideName)+"; --resume would have gone on with it", 0, 0)
+		}
+	}
+	id := r.identity()
+	b, err := json.Marshal(r.recipe)
+	if err != nil {
+		return fmt.Errorf("recipe: %w", err)
+	}
+	id.Recipe = textDigest(string(b))
+	for _, m := range r.made {
+		id.Data = textDigest(id.Data + m.SHA256)
+	}
+	j, err := openJournal(r.out, id, r.opt.Resume)
+	if err != nil {
+		return err
+	}
+	r.journal = j
+	if n := len(r.journal.blocks); n > 0 {
+		r.progress(fmt.Sprintf("going on after %d blocks", n), 0, 0)
+	}
+	return nil
+}
+
+// kept removes the journal of a measurement that has its result, and the folder unless something else lies in it.
+func (r *run) kept() error {
+	if r.folder == nil {
+		return nil
+	}
+	err := errors.Join(r.journal.close(), os.Remove(filepath.Join(r.out, journalName)), r.folder.finish())
+	r.journal.f = nil
+	_ = os.Remove(r.out) // not empty where an older journal lies
+	if err != nil {
+		return fmt.Errorf("recipe: %w", err)
+	}
+	return nil
 }
 
 // prepare checks and completes a recipe without variants.
