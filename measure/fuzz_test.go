@@ -148,6 +148,8 @@ func FuzzProc(f *testing.F) {
 	f.Add([]byte("usage_usec 1234567\nuser_usec 1\n"))
 	f.Add([]byte("0::/../../system.slice\n"))
 	f.Add([]byte("150000 100000"))
+	f.Add([]byte("cpu MHz\t\t: 2596.146\ncpu MHz : NaN\n"))
+	f.Add([]byte("45000\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > maxFuzz {
 			return
@@ -169,6 +171,14 @@ func FuzzProc(f *testing.F) {
 		}
 		if p := parseCgroup(b); !strings.HasPrefix(p, "/") {
 			t.Fatalf("path %q", p)
+		}
+		file := &fstest.MapFile{Data: b}
+		c := ReadCovariates(fstest.MapFS{"proc/cpuinfo": file, "sys/class/thermal/thermal_zone0/type": {Data: []byte("x86_pkg_temp\n")}, "sys/class/thermal/thermal_zone0/temp": file,
+			"sys/class/hwmon/hwmon0/name": {Data: []byte("coretemp\n")}, "sys/class/hwmon/hwmon0/temp1_input": file,
+			"sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count": file, "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": file,
+			"sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": file})
+		if c.MHz != nil && !(*c.MHz > 0 && *c.MHz <= 100_000) || c.Celsius != nil && !(*c.Celsius > -40 && *c.Celsius < 150) {
+			t.Fatalf("%v MHz, %v °C", c.MHz, c.Celsius)
 		}
 		_, _ = ParseVmHWM(b)
 		_ = parseMemTotal(b)

@@ -250,6 +250,7 @@ func TestSourcesWithSensors(t *testing.T) {
 func FuzzSensors(f *testing.F) {
 	f.Add("amdgpu", "35000000", "Discharging", "12340000")
 	f.Add("power_meter", "-1", "Charging", "1e9")
+	f.Add("VDD_IN", "18446744073709551615", "Esocket0", "4294967295000")
 	f.Fuzz(func(t *testing.T, name, power, status, current string) {
 		if len(name)+len(power)+len(status)+len(current) > 64<<10 {
 			return
@@ -259,7 +260,11 @@ func FuzzSensors(f *testing.F) {
 			"class/power_supply/BAT0/type": file("Battery"), "class/power_supply/BAT0/status": file(status),
 			"class/power_supply/BAT0/current_now": file(current), "class/power_supply/BAT0/voltage_now": file(power),
 			"class/hwmon/hwmon1/name": file("ina3221"), "class/hwmon/hwmon1/in1_label": file("VDD_IN"),
-			"class/hwmon/hwmon1/in1_input": file(power), "class/hwmon/hwmon1/curr1_input": file(current)}
+			"class/hwmon/hwmon1/in1_input": file(power), "class/hwmon/hwmon1/curr1_input": file(current),
+			"class/hwmon/hwmon2/name": file("i915"), "class/hwmon/hwmon2/energy1_input": file(power), "class/hwmon/hwmon3/name": file("xe"),
+			"class/hwmon/hwmon3/energy1_input": file(current), "class/hwmon/hwmon3/energy1_label": file(name), "class/hwmon/hwmon4/name": file("amd_energy"),
+			"class/hwmon/hwmon4/energy1_input": file(power), "class/hwmon/hwmon4/energy1_label": file(status), "class/hwmon/hwmon0/energy1_input": file(current),
+			"bus/i2c/drivers/ina3221x/7-0040/iio:device0/rail_name_0": file(name), "bus/i2c/drivers/ina3221x/7-0040/iio:device0/in_power0_input": file(power)}
 		c := &clock{}
 		var meters []measure.Meter
 		if m, err := measure.NewHwmon(sys, measure.SensorOptions{Now: c.now}); err == nil {

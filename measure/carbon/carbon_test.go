@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/wattshed/wattshed/measure"
@@ -187,12 +188,20 @@ func TestHardwareOf(t *testing.T) {
 func FuzzZone(f *testing.F) {
 	f.Add("DEU")
 	f.Add("\xff\x00")
+	f.Add("DE\t+5230+01322\tEurope/Berlin\tmost of Germany\n")
+	f.Add("Europe/Berlin")
 	f.Fuzz(func(t *testing.T, code string) {
 		if len(code) > 64<<10 {
 			return
 		}
 		if fac, err := Zone(code, 2026, false); err == nil && !strings.EqualFold(fac.Zone, code) {
 			t.Fatalf("%q gave %q", code, fac.Zone)
+		}
+		for _, root := range []fstest.MapFS{{"etc/timezone": {Data: []byte("Europe/Berlin\n")}, "usr/share/zoneinfo/zone.tab": {Data: []byte(code)}},
+			{"etc/timezone": {Data: []byte(code)}, "usr/share/zoneinfo/zone.tab": {Data: []byte("DE\t+5230+01322\tEurope/Berlin\n")}}} {
+			if c, how, err := DetectZone(root); err == nil && (len(c) != 3 || how == "") {
+				t.Fatalf("country %q by %q", c, how)
+			}
 		}
 	})
 }

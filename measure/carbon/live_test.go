@@ -239,7 +239,7 @@ func TestGreenest(t *testing.T) {
 
 func FuzzServices(f *testing.F) {
 	for i, name := range []string{"electricitymaps_v3_latest.json", "electricitymaps_v3_forecast.json", "watttime_v3_forecast.json", "neso_intensity.json",
-		"neso_regional_postcode.json", "eia_v2_fuel_type_data.json", "entsoe_a75.xml"} {
+		"neso_regional_postcode.json", "eia_v2_fuel_type_data.json", "entsoe_a75.xml", "watttime_login.json"} {
 		f.Add(fixture(f, name), i)
 	}
 	f.Fuzz(func(t *testing.T, body []byte, _ int) {
@@ -256,6 +256,9 @@ func FuzzServices(f *testing.F) {
 					t.Fatalf("%+v", p)
 				}
 			}
+		}
+		if token, err := parseWattTimeLogin(body); err == nil && (token == "" || strings.ContainsAny(token, "\r\n")) {
+			t.Fatalf("token %q", token)
 		}
 		if ms, err := ParseEIA(body); err == nil {
 			for _, m := range ms {

@@ -7,7 +7,9 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/wattshed/wattshed/measure"
 )
@@ -94,18 +96,27 @@ func (c Client) WattTime(ctx context.Context, region string) (Series, error) {
 	if err != nil {
 		return Series{}, err
 	}
-	var login struct {
-		Token string `json:"token"`
-	}
-	if err := json.Unmarshal(a.body, &login); err != nil || login.Token == "" {
-		return Series{}, fmt.Errorf("%w: watttime: the login gave no token", ErrLive)
+	token, err := parseWattTimeLogin(a.body)
+	if err != nil {
+		return Series{}, err
 	}
 	a, err = c.get(ctx, base+"/v3/forecast?signal_type=co2_moer&region="+url.QueryEscape(region), nil,
-		http.Header{"Authorization": {"Bearer " + login.Token}})
+		http.Header{"Authorization": {"Bearer " + token}})
 	if err != nil {
 		return Series{}, err
 	}
 	return a.series(ParseWattTime)
+}
+
+// parseWattTimeLogin reads the token of a login; one that is no text of one line is none.
+func parseWattTimeLogin(body []byte) (string, error) {
+	var login struct {
+		Token string `json:"token"`
+	}
+	if err := json.Unmarshal(body, &login); err != nil || login.Token == "" || strings.ContainsFunc(login.Token, unicode.IsControl) {
+		return "", fmt.Errorf("%w: watttime: the login gave no token", ErrLive)
+	}
+	return login.Token, nil
 }
 
 // ParseWattTime reads a body of /v3/forecast: pounds per MWh become g/kWh.
