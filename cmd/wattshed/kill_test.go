@@ -260,7 +260,7 @@ func digests(t *testing.T, dir string) map[string]string {
 }
 
 // noise matches the warnings that tell how steady this one run was.
-var noise = regexp.MustCompile(`pairs|correlated|drifts|blocks|MHz|°C|idle|energy of a block|reading the meter|break-even`)
+var noise = regexp.MustCompile(`pairs|correlated|drifts|blocks|MHz|°C|idle|energy of a block|reading the meter|break-even|not steady|counts this machine|counting this machine`)
 
 // keep is what lasts of an object whose other values come from time, energy or memory.
 func keep(o map[string]any, keys ...string) map[string]any {
@@ -294,6 +294,9 @@ func lasting(t *testing.T, dir string) []byte {
 	if o, ok := res["impact"].(map[string]any); ok {
 		res["impact"] = keep(o, "weights", "missing", "source", "carbon_g_per_kwh")
 	}
+	if m, ok := res["meter"].(map[string]any); ok {
+		res["meter"] = keep(m, "describe")
+	}
 	if m, ok := res["method"].(map[string]any); ok {
 		delete(m, "statistic") // which interval the noise of this run asked for
 		if list, ok := m["notes"].([]any); ok {
@@ -302,7 +305,7 @@ func lasting(t *testing.T, dir string) []byte {
 	}
 	for _, v := range res["variants"].([]any) {
 		v := v.(map[string]any)
-		for key, stay := range map[string][]string{"latency_s": nil, "throughput_per_s": nil, "energy_j": {"source"},
+		for key, stay := range map[string][]string{"latency_s": nil, "throughput_per_s": nil, "throughput": nil, "energy_j": {"source"},
 			"carbon_g": {"intensity", "pue", "source", "embodied_source"}, "cost": {"source"}, "memory_bytes": {"weights", "arena"}} {
 			if o, ok := v[key].(map[string]any); ok && stay != nil {
 				v[key] = keep(o, stay...)
