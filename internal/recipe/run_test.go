@@ -176,7 +176,7 @@ func TestResumeAfterCancel(t *testing.T) {
 	for _, c := range []struct {
 		match string
 		n     int
-	}{{"timing a step", 1}, {"making half", 1}, {"sparse: training", 1}, {"sparse: training", 9}, {"student: training", 14}, {"loading", 2},
+	}{{"making half", 1}, {"sparse: training", 1}, {"sparse: training", 9}, {"student: training", 14}, {"loading", 2},
 		{"scoring baseline", 1}, {"scoring student", 3}, {"measuring half", 1}, {"measuring", 5}, {"measuring", 9}, {"time by operator", 3}, {"simple methods", 1}, {"ceilings", 1}, {"writing", 1}} {
 		dir := t.TempDir()
 		if !cancelAt(t, dir, c.match, c.n, false) {
