@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 //go:embed data/cpu_tdp.csv
@@ -99,18 +100,22 @@ func TDP(cpu string) (Watts, bool) {
 	if want == "" || genericCPU(want) {
 		return 0, false
 	}
-	rows, err := ReadTable(cpuTDPTable, "name", "tdp_watts", "note")
-	if err != nil {
-		return 0, false
-	}
+	w, ok := cpuTDPs()[want]
+	return w, ok
+}
+
+// cpuTDPs is the embedded table by key, read once; of equal keys the first row counts.
+var cpuTDPs = sync.OnceValue(func() map[string]Watts {
+	out := map[string]Watts{}
+	rows, _ := ReadTable(cpuTDPTable, "name", "tdp_watts", "note")
 	for _, r := range rows {
-		if cpuKey(r[0]) == want {
-			v, err := strconv.ParseFloat(r[1], 64)
-			return Watts(v), err == nil && v > 0
+		key := cpuKey(r[0])
+		if v, err := strconv.ParseFloat(r[1], 64); err == nil && v > 0 && out[key] == 0 {
+			out[key] = Watts(v)
 		}
 	}
-	return 0, false
-}
+	return out
+})
 
 // cpuKey reduces a CPU name to what identifies it.
 func cpuKey(s string) string {

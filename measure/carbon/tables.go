@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/wattshed/wattshed/measure"
 )
@@ -101,9 +103,15 @@ func Zone(code string, thisYear int, allowOld bool) (Factor, error) {
 }
 
 // Zones returns every factor of the embedded tables.
-func Zones() ([]Factor, error) { return zones() }
+func Zones() ([]Factor, error) {
+	all, err := zones()
+	return slices.Clone(all), err
+}
 
-func zones() ([]Factor, error) {
+// zones reads the embedded tables once.
+var zones = sync.OnceValues(readZones)
+
+func readZones() ([]Factor, error) {
 	var out []Factor
 	for _, t := range []struct {
 		data []byte
