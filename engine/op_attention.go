@@ -79,10 +79,10 @@ func opAttention(c *Call) error {
 	if k.b != q.b || v.b != q.b || k.h == 0 || q.h%k.h != 0 || v.h != k.h || k.d != q.d || k.s != v.s {
 		return fmt.Errorf("inputs Q %v, K %v and V %v do not fit", c.In[0].Shape(), c.In[1].Shape(), c.In[2].Shape())
 	}
-	shape, row := []int{q.b, q.h, q.s, v.d}, v.d
+	shape := []int{q.b, q.h, q.s, v.d}
 	r := attendRule{batch: q.h * q.s * v.d, head: q.s * v.d, pos: v.d, softcap: n.Float("softcap", 0), scale: n.Float("scale", 0)}
 	if q.packed != 0 {
-		row = q.h * v.d
+		row := q.h * v.d
 		shape = []int{q.b, q.s, row}
 		r.batch, r.head, r.pos = q.s*row, v.d, row
 	}

@@ -4,10 +4,10 @@ package kernel
 
 // tileShapes is the operand of LDTILECFG: the bytes of a row and the number of rows of each tile.
 type tileShapes struct {
-	palette, start uint8
-	_              [14]uint8
-	width          [16]uint16
-	rows           [16]uint8
+	palette uint8
+	_       [15]uint8 // the row to start at, and what is reserved: 0
+	width   [16]uint16
+	rows    [16]uint8
 }
 
 // set makes the shapes those of a product of blocks of m rows (1 to 32) with n columns (1 to 32): two by two tiles of C, two of A with k
