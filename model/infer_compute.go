@@ -45,6 +45,16 @@ func inferRuleMicrosoft(op string) func(c *inferCall) {
 	switch op {
 	case "DynamicQuantizeLSTM":
 		return inferRecurrent
+	case "QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax":
+		return inferUnary
+	case "QLinearGlobalAveragePool":
+		return inferGlobalPool
+	case "QLinearAveragePool":
+		return func(c *inferCall) { c.set(0, c.dtype(0), nil) }
+	case "QLinearAdd", "QLinearMul":
+		return func(c *inferCall) { c.set(0, c.dtype(0), c.broadcast(c.shape(0), c.shape(3))) }
+	case "QLinearConcat":
+		return func(c *inferCall) { c.set(0, c.dtype(2), nil) }
 	case "DynamicQuantizeMatMul", "MatMulIntegerToFloat":
 		return func(c *inferCall) {
 			dt := c.dtype(0)

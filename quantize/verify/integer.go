@@ -192,6 +192,7 @@ func (c *checker) qlinearMatMul(s *scope, n *model.Node) {
 }
 
 func (c *checker) qgemm(s *scope, n *model.Node) {
+	c.contrib(n)
 	columns := -1
 	if shape, ok := s.shape(n.In(3)); ok && len(shape) == 2 {
 		if columns = shape[1]; n.Int("transB", 0) != 0 {

@@ -73,7 +73,11 @@ func (c *checker) linear(s *scope, n *model.Node, values string, q model.DType) 
 			c.add(RuleZeroShape, n, z, "shape %v, the scale has %v", zs, ss)
 		}
 	}
-	c.scales(s, n, n.In(1))
+	if n.Int("block_size", 0) != 0 { // the value of the largest magnitude lies at the longer end, whatever its sign
+		c.finite(s, n, n.In(1))
+	} else {
+		c.scales(s, n, n.In(1))
+	}
 	shape, ok := s.shape(values)
 	scale, ok2 := s.shape(n.In(1))
 	if !ok2 || len(scale) == 0 || count(scale) == 1 && len(scale) == 1 {
