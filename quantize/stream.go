@@ -81,6 +81,8 @@ type streamed struct {
 	notes []model.Note
 	left  map[string]string // weights that turned out to be unfit: why
 	block int
+
+	record string // the Plan in the metadata, with digests that are not known yet
 }
 
 // deferred returns a tensor without bytes: a job writes them.
@@ -110,6 +112,11 @@ func (s Stream) prepare(ctx context.Context, f *onnx.File, left map[string]strin
 	if err != nil {
 		return nil, err
 	}
+	p, err := planOf(st.graph, func(*model.Tensor) (uint32, error) { return 0, nil })
+	if err != nil {
+		return nil, err
+	}
+	st.record = p.set(st.graph)
 	slices.SortStableFunc(st.jobs, func(a, b *job) int { return int(min(max(b.bytes-a.bytes, -1), 1)) })
 	return st, ctx.Err()
 }
@@ -232,6 +239,7 @@ func (s Stream) Run(ctx context.Context) (*StreamPlan, error) {
 // fill writes the bytes of all tensors.
 func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Layout) error {
 	made := map[*model.Tensor]bool{}
+	sums := newDigests(st.graph)
 	work := slices.Clone(st.jobs)
 	total := int64(0)
 	for _, j := range st.jobs {
@@ -261,6 +269,7 @@ func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Lay
 					if err := ctx.Err(); err != nil {
 						return err
 					}
+					sums.add(t, b, off)
 					return l.WriteAt(t, b, off)
 				})
 				if err != nil {
@@ -274,7 +283,14 @@ func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Lay
 		})
 	}
 	wg.Wait()
-	return context.Cause(ctx)
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	p, err := planOf(st.graph, sums.of)
+	if err != nil {
+		return err
+	}
+	return l.Replace(st.record, p.set(st.graph))
 }
 
 // copyJob copies a tensor as it is.

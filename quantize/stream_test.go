@@ -91,6 +91,9 @@ func TestStreamAsInMemory(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if err := quantize.Record(g); err != nil {
+					t.Fatal(err)
+				}
 				mem := filepath.Join(dir, "out.onnx")
 				if err := onnx.Save(mem, g, onnx.WriteOptions{External: external}); err != nil {
 					t.Fatal(err)

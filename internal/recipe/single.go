@@ -110,7 +110,7 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	if err := canceled(ctx, s.Stage.Name()); err != nil {
 		return out, err
 	}
-	if err := onnx.Save(s.Out, next, onnx.WriteOptions{}); err != nil {
+	if err := save(s.Out, next); err != nil {
 		return out, err
 	}
 	if info, err := os.Stat(s.In); err == nil {

@@ -171,12 +171,24 @@ func (r *run) write(m *made, g *model.Graph) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("recipe: %w", err)
 	}
-	if err := onnx.Save(path, g, onnx.WriteOptions{}); err != nil {
+	if err := save(path, g); err != nil {
 		return fmt.Errorf("variant %q: %w", m.Name, err)
 	}
 	var err error
 	m.Bytes, m.SHA256, err = fileDigest(path)
 	return err
+}
+
+// save writes the graph. A quantized one says in its metadata what was written, so that verify finds what changes later.
+func save(path string, g *model.Graph) error {
+	p, err := quantize.ReadPlan(g)
+	if err == nil && (p != nil || quantize.Stored(g)) {
+		err = quantize.Record(g)
+	}
+	if err != nil {
+		return err
+	}
+	return onnx.Save(path, g, onnx.WriteOptions{})
 }
 
 // loadTeacher returns the baseline on the native runtime, for stages that distil from it.

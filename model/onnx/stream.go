@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -80,6 +81,29 @@ func (l *Layout) WriteAt(t *model.Tensor, b []byte, off int64) error {
 		if _, err := f.WriteAt(b, p.at+off); err != nil {
 			return fmt.Errorf("onnx: %w", err)
 		}
+	}
+	return nil
+}
+
+// Replace writes text of the same length over old, which stands once between the tensors of the model's file: for what is
+// only known when the tensors are written.
+func (l *Layout) Replace(old, text string) error {
+	at := int64(-1)
+	for _, p := range l.header {
+		i := bytes.Index(p.b, []byte(old))
+		if i < 0 {
+			continue
+		}
+		if at >= 0 || bytes.Contains(p.b[i+1:], []byte(old)) {
+			return errors.New("onnx: text to replace stands there twice")
+		}
+		at = p.at + int64(i)
+	}
+	if at < 0 || len(text) != len(old) || old == "" {
+		return fmt.Errorf("onnx: text of %d bytes to replace by %d bytes: want the same length, and to be there", len(old), len(text))
+	}
+	if _, err := l.files[0].WriteAt([]byte(text), at); err != nil {
+		return fmt.Errorf("onnx: %w", err)
 	}
 	return nil
 }

@@ -5,9 +5,11 @@ package verify
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/quantize"
 )
 
 // Rule names an invariant.
@@ -34,6 +36,7 @@ const (
 	RuleOverflow  Rule = "overflow" // a half-size weight is infinite or no number
 	RuleError     Rule = "error"    // restored weights are too far from the original's
 	RuleChanged   Rule = "changed"  // a float weight is not that of the original
+	RulePlan      Rule = "plan"     // an initializer is not the one that was written, as the file's own metadata says
 )
 
 // Finding is an invariant that does not hold.
@@ -76,7 +79,39 @@ func Graph(g *model.Graph) []Finding {
 	}
 	c.graph(typed, nil)
 	c.versions(g)
+	c.plan(g)
 	return c.found
+}
+
+// plan compares the initializers with the digests that the file was written with, where it has them.
+func (c *checker) plan(g *model.Graph) {
+	want, err := quantize.ReadPlan(g)
+	if err != nil {
+		c.add(RulePlan, nil, "", "%v", err)
+	}
+	if want == nil {
+		return
+	}
+	have, err := quantize.PlanOf(g)
+	if err != nil {
+		c.add(RuleGraph, nil, "", "%v", err)
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		switch d, ok := have[name]; {
+		case !ok:
+			c.add(RulePlan, nil, name, "was written, and is not in the file")
+		case d != want[name] && name == "":
+			c.add(RulePlan, nil, "", "one of the initializers of a few elements is not what was written: CRC-32C %s, want %s", d, want[name])
+		case d != want[name]:
+			c.add(RulePlan, nil, name, "the bytes are not those that were written: CRC-32C %s, want %s", d, want[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		if _, ok := want[name]; !ok {
+			c.add(RulePlan, nil, name, "is in the file, and was not written with it")
+		}
+	}
 }
 
 type checker struct {
