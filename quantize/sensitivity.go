@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -18,8 +19,49 @@ type Sensitivity struct {
 	SQNR     float64  `json:"sqnr_db"`         // of the weight: 10*log10(sum w^2 / sum (w-w')^2), at most 200
 	Output   float64  `json:"output_sqnr_db"`  // the same of all float outputs over the feeds
 	KL       float64  `json:"kl"`              // mean KL divergence, in nats, of the softmax of the first float output over its last axis
-	Score    *float64 `json:"score,omitempty"` // change of the score against the float model; nil without one
-	Share    float64  `json:"time_share"`      // of the run's time, spread over the weights of an operator by their elements
+	Score    *Change  `json:"score,omitempty"` // of the score against the float model; nil without one
+	Share    float64  `json:"time_share"`      // of the run's time: see TimeShares
+}
+
+// Change is a difference of the mean outcome of examples, with its paired interval of 95 %; nil where there are too few examples.
+type Change struct {
+	Value float64     `json:"value"`
+	CI95  *[2]float64 `json:"ci95,omitempty"`
+	N     int         `json:"n"`
+}
+
+// ScoreChange compares the outcomes of the same examples: that of proportions where all are 0 or 1, that of means else.
+func ScoreChange(base, own []float64) (*Change, error) {
+	if len(base) == 0 || len(base) != len(own) {
+		return nil, fmt.Errorf("%d outcomes, %d of the float model", len(own), len(base))
+	}
+	c := &Change{N: len(own)}
+	right := [2][]bool{}
+	binary := true
+	for i, list := range [][]float64{base, own} {
+		for _, v := range list {
+			right[i] = append(right[i], v == 1)
+			binary = binary && (v == 0 || v == 1)
+		}
+	}
+	for i := range own {
+		c.Value += (own[i] - base[i]) / float64(len(own))
+	}
+	var d measure.Difference
+	var err error
+	switch {
+	case binary:
+		d, err = measure.AccuracyDelta(right[0], right[1])
+	case len(own) > 1:
+		d, err = measure.MeanDelta(base, own, 1)
+	default:
+		return c, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.Value, c.CI95 = d.Value, &[2]float64{d.CI95.Lo, d.CI95.Hi}
+	return c, nil
 }
 
 // Sensing are the settings of Sensitivities.
@@ -29,8 +71,8 @@ type Sensing struct {
 	Ops      []string // operators whose weights are looked at; nil means MatMul, Gemm, Conv, ConvTranspose, LSTM, GRU, Gather
 	Feeds    engine.Feeds
 	Load     func(context.Context, *model.Graph) (engine.Session, error)
-	Score    func(context.Context, engine.Session) (float64, error) // may be nil
-	Progress func(done, total int)                                  // may be nil
+	Score    func(context.Context, engine.Session) ([]float64, error) // one outcome per example; may be nil
+	Progress func(done, total int)                                    // may be nil
 }
 
 // sensedOps are the operators whose weights are looked at by default, with the input that is the weight.
@@ -49,7 +91,7 @@ func (s Sensing) Sensitivities(ctx context.Context, g *model.Graph) ([]Sensitivi
 	if err != nil {
 		return nil, err
 	}
-	var score float64
+	var score []float64
 	if s.Score != nil {
 		if score, err = s.Score(ctx, base); err != nil {
 			return nil, err
@@ -57,7 +99,10 @@ func (s Sensing) Sensitivities(ctx context.Context, g *model.Graph) ([]Sensitivi
 	}
 	c := g.Clone()
 	list := s.Weights(c)
-	share := TimeShares(base.Profile(), list)
+	share, err := TimeShares(base.Profile(), g, list, s.Feeds)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Sensitivity, 0, len(list))
 	for i, w := range list {
 		if s.Progress != nil {
@@ -123,7 +168,7 @@ func channelAxis(w *model.Weight) (out, in int) {
 }
 
 // one quantizes w in g, compares, and puts the old weight back.
-func (s Sensing) one(ctx context.Context, g *model.Graph, w *model.Weight, want []engine.Feed, score float64) (Sensitivity, error) {
+func (s Sensing) one(ctx context.Context, g *model.Graph, w *model.Weight, want []engine.Feed, score []float64) (Sensitivity, error) {
 	r := Sensitivity{Weight: w.Name, Ops: newNote(w).Ops, Elements: w.Tensor.Len()}
 	x, err := w.Tensor.Float32()
 	if err != nil {
@@ -169,8 +214,9 @@ func (s Sensing) one(ctx context.Context, g *model.Graph, w *model.Weight, want 
 		if err != nil {
 			return r, err
 		}
-		v -= score
-		r.Score = &v
+		if r.Score, err = ScoreChange(score, v); err != nil {
+			return r, err
+		}
 	}
 	return r, nil
 }
@@ -270,43 +316,4 @@ func divergence(x, y []float32) float64 {
 		}
 	}
 	return max(d, 0)
-}
-
-// TimeShares spreads the time of each kind of operator over the weights that it reads, by their elements.
-func TimeShares(profile []engine.OpTime, list []*model.Weight) []float64 {
-	var total float64
-	byKind := map[string]float64{}
-	for _, t := range profile {
-		total += t.Time.Seconds()
-		byKind[kindOf(t.Op)] += t.Time.Seconds()
-	}
-	elements := map[string]float64{}
-	for _, w := range list {
-		elements[kindOf(w.Uses[0].Node.Op)] += float64(w.Tensor.Len())
-	}
-	out := make([]float64, len(list))
-	for i, w := range list {
-		k := kindOf(w.Uses[0].Node.Op)
-		if total > 0 && elements[k] > 0 {
-			out[i] = byKind[k] / total * float64(w.Tensor.Len()) / elements[k]
-		}
-	}
-	return out
-}
-
-// kindOf joins the operators that optimisation makes of one kind: "wattshed.MatMul", MatMul and Gemm.
-func kindOf(op string) string {
-	for i := len(op) - 1; i >= 0; i-- {
-		if op[i] == '.' {
-			op = op[i+1:]
-			break
-		}
-	}
-	switch {
-	case op == "Gemm":
-		return "MatMul"
-	case len(op) >= 4 && (op[:4] == "Conv" || op[len(op)-4:] == "Conv"):
-		return "Conv"
-	}
-	return op
 }

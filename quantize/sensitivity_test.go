@@ -50,7 +50,7 @@ func TestSensitivities(t *testing.T) {
 		Load: func(ctx context.Context, g *model.Graph) (engine.Session, error) {
 			return engine.Native{}.Load(ctx, engine.Artifact{Graph: g}, engine.Options{Threads: 1, Profile: true})
 		},
-		Score: func(context.Context, engine.Session) (float64, error) { return 0.5, nil },
+		Score: func(context.Context, engine.Session) ([]float64, error) { return []float64{1, 0, 1, 1}, nil },
 	}
 	list, err := s.Sensitivities(context.Background(), g)
 	if err != nil {
@@ -75,7 +75,7 @@ func TestSensitivities(t *testing.T) {
 		if want := 10 * math.Log10(signal/noise); math.Abs(r.SQNR-want) > 0.01 {
 			t.Errorf("%s: %v dB, want %v", r.Weight, r.SQNR, want)
 		}
-		if r.Score == nil || *r.Score != 0 || !(r.KL >= 0) || !(r.Output < 100) || !(r.Share >= 0 && r.Share <= 1) {
+		if r.Score == nil || r.Score.Value != 0 || r.Score.N != 4 || r.Score.CI95 == nil || r.Score.CI95[0] > 0 || r.Score.CI95[1] < 0 || !(r.KL >= 0) || !(r.Output < 100) || !(r.Share >= 0 && r.Share <= 1) {
 			t.Errorf("%+v", r)
 		}
 	}

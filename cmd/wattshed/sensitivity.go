@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -19,8 +20,8 @@ import (
 // sensitivityFlags are those of inspect --sensitivity.
 func sensitivityFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "sensitivity", Usage: "quantize each weight alone, and see what that does"},
-		&cli.StringFlag{Name: "scheme", Value: "int8", Usage: "of --sensitivity: int8, uint8, int4, uint4, fp8 or bf16"},
+		&cli.BoolFlag{Name: "sensitivity", Usage: "quantize each weight and each operator alone, and see what that does"},
+		&cli.StringFlag{Name: "scheme", Value: "int8", Usage: "of --sensitivity: int8, int8-static, uint8, int16, int4, uint4, fp8, fp16 or bf16"},
 		&cli.StringFlag{Name: "granularity", Usage: "of --sensitivity: per-tensor, per-channel or per-group (default that of the scheme)"},
 		&cli.IntFlag{Name: "group", Usage: "of --sensitivity: elements that share a scale (default 32)"},
 		&cli.IntFlag{Name: "samples", Value: 16, Usage: "of --sensitivity: runs that outputs are compared over"},
@@ -36,10 +37,9 @@ func sensitivityFlags() []cli.Flag {
 
 // sensed is what inspect --sensitivity says.
 type sensed struct {
-	Path    string                 `json:"path"`
-	Scheme  string                 `json:"scheme"`
-	Inputs  string                 `json:"inputs"`
-	Weights []quantize.Sensitivity `json:"weights"`
+	Path   string `json:"path"`
+	Scheme string `json:"scheme"`
+	*recipe.Sensed
 }
 
 func sensitivity(c *cli.Context, path string) error {
@@ -66,23 +66,65 @@ func sensitivity(c *cli.Context, path string) error {
 	defer done()
 	p := newProgress(c)
 	o.Progress = p.set
-	list, about, err := recipe.Sensitivity(c.Context, rec, recipe.Sensitive{Scheme: c.String("scheme"), Granularity: c.String("granularity"),
+	found, err := recipe.Sensitivity(c.Context, rec, recipe.Sensitive{Scheme: c.String("scheme"), Granularity: c.String("granularity"),
 		Group: c.Int("group"), Samples: c.Int("samples")}, o)
 	p.close()
 	if err != nil {
 		return runHint(err, c.Command.Name, "")
 	}
 	if picture != "" {
-		if err := drawSensitivity(picture, c.String("scheme"), list); err != nil {
+		if err := drawSensitivity(picture, c.String("scheme"), found.Weights); err != nil {
 			return err
 		}
 	}
 	if c.Bool("json") {
-		return printJSON(c, sensed{path, c.String("scheme"), about, list})
+		return printJSON(c, sensed{path, c.String("scheme"), found})
 	}
-	printSensitivity(c.App.Writer, list)
-	fmt.Fprintf(c.App.Writer, "%s; each weight alone as %s, the most harmful first\n", about, c.String("scheme"))
+	printSensitivity(c.App.Writer, found.Weights)
+	fmt.Fprintln(c.App.Writer)
+	printOps(c.App.Writer, found)
+	fmt.Fprintf(c.App.Writer, "%s; each weight alone, and each operator alone with its activations, as %s, the most harmful first\n", found.About, c.String("scheme"))
 	return nil
+}
+
+// printOps prints what putting one operator into the scheme did.
+func printOps(w io.Writer, s *recipe.Sensed) {
+	if s.NoOps != "" {
+		fmt.Fprintln(w, s.NoOps)
+		return
+	}
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	head := "OPERATOR\tKIND\tELEMENTS\tOUTPUT dB\tKL\tTIME"
+	scored := slices.ContainsFunc(s.Ops, func(o recipe.OpSensitivity) bool { return o.Score != nil })
+	if scored {
+		head += "\tACCURACY"
+	}
+	fmt.Fprintln(tw, head)
+	for _, o := range s.Ops {
+		fmt.Fprintf(tw, "%s\t%s\t%d\t", clip(o.Name, 48), clip(strings.Join(o.Ops, " "), 24), o.Elements)
+		if o.Output == nil {
+			fmt.Fprintf(tw, "left\t\t%.1f %%", 100*o.Share)
+		} else {
+			fmt.Fprintf(tw, "%.1f\t%.2g\t%.1f %%", *o.Output, *o.KL, 100*o.Share)
+		}
+		if scored {
+			fmt.Fprintf(tw, "\t%s", change(o.Score))
+		}
+		fmt.Fprintln(tw)
+	}
+	tw.Flush()
+}
+
+// change prints a difference of scores with its interval.
+func change(c *quantize.Change) string {
+	if c == nil {
+		return ""
+	}
+	s := fmt.Sprintf("%+.4f", c.Value)
+	if c.CI95 != nil {
+		s += fmt.Sprintf(" [%+.4f, %+.4f]", c.CI95[0], c.CI95[1])
+	}
+	return s
 }
 
 func printSensitivity(w io.Writer, list []quantize.Sensitivity) {
@@ -96,7 +138,7 @@ func printSensitivity(w io.Writer, list []quantize.Sensitivity) {
 	for _, s := range list {
 		fmt.Fprintf(tw, "%s\t%s\t%d\t%.1f\t%.1f\t%.2g\t%.1f %%", clip(s.Weight, 48), clip(strings.Join(s.Ops, " "), 24), s.Elements, s.SQNR, s.Output, s.KL, 100*s.Share)
 		if scored {
-			fmt.Fprintf(tw, "\t%+.4f", *s.Score)
+			fmt.Fprintf(tw, "\t%s", change(s.Score))
 		}
 		fmt.Fprintln(tw)
 	}

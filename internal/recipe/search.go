@@ -117,10 +117,14 @@ func (s *searcher) prepare(ctx context.Context) error {
 	defer native.Close()
 	feeds := task.Feeds(s.bound.inputs, 1)
 	s.feeds = firstFeeds(feeds, min(s.spec.Samples, feeds.N))
-	if s.want, err = s.outputs(ctx, native); err != nil {
+	if s.want, err = s.outputs(ctx, native, s.feeds); err != nil {
 		return err
 	}
-	s.state = &SearchState{Schema: SearchSchema, Schemes: s.spec.schemeNames(), Units: unitsOf(s.src.graph, native.Profile(), s.spec.Units)}
+	units, err := unitsOf(s.src.graph, native.Profile(), s.feeds, s.spec.Units)
+	if err != nil {
+		return err
+	}
+	s.state = &SearchState{Schema: SearchSchema, Schemes: s.spec.schemeNames(), Units: units}
 	for _, r := range s.gates.Rules {
 		s.state.Budget = append(s.state.Budget, r.String())
 	}
@@ -268,23 +272,6 @@ func (s *searcher) variantOf(m mix, name string) VariantSpec {
 	return VariantSpec{Name: name, Stages: s.spec.stages(s.state.Units, m)}
 }
 
-// outputs runs the feeds on a session.
-func (s *searcher) outputs(ctx context.Context, session engine.Session) ([]engine.Feed, error) {
-	session, _ = withState(session, s.bound.state)
-	var out []engine.Feed
-	for f, err := range s.feeds.All() {
-		if err != nil {
-			return nil, err
-		}
-		got, err := session.Run(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, got)
-	}
-	return out, nil
-}
-
 // harm is the power of the error of the outputs, relative to that of the outputs, when unit u alone takes scheme k; infinite
 // where the scheme changes nothing of it.
 func (s *searcher) harm(ctx context.Context, u, k int) (float64, error) {
@@ -293,31 +280,12 @@ func (s *searcher) harm(ctx context.Context, u, k int) (float64, error) {
 			return nil, errOver
 		}
 		s.progress(fmt.Sprintf("harm of %s as %s", s.state.Units[u].Name, s.state.Schemes[k]), 0, 0)
-		m := make(mix, len(s.state.Units))
-		for i := range m {
-			m[i] = keepFloat
-		}
-		m[u] = k
-		graph, env := s.src.graph.Clone(), s.env()
-		for _, spec := range s.spec.stages(s.state.Units, m) {
-			if _, err := raise(graph, spec.Quantize); err != nil {
-				return nil, err
-			}
-			next, _, err := spec.Quantize.Apply(ctx, graph, env)
-			if errors.Is(err, quantize.ErrNothing) {
-				return nil, nil
-			}
-			if err != nil {
-				return nil, err
-			}
-			graph = next
-		}
-		session, err := s.opt.Runtimes["native"].Load(ctx, engine.Artifact{Graph: graph}, engine.Options{Threads: s.threads})
-		if err != nil {
+		session, err := s.alone(ctx, s.spec, s.state.Units, u, k)
+		if session == nil || err != nil {
 			return nil, err
 		}
 		defer session.Close()
-		got, err := s.outputs(ctx, session)
+		got, err := s.outputs(ctx, session, s.feeds)
 		if err != nil {
 			return nil, err
 		}

@@ -97,10 +97,13 @@ type unit struct {
 }
 
 // unitsOf groups the weights of g: those that one node reads go together, and beyond most units the smallest join the next one of the
-// same operator in the order of the graph. profile is that of the float model.
-func unitsOf(g *model.Graph, profile []engine.OpTime, most int) []unit {
+// same operator in the order of the graph. profile is that of the float model over the feeds.
+func unitsOf(g *model.Graph, profile []engine.OpTime, feeds engine.Feeds, most int) ([]unit, error) {
 	list := (quantize.Sensing{}).Weights(g)
-	shares := quantize.TimeShares(profile, list)
+	shares, err := quantize.TimeShares(profile, g, list, feeds)
+	if err != nil {
+		return nil, err
+	}
 	var units []unit
 	at := map[*model.Node]int{}
 	for i, w := range list {
@@ -129,7 +132,7 @@ func unitsOf(g *model.Graph, profile []engine.OpTime, most int) []unit {
 		}
 		units = joinUnit(units, k)
 	}
-	return units
+	return units, nil
 }
 
 func (u *unit) add(w *model.Weight, share float64) {

@@ -1,8 +1,12 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/internal/task"
@@ -17,21 +21,26 @@ var sensedSchemes = map[string]quantize.Scheme{
 	"int4":  {DType: model.Int4, Symmetric: true, Granularity: quantize.PerGroup, Group: 32},
 	"uint4": {DType: model.Uint4, Granularity: quantize.PerGroup, Group: 32},
 	"fp8":   {DType: model.Float8E4M3FN, Symmetric: true, Granularity: quantize.PerChannel},
+	"int16": {DType: model.Int16, Symmetric: true, Granularity: quantize.PerChannel},
+	"fp16":  {DType: model.Float16},
 	"bf16":  {DType: model.BFloat16},
 }
 
+// sensedNames are the schemes in words.
+const sensedNames = "int8, int8-static, uint8, int16, int4, uint4, fp8, fp16 or bf16"
+
 // Sensitive are the settings of Sensitivity.
 type Sensitive struct {
-	Scheme      string // int8, uint8, int4, uint4, fp8 or bf16
+	Scheme      string // a word of sensedNames; int8-static has the weights of int8
 	Granularity string // "" means that of the scheme
 	Group       int    // of per-group, 0 means 32
 	Samples     int    // runs that outputs are compared over
 }
 
 func (s Sensitive) scheme() (quantize.Scheme, error) {
-	sc, ok := sensedSchemes[s.Scheme]
-	if !ok {
-		return sc, faultf("scheme", "%q: want int8, uint8, int4, uint4, fp8 or bf16", s.Scheme)
+	sc, ok := sensedSchemes[strings.TrimSuffix(s.Scheme, "-static")]
+	if !ok || s.Scheme != "int8-static" && strings.HasSuffix(s.Scheme, "-static") {
+		return sc, faultf("scheme", "%q: want %s", s.Scheme, sensedNames)
 	}
 	if s.Granularity != "" {
 		sc.Granularity = quantize.Granularity(s.Granularity)
@@ -51,20 +60,56 @@ func (s Sensitive) scheme() (quantize.Scheme, error) {
 	return sc, nil
 }
 
-// Sensitivity quantizes each weight of the recipe's model alone and says what that does to the outputs and, where
-// the recipe has a task with labels, to the accuracy. about says what the inputs were.
-func Sensitivity(ctx context.Context, rec *Recipe, s Sensitive, o Options) (list []quantize.Sensitivity, about string, err error) {
+// stage returns the quantize stage that puts an operator into the scheme, activations included. Types that no runtime multiplies
+// by have none: an error then.
+func (s Sensitive) stage() (*Quantize, error) {
+	q := &Quantize{Scheme: s.Scheme, Granularity: s.Granularity}
+	if strings.HasSuffix(s.Scheme, "int4") {
+		q.Scheme, q.Symmetric, q.Group, q.Granularity = "int4", s.Scheme == "int4", s.Group, ""
+	}
+	if q.Scheme == "int8-static" {
+		q.Samples = s.Samples
+	}
+	return q, q.check()
+}
+
+// OpSensitivity says what happens when the operators that read the same weights alone are put into a scheme as a quantize stage does
+// it, with their activations.
+type OpSensitivity struct {
+	Name     string           `json:"name"` // of the first node
+	Ops      []string         `json:"ops"`
+	Weights  []string         `json:"weights"`
+	Elements int              `json:"elements"`
+	Output   *float64         `json:"output_sqnr_db,omitempty"` // of all float outputs over the feeds; nil where the scheme leaves the operator
+	KL       *float64         `json:"kl,omitempty"`             // see quantize.Sensitivity
+	Score    *quantize.Change `json:"score,omitempty"`
+	Share    float64          `json:"time_share"`
+}
+
+// Sensed is what Sensitivity found.
+type Sensed struct {
+	About   string                 `json:"inputs"` // what the inputs were
+	Weights []quantize.Sensitivity `json:"weights"`
+	Ops     []OpSensitivity        `json:"ops"`
+	NoOps   string                 `json:"no_ops,omitempty"` // why there are no operators
+}
+
+// Sensitivity quantizes each weight of the recipe's model alone, and each operator alone with its activations, and says what that does
+// to the outputs and, where the recipe has a task with labels, to the accuracy. Both lists begin with the most harmful.
+func Sensitivity(ctx context.Context, rec *Recipe, s Sensitive, o Options) (*Sensed, error) {
 	scheme, err := s.scheme()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
+	setDefault(&s.Samples, 16)
 	r := newRun(rec, o)
 	defer r.close()
+	r.calibrated = map[string]*quantize.Calibration{}
 	if err := r.recipe.prepare(); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if err := r.openModel(ctx); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	sense := quantize.Sensing{Scheme: scheme, Load: func(ctx context.Context, g *model.Graph) (engine.Session, error) {
 		opt := r.options()
@@ -76,24 +121,101 @@ func Sensitivity(ctx context.Context, rec *Recipe, s Sensitive, o Options) (list
 		session, _ = withState(session, r.bound.state)
 		return session, nil
 	}}
-	setDefault(&s.Samples, 16)
 	feeds := task.Feeds(r.bound.inputs, 1)
 	sense.Feeds = firstFeeds(feeds, min(s.Samples, feeds.N))
 	sense.Progress = func(done, total int) { r.progress("quantizing one weight at a time", done, total) }
 	if c, ok := r.bound.task.(*task.Classification); ok {
-		sense.Score = func(ctx context.Context, session engine.Session) (float64, error) {
-			out, err := c.Score(ctx, session, nil)
-			if err != nil || len(out) == 0 {
-				return 0, err
-			}
-			sum := 0.0
-			for _, v := range out {
-				sum += v
-			}
-			return sum / float64(len(out)), nil
+		sense.Score = func(ctx context.Context, session engine.Session) ([]float64, error) {
+			return c.Score(ctx, session, nil)
 		}
 	}
-	about = fmt.Sprintf("%d runs of %s", sense.Feeds.N, r.bound.describe)
-	list, err = sense.Sensitivities(ctx, r.src.graph)
-	return list, about, err
+	out := &Sensed{About: fmt.Sprintf("%d runs of %s", sense.Feeds.N, r.bound.describe), Ops: []OpSensitivity{}}
+	if out.Weights, err = sense.Sensitivities(ctx, r.src.graph); err != nil {
+		return nil, err
+	}
+	q, err := s.stage()
+	if err != nil {
+		out.NoOps = fmt.Sprintf("no stage puts operators into %s: %v", s.Scheme, err)
+		return out, nil
+	}
+	out.Ops, err = r.opSensitivities(ctx, q, sense)
+	return out, err
+}
+
+// opSensitivities applies the stage to one group of operators after another.
+func (r *run) opSensitivities(ctx context.Context, q *Quantize, sense quantize.Sensing) ([]OpSensitivity, error) {
+	base, err := sense.Load(ctx, r.src.graph)
+	if err != nil {
+		return nil, err
+	}
+	defer base.Close()
+	want, err := r.outputs(ctx, base, sense.Feeds)
+	if err != nil {
+		return nil, err
+	}
+	units, err := unitsOf(r.src.graph, base.Profile(), sense.Feeds, math.MaxInt)
+	if err != nil {
+		return nil, err
+	}
+	var score []float64
+	if sense.Score != nil {
+		if score, err = sense.Score(ctx, base); err != nil {
+			return nil, err
+		}
+	}
+	list := []OpSensitivity{}
+	for u := range units {
+		r.progress("quantizing one operator at a time", u, len(units))
+		one := OpSensitivity{Name: nodeOf(r.src.graph, units[u].Weights[0]), Ops: units[u].Ops, Weights: units[u].Weights, Elements: units[u].Elements, Share: units[u].Share}
+		if err := r.sense(ctx, q, units, u, sense, want, score, &one); err != nil {
+			return nil, fmt.Errorf("operator %q: %w", one.Name, err)
+		}
+		list = append(list, one)
+	}
+	harm := func(s OpSensitivity) float64 {
+		if s.Output == nil {
+			return math.Inf(1)
+		}
+		return *s.Output
+	}
+	slices.SortStableFunc(list, func(a, b OpSensitivity) int { return cmp.Compare(harm(a), harm(b)) })
+	return list, nil
+}
+
+// sense fills in what the stage does when it is applied to unit u alone.
+func (r *run) sense(ctx context.Context, q *Quantize, units []unit, u int, sense quantize.Sensing, want []engine.Feed, score []float64, one *OpSensitivity) error {
+	session, err := r.alone(ctx, SearchSpec{Schemes: []Quantize{*q}}, units, u, 0)
+	if session == nil || err != nil {
+		return err
+	}
+	defer session.Close()
+	got, err := r.outputs(ctx, session, sense.Feeds)
+	if err != nil {
+		return err
+	}
+	db, kl, err := quantize.OutputNoise(r.src.graph, want, got)
+	if err != nil {
+		return err
+	}
+	one.Output, one.KL = &db, &kl
+	if sense.Score == nil {
+		return nil
+	}
+	scored, _ := withState(session, r.bound.state)
+	own, err := sense.Score(ctx, scored)
+	if err != nil {
+		return err
+	}
+	one.Score, err = quantize.ScoreChange(score, own)
+	return err
+}
+
+// nodeOf names the first node that reads a weight, by its own name where it has one.
+func nodeOf(g *model.Graph, weight string) string {
+	for _, w := range g.Weights() {
+		if w.Name == weight && len(w.Uses) > 0 && w.Uses[0].Node.Name != "" {
+			return w.Uses[0].Node.Name
+		}
+	}
+	return weight
 }
