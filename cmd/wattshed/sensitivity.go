@@ -21,7 +21,7 @@ import (
 func sensitivityFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "sensitivity", Usage: "quantize each weight and each operator alone, and see what that does"},
-		&cli.StringFlag{Name: "scheme", Value: "int8", Usage: "of --sensitivity: int8, int8-static, uint8, int16, int4, uint4, fp8, fp16 or bf16"},
+		&cli.StringFlag{Name: "scheme", Value: "int8", Usage: "of --sensitivity: int8, int8-static, uint8, uint8-static, int16, int4, uint4, fp8, fp16 or bf16"},
 		&cli.StringFlag{Name: "granularity", Usage: "of --sensitivity: per-tensor, per-channel or per-group (default that of the scheme)"},
 		&cli.IntFlag{Name: "group", Usage: "of --sensitivity: elements that share a scale (default 32)"},
 		&cli.IntFlag{Name: "samples", Value: 16, Usage: "of --sensitivity: runs that outputs are compared over"},

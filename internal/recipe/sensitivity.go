@@ -27,11 +27,11 @@ var sensedSchemes = map[string]quantize.Scheme{
 }
 
 // sensedNames are the schemes in words.
-const sensedNames = "int8, int8-static, uint8, int16, int4, uint4, fp8, fp16 or bf16"
+const sensedNames = "int8, int8-static, uint8, uint8-static, int16, int4, uint4, fp8, fp16 or bf16"
 
 // Sensitive are the settings of Sensitivity.
 type Sensitive struct {
-	Scheme      string // a word of sensedNames; int8-static has the weights of int8
+	Scheme      string // a word of sensedNames; the static ones have the weights of the others
 	Granularity string // "" means that of the scheme
 	Group       int    // of per-group, 0 means 32
 	Samples     int    // runs that outputs are compared over
@@ -39,7 +39,7 @@ type Sensitive struct {
 
 func (s Sensitive) scheme() (quantize.Scheme, error) {
 	sc, ok := sensedSchemes[strings.TrimSuffix(s.Scheme, "-static")]
-	if !ok || s.Scheme != "int8-static" && strings.HasSuffix(s.Scheme, "-static") {
+	if !ok || strings.HasSuffix(s.Scheme, "-static") && !strings.HasSuffix(s.Scheme, "int8-static") {
 		return sc, faultf("scheme", "%q: want %s", s.Scheme, sensedNames)
 	}
 	if s.Granularity != "" {
@@ -64,10 +64,10 @@ func (s Sensitive) scheme() (quantize.Scheme, error) {
 // by have none: an error then.
 func (s Sensitive) stage() (*Quantize, error) {
 	q := &Quantize{Scheme: s.Scheme, Granularity: s.Granularity}
-	if strings.HasSuffix(s.Scheme, "int4") {
-		q.Scheme, q.Symmetric, q.Group, q.Granularity = "int4", s.Scheme == "int4", s.Group, ""
-	}
-	if q.Scheme == "int8-static" {
+	switch {
+	case strings.HasSuffix(s.Scheme, "int4"):
+		q.Group, q.Symmetric, q.Granularity = s.Group, s.Scheme == "int4", ""
+	case strings.HasSuffix(s.Scheme, "-static"), s.Scheme == "int16":
 		q.Samples = s.Samples
 	}
 	return q, q.check()

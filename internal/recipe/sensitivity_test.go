@@ -1,0 +1,98 @@
+package recipe
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/wattshed/wattshed/measure"
+)
+
+// TestSensitivityOfOperators: for every scheme both lists are there; what an operator alone does to outputs and accuracy is what a
+// file does that the stage makes with all others excluded, scored on its own.
+func TestSensitivityOfOperators(t *testing.T) {
+	ctx := context.Background()
+	for _, scheme := range []string{"int8", "int8-static", "uint8", "int16", "int4", "uint4", "fp8", "fp16", "bf16"} {
+		r := tiny(t)
+		s, err := Sensitivity(ctx, r, Sensitive{Scheme: scheme, Samples: 2}, options(t.TempDir()))
+		if err != nil {
+			t.Fatalf("%s: %v", scheme, err)
+		}
+		if len(s.Weights) < 3 || len(s.Ops) < 2 || s.NoOps != "" {
+			t.Fatalf("%s: %d weights, %d operators, %s", scheme, len(s.Weights), len(s.Ops), s.NoOps)
+		}
+		changed, total := 0, 0.0
+		for i, o := range s.Ops {
+			total += o.Share
+			if o.Output == nil {
+				continue
+			}
+			changed++
+			if i > 0 && s.Ops[i-1].Output != nil && *s.Ops[i-1].Output > *o.Output {
+				t.Errorf("%s: %+v before %+v", scheme, s.Ops[i-1], o)
+			}
+			if c := o.Score; c == nil || c.N != 64 || c.CI95 == nil || c.CI95[0] > c.Value || c.CI95[1] < c.Value {
+				t.Errorf("%s: %s: %+v", scheme, o.Name, c)
+			}
+		}
+		if changed == 0 || !(total > 0 && total <= 1) {
+			t.Errorf("%s: %d operators changed, shares of %v in all", scheme, changed, total)
+		}
+		if scheme == "int8" {
+			compareAlone(t, s.Ops)
+		}
+	}
+	if _, err := Sensitivity(ctx, tiny(t), Sensitive{Scheme: "fp16-static"}, options(t.TempDir())); err == nil {
+		t.Error("fp16-static: no error")
+	}
+}
+
+// compareAlone makes the file of each operator alone by name and scores it as eval does.
+func compareAlone(t *testing.T, ops []OpSensitivity) {
+	t.Helper()
+	ctx := context.Background()
+	dir := fixtureDir(t)
+	score := func(path string) []bool {
+		e := tiny(t)
+		e.Model = path
+		r := newRun(e, options(t.TempDir()))
+		defer r.close()
+		if err := r.recipe.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.openModel(ctx); err != nil {
+			t.Fatal(err)
+		}
+		out, err := r.bound.task.Score(ctx, r.baseline, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return correct(out)
+	}
+	float := score(filepath.Join(dir, "model.onnx"))
+	for _, o := range ops {
+		if o.Output == nil {
+			continue
+		}
+		q := &Quantize{Scheme: "int8"}
+		for _, other := range ops {
+			if other.Name != o.Name {
+				q.Exclude = append(q.Exclude, other.Weights...)
+			}
+		}
+		if err := q.check(); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "alone.onnx")
+		if _, err := ApplyStage(ctx, Single{In: filepath.Join(dir, "model.onnx"), Out: path, Stage: q, Threads: 1}); err != nil {
+			t.Fatal(err)
+		}
+		d, err := measure.AccuracyDelta(float, score(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Value != o.Score.Value || d.CI95.Lo != o.Score.CI95[0] || d.CI95.Hi != o.Score.CI95[1] {
+			t.Errorf("%s: %+v, the file alone %+v", o.Name, o.Score, d)
+		}
+	}
+}
