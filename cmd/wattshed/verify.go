@@ -33,7 +33,8 @@ func verifyCommand() *cli.Command {
 		Name: "verify", Usage: "check a written model against the rules of its format", ArgsUsage: "MODEL",
 		Description: "Example: wattshed verify model.int8.onnx --against model.onnx\n\n" +
 			"Checks types, shapes and values of scales and zero points, axes, blocks, packing, operator sets, and the patterns that\n" +
-			"runtimes fuse. --against restores every stored weight and compares it with the original's; --runtime ort loads the\n" +
+			"runtimes fuse. A file that this program quantized holds digests of its weights, by which a single flipped code is found.\n" +
+			"--against restores every stored weight and compares it with the original's; --runtime ort loads the\n" +
 			"model in ONNX Runtime and checks that it fused what was meant to be. Exit code 1 when something does not hold.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "against", Usage: "`ORIGINAL` that the model was made from"},

@@ -152,7 +152,7 @@ func cases() map[string]*build {
 
 	b = newBuild("int8", nil).latency(1.3)
 	b.r.Target.Runtime = "ort"
-	b.g.SetOpset("", 26)
+	b.g.SetOpset("", 28)
 	for i := range 6 {
 		b.product(i, 256, 256)
 	}

@@ -37,7 +37,10 @@ func islands(f *facts) *Cause {
 // absorbed reports whether runtimes compute n as integers between DequantizeLinear and QuantizeLinear.
 func (f *facts) absorbed(n *model.Node) bool {
 	switch n.Op {
-	case "Conv", "MatMul", "Gemm", "Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "Sigmoid", "LeakyRelu", "Softmax", "Relu", "Clip", "HardSwish", "HardSigmoid":
+	case "MatMul", "Gemm": // their integer forms may write float
+		w := f.made[n.In(1)]
+		return w != nil && w.Op == "DequantizeLinear"
+	case "Conv", "Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "Sigmoid", "LeakyRelu", "Softmax", "Relu", "Clip", "HardSwish", "HardSigmoid":
 	case "MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Resize", "Slice", "Split", "Gather":
 		return true
 	default:
@@ -160,10 +163,11 @@ func ragged(f *facts) *Cause {
 		"choose widths that are multiples of 16"}
 }
 
-// Operator sets between which the optimisers of ONNX Runtime recognise the patterns of quantization.
+// Operator sets between which ONNX Runtime has all forms of QuantizeLinear and DequantizeLinear. Version 1.32 fuses products and
+// convolutions, static and dynamic, in every one of them.
 const (
 	firstPerAxis = 13
-	lastFused    = 21
+	lastFused    = 27
 )
 
 // opsetBlocks: the model's operator set is one whose forms the runtime's optimiser does not match.
@@ -177,7 +181,7 @@ func opsetBlocks(f *facts) *Cause {
 		return nil
 	case v > lastFused:
 		return &Cause{Slower, "operator set blocks fusion", 0.9,
-			fmt.Sprintf("operator set %d: the optimiser left %d quantized patterns unfused; it knows them up to %d", v, left, lastFused),
+			fmt.Sprintf("operator set %d: the optimiser left %d quantized patterns unfused; it has QuantizeLinear up to %d", v, left, lastFused),
 			fmt.Sprintf("export at operator set %d or below", lastFused)}
 	case v < firstPerAxis && f.count["DequantizeLinear"] > 0:
 		return &Cause{Slower, "operator set blocks fusion", 0.9,
