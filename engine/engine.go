@@ -89,7 +89,8 @@ type Binder interface {
 type Bound interface {
 	// Run computes all outputs and returns when the device has finished; they stay where the runtime puts them.
 	Run(ctx context.Context) error
-	// Outputs copies the outputs of the last Run; the tensors belong to the caller.
+	// Outputs copies the outputs of the last Run, or, where they stay on a device, those of the same inputs computed anew; the tensors belong
+	// to the caller.
 	Outputs() (Feed, error)
 	// Close releases what is held.
 	Close() error

@@ -52,7 +52,11 @@ func (s *session) Bind(in engine.Feed) (engine.Bound, error) {
 	}
 	if name := providers[s.options.Provider].memory; name != "" {
 		const deviceAllocator, defaultMemory = 0, 0
-		c.do(fnCreateMemoryInfo, c.str(name), deviceAllocator, s.device(), defaultMemory, c.out(&b.memory))
+		device, err := s.device()
+		if err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
+		c.do(fnCreateMemoryInfo, c.str(name), deviceAllocator, device, defaultMemory, c.out(&b.memory))
 	}
 	b.place(c, b.memory)
 	if s.accelerated() {
@@ -79,12 +83,16 @@ func (b *binding) place(c *caller, memory uintptr) {
 func (s *session) accelerated() bool { return s.options.Provider != "" && s.options.Provider != "cpu" }
 
 // device is the number of the device that the provider was asked for.
-func (s *session) device() uintptr {
-	n, err := strconv.ParseUint(s.options.ProviderOptions["device_id"], 10, 16)
-	if err != nil {
-		return 0
+func (s *session) device() (uintptr, error) {
+	id, ok := s.options.ProviderOptions["device_id"]
+	if !ok {
+		return 0, nil
 	}
-	return uintptr(n)
+	n, err := strconv.ParseUint(id, 10, 16)
+	if err != nil {
+		return 0, fmt.Errorf("ort: execution provider %s: device_id %q is no number", s.options.Provider, id)
+	}
+	return uintptr(n), nil
 }
 
 // Run implements engine.Bound; it returns when the device has finished.
@@ -102,7 +110,7 @@ func (b *binding) Run(ctx context.Context) error {
 }
 
 // Outputs implements engine.Bound. Outputs that stay on a device are computed once more into host memory, from the same inputs.
-func (b *binding) Outputs() (engine.Feed, error) {
+func (b *binding) Outputs() (out engine.Feed, err error) {
 	c := caller{lib: b.s.rt.lib}
 	defer c.done()
 	if b.memory != 0 {
@@ -113,6 +121,7 @@ func (b *binding) Outputs() (engine.Feed, error) {
 			back := caller{lib: c.lib}
 			b.place(&back, b.memory)
 			back.done()
+			err = errors.Join(err, back.err)
 		}()
 	}
 	var list, n uintptr
@@ -131,7 +140,7 @@ func (b *binding) Outputs() (engine.Feed, error) {
 	if len(values) != len(b.s.outputs) {
 		return nil, fmt.Errorf("ort: %d outputs are bound, want %d", len(values), len(b.s.outputs))
 	}
-	out := engine.Feed{}
+	out = engine.Feed{}
 	for i, v := range b.s.outputs {
 		t, err := c.fetch(values[i])
 		if err != nil {

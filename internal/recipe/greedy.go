@@ -101,6 +101,9 @@ func (g *greedy) gentler(m mix) ([]step, error) {
 		if err != nil {
 			return nil, err
 		}
+		if math.IsInf(now, 1) {
+			continue // the scheme changes nothing of the unit: it is float already
+		}
 		best, left := keepFloat, 0.0
 		for t := range g.ratio {
 			if t == s || !g.can(u, t) || best != keepFloat && g.ratio[t] >= g.ratio[best] || g.ratio[t] >= 1 {
@@ -171,6 +174,9 @@ func (g *greedy) cheaper(m mix, given map[[2]int]bool) ([]step, error) {
 			if now, err = g.harm(m, u, s); err != nil {
 				return nil, err
 			}
+			if math.IsInf(now, 1) {
+				s, now = keepFloat, 0 // the scheme changes nothing of the unit
+			}
 		}
 		for t := range g.ratio {
 			if t == s || g.ratio[t] >= g.cost(s) || !g.can(u, t) || given[[2]int{u, t}] {
@@ -179,6 +185,9 @@ func (g *greedy) cheaper(m mix, given map[[2]int]bool) ([]step, error) {
 			h, err := g.harm(m, u, t)
 			if err != nil {
 				return nil, err
+			}
+			if math.IsInf(h, 1) {
+				continue
 			}
 			if w := max(h-now, 0) / g.price(u, s, t); w < best.worth {
 				best = step{u, t, w}

@@ -105,3 +105,33 @@ func TestGreedyLimits(t *testing.T) {
 		t.Errorf("an accurate mix was found where there is none: %v", err)
 	}
 }
+
+// A unit of which no scheme changes anything counts as float: it is neither taken back nor taken for harmless.
+func TestGreedyUselessUnit(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 3))
+	a := newAdditive(r, 5)
+	a.budget = 0.05
+	g := a.greedy(200)
+	g.harm = func(_ mix, u, s int) (float64, error) {
+		if u == 2 {
+			return math.Inf(1), nil
+		}
+		return a.harm[u][s], nil
+	}
+	a.harm[2] = []float64{0, 0, 0}
+	start := mix{2, 2, 2, 2, 2}
+	for _, list := range []func() ([]step, error){func() ([]step, error) { return g.gentler(start) }, func() ([]step, error) { return g.cheaper(start, map[[2]int]bool{}) }} {
+		steps, err := list()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range steps {
+			if s.unit == 2 || math.IsNaN(s.worth) {
+				t.Errorf("step %+v", s)
+			}
+		}
+	}
+	if _, o, ok, err := g.search(start, a.outcome(start)); err != nil || !ok || !o.accurate {
+		t.Errorf("%+v, %v, %v", o, ok, err)
+	}
+}

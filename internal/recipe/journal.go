@@ -130,7 +130,7 @@ func openJournal(dir string, id identity, resume bool) (*journal, error) {
 
 // discard removes what the finished run of this journal wrote into dir; the journal itself goes last.
 func (j *journal) discard(dir string) error {
-	names := []string{"result.json", "result.csv", "report.md", "report.html"}
+	names := []string{"result.json", "result.csv", "report.md", "report.html", searchName}
 	for _, pattern := range []string{"plots/*.svg", "plots/*.png", variantsName + "/*.onnx", variantsName + "/*.onnx.data"} {
 		found, err := filepath.Glob(filepath.Join(globEscape(dir), filepath.FromSlash(pattern)))
 		if err != nil {

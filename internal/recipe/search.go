@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
@@ -51,7 +52,8 @@ type Trial struct {
 	Budget   []reports.GateResult `json:"budget,omitempty"`
 	Accurate bool                 `json:"accurate"`
 	Meets    bool                 `json:"meets"`
-	Failed   string               `json:"failed,omitempty"` // why there is no model
+	Failed   string               `json:"failed,omitempty"` // why there is no model, or no figure of it
+	Seconds  float64              `json:"seconds"`          // that the trial took
 }
 
 // searcher is the state of one Search.
@@ -159,7 +161,7 @@ func (s *searcher) budget() reports.Gates {
 // look makes trials until the search ends or its time is over. The order of trials follows from what earlier ones showed, which the
 // journal keeps, so that a resumed search repeats the decisions and not the work.
 func (s *searcher) look(ctx context.Context) error {
-	s.deadline = time.Now().Add(time.Duration(s.spec.MaxSeconds * float64(time.Second)))
+	s.deadline = time.Now().Add(time.Duration((s.spec.MaxSeconds - s.spent()) * float64(time.Second)))
 	n := 0
 	next := func(v VariantSpec, m mix, text string) (*Trial, error) {
 		t, err := s.trialOf(ctx, n, v, m, text)
@@ -214,6 +216,9 @@ func (s *searcher) look(ctx context.Context) error {
 	}
 	if _, _, _, err := g.search(best.Mix, best.outcome()); err != nil && !errors.Is(err, errOver) {
 		return err
+	}
+	if err := canceled(ctx, "search"); err != nil {
+		return err // what is left of the search is done when it is resumed
 	}
 	why := "no step is left"
 	switch {
@@ -272,36 +277,73 @@ func (s *searcher) variantOf(m mix, name string) VariantSpec {
 	return VariantSpec{Name: name, Stages: s.spec.stages(s.state.Units, m)}
 }
 
+// spent is the seconds that trials and harms took before this process.
+func (s *searcher) spent() float64 {
+	sum := 0.0
+	for _, t := range s.state.Trials {
+		sum += t.Seconds
+	}
+	for key := range s.journal.entries {
+		if id, ok := strings.CutPrefix(key, kindHarm+"/"); ok {
+			h, _ := lookup[harmOf](s.journal, kindHarm, id)
+			sum += h.Seconds
+		}
+	}
+	return sum
+}
+
+// harmOf is what a unit under a scheme does to the outputs: the power of their error relative to their own; nil where the scheme changes
+// nothing of the unit or cannot be applied to it.
+type harmOf struct {
+	Power   *float64 `json:"power,omitempty"`
+	Seconds float64  `json:"seconds"`
+}
+
 // harm is the power of the error of the outputs, relative to that of the outputs, when unit u alone takes scheme k; infinite
 // where the scheme changes nothing of it.
 func (s *searcher) harm(ctx context.Context, u, k int) (float64, error) {
-	h, err := remember(s.journal, kindHarm, fmt.Sprintf("%d/%d", u, k), func() (*float64, error) {
-		if !time.Now().Before(s.deadline) {
-			return nil, errOver
+	h, err := remember(s.journal, kindHarm, fmt.Sprintf("%d/%d", u, k), func() (h harmOf, err error) {
+		if err := canceled(ctx, "search"); err != nil {
+			return h, err
+		}
+		begin := time.Now()
+		if !begin.Before(s.deadline) {
+			return h, errOver
 		}
 		s.progress(fmt.Sprintf("harm of %s as %s", s.state.Units[u].Name, s.state.Schemes[k]), 0, 0)
-		session, err := s.alone(ctx, s.spec, s.state.Units, u, k)
-		if session == nil || err != nil {
-			return nil, err
+		h.Power, err = s.noise(ctx, u, k)
+		if err != nil && ctx.Err() == nil {
+			s.warn("search: %s cannot take %s: %v", s.state.Units[u].Name, s.state.Schemes[k], err)
+			h.Power, err = nil, nil
 		}
-		defer session.Close()
-		got, err := s.outputs(ctx, session, s.feeds)
-		if err != nil {
-			return nil, err
-		}
-		db, _, err := quantize.OutputNoise(s.src.graph, s.want, got)
-		if math.IsNaN(db) {
-			db = -200 // not a number comes out: as harmful as can be
-		}
-		power := math.Pow(10, -db/10)
-		return &power, err
+		h.Seconds = time.Since(begin).Seconds()
+		return h, err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("search: %s as %s: %w", s.state.Units[u].Name, s.state.Schemes[k], err)
+		return 0, err
 	}
-	if h == nil {
+	if h.Power == nil {
 		s.useless[[2]int{u, k}] = true
 		return math.Inf(1), nil
 	}
-	return *h, nil
+	return *h.Power, nil
+}
+
+// noise measures a harm; nil where the scheme changes nothing.
+func (s *searcher) noise(ctx context.Context, u, k int) (*float64, error) {
+	session, err := s.alone(ctx, s.spec, s.state.Units, u, k)
+	if session == nil || err != nil {
+		return nil, err
+	}
+	defer session.Close()
+	got, err := s.outputs(ctx, session, s.feeds)
+	if err != nil {
+		return nil, err
+	}
+	db, _, err := quantize.OutputNoise(s.src.graph, s.want, got)
+	if math.IsNaN(db) || db < -200 {
+		db = -200 // no number, or no finite one, comes out: as harmful as can be
+	}
+	power := math.Pow(10, -db/10)
+	return &power, err
 }

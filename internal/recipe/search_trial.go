@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -29,12 +30,20 @@ func (s *searcher) trialOf(ctx context.Context, n int, v VariantSpec, m mix, tex
 	}
 	s.progress("trial "+v.Name+": "+text, n, s.spec.MaxTrials)
 	t := &Trial{Name: v.Name, Mix: m, Text: text}
+	begin := time.Now()
 	err := s.carryOut(ctx, t, v)
+	t.Seconds = time.Since(begin).Seconds()
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("search: %w", ctx.Err())
 	}
-	if err != nil {
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file): // of the disk, not of the mix: another time it may go well
+		return nil, fmt.Errorf("search: trial %q: %w", v.Name, err)
+	case err != nil:
 		t.Failed = err.Error()
+	case t.Energy == nil:
+		t.Failed = "too few pairs of blocks for a ratio"
 	}
 	if err := s.journal.put(kindTrial, fmt.Sprint(n), t); err != nil {
 		return nil, err

@@ -91,6 +91,9 @@ func (r *run) makeVariant(ctx context.Context, v VariantSpec) (*made, error) {
 		if err != nil {
 			return nil, err
 		}
+		if i > 0 {
+			env.Calibrated = nil // ranges are shared between variants of the model as it came
+		}
 		key := stagesKey(v.Stages[:i+1])
 		env.Checkpoints = filepath.Join(r.out, checkpointsName, key)
 		env.Epoch = func(e int) error { return r.journal.put(kindEpoch, epochKey(key, e), meter.lap()) }

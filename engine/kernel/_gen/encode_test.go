@@ -47,9 +47,9 @@ func samples() []inst {
 // TestEncodings compares every instruction that is encoded by hand, in the samples and in the generated files, with what an assembler
 // made of its text and a disassembler read back. To write testdata/encodings.txt again (binutils 2.40 or later):
 //
-//	go test -run TestEncodings . -encodings /tmp/e.s
-//	as -msyntax=intel -mnaked-reg /tmp/e.s -o /tmp/e.o
-//	objdump -d -w -M intel /tmp/e.o | grep -P '^ *[0-9a-f]+:\t' | cut -f 2- >testdata/encodings.txt
+//	go test -run TestEncodings . -encodings e.s
+//	as -msyntax=intel -mnaked-reg e.s -o e.o
+//	objdump -d -w -M intel e.o | grep -P '^ *[0-9a-f]+:\t' | cut -f 2- >testdata/encodings.txt
 func TestEncodings(t *testing.T) {
 	want := samples()
 	inFiles := 0
