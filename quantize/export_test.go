@@ -63,9 +63,11 @@ func LayerErrors(ctx context.Context, g *model.Graph, o WeightOnly, match func(s
 			w.why = "not asked for"
 		}
 	}
-	seen, err := p.observe(ctx, g)
-	if err != nil {
-		return nil, err
+	seen := &activations{by: map[string]*moments{}}
+	for _, these := range p.passes(g) {
+		if err := p.observe(ctx, g, these, seen); err != nil {
+			return nil, err
+		}
 	}
 	for _, w := range p.weights {
 		if w.why != "" {
