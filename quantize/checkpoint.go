@@ -32,12 +32,13 @@ type checkpoint struct {
 
 // checkpointForm is a form of a weight: codes, scales, zero points, which for HQQ are no integers.
 type checkpointForm struct {
-	Codes  []byte
-	Scales []float32
-	Zeros  []byte
-	Exact  []float32
-	Kept   int // outputs that are rounded to nearest
-	Remark string
+	Codes     []byte
+	Scales    []float32
+	Zeros     []byte
+	Exact     []float32
+	Symmetric bool // the zero points are not written
+	Kept      int  // outputs that are rounded to nearest
+	Remark    string
 }
 
 // checkpoints opens the folder of the settings. Rounding to nearest is done sooner than it is read.
@@ -89,7 +90,7 @@ func (c *checkpoints) save(p *weightOnlyPlan, i int) error {
 		if w.why != "" || s.rows8 != nil { // a table for QDQ is rounded to nearest
 			continue
 		}
-		r.Forms = append(r.Forms, checkpointForm{s.made.q, s.made.s, s.made.z, s.made.zf, s.kept, s.remark})
+		r.Forms = append(r.Forms, checkpointForm{s.made.q, s.made.s, s.made.z, s.made.zf, s.made.symmetric, s.kept, s.remark})
 		s.made = nil
 	}
 	var b bytes.Buffer
@@ -139,8 +140,7 @@ func (c *checkpoints) load(p *weightOnlyPlan, i int) bool {
 		if len(from.Codes) != len(m.q) || len(from.Scales) != len(m.s) || len(from.Zeros) != len(m.z) || from.Exact != nil && len(from.Exact) != len(m.s) {
 			return false
 		}
-		m.q, m.s, m.z, m.zf, s.kept, s.remark = from.Codes, from.Scales, from.Zeros, from.Exact, from.Kept, from.Remark
-		m.symmetric = m.symmetric && p.Algorithm != HQQ // which has zero points whatever is asked for
+		m.q, m.s, m.z, m.zf, m.symmetric, s.kept, s.remark = from.Codes, from.Scales, from.Zeros, from.Exact, from.Symmetric, from.Kept, from.Remark
 		if p.put(s, m) != nil {
 			return false
 		}

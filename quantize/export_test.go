@@ -3,6 +3,7 @@ package quantize
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"github.com/wattshed/wattshed/model"
 )
@@ -123,3 +124,6 @@ func RunHQQ(w []float32, k, n, group, bits int, whole bool) ([]float32, error) {
 	}
 	return out, nil
 }
+
+// AvailableMemory is availableMemory.
+func AvailableMemory(root fs.FS) int64 { return availableMemory(root) }

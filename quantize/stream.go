@@ -45,7 +45,7 @@ type Stream struct {
 // defaultBlock is the bytes of a weight that are read at a time.
 const defaultBlock = 16 << 20
 
-// StreamPlan is what a Stream is going to need.
+// StreamPlan is what a Stream is going to need, or a stage InMemory, which has no blocks and no workers.
 type StreamPlan struct {
 	Notes       []model.Note `json:"notes"`
 	InputBytes  int64        `json:"input_bytes"`  // of weights
@@ -59,6 +59,8 @@ type StreamPlan struct {
 	FreeDisk    int64        `json:"free_disk"`    // where the output goes, -1 where that is not known
 	DiskSpeed   float64      `json:"disk_speed"`   // of Plan: bytes that it writes per second, 0 where that is not known
 	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block and DiskSpeed
+
+	CalibrationRuns int `json:"calibration_runs,omitempty"` // of a stage in memory; their time is not in Seconds
 
 	heap int64 // of a worker
 }
@@ -116,6 +118,9 @@ func (s Stream) prepare(ctx context.Context, f *onnx.File, left map[string]strin
 	var err error
 	switch {
 	case s.WeightOnly != nil:
+		if a := s.WeightOnly.Algorithm; a != RTN && a != "" {
+			return nil, fmt.Errorf("quantize: algorithm %s needs the weights in memory; %s does not: %w", a, RTN, model.ErrUnsupported)
+		}
 		st.notes, err = s.WeightOnly.stream(st)
 	case s.Dynamic != nil:
 		d := *s.Dynamic
@@ -186,13 +191,7 @@ func (s Stream) plan(st *streamed) (*StreamPlan, error) {
 		p.Workers--
 	}
 	p.MemoryBytes = need()
-	if p.FreeMemory > 0 && p.MemoryBytes > p.FreeMemory {
-		return p, fmt.Errorf("quantize: %d bytes of memory for a block and the program, %d are free: %w", p.MemoryBytes, p.FreeMemory, ErrMemory)
-	}
-	if out := p.ModelBytes + p.DataBytes; p.FreeDisk >= 0 && out > p.FreeDisk {
-		return p, fmt.Errorf("quantize: %s: the output takes %d bytes, %d are free: %w", s.Out, out, p.FreeDisk, ErrDisk)
-	}
-	return p, nil
+	return p, p.fits(s.Out)
 }
 
 // guess times the largest job for a moment.

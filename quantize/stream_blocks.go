@@ -13,9 +13,6 @@ func (o WeightOnly) stream(st *streamed) ([]model.Note, error) {
 	if err := o.validate(st.graph); err != nil {
 		return nil, err
 	}
-	if o.Algorithm != RTN {
-		return nil, fmt.Errorf("quantize: algorithm %s needs the weights in memory; %s does not: %w", o.Algorithm, RTN, model.ErrUnsupported)
-	}
 	return withOpset(st.graph, o.opset(), o.scheme()+" weights", func(g *model.Graph) ([]model.Note, error) {
 		p := o.plan(g)
 		for _, w := range p.weights {

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -15,21 +14,17 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
-	"github.com/wattshed/wattshed/quantize"
 )
 
 // streamChild names the environment variable that makes this test binary run a Stream and report its memory.
 const streamChild = "WATTSHED_STREAM_CHILD"
 
-// largeModel writes a chain of MatMul behind a table, of about size bytes of weights, which lie in a file of their own.
-// No more than one weight is in memory at a time, the first of many alike.
-func largeModel(t testing.TB, dir string, size int64, width int) string {
+// largeModel writes a chain of MatMul behind a table, of about size bytes of weights, in a file of their own or not. No more than one weight is in memory at a time, the first of many alike.
+func largeModel(t testing.TB, dir string, size int64, width int, external bool) string {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(11, 12))
 	raw := make([]byte, 4*width*width)
@@ -56,7 +51,7 @@ func largeModel(t testing.TB, dir string, size int64, width int) string {
 		x = "h" + name
 	}
 	g.Outputs[0].Name = x
-	return saved(t, g, dir, true)
+	return saved(t, g, dir, external)
 }
 
 // highWater returns the largest resident set of this process so far.
@@ -163,125 +158,4 @@ func TestStreamMemory(t *testing.T) {
 		os.Remove(out + ".data")
 	}
 	leftovers(t, dir)
-}
-
-// TestStreamTruncated: a source that loses its end while it is read is an error that says so, and nothing is written.
-func TestStreamTruncated(t *testing.T) {
-	dir := t.TempDir()
-	in := largeModel(t, dir, 16<<20, 1024)
-	for _, scheme := range []string{"int4", "fp16", "dynamic"} {
-		cut := false
-		s := streamSchemes()[scheme].s
-		s.In, s.Out, s.Block, s.Workers = in, filepath.Join(dir, "out.onnx"), 1<<20, 1
-		data, err := os.ReadFile(in + ".data")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Progress = func(done, _ int64) {
-			if !cut && done > 0 {
-				cut = true
-				if err := os.Truncate(in+".data", 1<<20); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-		if _, err := s.Run(context.Background()); !errors.Is(err, model.ErrTruncated) {
-			t.Errorf("%s: %v, want %v", scheme, err, model.ErrTruncated)
-		}
-		if _, err := os.Stat(s.Out); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s: the output is there: %v", scheme, err)
-		}
-		leftovers(t, dir)
-		if err := os.WriteFile(in+".data", data, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// TestStreamDiskFull: on a disk that is too small, or cannot be written to, nothing is left.
-func TestStreamDiskFull(t *testing.T) {
-	dir := t.TempDir()
-	in := largeModel(t, dir, 16<<20, 1024)
-	disk := filepath.Join(dir, "disk")
-	if err := os.Mkdir(disk, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skip("no disk of its own can be mounted here: ", err)
-	}
-	defer func() {
-		if err := syscall.Unmount(disk, 0); err != nil {
-			t.Error(err)
-		}
-	}()
-	s := quantize.Stream{In: in, Out: filepath.Join(disk, "out.onnx"), Half: model.Float16}
-	if _, err := s.Run(context.Background()); !errors.Is(err, quantize.ErrDisk) || !strings.Contains(err.Error(), "out.onnx") {
-		t.Errorf("planned: %v", err)
-	}
-	if _, err := s.Plan(context.Background()); !errors.Is(err, quantize.ErrDisk) {
-		t.Errorf("plan: %v", err)
-	}
-	// the disk fills up after the plan: the writer's own error
-	g, err := onnx.Load(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = onnx.SaveStream(s.Out, g, onnx.WriteOptions{}, func(*onnx.Layout) error { t.Error("there was room"); return nil })
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("written: %v", err)
-	}
-	if files, _ := os.ReadDir(disk); len(files) > 0 {
-		t.Errorf("left behind: %v", files)
-	}
-	if err := syscall.Mount("", disk, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
-	small := saved(t, streamModel(1), dir, false)
-	s = quantize.Stream{In: small, Out: filepath.Join(disk, "out.onnx"), Half: model.Float16}
-	if _, err := s.Run(context.Background()); !errors.Is(err, syscall.EROFS) {
-		t.Errorf("read-only: %v", err)
-	}
-}
-
-// TestStreamKilled: a process killed while it writes leaves either nothing under the name of the output or all of it, and
-// the next run ends with the bytes of an undisturbed one and clears away what was left.
-func TestStreamKilled(t *testing.T) {
-	dir := t.TempDir()
-	in := largeModel(t, dir, 96<<20, 1024)
-	out := filepath.Join(dir, "out.onnx")
-	s := streamSchemes()["int4"].s
-	s.In, s.Out = in, out
-	if _, err := s.Run(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	want := contents(t, out)
-	for i := range 4 {
-		os.Remove(out)
-		cmd := exec.Command(os.Args[0], "-test.run", "^TestStreamChild$")
-		cmd.Env = append(os.Environ(), streamChild+"=int4|"+in+"|"+out)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		for range 1000 { // until it writes
-			if left, _ := filepath.Glob(filepath.Join(dir, "*.partial")); len(left) > 0 {
-				break
-			}
-			time.Sleep(time.Millisecond)
-		}
-		time.Sleep(time.Duration(i*7) * time.Millisecond)
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait()
-		if _, err := os.Stat(out); err == nil && string(contents(t, out)) != string(want) {
-			t.Error("killed: the output is there and not whole")
-		}
-		if _, err := s.Run(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		if string(contents(t, out)) != string(want) {
-			t.Error("the run after the kill: other bytes")
-		}
-		leftovers(t, dir)
-	}
 }

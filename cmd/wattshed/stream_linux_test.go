@@ -157,6 +157,47 @@ func TestQuantizeMemory(t *testing.T) {
 	}
 }
 
+// TestQuantizePlanHolds: a stage that works in memory runs within a control group of the memory of its plan and of 40 MB for the
+// model's pages, kernel and activations, and is refused in one that is smaller than the plan.
+func TestQuantizePlanHolds(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in.onnx"), filepath.Join(dir, "out.onnx")
+	chainModel(t, in, 1024, 8, false, false)
+	for _, args := range [][]string{
+		{"--scheme", "int4", "--algorithm", "gptq", "--batch", "8", "--samples", "2"},
+		{"--scheme", "int4", "--algorithm", "hqq"},
+		{"--scheme", "int8-static", "--batch", "8", "--samples", "2"},
+		{"--scheme", "fp16", "--storage", "graph"},
+	} {
+		args = append([]string{"quantize", in, "-o", out, "--json"}, args...)
+		_, text, err := limited(t, "", 1<<30, append(args, "--plan")...)
+		var p quantize.StreamPlan
+		if err != nil || json.Unmarshal([]byte(text), &p) != nil {
+			t.Fatalf("%v: %v: %.2000s", args, err, text)
+		}
+		group := memoryGroup(t, p.MemoryBytes+40<<20)
+		peak, text, err := limited(t, group, 1<<30, args...)
+		if err != nil {
+			t.Errorf("%v: within the %d MB of its plan: %v: %.2000s", args, p.MemoryBytes>>20, err, text)
+		}
+		t.Logf("%v: planned %d MB, resident set at most %d MB, group %q", args[5:], p.MemoryBytes>>20, peak>>20, group)
+		if group == "" {
+			continue
+		}
+		os.Remove(out)
+		shrink(t, group, p.MemoryBytes-1<<20)
+		if _, text, err := limited(t, group, 1<<30, args...); err == nil || !strings.Contains(text, quantize.ErrMemory.Error()) {
+			t.Errorf("%v: in less than its plan: %v: %s", args, err, text)
+		}
+		if left, _ := filepath.Glob(out + "*"); len(left) > 0 {
+			t.Errorf("%v: left behind: %v", args, left)
+		}
+		if err := os.Remove(group); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // shrink sets a lower limit to a group.
 func shrink(t *testing.T, group string, limit int64) {
 	t.Helper()

@@ -112,6 +112,11 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	if err := canceled(ctx, s.Stage.Name()); err != nil {
 		return nil, err
 	}
+	restore, err := s.roomy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer restore()
 	next, notes, err := s.Stage.Apply(ctx, g, env)
 	out.Notes = notes
 	if err != nil {
