@@ -95,6 +95,11 @@ func (s InMemory) groups(ctx context.Context, f *onnx.File, p *StreamPlan) (heap
 	if p.Notes, err = o.stream(st); err != nil {
 		return 0, 0, err
 	}
+	record, err := planOf(st.graph, func(*model.Tensor) (uint32, error) { return 0, nil })
+	if err != nil {
+		return 0, 0, err
+	}
+	record.set(st.graph)
 	l, err := onnx.Plan(st.graph, onnx.WriteOptions{}, filepath.Base(s.Out)+".data")
 	if err != nil {
 		return 0, 0, err

@@ -62,7 +62,7 @@ func TestInMemoryPlan(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if err := onnx.Save(out, h, onnx.WriteOptions{}); err != nil {
+		if err := errors.Join(quantize.Record(h), onnx.Save(out, h, onnx.WriteOptions{})); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(out)
