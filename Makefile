@@ -43,8 +43,9 @@ test: ## all tests
 test-kill: ## kill a run at forty random moments and resume it each time
 	WATTSHED_KILLS=40 $(GO) test -count=1 -run 'TestKill' -timeout 60m -v ./cmd/wattshed
 
-test-quantize: ## the long forms of the tests of quantize: every weight of MiniLM, a model of 4 GB in 256 MB
+test-quantize: ## the long forms of the tests of quantize: every weight of MiniLM, a model of 4 GB in 256 MB, twenty kills of each scheme
 	WATTSHED_LONG=1 $(GO) test -count=1 -run 'TestLayerErrors|TestStream|TestMiniLMGPTQ' -timeout 60m -v ./quantize
+	WATTSHED_LONG=1 WATTSHED_KILLS=20 $(GO) test -count=1 -run 'TestQuantizeMemory|TestQuantizePlanHolds|TestQuantizeKilled' -timeout 60m -v ./cmd/wattshed
 
 accuracy: $(QUANTIZATION)/done ## quantized models on real data in both runtimes, beside onnxruntime.quantization's, as a table; STS names the STS Benchmark's file
 	$(GO) run ./internal/bench/accuracy -assets $(ASSETS) -python $(QUANTIZATION)/bin/python $(if $(STS),-sts $(STS)) $(if $(TASKS),-tasks '$(TASKS)')

@@ -71,8 +71,7 @@ func (m *moments) finite() bool {
 
 // activations are the moments of the values that products multiply by quantized weights, by name.
 type activations struct {
-	by   map[string]*moments
-	runs int
+	by map[string]*moments
 }
 
 // sources returns the names of the activations that w is multiplied by in the graph itself, and whether these are
@@ -91,37 +90,44 @@ func (w *weightPlan) sources(g *model.Graph) (names []string, all bool) {
 	return names, all
 }
 
-// observe runs the graph on all feeds and gathers the activations of every product, in as few passes as their sums
-// fit in memory.
-func (p *weightOnlyPlan) observe(ctx context.Context, g *model.Graph) (*activations, error) {
-	seen := &activations{by: map[string]*moments{}}
-	pool := kernel.NewPool(p.Threads, -1)
-	defer pool.Close()
-	var wanted []string
-	size := 0
-	for i, w := range p.weights {
+// pass is a set of activations whose sums fit in memory together, gathered in one pass over the feeds.
+type pass struct {
+	names []string
+	k     map[string]int // inputs by name
+}
+
+// passes divides the activations of all weights that are to be quantized; those with too many inputs are in none.
+func (p *weightOnlyPlan) passes(g *model.Graph) []pass {
+	var all []pass
+	size, placed := observeBytes+1, map[string]bool{}
+	for _, w := range p.weights {
 		names, _ := w.sources(g)
 		for _, name := range names {
 			k := w.k()
-			if w.why != "" || seen.by[name] != nil || k*k*8 > observeBytes {
+			if w.why != "" || placed[name] || k*k*8 > observeBytes {
 				continue
 			}
-			if size += k * k * 8; size > observeBytes && len(wanted) > 0 {
-				if err := p.pass(ctx, g, wanted, seen, pool); err != nil {
-					return nil, err
-				}
-				wanted, size = nil, k*k*8
+			if size += k * k * 8; size > observeBytes {
+				all, size = append(all, pass{k: map[string]int{}}), k*k*8
 			}
-			seen.by[name] = newMoments(k)
-			wanted = append(wanted, name)
+			last := &all[len(all)-1]
+			last.names, last.k[name], placed[name] = append(last.names, name), k, true
 		}
-		if i == len(p.weights)-1 && len(wanted) > 0 {
-			if err := p.pass(ctx, g, wanted, seen, pool); err != nil {
-				return nil, err
+	}
+	return all
+}
+
+// lastPass returns the number of the last pass that gathers an activation of w, -1 for none.
+func (w *weightPlan) lastPass(g *model.Graph, all []pass) int {
+	names, _ := w.sources(g)
+	for i := len(all) - 1; i >= 0; i-- {
+		for _, name := range names {
+			if all[i].k[name] != 0 {
+				return i
 			}
 		}
 	}
-	return seen, nil
+	return -1
 }
 
 // k returns the inputs of the product that w is read in, 0 for a table.
@@ -134,8 +140,14 @@ func (w *weightPlan) k() int {
 	return 0
 }
 
-// pass runs the graph on all feeds and adds the values called wanted to their moments.
-func (p *weightOnlyPlan) pass(ctx context.Context, g *model.Graph, wanted []string, seen *activations, pool *kernel.Pool) error {
+// observe runs the graph on all feeds and gathers the moments of the values of one pass.
+func (p *weightOnlyPlan) observe(ctx context.Context, g *model.Graph, these pass, seen *activations) error {
+	pool := kernel.NewPool(p.Threads, -1)
+	defer pool.Close()
+	wanted := these.names
+	for _, name := range wanted {
+		seen.by[name] = newMoments(these.k[name])
+	}
 	h := g.Clone()
 	h.Outputs = nil
 	var computed []string
@@ -187,7 +199,6 @@ func (p *weightOnlyPlan) pass(ctx context.Context, g *model.Graph, wanted []stri
 	if runs == 0 {
 		return fmt.Errorf("quantize: algorithm %s: there are no inputs to see activations of", p.Algorithm)
 	}
-	seen.runs = runs
 	for _, name := range wanted {
 		seen.by[name].flush(pool)
 		seen.by[name].buf, seen.by[name].sum = nil, nil

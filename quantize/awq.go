@@ -49,6 +49,21 @@ func (p *weightOnlyPlan) awqGroup(w *weightPlan) []*weightPlan {
 	return group
 }
 
+// share gives the weights of a group the factors of their inputs, nil for none.
+func (p *weightOnlyPlan) share(group []*weightPlan, scale []float32) {
+	var inverse *model.Tensor
+	if scale != nil {
+		inv := make([]float32, len(scale))
+		for i, v := range scale {
+			inv[i] = 1 / v
+		}
+		inverse = model.FromSlice([]int{len(inv)}, inv)
+	}
+	for _, v := range group {
+		p.factors[v.Weight], v.forms[0].inverse = scale, inverse
+	}
+}
+
 // awq quantizes w after its inputs are multiplied by factors that grow with how large their activations are, which are
 // divided by them in front of the product; the exponent is the one of 21 that leaves the least error in the outputs of
 // all products of these activations. Then the extremes of each group are shrunk where that leaves less error in what
@@ -63,17 +78,7 @@ func (p *weightOnlyPlan) awq(w *weightPlan, s *stored, x []float32, m *moments) 
 		if scale, err = p.awqSearch(group, m); err != nil {
 			return nil, err
 		}
-		var inverse *model.Tensor
-		if scale != nil {
-			inv := make([]float32, len(scale))
-			for i, v := range scale {
-				inv[i] = 1 / v
-			}
-			inverse = model.FromSlice([]int{len(inv)}, inv)
-		}
-		for _, v := range group {
-			p.factors[v.Weight], v.forms[0].inverse = scale, inverse
-		}
+		p.share(group, scale)
 	}
 	k := s.nbits.k
 	wt := x

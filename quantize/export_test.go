@@ -3,6 +3,7 @@ package quantize
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"github.com/wattshed/wattshed/model"
 )
@@ -63,9 +64,11 @@ func LayerErrors(ctx context.Context, g *model.Graph, o WeightOnly, match func(s
 			w.why = "not asked for"
 		}
 	}
-	seen, err := p.observe(ctx, g)
-	if err != nil {
-		return nil, err
+	seen := &activations{by: map[string]*moments{}}
+	for _, these := range p.passes(g) {
+		if err := p.observe(ctx, g, these, seen); err != nil {
+			return nil, err
+		}
 	}
 	for _, w := range p.weights {
 		if w.why != "" {
@@ -121,3 +124,6 @@ func RunHQQ(w []float32, k, n, group, bits int, whole bool) ([]float32, error) {
 	}
 	return out, nil
 }
+
+// AvailableMemory is availableMemory.
+func AvailableMemory(root fs.FS) int64 { return availableMemory(root) }

@@ -100,23 +100,10 @@ func (m matrix) colExtents() (extents, error) {
 	finite := true
 	parallel(m.rows, m.grain(), func(first, last int) {
 		part := newExtents(m.cols)
-		var check float32
-		for i := first; i < last; i++ {
-			row := m.x[i*m.cols : (i+1)*m.cols]
-			lo, hi := part.lo[:len(row)], part.hi[:len(row)]
-			for j, v := range row {
-				check += v - v
-				if v < lo[j] {
-					lo[j] = v
-				}
-				if v > hi[j] {
-					hi[j] = v
-				}
-			}
-		}
+		ok := m.widen(part, first, last)
 		mu.Lock()
 		defer mu.Unlock()
-		finite = finite && check == 0
+		finite = finite && ok
 		for j := range part.lo {
 			e.lo[j], e.hi[j] = min(e.lo[j], part.lo[j]), max(e.hi[j], part.hi[j])
 		}
@@ -125,6 +112,25 @@ func (m matrix) colExtents() (extents, error) {
 		return e, errNotFinite
 	}
 	return e, nil
+}
+
+// widen makes e take in the columns of the rows first to last. It reports whether all of them are finite.
+func (m matrix) widen(e extents, first, last int) bool {
+	var check float32
+	for i := first; i < last; i++ {
+		row := m.x[i*m.cols : (i+1)*m.cols]
+		lo, hi := e.lo[:len(row)], e.hi[:len(row)]
+		for j, v := range row {
+			check += v - v
+			if v < lo[j] {
+				lo[j] = v
+			}
+			if v > hi[j] {
+				hi[j] = v
+			}
+		}
+	}
+	return check == 0
 }
 
 // quantizeRows returns the matrix as uint8 with parameters per row, or one for all.

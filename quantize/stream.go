@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,25 +45,40 @@ type Stream struct {
 // defaultBlock is the bytes of a weight that are read at a time.
 const defaultBlock = 16 << 20
 
-// StreamPlan is what a Stream is going to need.
+// StreamPlan is what a Stream is going to need, or a stage InMemory, which has no blocks and no workers.
 type StreamPlan struct {
 	Notes       []model.Note `json:"notes"`
 	InputBytes  int64        `json:"input_bytes"`  // of weights
 	ModelBytes  int64        `json:"model_bytes"`  // of the file that is written
 	DataBytes   int64        `json:"data_bytes"`   // of its external data, 0 for none
-	BlockBytes  int64        `json:"block_bytes"`  // the largest block of a weight with what is made of it
+	RowBlock    int64        `json:"row_block"`    // the largest block of rows of a weight: Stream.Block, or less for small ones, more for wide rows
+	BlockBytes  int64        `json:"block_bytes"`  // the most that a block takes with what is made of it: twice RowBlock or less
 	Workers     int          `json:"workers"`      // that hold a block each
-	MemoryBytes int64        `json:"memory_bytes"` // at most
+	MemoryBytes int64        `json:"memory_bytes"` // of the resident set, at most
 	FreeMemory  int64        `json:"free_memory"`  // 0 where that is not known
 	FreeDisk    int64        `json:"free_disk"`    // where the output goes, -1 where that is not known
-	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block and a disk of 300 MB/s
+	DiskSpeed   float64      `json:"disk_speed"`   // of Plan: bytes that it writes per second, 0 where that is not known
+	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block and DiskSpeed
+
+	CalibrationRuns int `json:"calibration_runs,omitempty"` // of a stage in memory; their time is not in Seconds
+
+	heap int64 // of a worker
 }
+
+// Of MemoryBytes, besides the blocks.
+const (
+	programBytes   = 24 << 20 // pages of the program itself and stacks
+	slackBytes     = 20 << 20 // of the heap: garbage that is not collected yet
+	structureTimes = 8        // bytes of the graph in memory for one of the file's structure
+)
 
 // job makes the tensors of one weight.
 type job struct {
 	weight  string
 	bytes   int64 // of the weight
+	block   int64 // of rows: what may be read at a time, or the fewest rows that must
 	memory  int64 // of a block and what is made of it
+	heap    int64 // of memory, what is not mapped from the file
 	tensors []*model.Tensor
 	run     func(put putter) error
 }
@@ -101,6 +118,9 @@ func (s Stream) prepare(ctx context.Context, f *onnx.File, left map[string]strin
 	var err error
 	switch {
 	case s.WeightOnly != nil:
+		if a := s.WeightOnly.Algorithm; a != RTN && a != "" {
+			return nil, fmt.Errorf("quantize: algorithm %s needs the weights in memory; %s does not: %w", a, RTN, model.ErrUnsupported)
+		}
 		st.notes, err = s.WeightOnly.stream(st)
 	case s.Dynamic != nil:
 		d := *s.Dynamic
@@ -135,6 +155,7 @@ func (s Stream) Plan(ctx context.Context) (*StreamPlan, error) {
 	}
 	p, err := s.plan(st)
 	if err == nil {
+		p.DiskSpeed = diskSpeed(filepath.Dir(s.Out))
 		p.Seconds = st.guess(p)
 	}
 	return p, err
@@ -149,33 +170,36 @@ func (s Stream) plan(st *streamed) (*StreamPlan, error) {
 	if p.FreeMemory <= 0 {
 		p.FreeMemory = freeMemory()
 	}
+	structure := l.ModelBytes + l.DataBytes
+	for _, t := range l.Tensors() {
+		structure -= int64(t.ByteSize())
+	}
+	work := st.work(l)
+	for _, j := range work {
+		p.RowBlock, p.BlockBytes, p.heap = max(p.RowBlock, j.block), max(p.BlockBytes, j.memory), max(p.heap, j.heap)
+	}
 	for _, j := range st.jobs {
 		p.InputBytes += j.bytes
-		p.BlockBytes = max(p.BlockBytes, j.memory)
 	}
 	if p.Workers <= 0 {
 		p.Workers = runtime.GOMAXPROCS(0)
 	}
-	p.Workers = max(1, min(p.Workers, len(st.jobs)))
-	const base = 48 << 20 // the program, the structure of the model, and garbage
+	p.Workers = max(1, min(p.Workers, len(work)))
+	base := programBytes + slackBytes + structureTimes*max(structure, 0)
 	need := func() int64 { return base + int64(p.Workers)*p.BlockBytes }
 	for p.FreeMemory > 0 && need() > p.FreeMemory && p.Workers > 1 {
 		p.Workers--
 	}
 	p.MemoryBytes = need()
-	if p.FreeMemory > 0 && p.MemoryBytes > p.FreeMemory {
-		return p, fmt.Errorf("quantize: %d bytes of memory for a block and the program, %d are free: %w", p.MemoryBytes, p.FreeMemory, ErrMemory)
-	}
-	if out := p.ModelBytes + p.DataBytes; p.FreeDisk >= 0 && out > p.FreeDisk {
-		return p, fmt.Errorf("quantize: %s: the output takes %d bytes, %d are free: %w", s.Out, out, p.FreeDisk, ErrDisk)
-	}
-	return p, nil
+	return p, p.fits(s.Out)
 }
 
 // guess times the largest job for a moment.
 func (st *streamed) guess(p *StreamPlan) float64 {
-	const disk = 300e6
-	write := float64(p.ModelBytes+p.DataBytes) / disk
+	write := 0.0
+	if p.DiskSpeed > 0 {
+		write = float64(p.ModelBytes+p.DataBytes) / p.DiskSpeed
+	}
 	if len(st.jobs) == 0 {
 		return write
 	}
@@ -201,7 +225,8 @@ func (st *streamed) guess(p *StreamPlan) float64 {
 }
 
 // Run writes Out and returns the notes of the stage. Either Out, and Out.data where the weights exceed 1.5 GB, are
-// written whole or nothing is; In is never changed. A weight that turns out to hold a value that the scheme cannot take
+// written whole or nothing is; In is never changed. While it writes, the garbage collector of the process is held to the
+// heap of the plan (debug.SetMemoryLimit), so one Stream runs at a time. A weight that turns out to hold a value that the scheme cannot take
 // is left, with the reason in its note, and the work begun again.
 func (s Stream) Run(ctx context.Context) (*StreamPlan, error) {
 	f, err := onnx.Open(s.In)
@@ -224,7 +249,9 @@ func (s Stream) Run(ctx context.Context) (*StreamPlan, error) {
 		if err != nil {
 			return p, err
 		}
+		restore := p.limitHeap()
 		err = onnx.SaveStream(s.Out, st.graph, onnx.WriteOptions{External: s.External}, func(l *onnx.Layout) error { return s.fill(ctx, st, p.Workers, l) })
+		restore()
 		var u *misfit
 		if !errors.As(err, &u) {
 			return p, err
@@ -236,23 +263,41 @@ func (s Stream) Run(ctx context.Context) (*StreamPlan, error) {
 	}
 }
 
-// fill writes the bytes of all tensors.
-func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Layout) error {
+// limitHeap keeps the garbage collector of this process to the heap of the plan beyond what is in use, and returns a
+// function that undoes it.
+func (p *StreamPlan) limitHeap() (restore func()) {
+	runtime.GC()
+	sizes := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
+	metrics.Read(sizes)
+	used := int64(sizes[0].Value.Uint64()) - int64(sizes[1].Value.Uint64()) - int64(sizes[2].Value.Uint64())
+	old := debug.SetMemoryLimit(-1)
+	debug.SetMemoryLimit(min(old, used+int64(p.Workers)*p.heap+slackBytes/2))
+	return func() { debug.SetMemoryLimit(old) }
+}
+
+// work returns the jobs, and copies of the tensors of l that none of them makes.
+func (st *streamed) work(l *onnx.Layout) []*job {
 	made := map[*model.Tensor]bool{}
-	sums := newDigests(st.graph)
-	work := slices.Clone(st.jobs)
-	total := int64(0)
 	for _, j := range st.jobs {
-		total += j.bytes
 		for _, t := range j.tensors {
 			made[t] = true
 		}
 	}
+	work := slices.Clone(st.jobs)
 	for _, t := range l.Tensors() {
 		if !made[t] {
-			total += int64(t.ByteSize())
 			work = append(work, st.copyJob(t))
 		}
+	}
+	return work
+}
+
+// fill writes the bytes of all tensors.
+func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Layout) error {
+	sums := newDigests(st.graph)
+	work, total := st.work(l), int64(0)
+	for _, j := range work {
+		total += j.bytes
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -295,7 +340,8 @@ func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Lay
 
 // copyJob copies a tensor as it is.
 func (st *streamed) copyJob(t *model.Tensor) *job {
-	return &job{weight: "copy", bytes: int64(t.ByteSize()), run: func(put putter) error {
+	block := int64(min(st.block, t.ByteSize()))
+	return &job{weight: "copy", bytes: int64(t.ByteSize()), block: block, memory: block, run: func(put putter) error {
 		for at := 0; at < t.ByteSize(); at += st.block {
 			if err := t.Part(at, min(at+st.block, t.ByteSize()), func(b []byte) error { return put(t, b, int64(at)) }); err != nil {
 				return err
@@ -303,33 +349,4 @@ func (st *streamed) copyJob(t *model.Tensor) *job {
 		}
 		return nil
 	}}
-}
-
-// parts calls fn with consecutive rows of t, rows of cols float32: as many as a block holds, a multiple of step.
-func (st *streamed) parts(t *model.Tensor, rows, cols, step int, fn func(first int, x []float32) error) error {
-	n := st.rowsOf(rows, cols, step)
-	for first := 0; first < rows; first += n {
-		last := min(first+n, rows)
-		err := t.Part(first*cols*4, last*cols*4, func(b []byte) error {
-			part, err := model.NewTensor(model.Float32, []int{(last - first) * cols}, b)
-			if err != nil {
-				return err
-			}
-			x, err := part.Float32()
-			if err != nil {
-				return err
-			}
-			return fn(first, x)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rowsOf returns how many rows parts takes at a time.
-func (st *streamed) rowsOf(rows, cols, step int) int {
-	n := max(st.block/(4*max(cols, 1))/step, 1) * step
-	return min(n, max(rows, 1))
 }

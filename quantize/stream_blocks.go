@@ -13,9 +13,6 @@ func (o WeightOnly) stream(st *streamed) ([]model.Note, error) {
 	if err := o.validate(st.graph); err != nil {
 		return nil, err
 	}
-	if o.Algorithm != RTN {
-		return nil, fmt.Errorf("quantize: algorithm %s needs the weights in memory; %s does not: %w", o.Algorithm, RTN, model.ErrUnsupported)
-	}
 	return withOpset(st.graph, o.opset(), o.scheme()+" weights", func(g *model.Graph) ([]model.Note, error) {
 		p := o.plan(g)
 		for _, w := range p.weights {
@@ -78,21 +75,36 @@ func (st *streamed) blocks(w *weightPlan, s *stored, format Format) error {
 		}
 		j.tensors = append(j.tensors, s.zero)
 	}
-	part := int64(st.rowsOf(rows, cols, step)) * int64(cols)
-	j.memory = part*4 + 2*part*int64(f.bits)/8 + part/int64(f.group)*8
-	if format == QDQ {
-		j.memory += 2 * part
+	var g grid
+	if s.form != columns {
+		g = st.whole(j, t, 0, rows, cols, step, func(rows, cols int) int { return f.cost(cols, rows, format) })
+	} else if c := func(rows, cols int) int { return f.cost(rows, cols, format) }; format == QDQ && f.bits == 4 && cols%2 != 0 {
+		g = st.whole(j, t, 0, rows, cols, step, c) // strips would share bytes
+	} else {
+		g = st.strips(j, t, rows, cols, step, c)
 	}
 	j.run = func(put putter) error {
 		w := blockWriter{put: put, f: f, q: s.q, s: s.scale, z: s.zero}
-		return st.parts(t, rows, cols, step, func(first int, x []float32) error {
-			if ok, err := w.part(s.form, format, first, x); err != nil || ok {
+		return g.each(func(tl tile) error {
+			if ok, err := w.part(s.form, format, tl); err != nil || ok {
 				return err
 			}
 			return &misfit{j.weight, errNotFinite.Error()}
 		})
 	}
 	return nil
+}
+
+// cost returns the bytes of a tile of k inputs and n outputs with all that is made of it on the way to the file.
+func (f nbits) cost(k, n int, format Format) int {
+	groups := (k + f.group - 1) / f.group
+	each := 4*k + groups*(f.blob()+10) + 16 // codes; scales and zero points, once more as they are written; extremes of columns
+	if format == QDQ {
+		each += 3*k + groups*5 // codes a byte each, both ways round, and packed
+	} else {
+		each += groups * f.blob() // once more, as scratch or for a table
+	}
+	return n * each
 }
 
 // blockWriter writes the groups of consecutive rows of a weight.
@@ -102,21 +114,19 @@ type blockWriter struct {
 	q, s, z *model.Tensor
 }
 
-// part quantizes rows from first on and writes what they become. It reports whether all values are finite.
-func (w blockWriter) part(form form, format Format, first int, x []float32) (bool, error) {
+// part quantizes a tile and writes what it becomes. It reports whether all values are finite.
+func (w blockWriter) part(form form, format Format, tl tile) (bool, error) {
 	f := w.f
-	own := f // the rows alone, as a matrix
-	if form == columns {
-		own.k = len(x) / f.n
-	} else {
-		own.n = len(x) / f.k
+	own := f // the tile alone, as a matrix
+	if own.k, own.n = tl.rows, tl.cols; form != columns {
+		own.k, own.n = tl.cols, tl.rows
 	}
 	m := own.newBlocks()
-	if form == columns && !own.columns(x, m.all(0, 0)) || form != columns && !own.rows(x, m.all(0, 0)) {
+	if form == columns && !own.columns(tl.x, m.all(0, 0)) || form != columns && !own.rows(tl.x, m.all(0, 0)) {
 		return false, nil
 	}
 	if format == QDQ {
-		return true, w.linear(form, first, m)
+		return true, w.linear(form, tl, m)
 	}
 	kb := f.blocks()
 	if form != columns {
@@ -126,31 +136,47 @@ func (w blockWriter) part(form form, format Format, first int, x []float32) (boo
 		}
 		for i, t := range []*model.Tensor{q, scale, zero} {
 			if to := []*model.Tensor{w.q, w.s, w.z}[i]; to != nil {
-				if err := w.rows(to, t, first, f.n); err != nil {
+				if err := w.rows(to, t, tl.first, f.n); err != nil {
 					return true, err
 				}
 			}
 		}
 		return true, nil
 	}
-	b0, nb := first/f.group, own.blocks()
+	b0, nb := tl.first/f.group, own.blocks()
 	scales := littleEndian(m.s)
 	packed, width, full := own.packedZeros(m.z), (nb*f.bits+7)/8, (kb*f.bits+7)/8
-	for j := range f.n {
-		if err := w.put(w.q, m.q[j*nb*f.blob():(j+1)*nb*f.blob()], int64((j*kb+b0)*f.blob())); err != nil {
+	if nb == kb { // whole outputs lie side by side
+		return true, w.outputs(tl.col, m.q, scales, packed)
+	}
+	for j := range own.n {
+		to := tl.col + j
+		if err := w.put(w.q, m.q[j*nb*f.blob():(j+1)*nb*f.blob()], int64((to*kb+b0)*f.blob())); err != nil {
 			return true, err
 		}
-		if err := w.put(w.s, scales[j*nb*4:(j+1)*nb*4], int64((j*kb+b0)*4)); err != nil {
+		if err := w.put(w.s, scales[j*nb*4:(j+1)*nb*4], int64((to*kb+b0)*4)); err != nil {
 			return true, err
 		}
 		if w.z == nil {
 			continue
 		}
-		if err := w.put(w.z, packed[j*width:(j+1)*width], int64(j*full+b0*f.bits/8)); err != nil {
+		if err := w.put(w.z, packed[j*width:(j+1)*width], int64(to*full+b0*f.bits/8)); err != nil {
 			return true, err
 		}
 	}
 	return true, nil
+}
+
+// outputs writes what consecutive outputs from the one numbered first on have become.
+func (w blockWriter) outputs(first int, q, scales, zeros []byte) error {
+	for i, b := range [][]byte{q, scales, zeros} {
+		if to := []*model.Tensor{w.q, w.s, w.z}[i]; to != nil {
+			if err := w.put(to, b, int64(first)*int64(to.ByteSize()/w.f.n)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // rows writes t, consecutive rows of the tensor to, of which there are n in all.
@@ -162,20 +188,23 @@ func (w blockWriter) rows(to, t *model.Tensor, first, n int) error {
 	return w.put(to, raw, int64(first)*int64(to.ByteSize()/n))
 }
 
-// linear writes rows in the form for DequantizeLinear.
-func (w blockWriter) linear(form form, first int, m *blocks) error {
+// linear writes a tile in the form for DequantizeLinear.
+func (w blockWriter) linear(form form, tl tile, m *blocks) error {
 	s := &stored{}
 	var err error
 	if s.q, s.scale, s.zero, err = m.linear(); err != nil {
 		return err
 	}
-	at := first * w.f.n // elements before these rows
-	groups := first / w.f.group * w.f.n
+	at := tl.first * w.f.n // elements before the tile
+	groups := tl.first / w.f.group * w.f.n
+	lines := 1 // that are written one by one
 	if form != columns {
 		if err := s.flip(); err != nil {
 			return err
 		}
-		at, groups = first*w.f.k, first*w.f.blocks()
+		at, groups = tl.first*w.f.k, tl.first*w.f.blocks()
+	} else if tl.cols < w.f.n {
+		lines = tl.rows
 	}
 	for i, t := range []*model.Tensor{s.q, s.scale, s.zero} {
 		to := []*model.Tensor{w.q, w.s, w.z}[i]
@@ -186,12 +215,18 @@ func (w blockWriter) linear(form form, first int, m *blocks) error {
 		if err != nil {
 			return err
 		}
-		before := groups
+		before, n := groups, m.blocks()
 		if i == 0 {
-			before = at
+			before, n = at, lines
 		}
-		if err := w.put(to, raw, int64(before)*int64(to.DType().Bits())/8); err != nil {
-			return err
+		if lines == 1 {
+			n = 1
+		}
+		for l := range n {
+			line := raw[l*len(raw)/n : (l+1)*len(raw)/n]
+			if err := w.put(to, line, int64(before+l*w.f.n+tl.col)*int64(to.DType().Bits())/8); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

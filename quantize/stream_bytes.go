@@ -1,6 +1,7 @@
 package quantize
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/wattshed/wattshed/engine/kernel"
@@ -25,21 +26,23 @@ func (st *streamed) half(dtype model.DType) ([]model.Note, error) {
 		if dtype == model.BFloat16 {
 			convert = kernel.F32ToBF16
 		}
-		block := int64(min(st.block, src.ByteSize()))
-		st.jobs = append(st.jobs, &job{weight: name, bytes: int64(src.ByteSize()), memory: block + block/2, tensors: []*model.Tensor{t}, run: func(put putter) error {
-			return st.parts(src, src.Len(), 1, 1, func(first int, x []float32) error {
-				if i := beyond(x, dtype); i >= 0 {
-					return &misfit{name, fmt.Sprintf("element %d is %g, beyond the range of %s", first+i, x[i], shortName(dtype))}
+		j := &job{weight: name, bytes: int64(src.ByteSize()), tensors: []*model.Tensor{t}}
+		g := st.whole(j, src, 0, src.Len(), 1, 1, func(rows, cols int) int { return rows * cols * 6 })
+		j.run = func(put putter) error {
+			return g.each(func(p tile) error {
+				if i := beyond(p.x, dtype); i >= 0 {
+					return &misfit{name, fmt.Sprintf("element %d is %g, beyond the range of %s", p.first+i, p.x[i], shortName(dtype))}
 				}
-				h := make([]uint16, len(x))
-				convert(h, x)
+				h := make([]uint16, len(p.x))
+				convert(h, p.x)
 				raw, err := model.FromSlice([]int{len(h)}, h).Bytes()
 				if err != nil {
 					return err
 				}
-				return put(t, raw, int64(first)*2)
+				return put(t, raw, int64(p.first)*2)
 			})
-		}})
+		}
+		st.jobs = append(st.jobs, j)
 		return t, "", nil
 	})
 }
@@ -62,8 +65,10 @@ func (st *streamed) dynamic(p *dynamicPlan, w *dynamicWeight) error {
 		switch f {
 		case table:
 			err = st.table(w.Tensor, pk, j)
-		case gates, restored:
+		case gates:
 			err = st.gates(w.Tensor, pk, j)
+		case restored:
+			err = st.restored(w.Tensor, pk, j)
 		default:
 			err = st.product(w.Tensor, pk, j, shape[0], shape[1])
 		}
@@ -91,22 +96,26 @@ func (p *packed) defer3(j *job, codes model.DType, q, each []int) (err error) {
 	return nil
 }
 
-// putParams writes scales and zero points.
-func (p *packed) putParams(put putter, params []Params) error {
+// putParams writes scales and zero points from the one numbered at on.
+func (p *packed) putParams(put putter, params []Params, at int) error {
 	s, z := make([]float32, len(params)), make([]byte, len(params))
 	for i, v := range params {
 		s[i], z[i] = v.Scale, byte(v.ZeroPoint)
 	}
-	if err := put(p.scale, littleEndian(s), 0); err != nil {
+	if err := put(p.scale, littleEndian(s), int64(at)*4); err != nil {
 		return err
 	}
-	return put(p.zero, z, 0)
+	return put(p.zero, z, int64(at))
 }
+
+// rowsCost is the cost of rows with parameters each: codes, a line of them apart, and of every row its extremes and its
+// parameters, once more as they are written.
+func rowsCost(rows, cols int) int { return rows*(5*cols+25) + cols }
 
 // table defers what packed.table makes.
 func (st *streamed) table(t *model.Tensor, p *packed, j *job) error {
 	shape := t.Shape()
-	rows, cols := shape[0], t.Len()/shape[0]
+	rows, cols := shape[0], t.Len()/max(shape[0], 1)
 	each := []int{}
 	if p.perChannel {
 		each = make([]int, len(shape))
@@ -118,24 +127,16 @@ func (st *streamed) table(t *model.Tensor, p *packed, j *job) error {
 	if err := p.defer3(j, model.Uint8, shape, each); err != nil {
 		return err
 	}
-	j.memory = int64(st.rowsOf(rows, cols, 1))*int64(cols)*5 + int64(rows)*20
+	g := st.whole(j, t, 0, rows, cols, 1, rowsCost)
 	j.run = func(put putter) error {
 		return fitOf(j, func() error {
-			params, err := st.params(t, rows, cols, p.perChannel, Uint8Range, false)
-			if err != nil {
-				return err
-			}
-			err = st.parts(t, rows, cols, 1, func(first int, x []float32) error {
-				q := make([]uint8, len(x))
-				for i := range len(x) / max(cols, 1) {
-					Quantize(q[i*cols:(i+1)*cols], x[i*cols:(i+1)*cols], params[(first+i)%len(params)], Uint8Range)
+			return p.byRows(put, g, codesOf(model.Uint8, false), 0, func(tl tile, params []Params) error {
+				q := make([]uint8, len(tl.x))
+				for i := range tl.rows {
+					Quantize(q[i*cols:(i+1)*cols], tl.x[i*cols:(i+1)*cols], params[i%len(params)], Uint8Range)
 				}
-				return put(p.q, q, int64(first)*int64(cols))
+				return put(p.q, q, int64(tl.first)*int64(cols))
 			})
-			if err != nil {
-				return err
-			}
-			return p.putParams(put, params)
 		})
 	}
 	return nil
@@ -143,28 +144,58 @@ func (st *streamed) table(t *model.Tensor, p *packed, j *job) error {
 
 // fitOf makes a value that is not finite a reason to leave the weight.
 func fitOf(j *job, run func() error) error {
-	if err := run(); err != errNotFinite {
+	if err := run(); !errors.Is(err, errNotFinite) {
 		return err
 	}
 	return &misfit{j.weight, errNotFinite.Error()}
 }
 
-// params reads a matrix for the parameters of its rows, or of all of it.
-func (st *streamed) params(t *model.Tensor, rows, cols int, perRow bool, r Range, symmetric bool) ([]Params, error) {
-	e := newExtents(rows)
-	err := st.parts(t, rows, cols, 1, func(first int, x []float32) error {
-		part, err := matrix{x, len(x) / max(cols, 1), cols}.rowExtents()
-		copy(e.lo[first:], part.lo)
-		copy(e.hi[first:], part.hi)
+// byRows calls write with the tiles of a matrix and the parameters of their rows, or those of all of it, and writes the
+// parameters, the first as number at.
+func (p *packed) byRows(put putter, g grid, c codes, at int, write func(tile, []Params) error) error {
+	var all []Params
+	if !p.perChannel {
+		var err error
+		if all, err = g.params(c); err != nil {
+			return err
+		}
+		if err := p.putParams(put, all, at); err != nil {
+			return err
+		}
+	}
+	return g.each(func(tl tile) error {
+		if p.perChannel {
+			e, err := tl.matrix().rowExtents()
+			if err != nil {
+				return err
+			}
+			params, err := c.params(e)
+			if err != nil {
+				return err
+			}
+			if err := p.putParams(put, params, at+tl.first); err != nil {
+				return err
+			}
+			return write(tl, params)
+		}
+		return write(tl, all)
+	})
+}
+
+// params reads a matrix for the parameters of all of it.
+func (g grid) params(c codes) ([]Params, error) {
+	e := newExtents(1)
+	err := g.each(func(tl tile) error {
+		part, err := tl.matrix().rowExtents()
+		if part = part.all(); err == nil {
+			e.lo[0], e.hi[0] = min(e.lo[0], part.lo[0]), max(e.hi[0], part.hi[0])
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if !perRow {
-		e = e.all()
-	}
-	return e.params(r, symmetric)
+	return c.params(e)
 }
 
 // product defers what packed.matrix makes of [rows, cols].
@@ -180,119 +211,175 @@ func (st *streamed) product(t *model.Tensor, p *packed, j *job, rows, cols int) 
 	if err := p.defer3(j, p.codes.dtype, q, each); err != nil {
 		return err
 	}
-	j.memory = int64(st.rowsOf(rows, cols, 1))*int64(cols)*6 + int64(n)*20
-	j.run = func(put putter) error {
-		return fitOf(j, func() error {
-			var params []Params
-			var err error
-			if p.form == transposed {
-				params, err = st.params(t, rows, cols, p.perChannel, p.codes.r, p.codes.symmetric)
-			} else {
-				params, err = st.colParams(t, rows, cols, p.perChannel, p.codes)
-			}
-			if err != nil {
-				return err
-			}
-			if err := st.parts(t, rows, cols, 1, func(first int, x []float32) error { return p.putProduct(put, params, first, rows, cols, x) }); err != nil {
-				return err
-			}
-			return p.putParams(put, params)
-		})
+	if p.form == transposed {
+		g := st.whole(j, t, 0, rows, cols, 1, rowsCost)
+		j.run = func(put putter) error {
+			return fitOf(j, func() error { return p.byRows(put, g, p.codes, 0, p.transposed(put, g)) })
+		}
+		return nil
 	}
+	// codes; of every column its extremes, its parameters, once more as they are written and once as they are used; extremes of rows
+	g := st.strips(j, t, rows, cols, 1, func(rows, cols int) int { return cols*(5*rows+41) + 8*rows })
+	j.run = func(put putter) error { return fitOf(j, func() error { return p.byColumns(put, g) }) }
 	return nil
 }
 
-// colParams reads a matrix for the parameters of its columns, or of all of it.
-func (st *streamed) colParams(t *model.Tensor, rows, cols int, perCol bool, c codes) ([]Params, error) {
-	e := newExtents(cols)
-	err := st.parts(t, rows, cols, 1, func(_ int, x []float32) error {
-		part, err := matrix{x, len(x) / max(cols, 1), cols}.colExtents()
-		for i := range part.lo {
-			e.lo[i], e.hi[i] = min(e.lo[i], part.lo[i]), max(e.hi[i], part.hi[i])
+// transposed returns a function that quantizes rows and writes them as columns of their matrix.
+func (p *packed) transposed(put putter, g grid) func(tile, []Params) error {
+	line := make([]byte, g.cols)
+	return func(tl tile, params []Params) error {
+		q, n := make([]byte, len(tl.x)), tl.rows
+		for i := range n {
+			p.codes.put(line, tl.x[i*tl.cols:(i+1)*tl.cols], params[i%len(params)])
+			for k, v := range line {
+				q[k*n+i] = v
+			}
 		}
-		return err
-	})
-	if err != nil {
-		return nil, err
+		for k := range tl.cols {
+			if err := put(p.q, q[k*n:(k+1)*n], int64(g.base)+int64(k)*int64(g.rows)+int64(tl.first)); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	if !perCol {
-		e = e.all()
-	}
-	return c.params(e)
 }
 
-// putProduct quantizes rows from first on and writes them, in columns where the form is transposed.
-func (p *packed) putProduct(put putter, params []Params, first, rows, cols int, x []float32) error {
-	q := make([]byte, len(x))
-	n := len(x) / max(cols, 1)
-	if p.form != transposed {
-		s := p.codes.spread(params, cols)
-		for i := range n {
-			p.codes.putRow(q[i*cols:(i+1)*cols], x[i*cols:(i+1)*cols], s)
+// byColumns quantizes a matrix with parameters for each of its columns, or for all of it, and writes both.
+func (p *packed) byColumns(put putter, g grid) error {
+	var params []Params
+	var err error
+	if !p.perChannel {
+		if params, err = g.params(p.codes); err != nil {
+			return err
 		}
-		return put(p.q, q, int64(first)*int64(cols))
-	}
-	line := make([]byte, cols)
-	for i := range n {
-		p.codes.put(line, x[i*cols:(i+1)*cols], params[(first+i)%len(params)])
-		for k, v := range line {
-			q[k*n+i] = v
+		if err := p.putParams(put, params, 0); err != nil {
+			return err
 		}
 	}
-	for k := range cols {
-		if err := put(p.q, q[k*n:(k+1)*n], int64(k)*int64(rows)+int64(first)); err != nil {
+	for col := 0; col < g.cols; col += g.wide {
+		if p.perChannel {
+			e := newExtents(min(g.wide, g.cols-col))
+			err := g.strip(col, func(tl tile) error {
+				if !tl.matrix().widen(e, 0, tl.rows) {
+					return errNotFinite
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if params, err = p.codes.params(e); err != nil {
+				return err
+			}
+			if err := p.putParams(put, params, col); err != nil {
+				return err
+			}
+		}
+		if err := g.strip(col, func(tl tile) error { return p.putColumns(put, g, tl, params) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// gates defers what packed.gates or packed.restored makes; recurrent matrices are small and pass through memory whole.
-func (st *streamed) gates(t *model.Tensor, p *packed, j *job) error {
-	s := t.Shape()
-	shape, each := []int{s[0], s[2], s[1]}, []int{s[0]}
-	if p.perChannel {
-		each = []int{s[0], s[1]}
+// putColumns quantizes a tile and writes its codes.
+func (p *packed) putColumns(put putter, g grid, tl tile, params []Params) error {
+	q := make([]byte, len(tl.x))
+	s := p.codes.spread(params, tl.cols)
+	for i := range tl.rows {
+		p.codes.putRow(q[i*tl.cols:(i+1)*tl.cols], tl.x[i*tl.cols:(i+1)*tl.cols], s)
 	}
-	if p.form == restored {
-		if shape, each = s, []int{}; p.perChannel {
-			each = []int{s[1]}
+	if tl.cols == g.cols {
+		return put(p.q, q, int64(tl.first)*int64(g.cols))
+	}
+	for i := range tl.rows {
+		if err := put(p.q, q[i*tl.cols:(i+1)*tl.cols], int64(tl.first+i)*int64(g.cols)+int64(tl.col)); err != nil {
+			return err
 		}
 	}
-	if err := p.defer3(j, p.codes.dtype, shape, each); err != nil {
+	return nil
+}
+
+// gates defers what packed.gates makes: every direction is a matrix with the parameters of its own.
+func (st *streamed) gates(t *model.Tensor, p *packed, j *job) error {
+	s := t.Shape()
+	each, step := []int{s[0]}, 1
+	if p.perChannel {
+		each, step = []int{s[0], s[1]}, s[1]
+	}
+	if err := p.defer3(j, p.codes.dtype, []int{s[0], s[2], s[1]}, each); err != nil {
 		return err
 	}
-	j.memory = int64(t.ByteSize()) * 2
+	var directions []grid
+	for d := range s[0] {
+		directions = append(directions, st.whole(j, t, d*s[1]*s[2], s[1], s[2], 1, rowsCost))
+	}
 	j.run = func(put putter) error {
 		return fitOf(j, func() error {
-			return t.Part(0, t.ByteSize(), func(b []byte) error {
-				whole, err := model.NewTensor(model.Float32, s, b)
+			for d, g := range directions {
+				if err := p.byRows(put, g, p.codes, d*step, p.transposed(put, g)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+// restored defers what packed.restored makes: the directions share the parameters of each of their rows.
+func (st *streamed) restored(t *model.Tensor, p *packed, j *job) error {
+	s := t.Shape()
+	each := []int{}
+	if p.perChannel {
+		each = []int{s[1]}
+	}
+	if err := p.defer3(j, p.codes.dtype, s, each); err != nil {
+		return err
+	}
+	c := p.codes
+	c.r, _ = rangeOf(c.dtype) // DequantizeLinear gives floats, which no product saturates
+	var directions []grid
+	for d := range s[0] {
+		directions = append(directions, st.whole(j, t, d*s[1]*s[2], s[1], s[2], 1, rowsCost))
+	}
+	j.memory, j.heap = j.memory+25*int64(s[1]), j.heap+25*int64(s[1]) // extremes and parameters of all rows
+	j.run = func(put putter) error {
+		return fitOf(j, func() error {
+			e := newExtents(s[1])
+			for _, g := range directions {
+				err := g.each(func(tl tile) error {
+					part, err := tl.matrix().rowExtents()
+					for i := range part.lo {
+						at := tl.first + i
+						e.lo[at], e.hi[at] = min(e.lo[at], part.lo[i]), max(e.hi[at], part.hi[i])
+					}
+					return err
+				})
 				if err != nil {
 					return err
 				}
-				x, err := whole.Float32()
+			}
+			if !p.perChannel {
+				e = e.all()
+			}
+			params, err := c.params(e)
+			if err != nil {
+				return err
+			}
+			for _, g := range directions {
+				err := g.each(func(tl tile) error {
+					q := make([]byte, len(tl.x))
+					for i := range tl.rows {
+						c.put(q[i*tl.cols:(i+1)*tl.cols], tl.x[i*tl.cols:(i+1)*tl.cols], params[(tl.first+i)%len(params)])
+					}
+					return put(p.q, q, int64(g.base)+int64(tl.first)*int64(tl.cols))
+				})
 				if err != nil {
 					return err
 				}
-				made := &packed{form: p.form, perChannel: p.perChannel, codes: p.codes}
-				make := made.gates
-				if p.form == restored {
-					make = made.restored
-				}
-				if err := make(x, s); err != nil {
-					return err
-				}
-				for i, from := range []*model.Tensor{made.q, made.scale, made.zero} {
-					raw, err := from.Bytes()
-					if err != nil {
-						return err
-					}
-					if err := put([]*model.Tensor{p.q, p.scale, p.zero}[i], raw, 0); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			}
+			return p.putParams(put, params, 0)
 		})
 	}
 	return nil

@@ -32,7 +32,7 @@ func streamSchemes() map[string]struct {
 			stage func(*model.Graph) ([]model.Note, error)
 		}{quantize.Stream{WeightOnly: &o}, func(g *model.Graph) ([]model.Note, error) { return o.Apply(context.Background(), g) }}
 	}
-	for name, d := range map[string]quantize.Dynamic{"dynamic": {}, "dynamic per-tensor": {Granularity: quantize.PerTensor}} {
+	for name, d := range map[string]quantize.Dynamic{"dynamic": {}, "dynamic per-tensor": {Granularity: quantize.PerTensor}, "dynamic uint8": {DType: model.Uint8}} {
 		all[name] = struct {
 			s     quantize.Stream
 			stage func(*model.Graph) ([]model.Note, error)
@@ -54,11 +54,13 @@ func streamModel(bad float32) *model.Graph {
 	gemm.Attrs = []model.Attr{model.IntAttr("transB", 1)}
 	lstm := node("LSTM", "l", "e", "lw", "lr")
 	lstm.Attrs = []model.Attr{model.IntAttr("hidden_size", 6)}
-	return graphOf(values(ids), values(value("y", unknown, 100), value("l", unknown, unknown, unknown, unknown)), map[string]*model.Tensor{
+	gru := node("GRU", "g", "e", "gw", "gr")
+	gru.Attrs = []model.Attr{model.IntAttr("hidden_size", 6), model.StringAttr("direction", "bidirectional")}
+	return graphOf(values(ids), values(value("y", unknown, 100), value("l", unknown, unknown, unknown, unknown), value("g", unknown, unknown, unknown, unknown)), map[string]*model.Tensor{
 		"table": normal(1, 301, 70), "w": normal(2, 70, 101), "v": normal(3, 101, 63), "wt": normal(4, 63, 63), "b": normal(5, 63), "u": with(normal(6, 63, 100), 6001, bad),
-		"shape": model.FromSlice([]int{3}, []int64{-1, 1, 63}), "lw": normal(7, 1, 24, 63), "lr": normal(8, 1, 24, 6)},
+		"shape": model.FromSlice([]int{3}, []int64{-1, 1, 63}), "lw": normal(7, 1, 24, 63), "lr": normal(8, 1, 24, 6), "gw": normal(9, 2, 18, 63), "gr": normal(10, 2, 18, 6)},
 		node("Gather", "a", "table", "ids"), node("MatMul", "b1", "a", "w"), node("MatMul", "c", "b1", "v"), gemm,
-		node("Reshape", "e", "d", "shape"), lstm, node("MatMul", "y", "d", "u"))
+		node("Reshape", "e", "d", "shape"), lstm, gru, node("MatMul", "y", "d", "u"))
 }
 
 // saved writes g with its weights in the file or beside it and returns the path.
@@ -101,7 +103,7 @@ func TestStreamAsInMemory(t *testing.T) {
 				expect := contents(t, mem)
 				os.Remove(mem)
 				os.Remove(mem + ".data")
-				for _, block := range map[bool][]int{true: {1, 10000}, false: {6000}}[name == "int4" || name == "qdq"] {
+				for _, block := range []int{1, 6000} { // strips of two columns, blocks of a few rows
 					s := c.s
 					s.In, s.Out, s.Block, s.External, s.Workers = in, mem, block, external, 3
 					p, err := s.Run(context.Background())

@@ -2,7 +2,6 @@ package quantize
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,6 +47,11 @@ type WeightOnly struct {
 	// Feeds are inputs for GPTQ and AWQ, which look at the activations that they cause in the native engine.
 	Feeds   engine.Feeds
 	Threads int // of the native engine; 0 = all processors
+
+	// Checkpoints is a folder in which GPTQ, AWQ and HQQ keep every weight that is finished, so that a job that was killed goes
+	// on from there when it is called again and ends with the same bytes; "" keeps none. What is found there counts only for
+	// the same model, settings and feeds. The caller removes the folder when the output is safe.
+	Checkpoints string
 }
 
 // WholeChannel is the Group of one scale per output.
@@ -175,6 +179,7 @@ type stored struct {
 	rows8          *packed // a table for the format QDQ, else nil
 	q, scale, zero *model.Tensor
 	inverse        *model.Tensor // what activations are multiplied by first, or nil
+	made           *blocks       // what it is made of, until that is saved
 	names          [4]string     // of q, scale, zero and inverse, once they are in the graph
 	how            string        // what was done, for the note
 	kept           int           // outputs that GPTQ or AWQ left rounded to nearest
@@ -338,61 +343,4 @@ func (p *weightOnlyPlan) summary() model.Note {
 	}
 	return model.Note{Weight: "(model)", Action: fmt.Sprintf("%s of %d matrices", p.Algorithm, weights-whole),
 		Reason: fmt.Sprintf("%d of %d matrices are rounded to nearest as a whole, %d of %d outputs in all", whole, weights, kept, outputs)}
-}
-
-// pack quantizes every weight of the plan. A weight that holds a value that is not finite is left.
-func (p *weightOnlyPlan) pack(ctx context.Context, g *model.Graph) error {
-	var seen *activations
-	if p.NeedsFeeds() {
-		var err error
-		if seen, err = p.observe(ctx, g); err != nil {
-			return err
-		}
-	}
-	for _, w := range p.weights {
-		if w.why != "" {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		x, err := w.Tensor.Float32()
-		if err != nil {
-			return fmt.Errorf("quantize: weight %q: %w", w.Name, err)
-		}
-		for _, s := range w.forms {
-			if err = p.store(w, s, x, seen); err != nil {
-				break
-			}
-		}
-		if errors.Is(err, errNotFinite) {
-			w.why = err.Error()
-		} else if err != nil {
-			return fmt.Errorf("quantize: weight %q: %w", w.Name, err)
-		}
-	}
-	return nil
-}
-
-// store quantizes x, the values of w, in one form.
-func (p *weightOnlyPlan) store(w *weightPlan, s *stored, x []float32, seen *activations) error {
-	if s.rows8 != nil {
-		return s.rows8.table(x, w.Tensor.Shape())
-	}
-	m, err := p.solve(w, s, x, seen)
-	if err != nil {
-		return err
-	}
-	switch {
-	case p.Format == QDQ:
-		s.q, s.scale, s.zero, err = m.linear()
-		if err == nil && s.form == transposed {
-			err = s.flip()
-		}
-	case s.form == table:
-		s.q, s.scale, s.zero = m.table()
-	default:
-		s.q, s.scale, s.zero = m.product()
-	}
-	return err
 }

@@ -32,7 +32,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "algorithm", Usage: "of int4: rtn, gptq, awq or hqq (default rtn)"},
 			&cli.IntFlag{Name: "group", Usage: "of int4: inputs that share a scale, 16, 32, 64, 128 ..., -1 for all (default 32)"},
 			&cli.BoolFlag{Name: "symmetric", Usage: "of int4: no zero points"},
-			&cli.BoolFlag{Name: "plan", Usage: "say what memory, disk and time it takes block by block, and write nothing"},
+			&cli.BoolFlag{Name: "plan", Usage: "say what memory, disk and time it takes, and write nothing"},
 			&cli.BoolFlag{Name: "stream", Usage: "work block by block, as is done from 1 GiB on; fp16, bf16, dynamic int8 and int4 by rtn can"},
 			&cli.StringFlag{Name: "calibration", Usage: "of int8-static, fp16 graphs, gptq and awq: random, or a `FILE` of texts, one of arrays (.npz) or a folder of images (default random); int8-static: data-free too; fp16 graphs: none too"},
 			&cli.StringFlag{Name: "method", Usage: "of int8-static: min-max, moving-average, percentile, entropy or mse (default min-max)"},
@@ -102,7 +102,7 @@ func calibrationInputs(c *cli.Context, q *recipe.Quantize) (*recipe.Recipe, erro
 	return rec, onImages(c, &rec.Inputs, isFolder(q.Calibration))
 }
 
-// printStreamPlan prints what the stage would need block by block. It refuses what cannot fit.
+// printStreamPlan prints what the stage would need. It refuses what cannot fit.
 func printStreamPlan(c *cli.Context, q *recipe.Quantize) error {
 	in, err := one(c, "MODEL")
 	if err != nil {
@@ -128,12 +128,22 @@ func printStreamPlan(c *cli.Context, q *recipe.Quantize) error {
 	if p.FreeDisk >= 0 {
 		fmt.Fprintf(w, "disk: %s are free there\n", bytesText(p.FreeDisk))
 	}
-	fmt.Fprintf(w, "memory: %s at most: %d blocks of up to %s, and the program", bytesText(p.MemoryBytes), p.Workers, bytesText(p.BlockBytes))
+	if p.Workers > 0 {
+		fmt.Fprintf(w, "memory: %s at most: %d blocks of up to %s, and the program", bytesText(p.MemoryBytes), p.Workers, bytesText(p.BlockBytes))
+	} else {
+		fmt.Fprintf(w, "memory: about %s, besides the weights, which are mapped from the file", bytesText(p.MemoryBytes))
+	}
 	if p.FreeMemory > 0 {
 		fmt.Fprintf(w, "; %s are free", bytesText(p.FreeMemory))
 	}
 	if err == nil {
-		fmt.Fprintf(w, "\ntime: about %.0f s, if the disk writes 300 MB/s", p.Seconds)
+		fmt.Fprintf(w, "\ntime: about %.0f s", p.Seconds)
+		if p.DiskSpeed > 0 {
+			fmt.Fprintf(w, ", if the disk goes on to write %s a second", bytesText(int64(p.DiskSpeed)))
+		}
+		if p.CalibrationRuns > 0 {
+			fmt.Fprintf(w, ", and %d runs of the model to calibrate", p.CalibrationRuns)
+		}
 	}
 	fmt.Fprintln(w)
 	return err

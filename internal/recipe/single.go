@@ -11,7 +11,11 @@ import (
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
+	"github.com/wattshed/wattshed/quantize"
 )
+
+// quantizingSuffix ends the name of the folder that keeps finished weights beside the output.
+const quantizingSuffix = ".quantizing"
 
 // ErrSameFile is wrapped when the output of a command would replace its input.
 var ErrSameFile = errors.New("is the input itself")
@@ -44,7 +48,8 @@ type Outcome struct {
 
 // ApplyStage applies one stage to the model file In and writes Out, whole or not at all. When the stage
 // leaves the model as it is, the notes come with the error and nothing is written. A stage that trains keeps its epochs
-// in the folder Out + ".training" until Out is written, and goes on from there when it is called again.
+// in the folder Out + ".training" until Out is written, one that quantizes with GPTQ, AWQ or HQQ its finished weights in Out +
+// ".quantizing", and goes on from there when it is called again after it was killed or canceled.
 func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	if err := s.Stage.check(); err != nil {
 		return nil, err
@@ -96,9 +101,22 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 		}
 		env.Checkpoints = s.Out + trainingSuffix
 	}
+	if q, ok := s.Stage.(*Quantize); ok && q.weightOnly() && q.Algorithm != string(quantize.RTN) {
+		env.Checkpoints = s.Out + quantizingSuffix
+		defer func() {
+			if ctx.Err() == nil {
+				os.RemoveAll(env.Checkpoints)
+			}
+		}()
+	}
 	if err := canceled(ctx, s.Stage.Name()); err != nil {
 		return nil, err
 	}
+	restore, err := s.roomy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer restore()
 	next, notes, err := s.Stage.Apply(ctx, g, env)
 	out.Notes = notes
 	if err != nil {

@@ -93,7 +93,7 @@ func (q *Quantize) weightOptions() map[string]any {
 // applyWeightOnly quantizes g in place.
 func (q *Quantize) applyWeightOnly(ctx context.Context, g *model.Graph, env *Env) (*model.Graph, []model.Note, error) {
 	o := q.weights()
-	o.Threads = env.Threads
+	o.Threads, o.Checkpoints = env.Threads, env.Checkpoints
 	if o.NeedsFeeds() {
 		if env.Calibrating == nil {
 			return nil, nil, fmt.Errorf("quantize: algorithm %s: %w", q.Algorithm, quantize.ErrNoFeeds)

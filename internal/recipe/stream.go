@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
@@ -17,8 +19,8 @@ import (
 // blocks instead of loading it.
 const streamAbove = 1 << 30
 
-// PlanStage says what the stage would need to write Out block by block, and refuses what cannot fit. Stages that need
-// the whole model in memory are an error wrapping model.ErrUnsupported. Nothing is written.
+// PlanStage says what a stage that quantizes would need to write Out, block by block where it can, and refuses what cannot fit.
+// Other stages are an error wrapping model.ErrUnsupported. Nothing is written.
 func PlanStage(ctx context.Context, s Single) (*quantize.StreamPlan, error) {
 	if err := s.Stage.check(); err != nil {
 		return nil, err
@@ -26,14 +28,61 @@ func PlanStage(ctx context.Context, s Single) (*quantize.StreamPlan, error) {
 	if err := distinct(s.In, s.Out); err != nil {
 		return nil, err
 	}
-	st, ok := streamOf(s)
+	q, ok := s.Stage.(*Quantize)
 	if !ok {
-		return nil, fmt.Errorf("%s: only fp16, bf16, dynamic int8 and weights rounded to nearest pass through memory block by block: %w", s.Stage.Name(), model.ErrUnsupported)
+		return nil, fmt.Errorf("%s: only quantize has a plan: %w", s.Stage.Name(), model.ErrUnsupported)
 	}
 	if err := checkFile(s.In); err != nil {
 		return nil, err
 	}
-	return st.Plan(ctx)
+	if st, ok := streamOf(s); ok {
+		return st.Plan(ctx)
+	}
+	return inMemory(s, q).Plan(ctx)
+}
+
+// inMemory is the plan of a stage that does not work block by block.
+func inMemory(s Single, q *Quantize) quantize.InMemory {
+	m := quantize.InMemory{In: s.In, Out: s.Out, Runs: q.Samples}
+	switch {
+	case q.static():
+		o := q.settings(&Env{Threads: s.Threads})
+		if o.DataFree = q.Calibration == calibrateFree; o.DataFree {
+			m.Runs = 0
+		}
+		m.Static = &o
+	case q.weightOnly():
+		o := q.weights()
+		m.WeightOnly = &o
+	case q.stored():
+		o := q.storedWeights()
+		m.Stored = &o
+	case q.half():
+		if m.Half = q.dtype(); q.Calibration == calibrateNone || q.Calibration == "" {
+			m.Runs = 0
+		}
+	}
+	return m
+}
+
+// roomy refuses a stage that quantizes in memory when memory or disk cannot hold what it makes. It holds the garbage collector
+// to nine tenths of the memory that is free until restore is called.
+func (s Single) roomy(ctx context.Context) (restore func(), err error) {
+	restore = func() {}
+	q, ok := s.Stage.(*Quantize)
+	if _, streams := streamOf(s); !ok || streams {
+		return restore, nil
+	}
+	p, err := inMemory(s, q).Check(ctx)
+	switch {
+	case errors.Is(err, quantize.ErrMemory) || errors.Is(err, quantize.ErrDisk):
+		return restore, err
+	case err == nil && p.FreeMemory > 0:
+		old := debug.SetMemoryLimit(-1)
+		debug.SetMemoryLimit(min(old, p.FreeMemory/10*9))
+		return func() { debug.SetMemoryLimit(old) }, nil
+	}
+	return restore, nil // anything else the stage itself says
 }
 
 // streamOf returns the stage as one that works block by block, where there is such a form.
