@@ -106,7 +106,11 @@ func memoryRatio(v, base *Variant) (figure, bool) {
 	if v.Memory == nil || base.Memory == nil || v.Memory.PeakRSS == nil || base.Memory.PeakRSS == nil || *base.Memory.PeakRSS <= 0 {
 		return figure{}, false
 	}
-	return figure{value: float64(*v.Memory.PeakRSS) / float64(*base.Memory.PeakRSS), exact: true}, true
+	f := figure{value: float64(*v.Memory.PeakRSS) / float64(*base.Memory.PeakRSS), exact: true}
+	if a, b := v.Memory.Range, base.Memory.Range; a != nil && b != nil && b[0] > 0 { // from the least to the most that the readings allow
+		f.ci, f.exact = &Interval{a[0] / b[1], a[1] / b[0]}, false
+	}
+	return f, true
 }
 
 func breakeven(v, base *Variant) (figure, bool) {

@@ -149,6 +149,8 @@ type Memory struct {
 	EmptyProcess *int64 `json:"empty_process,omitempty"`
 	N            int    `json:"n,omitempty"`
 	Source       string `json:"source,omitempty"`
+
+	Range *Interval `json:"peak_rss_range,omitempty"` // of the N processes that PeakRSS is the median of, less the empty ones
 }
 
 // OpProfile is the time of one operator and kernel over one inference: Count nodes, Seconds in all,

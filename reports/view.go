@@ -330,8 +330,20 @@ func carbonCell(v, base *Variant) viewCell {
 	return c
 }
 
-// memoryNoise is how much the peak of two processes that do the same may differ: there is one reading of each.
+// memoryNoise is how much the peaks of two processes that do the same may differ; where several were read, their ranges must not
+// overlap either.
 const memoryNoise = 0.10
+
+// memoryChange is -1 for less memory, 1 for more, 0 where the readings do not tell them apart.
+func memoryChange(f figure) int {
+	switch {
+	case f.value < 1-memoryNoise && (f.ci == nil || f.ci[1] < 1):
+		return -1
+	case f.value > 1+memoryNoise && (f.ci == nil || f.ci[0] > 1):
+		return 1
+	}
+	return 0
+}
 
 func memoryCell(v, base *Variant) viewCell {
 	if v.Memory == nil || v.Memory.PeakRSS == nil {
@@ -340,10 +352,10 @@ func memoryCell(v, base *Variant) viewCell {
 	c := viewCell{Main: showBytes(*v.Memory.PeakRSS)}
 	if f, ok := memoryRatio(v, base); ok && v != base {
 		c.Sub = times(f.value)
-		switch {
-		case f.value < 1-memoryNoise:
+		switch memoryChange(f) {
+		case -1:
 			c.Word, c.Tone = "less", "better"
-		case f.value > 1+memoryNoise:
+		case 1:
 			c.Word, c.Tone = "more", "worse"
 		default:
 			c.Word, c.Tone = "about same", "same"

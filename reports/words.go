@@ -36,10 +36,10 @@ func sentence(r *Result, v *Variant) string {
 		s = append(s, c)
 	}
 	if f, ok := memoryRatio(v, base); ok {
-		switch {
-		case f.value < 1-memoryNoise:
+		switch memoryChange(f) {
+		case -1:
 			s = append(s, "peak memory is "+percent(1-f.value)+" lower")
-		case f.value > 1+memoryNoise:
+		case 1:
 			s = append(s, "peak memory is "+percent(f.value-1)+" higher")
 		}
 	}
@@ -92,7 +92,9 @@ func b2i(b bool) int {
 func ratioClause(f figure, verb, thing, name string) string {
 	word, _ := change(f, "less", "more")
 	switch word {
-	case noChange, undecided:
+	case undecided:
+		return "whether " + name + " changes is undecided, " + times(f.value) + " " + bracket(f.ci, 1)
+	case noChange:
 		return "no change of " + name + " shown, " + times(f.value) + " " + bracket(f.ci, 1)
 	case tooFew:
 		return strings.TrimSpace(name+" "+times(f.value)+" "+bracket(f.ci, 1)) + fmt.Sprintf(", %d pairs are too few to decide", f.n)

@@ -223,8 +223,12 @@ func report(w io.Writer, args []string, err error) int {
 	}
 	fmt.Fprintf(w, "wattshed: error: %s\n", oneLine(message(err)))
 	hint := hintOf(err)
-	if hint == "" && errors.Is(err, ort.ErrNotFound) {
+	switch {
+	case hint != "":
+	case errors.Is(err, ort.ErrNotFound):
 		hint = hintRuntime
+	case strings.Contains(err.Error(), "malformed protobuf"):
+		hint = "is it an ONNX model, and whole?"
 	}
 	isUsage := errors.As(err, &usage)
 	if hint == "" && isUsage {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -61,7 +62,11 @@ func reportCommand() *cli.Command {
 	}
 }
 
+// loadResult reads a result, or the one in the folder of a report.
 func loadResult(path string) (*reports.Result, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, "result.json")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -46,6 +46,20 @@ func searchCommand() *cli.Command {
 	}
 }
 
+// unsaved says that the winner is not shown to take less than the original; "" where it is.
+func unsaved(res *reports.Result, winner string) string {
+	for _, v := range res.Variants {
+		if v.Name != winner || v.Energy == nil || v.Energy.Ratio == nil {
+			continue
+		}
+		r := v.Energy.Ratio
+		if r.CI95 == nil || r.CI95[1] >= 1 {
+			return "it is not shown to take less energy than the original, " + withInterval(r.Value, r.CI95)
+		}
+	}
+	return ""
+}
+
 func runSearch(c *cli.Context, rec *recipe.Recipe, out string) error {
 	o, done, err := recipeOptions(c)
 	if err != nil {
@@ -72,6 +86,9 @@ func runSearch(c *cli.Context, rec *recipe.Recipe, out string) error {
 		printSummary(c.App.Writer, res)
 		printGates(c.App.Writer, res, state.Verdict)
 		printWinner(c.App.Writer, state, out)
+		if s := unsaved(res, state.Winner); s != "" {
+			fmt.Fprintf(c.App.Writer, "note: %s\n", s)
+		}
 	}
 	if code := reports.ExitCode(state.Verdict); code != exitOK {
 		return codeError(code)

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,8 +31,11 @@ type MemoryRequest struct {
 
 // MemoryAnswer is the answer in bytes: the high-water mark of the resident set, and the planned arena, 0 when not known.
 type MemoryAnswer struct {
-	PeakRSS int64 `json:"peak_rss"`
+	PeakRSS int64 `json:"peak_rss"` // the median over MemoryProcesses, in the journal
 	Arena   int64 `json:"arena,omitempty"`
+
+	Low  int64 `json:"low,omitempty"` // the range over the processes
+	High int64 `json:"high,omitempty"`
 }
 
 type wireTensor struct {
@@ -71,7 +75,7 @@ func (r *run) memoryAll(ctx context.Context) error {
 			key = r.made[i-1].Name
 		}
 		r.progress("peak memory", i, len(requests))
-		_, err := remember(r.journal, kindMemory, key, func() (MemoryAnswer, error) { return r.child(ctx, req) })
+		_, err := remember(r.journal, kindMemory, key, func() (MemoryAnswer, error) { return r.children(ctx, req) })
 		if ctx.Err() != nil {
 			return fmt.Errorf("peak memory: %w", ctx.Err())
 		}
@@ -81,6 +85,25 @@ func (r *run) memoryAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// MemoryProcesses is the number of processes that a peak is the median of: two that do the same differ by some MiB.
+const MemoryProcesses = 3
+
+// children asks MemoryProcesses processes and returns their median and range.
+func (r *run) children(ctx context.Context, req *MemoryRequest) (MemoryAnswer, error) {
+	var all []MemoryAnswer
+	for range MemoryProcesses {
+		a, err := r.child(ctx, req)
+		if err != nil {
+			return a, err
+		}
+		all = append(all, a)
+	}
+	slices.SortFunc(all, func(a, b MemoryAnswer) int { return cmp.Compare(a.PeakRSS, b.PeakRSS) })
+	a := all[len(all)/2]
+	a.Low, a.High = all[0].PeakRSS, all[len(all)-1].PeakRSS
+	return a, nil
 }
 
 func (r *run) child(ctx context.Context, req *MemoryRequest) (MemoryAnswer, error) {
@@ -160,7 +183,8 @@ func (r *run) memory(i int, m *made) *reports.Memory {
 	}
 	if rss := peak.PeakRSS - empty.PeakRSS; ok1 && ok2 && rss > 0 { // a small model may be within the noise of the empty process
 		out.PeakRSS, out.EmptyProcess = &rss, &empty.PeakRSS
-		out.N, out.Source = 1, fmt.Sprintf("high-water mark (VmHWM) of a process of its own: load and %d inferences", MemoryRuns)
+		out.N, out.Range = MemoryProcesses, &reports.Interval{float64(max(0, peak.Low-empty.High)), float64(peak.High - empty.Low)}
+		out.Source = fmt.Sprintf("high-water mark (VmHWM) of processes of its own: load and %d inferences, the median", MemoryRuns)
 	}
 	if out.PeakRSS == nil && out.Weights == nil && out.Arena == nil {
 		return nil

@@ -166,7 +166,7 @@ func TestParseFaults(t *testing.T) {
 		{"precision", with("measure: {precision: -0.1}"), 6, 11, "", "", "measure.precision: -0.1: out of range"},
 		{"pue", with("carbon: {pue: 0.5}"), 6, 10, "", "", "carbon.pue"},
 		{"zone", with("carbon: {zone: XYZ}"), 6, 10, "", "", "carbon.zone"},
-		{"sparsity", stage("prune: {sparsity: 50}"), 7, 17, "", "", "a fraction between 0 and 1"},
+		{"sparsity", stage("prune: {sparsity: 50}"), 7, 17, "", "", "a fraction above 0 and below 1"},
 		{"sparsity of pattern", stage(`prune: {sparsity: 0.6, pattern: "2:4"}`), 7, 17, "", "", "pattern 2:4 has 0.5"},
 		{"pattern", stage(`prune: {sparsity: 0.5, pattern: blocks}`), 7, 32, "", "", "want unstructured"},
 		{"op", stage("quantize: {scheme: int8, ops: [Matmul]}"), 7, 34, "", "", "want some of MatMul"},

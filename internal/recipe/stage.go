@@ -74,8 +74,11 @@ func (p *Prune) check() error {
 		}
 		p.Sparsity = want
 	}
+	if p.Sparsity == 0 {
+		return faultf("prune.sparsity", "missing: want a fraction above 0 and below 1")
+	}
 	if !(p.Sparsity > 0 && p.Sparsity < 1) {
-		return faultf("prune.sparsity", "%v: want a fraction between 0 and 1", p.Sparsity)
+		return faultf("prune.sparsity", "%v: want a fraction above 0 and below 1", p.Sparsity)
 	}
 	return nil
 }
