@@ -74,7 +74,7 @@ func (x *result) markdown(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "| %s | not measured: %s ||||||%s||||||\n", x.Row, strings.ReplaceAll(x.Skipped, "\n", " "), x.Goal)
 		return err
 	}
-	other, paired := "-", "-|-|-"
+	other, paired := "-", "- | - | -"
 	if len(x.Ratios) > 0 {
 		q := x.Ratios[0]
 		other = ms(x.Timings[1])
