@@ -63,8 +63,8 @@ webgpu: build ## MiniLM on ONNX Runtime's WebGPU provider (npm) and Chromium's S
 	LD_LIBRARY_PATH=$(CHROMIUM) VK_ICD_FILENAMES=$(CHROMIUM)/vk_swiftshader_icd.json WATTSHED_WEBGPU=$$lib \
 	  $(GO) test -count=1 -run '^TestWebGPU$$' -timeout 30m -v ./engine/ort
 
-stress: ## a million products under garbage collection, profiling and other signals; STRESS is their number
-	WATTSHED_STRESS=$(STRESS) $(GO) test -count=1 -run '^TestStress$$' -timeout 60m -v ./engine/kernel
+stress: ## a million products and convolutions under garbage collection, profiling and other signals; STRESS is their number, RACE=1 the race binary
+	WATTSHED_STRESS=$(STRESS) $(if $(RACE),CGO_ENABLED=1) $(GO) test $(if $(RACE),-race) -count=1 -run '^TestStress$$' -timeout 60m -v ./engine/kernel
 
 bench: ## MiniLM on the native engine against ONNX Runtime, interleaved (needs WATTSHED_ASSETS)
 	$(GO) run ./internal/bench -rows 'MiniLM .* B1 '

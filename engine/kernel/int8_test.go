@@ -338,6 +338,29 @@ func TestRequantize(t *testing.T) {
 	})
 }
 
+// dynQuant writes the chain DynamicQuantizeLinear, MatMulInteger, Cast, Mul by the product of the scales to out, as wide as C; the epilogue and
+// what B holds are ignored.
+func (c *gemmCase) dynQuant(out []float32, w []int8, scales []float32, bz []int8) {
+	x := make([]float32, 0, c.m*c.k)
+	for row := range c.m {
+		x = append(x, c.a[row*c.lda:][:c.k]...)
+	}
+	q, as, az := quantizeFormula(x)
+	for row := range c.m {
+		for col := range c.n {
+			var s int32
+			for e := range c.k {
+				y := int32(w[e*c.n+col])
+				if bz != nil {
+					y -= int32(bz[col%len(bz)])
+				}
+				s += (int32(q[row*c.k+e]) - int32(az)) * y
+			}
+			out[row*c.ldc+col] = float32(s) * (as * scales[col%len(scales)])
+		}
+	}
+}
+
 // TestDynQuantGemm compares bits with the unfused chain of ONNX operators: DynamicQuantizeLinear, MatMulInteger, Cast, Mul
 // by the product of the scales, and then the epilogue.
 func TestDynQuantGemm(t *testing.T) {
@@ -358,27 +381,10 @@ func TestDynQuantGemm(t *testing.T) {
 		if r.IntN(2) == 0 {
 			bz = signed(randBytes(r, []int{1, c.n}[r.IntN(2)]))
 		}
-		x := make([]float32, 0, c.m*c.k)
-		for row := range c.m {
-			x = append(x, c.a[row*c.lda:][:c.k]...)
-		}
-		q, as, az := quantizeFormula(x)
 		ref := c
 		ref.k = 0
 		ref.c = append([]float32(nil), c.c...)
-		for row := range c.m {
-			for col := range c.n {
-				var s int32
-				for e := range c.k {
-					y := int32(w[e*c.n+col])
-					if bz != nil {
-						y -= int32(bz[col%len(bz)])
-					}
-					s += (int32(q[row*c.k+e]) - int32(az)) * y
-				}
-				ref.c[row*c.ldc+col] = float32(s) * (as * scales[col%len(scales)])
-			}
-		}
+		c.dynQuant(ref.c, w, scales, bz)
 		ref.ep.Accumulate = true
 		want := ref.want()
 		if c.n == 0 && len(scales) == 0 {
