@@ -25,7 +25,7 @@ COMMIT = $(shell rev=$$(git rev-parse HEAD 2>/dev/null) && { git diff --quiet HE
 # QUANTIZATION is a Python environment with onnxruntime.quantization, to compare with; it is made where it is missing.
 QUANTIZATION := $(TOOLS)/quantization-1.32.0
 
-.PHONY: help demo build test test-kill stress webgpu test-quantize accuracy bench-quantize gallery-minilm gallery-pp-lcnet gallery-silero bench bench-engine bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
+.PHONY: help demo build test test-kill stress webgpu test-quantize accuracy bench-quantize gallery-minilm gallery-pp-lcnet gallery-silero bench bench-engine bench-readme bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -63,14 +63,21 @@ webgpu: build ## MiniLM on ONNX Runtime's WebGPU provider (npm) and Chromium's S
 	LD_LIBRARY_PATH=$(CHROMIUM) VK_ICD_FILENAMES=$(CHROMIUM)/vk_swiftshader_icd.json WATTSHED_WEBGPU=$$lib \
 	  $(GO) test -count=1 -run '^TestWebGPU$$' -timeout 30m -v ./engine/ort
 
-stress: ## a million products under garbage collection, profiling and other signals; STRESS is their number
-	WATTSHED_STRESS=$(STRESS) $(GO) test -count=1 -run '^TestStress$$' -timeout 60m -v ./engine/kernel
+stress: ## a million products and convolutions under garbage collection, profiling and other signals; STRESS is their number, RACE=1 the race binary
+	WATTSHED_STRESS=$(STRESS) $(if $(RACE),CGO_ENABLED=1) $(GO) test $(if $(RACE),-race) -count=1 -run '^TestStress$$' -timeout 60m -v ./engine/kernel
 
 bench: ## MiniLM on the native engine against ONNX Runtime, interleaved (needs WATTSHED_ASSETS)
 	$(GO) run ./internal/bench -rows 'MiniLM .* B1 '
 
-bench-engine: ## the same for all models, with the share of this machine's peak; ROWS=regexp chooses
+bench-engine: ## the same for all models, with floors and shares of this machine's peak; ROWS=regexp chooses, WATTSHED_TORCH names a Python with PyTorch
 	$(GO) run ./internal/bench -rows '$(ROWS)'
+
+bench-readme: ## the table of bench-engine, written into README.md; needs an idle machine and half an hour
+	@$(GO) run ./internal/bench -rows '$(ROWS)' > .bench.tmp && $(call between,speed,.bench.tmp); status=$$?; rm -f .bench.tmp; exit $$status
+
+# between,NAME,FILE puts FILE between the lines <!-- NAME --> and <!-- /NAME --> of README.md.
+between = awk 'FNR==NR { t = t $$0 "\n"; next } /<!-- $(1) -->/ { print; printf "%s", t; skip=1 } /<!-- \/$(1) -->/ { skip=0 } !skip' \
+	$(2) README.md > .readme.tmp && mv .readme.tmp README.md
 
 bench-kernels: ## the benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./engine/... ./quantize/... ./internal/tokenize/...
@@ -92,9 +99,7 @@ conformance: ## the score of the ONNX operator tests by tier, beside ONNX Runtim
 	@$(SCORE) $(CORPUS)
 
 conformance-readme: ## the same, written into README.md
-	@$(SCORE) $(CORPUS) > .conformance.tmp && \
-	awk 'FNR==NR { t = t $$0 "\n"; next } /<!-- conformance -->/ { print; printf "%s", t; skip=1 } /<!-- \/conformance -->/ { skip=0 } !skip' \
-	  .conformance.tmp README.md > .readme.tmp && mv .readme.tmp README.md; rm -f .conformance.tmp .readme.tmp
+	@$(SCORE) $(CORPUS) > .conformance.tmp && $(call between,conformance,.conformance.tmp); status=$$?; rm -f .conformance.tmp; exit $$status
 
 fuzz: ## every fuzz target, FUZZ executions each
 	@FUZZ=$(FUZZ) .ci/fuzz

@@ -4,7 +4,7 @@
 
 package kernel
 
-// amxArgs are the arguments of the products on tiles, which change them; strides are in bytes.
+// amxArgs are the arguments of the products on tiles, which change the numbers among them; strides are in bytes. atB and atC are theirs.
 type amxArgs struct {
 	config *tileShapes
 	steps  int
@@ -19,6 +19,8 @@ type amxArgs struct {
 	blocks int
 	panels int
 	load   int
+	atB    uintptr
+	atC    uintptr
 }
 
 // amxU8S8x1x1 multiplies blocks of 1 tile(s) of rows by panels of 1 tile(s) of columns.

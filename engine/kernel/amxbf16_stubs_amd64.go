@@ -4,7 +4,7 @@
 
 package kernel
 
-// bf16Args are the arguments of the bfloat16 products on tiles, which change them; strides are in bytes.
+// bf16Args are the arguments of the bfloat16 products on tiles, which change the numbers among them; strides are in bytes. atB and atC are theirs.
 type bf16Args struct {
 	config *tileShapes
 	steps  int
@@ -18,6 +18,8 @@ type bf16Args struct {
 	blocks int
 	panels int
 	load   int
+	atB    uintptr
+	atC    uintptr
 }
 
 // amxBF16x1x1 multiplies blocks of 1 tile(s) of rows by panels of 1 tile(s) of columns.

@@ -132,14 +132,10 @@ func (c *blockCase) check(t *testing.T, y []float32) {
 // TestConvBlocked wants the bits of the Go twin from every instruction set, with and without threads, and the definition in
 // float64 within a derived bound.
 func TestConvBlocked(t *testing.T) {
-	cases := 20000
-	if testing.Short() || raceEnabled {
-		cases = 1000
-	}
 	r := rand.New(rand.NewPCG(31, 7))
 	p := NewPool(3, 0)
 	defer p.Close()
-	for i := range cases {
+	for i := range cases(20000) {
 		c := randBlockCase(r)
 		if i%8 != 0 { // most are tiny: the Go twin is slow
 			c.g.H, c.g.W = min(c.g.H, 3), min(c.g.W, 9)
@@ -176,7 +172,7 @@ func TestConvBlocked(t *testing.T) {
 // TestPoolBlocked compares poolings and means of blocked images with those of plain ones.
 func TestPoolBlocked(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
-	for i := range 2000 {
+	for i := range cases(20000) {
 		g, c := randomWindow(r), 1+r.IntN(34)
 		blocks, out := ceilDiv(c, ChannelBlock), g.OH*g.OW
 		x := normals(r, c*g.H*g.W)
@@ -211,7 +207,7 @@ func TestPoolBlocked(t *testing.T) {
 // TestMeanScaleBlocked compares with plain loops: the mean within 8 roundings of sums whose terms are below 6, the product exactly.
 func TestMeanScaleBlocked(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
-	for range 500 {
+	for range cases(20000) {
 		c, hw := 1+r.IntN(40), 1+r.IntN(60)
 		blocks := ceilDiv(c, ChannelBlock)
 		x, s := normals(r, c*hw), normals(r, c)

@@ -9,10 +9,7 @@ import (
 // TestGemvDigits compares with float64 under the bound of the doc comment, and the assembly with its Go twin bit for bit.
 func TestGemvDigits(t *testing.T) {
 	r := rand.New(rand.NewPCG(24, 3))
-	n := 2000
-	if testing.Short() || raceEnabled {
-		n = 100
-	}
+	n := cases(20000)
 	for i := range n {
 		k, cols := 16*(1+r.IntN(12)), 32*(1+r.IntN(4))
 		b, a, c := make([]float32, k*cols), make([]float32, k), make([]float32, cols)

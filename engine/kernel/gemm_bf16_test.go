@@ -80,10 +80,7 @@ func (c *gemmCase) checkBF16(got []float32) error {
 // TestGemmBF16 compares the tiles with the Go twin, to the bit, and both with float64, over random shapes and epilogues; nothing outside of C
 // changes. A tenth of the cases has operands so small that products and sums are flushed to 0; there the bound alone is asked for.
 func TestGemmBF16(t *testing.T) {
-	n := 24000
-	if testing.Short() || raceEnabled {
-		n = 1000
-	}
+	n := cases(24000)
 	pool := NewPool(3, 0)
 	defer pool.Close()
 	r := rand.New(rand.NewPCG(21, 4))

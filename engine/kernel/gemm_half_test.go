@@ -24,10 +24,7 @@ func halfSlice(kind HalfKind, x []float32) ([]uint16, []float32) {
 // TestGemmHalfBits: on every ISA the bits of the naive chain over the widened weights, of random shapes and epilogues, with subnormal
 // halves among the weights.
 func TestGemmHalfBits(t *testing.T) {
-	n := 24000
-	if testing.Short() || raceEnabled {
-		n = 1000
-	}
+	n := cases(24000)
 	pool := NewPool(3, 0)
 	defer pool.Close()
 	r := rand.New(rand.NewPCG(17, 11))

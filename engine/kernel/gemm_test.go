@@ -165,6 +165,14 @@ func sameBits(a, b []float32) int {
 	return -1
 }
 
+// cases is the number of random cases of a test: n, and a twentieth of it under -short (the emulator of arm64) and the race detector.
+func cases(n int) int {
+	if testing.Short() || raceEnabled {
+		return n / 20
+	}
+	return n
+}
+
 // testLevels are the levels of this machine, or those that ISAEnv leaves of them.
 func testLevels() []ISA {
 	top, _ := isaFromEnv()
@@ -188,10 +196,7 @@ func forEachISA(t *testing.T, f func(t *testing.T)) {
 
 // TestGemmBits is the determinism contract: the same bits as the naive chain on every ISA, packed or not, threads or not.
 func TestGemmBits(t *testing.T) {
-	n := 24000
-	if testing.Short() || raceEnabled {
-		n = 1000
-	}
+	n := cases(24000)
 	pool := NewPool(3, 0)
 	defer pool.Close()
 	r := rand.New(rand.NewPCG(7, 11))

@@ -15,12 +15,8 @@ func TestAMXExact(t *testing.T) {
 		t.Log("no AMX here: nothing to compare")
 		return
 	}
-	cases := 6000
-	if testing.Short() || raceEnabled {
-		cases = 600
-	}
 	r := rand.New(rand.NewPCG(21, 5))
-	for i := range cases {
+	for i := range cases(20000) {
 		m, n, k := 1+i%33, 1+i/33%33, 1+r.IntN(70)
 		if i%7 == 0 {
 			m, n, k = 1+r.IntN(140), 1+r.IntN(140), 1+r.IntN(1200)
@@ -44,5 +40,31 @@ func TestAMXExact(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestAMXKeepsPointers: the assembly leaves the pointers in its arguments alone. Behind the last panel they would point past the end of what
+// they belong to, and the collector, which may look at them as soon as the call is over, would end the program.
+func TestAMXKeepsPointers(t *testing.T) {
+	if !slices.Contains(Levels(), AMX) {
+		t.Log("no AMX here: nothing to call")
+		return
+	}
+	var shapes tileShapes
+	shapes.set(1, PanelWidth, 4)
+	a, b, c := make([]uint8, 4), make([]int8, 2*4*PanelWidth), make([]int32, 2*PanelWidth)
+	x := amxArgs{config: &shapes, steps: 1, width: 4, widthB: 4 * PanelWidth, a: &a[0], lda: 4, b: &b[0], bs: 4 * PanelWidth, c: &c[0], ldc: 8 * PanelWidth,
+		blocks: 1, panels: 2}
+	amxU8S8x1x2(&x)
+	if x.a != &a[0] || x.b != &b[0] || x.c != &c[0] {
+		t.Error("a product of bytes moves its pointers")
+	}
+	shapes.set(1, PanelWidth, 2*tileK)
+	ah, bh, ch := make([]uint16, tileRows*tileK), make([]uint16, 2*tileK*PanelWidth), make([]float32, 2*PanelWidth)
+	y := bf16Args{config: &shapes, steps: 1, a: &ah[0], lda: 2 * tileRows * tileK, b: &bh[0], bs: 4 * PanelWidth, ps: 2 * tileK * PanelWidth, c: &ch[0],
+		ldc: 8 * PanelWidth, blocks: 1, panels: 2}
+	amxBF16x1x2(&y)
+	if y.a != &ah[0] || y.b != &bh[0] || y.c != &ch[0] {
+		t.Error("a product in bfloat16 moves its pointers")
 	}
 }

@@ -97,14 +97,10 @@ func convByDefinition(c *ConvU8Config, n int, g *Window, x []uint8) []uint8 {
 
 // Every level gives the bytes of the definition: sums of integers have no rounding, and the scaling is one float32 product.
 func TestConvU8(t *testing.T) {
-	shapes := 20000
-	if testing.Short() || raceEnabled {
-		shapes = 2000
-	}
 	pool := NewPool(2, 0)
 	defer pool.Close()
 	for _, isa := range testLevels() {
-		n := shapes
+		n := cases(20000)
 		if isa == Generic {
 			n /= 10
 		}

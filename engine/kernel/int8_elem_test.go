@@ -23,7 +23,7 @@ func TestElementsU8(t *testing.T) {
 			return b
 		}
 		scale := func() float32 { return float32(math.Exp(4*rng.Float64() - 4)) }
-		for i := range 7000 {
+		for i := range cases(20000) {
 			n := i % 300
 			a, b := draw(n), draw(n)
 			lo := uint8(rng.IntN(100))
@@ -85,7 +85,7 @@ func closeTo(t *testing.T, name string, got uint8, v float64) {
 
 func TestMoveU8(t *testing.T) {
 	rng := rand.New(rand.NewPCG(10, 0))
-	for range 2000 {
+	for range cases(20000) {
 		rows, cols := rng.IntN(40), rng.IntN(40)
 		src, dst, back := make([]uint8, rows*cols), make([]uint8, rows*cols), make([]uint8, rows*cols)
 		for i := range src {

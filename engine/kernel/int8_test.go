@@ -121,10 +121,7 @@ func (c *int8Case) run(p *Pool) []int32 {
 
 // TestInt8Exact compares every integer product with the naive sum, at every level.
 func TestInt8Exact(t *testing.T) {
-	n := 24000
-	if testing.Short() || raceEnabled {
-		n = 400
-	}
+	n := cases(24000)
 	pool := NewPool(2, 0)
 	defer pool.Close()
 	r := rand.New(rand.NewPCG(21, 4))
@@ -187,7 +184,7 @@ func TestQuantizeU8(t *testing.T) {
 		for _, n := range []int{1, 15, 16, 17, 100, 1000} {
 			check(make([]float32, n)) // all zero
 		}
-		for i := range 3000 {
+		for i := range cases(20000) {
 			x := randSlice(r, r.IntN(150))
 			switch i % 6 {
 			case 1: // one-sided
@@ -247,8 +244,8 @@ func TestQuantizeU8Special(t *testing.T) {
 func TestQuantizeLinear(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(15, 6))
-		for range 2000 {
-			x := randSlice(r, r.IntN(700))
+		for i := range cases(20000) {
+			x := randSlice(r, r.IntN([]int{60, 60, 60, 700}[i%4]))
 			scale, zero := float32(math.Ldexp(1, -r.IntN(9)))*[]float32{1, 1.1}[r.IntN(2)], uint8(r.Uint32())
 			u, s := make([]uint8, len(x)), make([]int8, len(x))
 			QuantizeLinearU8(x, u, scale, zero)
@@ -270,10 +267,7 @@ func TestQuantizeLinear(t *testing.T) {
 // mantissas at both ends and exponents over the whole range.
 func TestQuantizeQuotient(t *testing.T) {
 	const n = 256
-	rounds := 4000
-	if testing.Short() || raceEnabled {
-		rounds = 400
-	}
+	rounds := cases(20000)
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(15, 7))
 		x, got, want := make([]float32, n), make([]uint8, n), make([]uint8, n)
@@ -311,7 +305,7 @@ func TestQuantizeQuotient(t *testing.T) {
 func TestRequantize(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(25, 6))
-		for range 3000 {
+		for range cases(20000) {
 			n := 1 + r.IntN(70)
 			acc, bias := make([]int32, n), make([]int32, []int{0, 1, n}[r.IntN(3)])
 			for i := range acc {
@@ -344,63 +338,68 @@ func TestRequantize(t *testing.T) {
 	})
 }
 
+// dynQuant writes the chain DynamicQuantizeLinear, MatMulInteger, Cast, Mul by the product of the scales to out, as wide as C; the epilogue and
+// what B holds are ignored.
+func (c *gemmCase) dynQuant(out []float32, w []int8, scales []float32, bz []int8) {
+	x := make([]float32, 0, c.m*c.k)
+	for row := range c.m {
+		x = append(x, c.a[row*c.lda:][:c.k]...)
+	}
+	q, as, az := quantizeFormula(x)
+	for row := range c.m {
+		for col := range c.n {
+			var s int32
+			for e := range c.k {
+				y := int32(w[e*c.n+col])
+				if bz != nil {
+					y -= int32(bz[col%len(bz)])
+				}
+				s += (int32(q[row*c.k+e]) - int32(az)) * y
+			}
+			out[row*c.ldc+col] = float32(s) * (as * scales[col%len(scales)])
+		}
+	}
+}
+
 // TestDynQuantGemm compares bits with the unfused chain of ONNX operators: DynamicQuantizeLinear, MatMulInteger, Cast, Mul
 // by the product of the scales, and then the epilogue.
 func TestDynQuantGemm(t *testing.T) {
-	n := 1200
-	if testing.Short() || raceEnabled {
-		n = 300
-	}
-	forEachISA(t, func(t *testing.T) {
-		pool := NewPool(2, 0)
-		defer pool.Close()
-		r := rand.New(rand.NewPCG(8, 1))
-		for i := range n {
-			c := gemmCase{m: dim(r), n: dim(r), k: dim(r)}
-			if i%300 == 0 {
-				c.m, c.n, c.k = 40+r.IntN(200), 200+r.IntN(100), 300
-			}
-			c.fill(r)
-			c.ep.Accumulate = false
-			w := signed(randBytes(r, c.k*c.n))
-			scales := randSlice(r, []int{1, c.n}[r.IntN(2)])
-			var bz []int8
-			if r.IntN(2) == 0 {
-				bz = signed(randBytes(r, []int{1, c.n}[r.IntN(2)]))
-			}
-			x := make([]float32, 0, c.m*c.k)
-			for row := range c.m {
-				x = append(x, c.a[row*c.lda:][:c.k]...)
-			}
-			q, as, az := quantizeFormula(x)
-			ref := c
-			ref.k = 0
-			ref.c = append([]float32(nil), c.c...)
-			for row := range c.m {
-				for col := range c.n {
-					var s int32
-					for e := range c.k {
-						y := int32(w[e*c.n+col])
-						if bz != nil {
-							y -= int32(bz[col%len(bz)])
-						}
-						s += (int32(q[row*c.k+e]) - int32(az)) * y
-					}
-					ref.c[row*c.ldc+col] = float32(s) * (as * scales[col%len(scales)])
-				}
-			}
-			ref.ep.Accumulate = true
-			want := ref.want()
+	n := cases(20000)
+	pool := NewPool(2, 0)
+	defer pool.Close()
+	r := rand.New(rand.NewPCG(8, 1))
+	for i := range n {
+		c := gemmCase{m: dim(r), n: dim(r), k: dim(r)}
+		if i%1000 == 0 {
+			c.m, c.n, c.k = 40+r.IntN(200), 200+r.IntN(100), 300
+		}
+		c.fill(r)
+		c.ep.Accumulate = false
+		w := signed(randBytes(r, c.k*c.n))
+		scales := randSlice(r, []int{1, c.n}[r.IntN(2)])
+		var bz []int8
+		if r.IntN(2) == 0 {
+			bz = signed(randBytes(r, []int{1, c.n}[r.IntN(2)]))
+		}
+		ref := c
+		ref.k = 0
+		ref.c = append([]float32(nil), c.c...)
+		c.dynQuant(ref.c, w, scales, bz)
+		ref.ep.Accumulate = true
+		want := ref.want()
+		if c.n == 0 && len(scales) == 0 {
+			scales = []float32{1}
+		}
+		for _, isa := range testLevels() {
+			restore := Limit(isa)
 			got := append([]float32(nil), c.c...)
-			if c.n == 0 && len(scales) == 0 {
-				scales = []float32{1}
-			}
 			DynQuantGemm(pool, c.m, c.a, c.lda, PackS8(c.k, c.n, w, c.n, false), scales, bz, got, c.ldc, c.ep)
+			restore()
 			if at := sameBits(got, want); at >= 0 {
-				t.Fatalf("case %d %v: element %d is %g, want %g", i, c, at, got[at], want[at])
+				t.Fatalf("%v: case %d %v: element %d is %g, want %g", isa, i, c, at, got[at], want[at])
 			}
 		}
-	})
+	}
 }
 
 func BenchmarkInt8(b *testing.B) {

@@ -65,8 +65,8 @@ type nbitsCase struct {
 }
 
 func randNBitsCase(r *rand.Rand) *nbitsCase {
-	k, n := r.IntN(150), r.IntN(70)
-	if r.IntN(50) == 0 {
+	k, n := r.IntN(100), r.IntN(40)
+	if r.IntN(200) == 0 {
 		k, n = r.IntN(600), r.IntN(200)
 	}
 	c := &nbitsCase{m: r.IntN(9), bytes: r.IntN(2) == 0}
@@ -130,10 +130,7 @@ func (c *nbitsCase) check(got []float32) error {
 
 // TestNBits compares every kernel with the formula, and the kernels of digits with their Go twin bit for bit.
 func TestNBits(t *testing.T) {
-	n := 2500
-	if testing.Short() || raceEnabled {
-		n = 300
-	}
+	n := cases(20000)
 	pool := NewPool(2, 0)
 	defer pool.Close()
 	var twin [][]float32

@@ -32,7 +32,7 @@ func windowDo(g *Window, f func(o, k, i int, pad bool)) {
 // TestConvHelpers compares column matrices, their adjoint, depthwise convolutions and pools with plain loops.
 func TestConvHelpers(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))
-	for range 600 {
+	for range cases(20000) {
 		g, c := randomWindow(r), 1+r.IntN(3)
 		plane, out, kk := g.H*g.W, g.OH*g.OW, g.KH*g.KW
 		x, w, bias := normals(r, c*plane), normals(r, c*kk), normals(r, c)
@@ -88,7 +88,7 @@ func TestConvHelpers(t *testing.T) {
 // TestConvEqual wants the bits of the Go twin from every instruction set.
 func TestConvEqual(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
-	for range 300 {
+	for range cases(20000) {
 		g, c := randomWindow(r), 2
 		x, w := normals(r, c*g.H*g.W), normals(r, c*g.KH*g.KW)
 		var want [3][]float32

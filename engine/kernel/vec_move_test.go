@@ -11,7 +11,7 @@ import (
 // TestTranspose compares with the index formula for random ranks, sizes and permutations.
 func TestTranspose(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
-	for range 1500 {
+	for range cases(20000) {
 		rank, elem := r.IntN(6), []int{1, 2, 3, 4, 4, 4, 8, 16}[r.IntN(8)]
 		shape, size := make([]int, rank), elem
 		for k := range shape {
@@ -43,7 +43,7 @@ func TestTranspose(t *testing.T) {
 			t.Fatalf("shape %v perm %v elem %d: %v, want %v", shape, perm, elem, dst, want)
 		}
 	}
-	for range 100 {
+	for range cases(20000) {
 		m, n := r.IntN(70), r.IntN(70)
 		src, dst := normals(r, m*n), make([]float32, m*n)
 		Transpose2D(dst, src, m, n)

@@ -34,10 +34,16 @@ var gemvKinds = []struct {
 
 // gemvRows adds the rows for a number of threads.
 func gemvRows(threads int, add func(string, row)) {
+	feed := func(rng *rand.Rand) engine.Feed { return engine.Feed{"x": normal(rng, 1, 1, gemvSize)} }
+	share := goal{0.9, 0.98, true, 0}
 	for i, k := range gemvKinds {
-		add(k.name, row{model: source{gemv: i + 1}, feed: func(rng *rand.Rand) engine.Feed {
-			return engine.Feed{"x": normal(rng, 1, 1, gemvSize)}
-		}, threads: threads})
+		r := row{model: source{gemv: i + 1}, feed: feed, threads: threads, goal: share}
+		if k.bits == 32 {
+			r.goal = goal{}
+			add(k.name, r)
+			k.name, r.int8, r.goal = "GEMV int8 4096x4096 (MatMulInteger)", true, share
+		}
+		add(k.name, r)
 	}
 }
 

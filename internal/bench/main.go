@@ -31,6 +31,7 @@ type settings struct {
 	threads []int
 	profile bool
 	seed    uint64
+	python  string // with PyTorch, "" = none
 }
 
 // report is what -json prints.
@@ -72,6 +73,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	fl.Float64Var(&s.foreign, "foreign", 0.25, "rounds during which other processes used more CPUs than this are discarded")
 	fl.IntVar(&s.tries, "tries", 4, "rounds run at most, in multiples of -rounds; then discarded ones count")
 	fl.BoolVar(&s.profile, "profile", false, "print the native engine's time per operator below the table")
+	fl.StringVar(&s.python, "python", os.Getenv("WATTSHED_TORCH"), "Python with PyTorch, for the rows of training; without one they have the native figure alone")
 	fl.Uint64Var(&s.seed, "seed", 1, "of inputs, order and bootstrap")
 	if err := fl.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -121,9 +123,10 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		fmt.Fprintf(log, "bench: %s\n", r.name)
 		res, err := b.row(ctx, r)
 		if err != nil {
-			res = &result{Row: r.name, Threads: r.threads, Skipped: err.Error()}
+			res = &result{Row: r.name, Threads: r.threads, Goal: r.goal, Skipped: err.Error()}
 			fmt.Fprintf(log, "bench: %s: %v\n", r.name, err)
 		}
+		res.Verdict = res.Goal.verdict(res)
 		rep.Results = append(rep.Results, res)
 	}
 	if *asJSON {

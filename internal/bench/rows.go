@@ -11,7 +11,6 @@ import (
 	"regexp"
 
 	"github.com/wattshed/wattshed/engine"
-	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 	"github.com/wattshed/wattshed/quantize"
@@ -27,8 +26,11 @@ type row struct {
 	bf16    bool // the native engine on the weights in bfloat16, ONNX Runtime on the float32 ones: it has no kernels for the former
 	feed    func(rng *rand.Rand) engine.Feed
 	threads int
-	load    bool          // time from nothing to the first result instead of a call
-	lacks   func() string // names what the row needs and this host lacks, "" if nothing; nil for a row that needs nothing
+	load    bool // time from nothing to the first result instead of a call
+
+	training  bool          // a step of training instead of a call
+	goal      goal          // what the figure should reach
+	elsewhere func() string // why the row is about another host than this one, "" if it is not; nil for a row about every host
 }
 
 // source finds a model: a file below the asset folder, or an embedded one.
@@ -37,7 +39,12 @@ type source struct {
 	embedded string
 	gemv     int  // 1 + index in gemvKinds
 	seeded   bool // with random weights in the place of constant ones
+
+	mobilenet bool // that of mobilenetModel
 }
+
+// blocks tells whether the weights are quantized in blocks.
+func (s source) blocks() bool { return s.gemv > 0 && gemvKinds[s.gemv-1].bits < 32 }
 
 var (
 	minilm   = source{asset: "M1/all-minilm-l6-v2.onnx"}
@@ -46,6 +53,7 @@ var (
 	resnet50 = source{asset: "M31/light_resnet50.onnx"}
 	resnetR  = source{asset: "M31/light_resnet50.onnx", seeded: true}
 	silero   = source{asset: "M12/silero_vad_16k_sequence.onnx"}
+	streams  = source{asset: "M12/silero_vad_16k_op15.onnx"}
 	spam     = source{embedded: "spam/model.onnx"}
 )
 
@@ -59,32 +67,66 @@ func selectRows(threads []int, only *regexp.Regexp) []row {
 		}
 	}
 	for _, t := range threads {
+		minilmRows(t, add)
+		imageRows(t, add)
 		for _, q := range []bool{false, true} {
-			kind := map[bool]string{false: "fp32", true: "int8"}[q]
-			add("MiniLM "+kind+" B1 S128", row{model: minilm, int8: q, feed: tokens(1, 128, false), threads: t})
-			add("MiniLM "+kind+" B8 S128", row{model: minilm, int8: q, feed: tokens(8, 128, false), threads: t})
-			add("MiniLM "+kind+" B4 S17 padded", row{model: minilm, int8: q, feed: tokens(4, 17, true), threads: t})
-			add("MiniLM "+kind+" B2 S256 padded", row{model: minilm, int8: q, feed: tokens(2, 256, true), threads: t})
+			for _, n := range []int{1, 32, 50} {
+				add(fmt.Sprintf("silero VAD %s %dx576", kind(q), n), row{model: silero, int8: q, feed: speech(n), threads: t, goal: recurrent})
+			}
+			for _, n := range []int{1, 32} {
+				add(fmt.Sprintf("spam LSTM %s B%d S128", kind(q), n), row{model: spam, int8: q, feed: words(n, 128), threads: t, goal: recurrent})
+			}
 		}
-		for _, n := range []int{1, 8} {
-			add(fmt.Sprintf("MiniLM bf16 B%d S128", n), row{model: minilm, bf16: true, feed: tokens(n, 128, false), threads: t, lacks: lacksTiles})
-		}
-		add("PP-LCNet fp32 1x3x224x224", row{model: lcnet, feed: image("x", 1, 3, 224, 224), threads: t})
-		add("PP-OCR cls fp32 1x3x48x192", row{model: ppcls, feed: image("x", 1, 3, 48, 192), threads: t})
-		add("PP-LCNet static int8 1x3x224x224", row{model: lcnet, static: true, feed: image("x", 1, 3, 224, 224), threads: t})
-		add("ResNet-50 (light) static int8", row{model: resnetR, static: true, feed: image("gpu_0/data_0", 1, 3, 224, 224), threads: t})
-		add("ResNet-50 (light) fp32", row{model: resnet50, feed: image("gpu_0/data_0", 1, 3, 224, 224), threads: t})
-		add("silero VAD fp32 50x576", row{model: silero, feed: speech(50), threads: t})
-		add("silero VAD int8 50x576", row{model: silero, int8: true, feed: speech(50), threads: t})
-		for _, q := range []bool{false, true} {
-			kind := map[bool]string{false: "fp32", true: "int8"}[q]
-			add("spam LSTM "+kind+" B1 S128", row{model: spam, int8: q, feed: words(1, 128), threads: t})
-			add("spam LSTM "+kind+" B32 S128", row{model: spam, int8: q, feed: words(32, 128), threads: t})
+		for _, n := range []int{1, 32} { // its recurrent weights are slices of one tensor, which the schemes leave alone
+			add(fmt.Sprintf("silero VAD streams fp32 B%d", n), row{model: streams, feed: streamed(n), threads: t, goal: recurrent})
 		}
 		gemvRows(t, add)
-		add("MiniLM fp32 load to first result", row{model: minilm, feed: tokens(1, 128, false), threads: t, load: true})
+		for _, q := range []bool{false, true} {
+			add("MiniLM "+kind(q)+" load to first result", row{model: minilm, int8: q, feed: tokens(1, 128, false), threads: t, load: true, goal: goal{2, 5, false, 0}})
+		}
+		add("spam LSTM training step B32 S128", row{training: true, feed: words(32, 128), threads: t, goal: goal{0, 1.5, false, 0}})
 	}
 	return rows
+}
+
+// minilmRows adds the rows of MiniLM for a number of threads. The int8 ones stand twice: what is expected of a CPU depends on its AMX.
+func minilmRows(t int, add func(string, row)) {
+	inputs := []struct {
+		name string
+		feed func(*rand.Rand) engine.Feed
+	}{
+		{"B1 S128", tokens(1, 128, false)}, {"B8 S128", tokens(8, 128, false)}, {"B4 S17 padded", tokens(4, 17, true)}, {"B2 S256 padded", tokens(2, 256, true)},
+	}
+	for _, in := range inputs {
+		add("MiniLM fp32 "+in.name, row{model: minilm, feed: in.feed, threads: t, goal: goal{1, 1.15, false, 0}})
+	}
+	for _, in := range inputs {
+		add("MiniLM int8 on AMX "+in.name, row{model: minilm, int8: true, feed: in.feed, threads: t, goal: goal{1.7, 2.5, false, 0}, elsewhere: withoutTiles})
+	}
+	for _, in := range inputs {
+		add("MiniLM int8 on VNNI without AMX "+in.name, row{model: minilm, int8: true, feed: in.feed, threads: t, goal: goal{1, 1.3, false, 0}, elsewhere: withoutVNNIOnly})
+	}
+	for _, in := range inputs[:2] {
+		add("MiniLM bf16 on AMX "+in.name, row{model: minilm, bf16: true, feed: in.feed, threads: t, goal: goal{3, 4.5, false, 0.9999}, elsewhere: withoutTiles})
+	}
+}
+
+// imageRows adds the rows of models of images for a number of threads.
+func imageRows(t int, add func(string, row)) {
+	float := goal{1, 1.2, false, 0}
+	add("PP-LCNet fp32 1x3x224x224", row{model: lcnet, feed: image("x", 1, 3, 224, 224), threads: t, goal: float})
+	add("PP-OCR cls fp32 1x3x48x192", row{model: ppcls, feed: image("x", 1, 3, 48, 192), threads: t, goal: float})
+	add("ResNet-50 (light) fp32", row{model: resnet50, feed: image("gpu_0/data_0", 1, 3, 224, 224), threads: t, goal: float})
+	add("MobileNetV2-like fp32 1x3x224x224", row{model: source{mobilenet: true}, feed: image("x", 1, 3, 224, 224), threads: t, goal: float})
+	add("PP-LCNet static int8 1x3x224x224", row{model: lcnet, static: true, feed: image("x", 1, 3, 224, 224), threads: t})
+	add("ResNet-50 (light) static int8", row{model: resnetR, static: true, feed: image("gpu_0/data_0", 1, 3, 224, 224), threads: t})
+}
+
+func kind(int8 bool) string {
+	if int8 {
+		return "int8"
+	}
+	return "fp32"
 }
 
 // tokens are inputs of a BERT-like encoder; padded ones have masks of different lengths, one of them full.
@@ -142,10 +184,20 @@ func speech(n int) func(*rand.Rand) engine.Feed {
 	}
 }
 
+// streamed is one window of 32 ms of each of n streams, with the states at the start.
+func streamed(n int) func(*rand.Rand) engine.Feed {
+	return func(rng *rand.Rand) engine.Feed {
+		return engine.Feed{"input": normal(rng, 0.1, n, 576), "state": normal(rng, 0, 2, n, 128), "sr": model.Scalar(int64(16000))}
+	}
+}
+
 // open returns the file of a source, and writes one to dir where it is embedded.
 func (s source) open(assets, dir string) (string, error) {
 	if s.gemv > 0 {
 		return gemvModel(s.gemv-1, dir)
+	}
+	if s.mobilenet {
+		return mobilenetModel(dir)
 	}
 	if s.embedded != "" {
 		b, err := fs.ReadFile(testdata.FS, s.embedded)
@@ -164,14 +216,6 @@ func (s source) open(assets, dir string) (string, error) {
 	}
 	_, err := os.Stat(path)
 	return path, err
-}
-
-// lacksTiles is for rows whose point is the speed of AMX.
-func lacksTiles() string {
-	if kernel.BF16Fast() {
-		return ""
-	}
-	return "AMX"
 }
 
 // rounded writes the form of a model with bfloat16 weights to dir.

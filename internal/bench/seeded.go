@@ -18,6 +18,7 @@ func seeded(path, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	g.Inputs = slices.DeleteFunc(g.Inputs, func(v *model.Value) bool { return g.Initializer(v.Name) != nil })
 	made := map[string][]int{}
 	var kept []*model.Node
 	for _, n := range g.Nodes {
@@ -33,8 +34,10 @@ func seeded(path, dir string) (string, error) {
 		for _, d := range dims {
 			made[n.Out(0)] = append(made[n.Out(0)], int(d))
 		}
+		g.RemoveInitializer(n.In(0))
 	}
 	g.Nodes = kept
+	g.Model.IRVersion = max(g.Model.IRVersion, 4) // before it an initializer was an input too
 	rng := rand.New(rand.NewPCG(31, 0))
 	put := func(name string, mean, dev float64) {
 		shape, ok := made[name]
@@ -75,7 +78,6 @@ func seeded(path, dir string) (string, error) {
 	for name := range made {
 		put(name, 0, 0.05)
 	}
-	g.Inputs = slices.DeleteFunc(g.Inputs, func(v *model.Value) bool { return g.Initializer(v.Name) != nil })
 	out := filepath.Join(dir, "seeded-"+filepath.Base(path))
 	return out, onnx.Save(out, g, onnx.WriteOptions{})
 }

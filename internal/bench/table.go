@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -20,47 +21,22 @@ func markdown(w io.Writer, r *report, s settings) error {
 		fmt.Fprintf(w, ", %.0f Gflop/s bfloat16", r.BF16Flops/1e9)
 	}
 	fmt.Fprintf(w, ".\n\n")
-	fmt.Fprintln(w, "| work | native ms | ORT ms | ORT/native [95 %] | minima | CPU time | no spin: ORT/native [95 %] | of peak | difference | rounds |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w, "| work | native ms | ORT ms | ORT/native [95 %] | minima | CPU time | no spin: ORT/native [95 %] | floor, aim | verdict | of peak | difference | cosine | rounds |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, x := range r.Results {
-		if x.Lacks != "" {
-			fmt.Fprintf(w, "| %s | not measured on this host, which lacks %s |||||||||\n", x.Row, x.Lacks)
-			continue
+		if err := x.markdown(w); err != nil {
+			return err
 		}
-		if x.Skipped != "" {
-			fmt.Fprintf(w, "| %s | not measured: %s |||||||||\n", x.Row, x.Skipped)
-			continue
-		}
-		n, o, q := x.Timings[0], x.Timings[1], x.Ratios[0]
-		quiet := "-"
-		if len(x.Ratios) > 1 && x.Ratios[1].ORT != nativeFloat {
-			p := x.Ratios[1]
-			quiet = fmt.Sprintf("%.2f [%.2f, %.2f]", p.Wall, p.Lo, p.Hi)
-		}
-		share := "-"
-		if x.Roofline > 0 {
-			share = fmt.Sprintf("%.0f %%", 100*x.Roofline)
-			if x.Bandwidth {
-				share = fmt.Sprintf("%.0f %% [%.0f, %.0f] of reading, minima %.0f %%", 100*x.Roofline, 100*x.RoofLo, 100*x.RoofHi, 100*x.RoofMin)
-			}
-		}
-		rounds := fmt.Sprintf("%d, %d discarded", x.Rounds, x.Discarded)
-		if x.Dirty > 0 {
-			rounds += fmt.Sprintf(", %d with others (%.1f CPUs)", x.Dirty, x.Foreign)
-		}
-		diff := fmt.Sprintf("%.1e", x.Difference)
-		if x.Cosine != 0 {
-			diff += fmt.Sprintf(", cosine %.5f", x.Cosine)
-		}
-		fmt.Fprintf(w, "| %s | %s | %s | **%.2f** [%.2f, %.2f] | %.2f | %.2f (%.2f) | %s | %s | %s | %s |\n",
-			x.Row, ms(n), ms(o), q.Wall, q.Lo, q.Hi, q.Min, q.CPU, q.CPUMin, quiet, share, diff, rounds)
 	}
 	fmt.Fprintf(w, "\nTimes are median (least) of %d rounds, each with one sample of at least %v per runtime, in random order. ORT/native is paired, above 1 the native engine is faster; "+
 		"the 95 %% interval is that of the paired ratio. Both runtimes run in one process with the same threads, inputs and file at their defaults (both spin), and without spinning in the column so named. "+
 		"CPU time is the paired ratio of CPU time (that of the minima), which others on the machine disturb less. Rounds during which other processes used more than %.2f CPUs are discarded. "+
 		"Of reading: the paired ratio to loading as many bytes as the weights have, with the same threads. "+
-		"Load to first result is a new session, in this process, on a file in the page cache. Difference is max|native - ORT| / max|ORT|. In rows named bf16 the native engine has the weights in bfloat16 and ONNX Runtime those in float32; "+
-		"their cosine is that of the mean-pooled embeddings.\n", r.Rounds, s.sample, s.foreign)
+		"A floor or an aim holds when the lower end of the interval at the defaults is at or above it, after at least %d rounds; of products of a vector it is a share of reading. "+
+		"Load to first result is a new session, in this process, on a file in the page cache. Difference is max|native - ORT| / max|ORT|. In rows named bf16 the native engine has the weights in bfloat16 and ONNX Runtime those in float32. "+
+		"Cosine is that between the outputs (of MiniLM the mean-pooled embeddings) and those of ONNX Runtime on the float32 model, native and ONNX Runtime's; it counts as equal when it is at most %g lower. "+
+		"Of weights quantized in blocks it is that between both runtimes. One int8 floor is that of hosts with AMX, another that of hosts with VNNI alone: one host has only one of them.\n",
+		r.Rounds, s.sample, s.foreign, leastRounds, equalCosine)
 	for _, x := range r.Results {
 		for _, q := range x.Ratios {
 			if q.ORT == nativeFloat {
@@ -86,6 +62,54 @@ func markdown(w io.Writer, r *report, s settings) error {
 		}
 	}
 	return nil
+}
+
+// markdown prints the row of a result.
+func (x *result) markdown(w io.Writer) error {
+	if x.Elsewhere != "" {
+		_, err := fmt.Fprintf(w, "| %s | not measured on this host, %s ||||||%s||||||\n", x.Row, x.Elsewhere, x.Goal)
+		return err
+	}
+	if x.Skipped != "" {
+		_, err := fmt.Fprintf(w, "| %s | not measured: %s ||||||%s||||||\n", x.Row, strings.ReplaceAll(x.Skipped, "\n", " "), x.Goal)
+		return err
+	}
+	other, paired := "-", "- | - | -"
+	if len(x.Ratios) > 0 {
+		q := x.Ratios[0]
+		other = ms(x.Timings[1])
+		paired = fmt.Sprintf("**%.2f** [%.2f, %.2f] | %.2f | %.2f (%.2f)", q.Wall, q.Lo, q.Hi, q.Min, q.CPU, q.CPUMin)
+	}
+	quiet := "-"
+	if len(x.Ratios) > 1 && x.Ratios[1].ORT != nativeFloat {
+		p := x.Ratios[1]
+		quiet = fmt.Sprintf("%.2f [%.2f, %.2f]", p.Wall, p.Lo, p.Hi)
+	}
+	share := "-"
+	if x.Roofline > 0 {
+		share = fmt.Sprintf("%.0f %%", 100*x.Roofline)
+		if x.Bandwidth {
+			share = fmt.Sprintf("%.0f %% [%.0f, %.0f] of reading, minima %.0f %%", 100*x.Roofline, 100*x.RoofLo, 100*x.RoofHi, 100*x.RoofMin)
+		}
+	}
+	rounds := fmt.Sprintf("%d, %d discarded", x.Rounds, x.Discarded)
+	if x.Dirty > 0 {
+		rounds += fmt.Sprintf(", %d with others (%.1f CPUs)", x.Dirty, x.Foreign)
+	}
+	cos := "-"
+	if x.Cosine != 0 {
+		cos = fmt.Sprintf("%.5f", x.Cosine)
+	}
+	if x.CosineORT != 0 {
+		cos += fmt.Sprintf(", %.5f", x.CosineORT)
+	}
+	name, diff := x.Row, fmt.Sprintf("%.1e", x.Difference)
+	if x.Note != "" {
+		name, diff = fmt.Sprintf("%s (%s)", x.Row, x.Note), "-"
+	}
+	_, err := fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n",
+		name, ms(x.Timings[0]), other, paired, quiet, x.Goal, x.Verdict, share, diff, cos, rounds)
+	return err
 }
 
 // ms prints median and least time.

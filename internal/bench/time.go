@@ -14,7 +14,6 @@ import (
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/engine/ort"
 	"github.com/wattshed/wattshed/measure"
-	"github.com/wattshed/wattshed/model"
 )
 
 // settle is the pause before a sample: the threads of the runtime before it stop spinning and park.
@@ -29,6 +28,7 @@ type bench struct {
 	files  map[string]string // path by source
 	report *report
 	log    io.Writer
+	helper func() time.Duration // CPU time of a process that works for this one; nil if there is none
 }
 
 // contender is a runtime with its settings.
@@ -80,9 +80,13 @@ type result struct {
 	RoofHi     float64         `json:"roofline_ci95_hi,omitempty"`
 	RoofMin    float64         `json:"roofline_of_minima,omitempty"`
 	MACs       int64           `json:"macs,omitempty"`
-	Lacks      string          `json:"lacks,omitempty"`  // what this host lacks for the row, which then has no figures
-	Difference float64         `json:"max_difference"`   // max|native - ort| / max|ort| over the outputs
-	Cosine     float64         `json:"cosine,omitempty"` // least of the mean-pooled embeddings, of rows whose models differ
+	Elsewhere  string          `json:"elsewhere,omitempty"`  // why this host is not the one that the row is about; it then has no figures
+	Difference float64         `json:"max_difference"`       // max|native - ort| / max|ort| over the outputs
+	Cosine     float64         `json:"cosine,omitempty"`     // of the native outputs to those of ONNX Runtime on the float model; rows with less than float32
+	CosineORT  float64         `json:"ort_cosine,omitempty"` // the same of ONNX Runtime's
+	Goal       goal            `json:"goal,omitzero"`
+	Verdict    string          `json:"verdict,omitempty"`
+	Note       string          `json:"note,omitempty"`
 	Rounds     int             `json:"rounds"`
 	Discarded  int             `json:"discarded"`
 	Dirty      int             `json:"dirty"` // rounds that count although others used the machine
@@ -143,10 +147,13 @@ func (b *bench) contenders(r row) []*contender {
 
 // row measures one row.
 func (b *bench) row(ctx context.Context, r row) (*result, error) {
-	if r.lacks != nil {
-		if what := r.lacks(); what != "" {
-			return &result{Row: r.name, Threads: r.threads, Lacks: what}, nil
+	if r.elsewhere != nil {
+		if why := r.elsewhere(); why != "" {
+			return &result{Row: r.name, Threads: r.threads, Goal: r.goal, Elsewhere: why}, nil
 		}
+	}
+	if r.training {
+		return b.trainingRow(ctx, r)
 	}
 	path, err := b.file(ctx, r)
 	if err != nil {
@@ -203,14 +210,12 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 			return nil, err
 		}
 	}
-	res := &result{Row: r.name, Threads: r.threads}
+	res := &result{Row: r.name, Threads: r.threads, Goal: r.goal}
 	if res.Difference, err = difference(outs[0], outs[1]); err != nil {
 		return nil, err
 	}
-	if r.bf16 {
-		if res.Cosine, err = pooledCosine(feed, outs[0], outs[1]); err != nil {
-			return nil, err
-		}
+	if err := b.cosines(ctx, r, feed, outs, res); err != nil {
+		return nil, err
 	}
 	if r.load {
 		for _, c := range cs {
@@ -280,14 +285,14 @@ func (b *bench) roundsOf(ctx context.Context, cs []*contender, work func(*conten
 			return err
 		}
 		sm := sample{make([]float64, len(cs)), make([]float64, len(cs))}
-		before := usage()
+		before := b.usage()
 		for _, i := range rng.Perm(len(cs)) {
 			var err error
-			if sm.wall[i], sm.cpu[i], err = one(cs[i], work); err != nil {
+			if sm.wall[i], sm.cpu[i], err = b.one(cs[i], work); err != nil {
 				return err
 			}
 		}
-		f := usage().foreign(before)
+		f := b.usage().foreign(before)
 		last := try >= b.rounds*(b.tries-1) // the tries that are left are all needed
 		if f > b.foreign && !last {
 			res.Discarded++
@@ -307,14 +312,14 @@ func (b *bench) roundsOf(ctx context.Context, cs []*contender, work func(*conten
 }
 
 // one is one sample: seconds per call on the clock and of CPU.
-func one(c *contender, work func(*contender) error) (wall, cpu float64, err error) {
+func (b *bench) one(c *contender, work func(*contender) error) (wall, cpu float64, err error) {
 	time.Sleep(settle)
 	if c.session != nil {
 		if err := work(c); err != nil { // threads awake, caches warm
 			return 0, 0, err
 		}
 	}
-	cpu0, _ := measure.ProcessCPU()
+	cpu0, _ := b.spent()
 	start := time.Now()
 	for range c.calls {
 		if err := work(c); err != nil {
@@ -322,7 +327,7 @@ func one(c *contender, work func(*contender) error) (wall, cpu float64, err erro
 		}
 	}
 	wall = time.Since(start).Seconds() / float64(c.calls)
-	cpu1, _ := measure.ProcessCPU()
+	cpu1, _ := b.spent()
 	return wall, (cpu1 - cpu0).Seconds() / float64(c.calls), nil
 }
 
@@ -333,9 +338,18 @@ type used struct {
 	known     bool
 }
 
-func usage() used {
+// spent is the CPU time of this process and of its helper.
+func (b *bench) spent() (time.Duration, error) {
+	own, err := measure.ProcessCPU()
+	if b.helper != nil {
+		own += b.helper()
+	}
+	return own, err
+}
+
+func (b *bench) usage() used {
 	host, err := measure.HostCPUTime()
-	own, err2 := measure.ProcessCPU()
+	own, err2 := b.spent()
 	return used{time.Now(), host, own, err == nil && err2 == nil}
 }
 
@@ -404,78 +418,4 @@ func (b *bench) roofline(ctx context.Context, r row, art engine.Artifact, feed e
 		res.Profile = prof
 	}
 	return nil
-}
-
-// difference returns max|a-b| / max|b| over all float outputs.
-func difference(a, b engine.Feed) (float64, error) {
-	worst := 0.0
-	for name, tb := range b {
-		ta := a[name]
-		if ta == nil || !slices.Equal(ta.Shape(), tb.Shape()) {
-			return 0, fmt.Errorf("output %q: the runtimes give different shapes", name)
-		}
-		x, err := ta.Float32()
-		if err != nil {
-			continue // no float output
-		}
-		y, err := tb.Float32()
-		if err != nil {
-			continue
-		}
-		var d, top float64
-		for i := range x {
-			d = max(d, math.Abs(float64(x[i])-float64(y[i])))
-			top = max(top, math.Abs(float64(y[i])))
-		}
-		if top > 0 {
-			worst = max(worst, d/top)
-		}
-	}
-	return worst, nil
-}
-
-// pooledCosine returns the least cosine, over the batch, between the means of the rows of a and b [B, S, H] that the attention mask keeps.
-func pooledCosine(feed, a, b engine.Feed) (float64, error) {
-	mask, err := model.Data[int64](feed["attention_mask"])
-	if err != nil {
-		return 0, err
-	}
-	least := math.Inf(1)
-	for name, t := range b {
-		if a[name] == nil || t.Rank() != 3 || !slices.Equal(a[name].Shape(), t.Shape()) || len(mask) != t.Shape()[0]*t.Shape()[1] {
-			return 0, fmt.Errorf("output %q of shape %v is no row of features per token", name, t.Shape())
-		}
-		x, err := a[name].Float32()
-		if err != nil {
-			return 0, err
-		}
-		y, err := t.Float32()
-		if err != nil {
-			return 0, err
-		}
-		seq, width := t.Shape()[1], t.Shape()[2]
-		for i := range t.Shape()[0] {
-			p, q := make([]float64, width), make([]float64, width)
-			for s := i * seq; s < (i+1)*seq; s++ {
-				for j := range width {
-					p[j] += float64(mask[s]) * float64(x[s*width+j])
-					q[j] += float64(mask[s]) * float64(y[s*width+j])
-				}
-			}
-			var pq, pp, qq float64
-			for j := range p {
-				pq, pp, qq = pq+p[j]*q[j], pp+p[j]*p[j], qq+q[j]*q[j]
-			}
-			least = min(least, pq/math.Sqrt(pp*qq))
-		}
-	}
-	return least, nil
-}
-
-func median(x []float64) float64 {
-	s := slices.Sorted(slices.Values(x))
-	if len(s) == 0 {
-		return 0
-	}
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }

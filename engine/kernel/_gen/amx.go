@@ -14,10 +14,11 @@ var amxFields = []string{
 	"b", "bs", // first panel, and the distance of the next
 	"c", "ldc", // first element
 	"blocks", "panels", // blocks of rows, panels of 32 columns
-	"load", // 1 if the sums start at C instead of 0
+	"load",       // 1 if the sums start at C instead of 0
+	"atB", "atC", // b and c of the panel that is computed
 }
 
-var amxTypes = map[string]string{"config": "*tileShapes", "a": "*uint8", "b": "*int8", "c": "*int32"}
+var amxTypes = map[string]string{"config": "*tileShapes", "a": "*uint8", "b": "*int8", "c": "*int32", "atB": "uintptr", "atC": "uintptr"}
 
 func amxOff(name string) int {
 	for i, f := range amxFields {
@@ -44,17 +45,21 @@ func amxKernel(a *asm, stubs *strings.Builder, rt, ct int) {
 	a.op("MOVQ args+0(FP), R15")
 	load("config", "AX")
 	a.inst(tileConfig(mem{base: "AX"}))
+	for _, p := range [][2]string{{"b", "atB"}, {"c", "atC"}} { // the pointers stay where they are: behind the last panel they would point to nothing
+		load(p[0], "AX")
+		a.op("MOVQ AX, %d(R15)", amxOff(p[1]))
+	}
 	load("lda", "R8")
 	a.op("MOVQ $128, R9")
 	load("ldc", "R13")
 	a.label("panel")
 	load("a", "SI")
-	load("c", "BX")
+	load("atC", "BX")
 	load("blocks", "DX")
-	load("b", "R14")
+	load("atB", "R14")
 	a.op("ADDQ %d(R15), R14", amxOff("bs"))
 	a.label("block")
-	load("b", "DI")
+	load("atB", "DI")
 	load("steps", "CX")
 	a.op("MOVQ SI, R10")
 	if rt == 2 {
@@ -109,8 +114,8 @@ func amxKernel(a *asm, stubs *strings.Builder, rt, ct int) {
 	a.op("DECQ DX")
 	a.op("JNE  block")
 	load("bs", "R10")
-	a.op("ADDQ R10, %d(R15)", amxOff("b"))
-	a.op("ADDQ $128, %d(R15)", amxOff("c"))
+	a.op("ADDQ R10, %d(R15)", amxOff("atB"))
+	a.op("ADDQ $128, %d(R15)", amxOff("atC"))
 	a.op("DECQ %d(R15)", amxOff("panels"))
 	a.op("JNE  panel")
 	a.inst(tileRelease())
@@ -121,7 +126,7 @@ func amxKernel(a *asm, stubs *strings.Builder, rt, ct int) {
 func amxFiles() []file {
 	var s strings.Builder
 	fmt.Fprintf(&s, goHead, "amx.go")
-	s.WriteString("\n// amxArgs are the arguments of the products on tiles, which change them; strides are in bytes.\ntype amxArgs struct {\n")
+	s.WriteString("\n// amxArgs are the arguments of the products on tiles, which change the numbers among them; strides are in bytes. atB and atC are theirs.\ntype amxArgs struct {\n")
 	for _, f := range amxFields {
 		t := amxTypes[f]
 		if t == "" {

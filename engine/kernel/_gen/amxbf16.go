@@ -13,10 +13,11 @@ var bf16Fields = []string{
 	"b", "bs", "ps", // first panel of B, the distance of its rows (pairs of k), and that of the next panel
 	"c", "ldc", // first element
 	"blocks", "panels", // blocks of rows, panels of 32 columns
-	"load", // 1 if the sums start at C instead of 0
+	"load",       // 1 if the sums start at C instead of 0
+	"atB", "atC", // b and c of the panel that is computed
 }
 
-var bf16Types = map[string]string{"config": "*tileShapes", "a": "*uint16", "b": "*uint16", "c": "*float32"}
+var bf16Types = map[string]string{"config": "*tileShapes", "a": "*uint16", "b": "*uint16", "c": "*float32", "atB": "uintptr", "atC": "uintptr"}
 
 func bf16Off(name string) int {
 	for i, f := range bf16Fields {
@@ -40,17 +41,21 @@ func amxBF16Kernel(a *asm, stubs *strings.Builder, rt, ct int) {
 	a.op("MOVQ args+0(FP), R15")
 	load("config", "AX")
 	a.inst(tileConfig(mem{base: "AX"}))
+	for _, p := range [][2]string{{"b", "atB"}, {"c", "atC"}} { // the pointers stay where they are: behind the last panel they would point to nothing
+		load(p[0], "AX")
+		a.op("MOVQ AX, %d(R15)", bf16Off(p[1]))
+	}
 	a.op("MOVQ $64, R8")
 	load("bs", "R9")
 	load("ldc", "R13")
 	a.label("panel")
 	load("a", "SI")
-	load("c", "BX")
+	load("atC", "BX")
 	load("blocks", "DX")
-	load("b", "R14")
+	load("atB", "R14")
 	a.op("ADDQ %d(R15), R14", bf16Off("ps"))
 	a.label("block")
-	load("b", "DI")
+	load("atB", "DI")
 	load("steps", "CX")
 	a.op("MOVQ R9, AX")
 	a.op("SHLQ $4, AX") // 16 rows of B
@@ -105,8 +110,8 @@ func amxBF16Kernel(a *asm, stubs *strings.Builder, rt, ct int) {
 	a.op("DECQ DX")
 	a.op("JNE  block")
 	load("ps", "AX")
-	a.op("ADDQ AX, %d(R15)", bf16Off("b"))
-	a.op("ADDQ $128, %d(R15)", bf16Off("c"))
+	a.op("ADDQ AX, %d(R15)", bf16Off("atB"))
+	a.op("ADDQ $128, %d(R15)", bf16Off("atC"))
 	a.op("DECQ %d(R15)", bf16Off("panels"))
 	a.op("JNE  panel")
 	a.inst(tileRelease())
@@ -163,7 +168,7 @@ func roundTiles(a *asm, stubs *strings.Builder) {
 func amxBF16Files() []file {
 	var s strings.Builder
 	fmt.Fprintf(&s, goHead, "amxbf16.go")
-	s.WriteString("\n// bf16Args are the arguments of the bfloat16 products on tiles, which change them; strides are in bytes.\ntype bf16Args struct {\n")
+	s.WriteString("\n// bf16Args are the arguments of the bfloat16 products on tiles, which change the numbers among them; strides are in bytes. atB and atC are theirs.\ntype bf16Args struct {\n")
 	for _, f := range bf16Fields {
 		t := bf16Types[f]
 		if t == "" {
