@@ -233,3 +233,18 @@ func TestPaddedCache(t *testing.T) {
 		t.Error("nk of the second step differs")
 	}
 }
+
+// TestFedTotal: the length of the cache that is made cannot be more than the positions that there are, whatever is fed.
+func TestFedTotal(t *testing.T) {
+	s := load(t, attentionGraph("GroupQueryAttention", 1, 1), engine.Options{Threads: 1})
+	x, past := randomTensor(rand.New(rand.NewPCG(7, 9)), 1, 1, 1, 8), model.FromSlice([]int{1, 1, 2, 8}, make([]float32, 16))
+	for _, total := range []int32{3, 4, 1e9} {
+		out, err := s.Run(t.Context(), engine.Feed{"q": x, "k": x, "v": x, "pk": past, "pv": past,
+			"lens": model.FromSlice([]int{1}, []int32{2}), "total": model.FromSlice([]int{1}, []int32{total})})
+		if total == 3 && err != nil {
+			t.Error(err)
+		} else if total > 3 && err == nil {
+			t.Errorf("a total of %d for 3 positions gives a cache %v", total, out["nk"].Shape())
+		}
+	}
+}
