@@ -193,3 +193,58 @@ func TestAttentionMemory(t *testing.T) {
 		t.Errorf("fused: arena of %d bytes for scores of %d", got, scores)
 	}
 }
+
+// TestPaddedCache: caches that are longer than what they hold keep what they showed, also when they are read for the first
+// time after the next step has written behind it.
+func TestPaddedCache(t *testing.T) {
+	const d, length, held = 8, 16, 3
+	s := load(t, attentionGraph("GroupQueryAttention", 1, 1), engine.Options{Threads: 1})
+	r := rand.New(rand.NewPCG(6, 9))
+	cache := make([]float32, length*d)
+	copy(cache, floatsOf(t, randomTensor(r, 1, held, d)))
+	x := floatsOf(t, randomTensor(r, 1, 2, d))
+	step := func(pk, pv *model.Tensor, at int) engine.Feed {
+		n := model.FromSlice([]int{1, 1, d}, x[(at-held)*d:][:d])
+		out, err := s.Run(t.Context(), engine.Feed{"q": n, "k": n, "v": n, "pk": pk, "pv": pv,
+			"lens": model.FromSlice([]int{1}, []int32{int32(at)}), "total": model.FromSlice([]int{1}, []int32{length})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	past := model.FromSlice([]int{1, 1, length, d}, cache)
+	first := step(past, past, held)
+	second := make(chan engine.Feed, 1)
+	got := map[string][]float32{}
+	var wg sync.WaitGroup
+	wg.Go(func() { second <- step(first["nk"], first["nv"], held+1) })
+	wg.Go(func() { got["nk"] = floatsOf(t, first["nk"]) }) // at the same time as the step
+	wg.Wait()
+	got["nv"] = floatsOf(t, first["nv"]) // after it
+	want := slices.Clone(cache)
+	copy(want[held*d:], x[:d])
+	for _, name := range []string{"nk", "nv"} {
+		if !sameBits(got[name], want) {
+			t.Errorf("%s of the first step shows what the second wrote", name)
+		}
+	}
+	copy(want[(held+1)*d:], x[d:])
+	if out := <-second; !sameBits(floatsOf(t, out["nk"]), want) {
+		t.Error("nk of the second step differs")
+	}
+}
+
+// TestFedTotal: the length of the cache that is made cannot be more than the positions that there are, whatever is fed.
+func TestFedTotal(t *testing.T) {
+	s := load(t, attentionGraph("GroupQueryAttention", 1, 1), engine.Options{Threads: 1})
+	x, past := randomTensor(rand.New(rand.NewPCG(7, 9)), 1, 1, 1, 8), model.FromSlice([]int{1, 1, 2, 8}, make([]float32, 16))
+	for _, total := range []int32{3, 4, 1e9} {
+		out, err := s.Run(t.Context(), engine.Feed{"q": x, "k": x, "v": x, "pk": past, "pv": past,
+			"lens": model.FromSlice([]int{1}, []int32{2}), "total": model.FromSlice([]int{1}, []int32{total})})
+		if total == 3 && err != nil {
+			t.Error(err)
+		} else if total > 3 && err == nil {
+			t.Errorf("a total of %d for 3 positions gives a cache %v", total, out["nk"].Shape())
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -86,4 +87,43 @@ func TestBlockWeights(t *testing.T) {
 		}()
 	}
 	wg.Wait()
+}
+
+// Products of different depth that share one tensor of blocks, the last of which is partly padding, do not share a packing.
+func TestBlockDepths(t *testing.T) {
+	const n, block = 48, 32
+	graph := func(depths ...int) *model.Graph {
+		b := newBuilder(5, 21)
+		b.g.Model.Opsets = append(b.g.Model.Opsets, model.Opset{Domain: "com.microsoft", Version: 1})
+		q := make([]uint8, n*2*block/2)
+		for i := range q {
+			q[i] = uint8(b.r.UintN(256))
+		}
+		w, s := b.constant(model.FromSlice([]int{n, 2, block / 2}, q)), b.weight(0.1, n*2)
+		for _, k := range depths {
+			x := b.input(fmt.Sprint("x", k), model.Float32, model.FixedShape(3, k))
+			y := fmt.Sprint("y", k)
+			b.g.Nodes = append(b.g.Nodes, &model.Node{Op: "MatMulNBits", Domain: "com.microsoft", Inputs: []string{x, w, s}, Outputs: []string{y},
+				Attrs: []model.Attr{model.IntAttr("K", int64(k)), model.IntAttr("N", n), model.IntAttr("bits", 4), model.IntAttr("block_size", block)}})
+			b.output(y)
+		}
+		return b.g
+	}
+	r := rand.New(rand.NewPCG(8, 9))
+	feed := engine.Feed{"x60": randomTensor(r, 1, 3, 60), "x64": randomTensor(r, 1, 3, 64)}
+	both, err := load(t, graph(64, 60), engine.Options{Threads: 1}).Run(t.Context(), feed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []int{60, 64} {
+		x := fmt.Sprint("x", k)
+		alone, err := load(t, graph(k), engine.Options{Threads: 1}).Run(t.Context(), engine.Feed{x: feed[x]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		y := fmt.Sprint("y", k)
+		if !sameBits(floatsOf(t, both[y]), floatsOf(t, alone[y])) {
+			t.Errorf("depth %d beside another gives other bits than alone", k)
+		}
+	}
 }

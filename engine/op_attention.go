@@ -234,7 +234,6 @@ func opRotaryEmbedding(c *Call) error {
 	if err != nil {
 		return err
 	}
-	copy(dst, x.v)
 	rot := int(n.Int("rotary_embedding_dim", 0))
 	if rot == 0 {
 		rot = x.d
@@ -265,31 +264,11 @@ func opRotaryEmbedding(c *Call) error {
 			return errShape("position_ids", t, fmt.Sprintf("[%d %d]", x.b, x.s))
 		}
 	}
-	inter := n.Int("interleaved", 0) != 0
-	for b := range x.b {
-		for s := range x.s {
-			row := b*x.s + s
-			if pos != nil {
-				row = pos[row]
-			}
-			if row < 0 || half > 0 && row >= min(len(cache[0]), len(cache[1]))/half {
-				return fmt.Errorf("position %d is outside of the cache", row)
-			}
-			co, si := cache[0][row*half:], cache[1][row*half:]
-			for h := range x.h {
-				at := b*x.batch + h*x.head + s*x.pos
-				for j := range half {
-					p, q := at+j, at+half+j
-					if inter {
-						p, q = at+2*j, at+2*j+1
-					}
-					a, z := x.v[p], x.v[q]
-					dst[p], dst[q] = co[j]*a-si[j]*z, si[j]*a+co[j]*z
-				}
-			}
-		}
+	position := func(b, s int) int { return b*x.s + s }
+	if pos != nil {
+		position = func(b, s int) int { return pos[b*x.s+s] }
 	}
-	return nil
+	return rotary(dst, &x, cache[0], cache[1], half, n.Int("interleaved", 0) != 0, position)
 }
 
 func opSwiGLU(c *Call) error {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/wattshed/wattshed/model"
@@ -21,7 +22,7 @@ type kvBuffer struct {
 // that gets such a tensor appends to the buffer instead of copying it, when it is the first that does and there is room.
 type kvView struct {
 	buf    *kvBuffer
-	lens   []int
+	lens   []int // never changes
 	length int
 }
 
@@ -93,7 +94,7 @@ func (c *Call) extend(t *headsTensor, in, out int, lens []int, length int) (head
 	if old != nil && old.take(lens, t.s) {
 		buf = old.buf
 	} else {
-		buf = &kvBuffer{b: t.b, h: t.h, room: most + max(most/2, 16), d: t.d, used: after}
+		buf = &kvBuffer{b: t.b, h: t.h, room: most + max(most/2, 16), d: t.d, used: slices.Clone(after)}
 		n, err := model.NumElements([]int{t.b, t.h, buf.room, t.d})
 		if err != nil {
 			return *t, err

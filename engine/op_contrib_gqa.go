@@ -133,7 +133,7 @@ func (g *gqa) turn(c *Call) error {
 }
 
 // cached makes output out: the cache of input in, [B, heads, length, size], with the new positions of t behind those that
-// each entry has; what no entry has is 0.
+// each entry has; what no entry has is 0. It fails for a total length that cache and new positions together do not reach.
 func (g *gqa) cached(c *Call, t *headsTensor, in, out int) (headsTensor, error) {
 	lens, before := make([]int, t.b), 0
 	for b := range lens {
@@ -141,6 +141,9 @@ func (g *gqa) cached(c *Call, t *headsTensor, in, out int) (headsTensor, error) 
 	}
 	if p := c.Arg(in); p != nil && p.Rank() == 4 {
 		before = p.Shape()[2]
+	}
+	if g.length > before+t.s {
+		return *t, fmt.Errorf("total_sequence_length is %d, with %d new positions behind a cache of %d", g.length, t.s, before)
 	}
 	h, err := c.extend(t, in, out, lens, max(before, g.length))
 	h.s = g.length

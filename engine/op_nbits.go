@@ -134,7 +134,7 @@ func prepMatMulNBits(p *prep) (any, error) {
 	if in[0] == nil || in[0].Len() == 0 {
 		return nil, nil
 	}
-	kind := fmt.Sprint("nbits ", p.node.Int("bits", 4), p.node.Int("block_size", 0), p.node.Inputs[2:min(5, len(p.node.Inputs))])
+	kind := fmt.Sprint("nbits ", p.node.Int("K", 0), p.node.Int("N", 0), p.node.Int("bits", 4), p.node.Int("block_size", 0), p.node.Inputs[2:min(5, len(p.node.Inputs))])
 	return pack(p, in[0], kind, func() (*nbitsState, int64, error) {
 		b, group, err := in.matrix(p.node)
 		if err != nil {

@@ -26,13 +26,28 @@ type quantTranspose struct {
 func (*quantTranspose) packedWeight() {}
 
 // prepQuantTranspose packs x, W [Cin, Cout/groups, kernel...] int8, scale, bias (int32, or float32 with the attribute float) and
-// zero points of W by channel of axis 1.
+// zero points of W by channel of axis 1. It fails for lengths that do not fit W.
 func prepQuantTranspose(p *prep) (any, error) {
 	w, st := p.constant(1), p.constant(2)
 	if w == nil || st == nil || w.DType() != model.Int8 || w.Rank() < 3 {
 		return nil, fmt.Errorf("the weights are no constant")
 	}
 	s := &quantTranspose{groups: int(p.node.Int("group", 1)), og: w.Shape()[1], kern: w.Shape()[2:]}
+	if s.groups < 1 || w.Shape()[0]%s.groups != 0 {
+		return nil, fmt.Errorf("weights %v of %d groups", w.Shape(), s.groups)
+	}
+	cout := s.og * s.groups
+	if n := st.Len(); n != 1 && n != cout {
+		return nil, errShape("the scale", st, fmt.Sprintf("[%d]", cout))
+	}
+	if b := p.constant(3); b == nil && p.node.In(3) != "" {
+		return nil, fmt.Errorf("the bias is no constant")
+	} else if b != nil && b.Len() != cout {
+		return nil, errShape("the bias", b, fmt.Sprintf("[%d]", cout))
+	}
+	if z := p.constant(4); z != nil && z.Len() != 1 && z.Len() != s.og {
+		return nil, errShape("the zero points", z, fmt.Sprintf("[%d]", s.og))
+	}
 	s.cg = w.Shape()[0] / s.groups
 	raw, err := model.Data[int8](w)
 	if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,13 @@ func (p *Packs) entry(key [sha256.Size]byte) *packEntry {
 	return e
 }
 
+// drop forgets an entry that could not be made; whoever waits for it gets its error.
+func (p *Packs) drop(key [sha256.Size]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.packed, key)
+}
+
 // packKey names one packed form of one weight of a model.
 type packKey struct {
 	t    *model.Tensor
@@ -81,24 +89,36 @@ func (k packKey) digest(with []*model.Tensor) (sum [sha256.Size]byte, err error)
 	return sum, nil
 }
 
+// errUnpacked is what those get who wait for a packed form whose maker panics.
+var errUnpacked = errors.New("the weights could not be packed")
+
 // pack returns the packed form kind of t, made once per model, or once for all sessions that share Options.Packs. with are
 // the other tensors that it is made of. The memory of a weight in a mapped file is given back.
+// What cannot be made stays in no Packs.
 func pack[T any](p *prep, t *model.Tensor, kind string, make func() (T, int64, error), with ...*model.Tensor) (T, error) {
 	e := p.c.packEntry(packKey{t, kind})
 	e.once.Do(func() {
-		f := e
+		f, drop := e, func() {}
+		e.err = errUnpacked
 		if s := p.c.opts.Packs; s != nil { // what is packed may depend on these options
 			key, err := packKey{t, fmt.Sprint(kind, " ", p.c.opts.Exact, p.c.opts.NoFusion)}.digest(with)
 			if err != nil {
 				e.err = err
 				return
 			}
-			f = s.entry(key)
+			f, drop = s.entry(key), func() { s.drop(key) }
 		}
 		fill := func() {
+			f.err = errUnpacked
+			defer func() {
+				if f.err != nil {
+					drop()
+				}
+			}()
 			v, size, err := make()
-			f.v, f.err = v, err
-			f.size.Store(size)
+			if f.v, f.err = v, err; err == nil {
+				f.size.Store(size)
+			}
 		}
 		if f == e {
 			fill()
@@ -109,11 +129,15 @@ func pack[T any](p *prep, t *model.Tensor, kind string, make func() (T, int64, e
 		t.Forget()
 		p.c.packed.Add(f.size.Load())
 	})
+	var none T
 	if e.err != nil {
-		var none T
 		return none, e.err
 	}
-	return e.v.(T), nil
+	v, ok := e.v.(T)
+	if !ok {
+		return none, fmt.Errorf("the weights are packed as %T, want %T", e.v, none)
+	}
+	return v, nil
 }
 
 func (c *compiler) packEntry(k packKey) *packEntry {

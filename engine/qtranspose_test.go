@@ -189,3 +189,29 @@ func TestQuantizedInFloat(t *testing.T) {
 		s.Close()
 	}
 }
+
+// TestQuantTransposeLengths: scales, biases and zero points that do not fit the weights are errors of loading, not of a run.
+func TestQuantTransposeLengths(t *testing.T) {
+	for _, c := range []struct {
+		name                       string
+		scale, bias, zeros, groups int
+		ok                         bool
+	}{{"one scale", 1, 6, 1, 2, true}, {"a scale per channel", 6, 6, 3, 2, true}, {"no scale", 0, 6, 3, 2, false}, {"two scales", 2, 6, 3, 2, false},
+		{"a short bias", 6, 5, 3, 2, false}, {"no zero points", 6, 6, 0, 2, false}, {"no groups", 6, 6, 3, 0, false}, {"groups that do not divide", 6, 6, 3, 3, false}} {
+		g := &model.Graph{Model: &model.Info{IRVersion: 8, Opsets: []model.Opset{{Version: 13}, {Domain: "wattshed", Version: 1}}},
+			Inputs:  []*model.Value{{Name: "x", Type: model.Type{DType: model.Uint8, Shape: model.FixedShape(1, 2, 2, 4)}}},
+			Outputs: []*model.Value{{Name: "y", Type: model.Type{DType: model.Uint8}}}}
+		g.Nodes = []*model.Node{{Op: "QuantTranspose", Domain: "wattshed", Inputs: []string{"x", "w", "s", "b", "z"}, Outputs: []string{"y"}, Attrs: []model.Attr{model.IntAttr("group", int64(c.groups))}}}
+		for name, w := range map[string]*model.Tensor{"w": model.FromSlice([]int{4, 3, 1, 1}, make([]int8, 12)), "s": model.FromSlice([]int{c.scale}, make([]float32, c.scale)),
+			"b": model.FromSlice([]int{c.bias}, make([]int32, c.bias)), "z": model.FromSlice([]int{c.zeros}, make([]int8, c.zeros))} {
+			g.SetInitializer(name, w)
+		}
+		s, err := engine.Native{}.Load(t.Context(), engine.Artifact{Graph: g}, engine.Options{Threads: 1})
+		if err == nil {
+			s.Close()
+		}
+		if (err == nil) != c.ok || err != nil && strings.Contains(err.Error(), "internal error") {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}

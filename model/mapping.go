@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 )
@@ -25,6 +26,9 @@ type Mapping struct {
 	data   []byte
 	mapped bool
 	closed atomic.Bool
+
+	mu   sync.Mutex
+	kept [][2]int // offsets from and to of bytes that are handed out to be written to
 }
 
 // MapFile maps the regular file at path.

@@ -12,4 +12,4 @@ func (m *Mapping) fill(size int) error {
 
 func (m *Mapping) release() error { return nil }
 
-func (m *Mapping) forget([]byte) {}
+func (m *Mapping) forget([]byte) bool { return false }

@@ -46,6 +46,15 @@ func truncate(t *testing.T, path string) {
 	if _, err := before.Bytes(); err != nil {
 		t.Fatal(err)
 	}
+	forgotten, err := m.Tensor(model.Uint8, []int{1 << 18}, m.Bytes()[1<<18:1<<19])
+	if err != nil {
+		t.Fatal(err)
+	}
+	flat, err := forgotten.Reshape([]int{1 << 9, 1 << 9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	forgotten.Forget()
 	after, err := m.Tensor(model.Uint8, []int{1 << 19}, m.Bytes()[1<<19:])
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +65,11 @@ func truncate(t *testing.T, path string) {
 	for range 2 { // the error is remembered
 		if _, err := after.Bytes(); !errors.Is(err, model.ErrTruncated) {
 			t.Errorf("a weight behind the end: %v", err)
+		}
+	}
+	for _, x := range []*model.Tensor{forgotten, flat} { // read before, given back, and gone since
+		if _, err := x.Bytes(); !errors.Is(err, model.ErrTruncated) {
+			t.Errorf("a forgotten weight behind the end: %v", err)
 		}
 	}
 	// The fault itself, without the comparison of sizes before it.

@@ -4,7 +4,6 @@ package model
 
 import (
 	"io"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,19 +30,24 @@ func (m *Mapping) release() error {
 	return unix.Munmap(m.data)
 }
 
-// pages returns the whole pages that b, a part of the mapping, lies in.
-func (m *Mapping) pages(b []byte) []byte {
-	page := uintptr(unix.Getpagesize())
-	base := uintptr(unsafe.Pointer(unsafe.SliceData(m.data)))
-	lo := (uintptr(unsafe.Pointer(unsafe.SliceData(b))) - base) &^ (page - 1)
-	hi := min((uintptr(unsafe.Pointer(unsafe.SliceData(b)))-base+uintptr(len(b))+page-1)&^(page-1), uintptr(len(m.data)))
-	return m.data[lo:hi]
-}
-
-// forget gives the memory of b, a part of the mapping, back to the system, with the rest of its first and last page; it
-// is read from the file again when it is touched again.
-func (m *Mapping) forget(b []byte) {
-	if len(b) > 0 {
-		_ = unix.Madvise(m.pages(b), unix.MADV_DONTNEED) // where it is refused the memory stays
+// forget gives the memory of the whole pages in b, a part of the mapping, back to the system, unless some of b is kept; they
+// are read from the file again when they are touched again. It reports whether it did.
+func (m *Mapping) forget(b []byte) bool {
+	page := unix.Getpagesize()
+	from := m.offset(b)
+	lo, hi := (from+page-1)&^(page-1), (from+len(b))&^(page-1)
+	if from+len(b) == len(m.data) { // nothing is behind it in the last page
+		hi = len(m.data)
 	}
+	if lo >= hi {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range m.kept {
+		if k[0] < hi && lo < k[1] {
+			return false
+		}
+	}
+	return unix.Madvise(m.data[lo:hi], unix.MADV_DONTNEED) == nil // where it is refused the memory stays
 }

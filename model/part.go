@@ -1,10 +1,13 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"unsafe"
+)
 
 // Part calls fn with the bytes from lo to hi of the tensor, which must not be kept or changed. Where the bytes lie in a
-// mapped file, only these are touched, inside Guard, and their memory is given back to the system afterwards: reading
-// a tensor part by part takes the memory of one part. It fails for String, on a range outside the tensor, when
+// mapped file, only these are touched, inside Guard, and their memory is given back to the system afterwards, as by Forget:
+// reading a tensor part by part takes the memory of one part. It fails for String, on a range outside the tensor, when
 // the tensor cannot be read, and with the error of fn.
 func (t *Tensor) Part(lo, hi int, fn func(b []byte) error) error {
 	if t.dtype == String {
@@ -24,14 +27,48 @@ func (t *Tensor) Part(lo, hi int, fn func(b []byte) error) error {
 	if err := t.mem.Touch(b); err != nil {
 		return err
 	}
-	defer t.mem.forget(b)
+	defer t.forget(b)
 	return t.mem.Guard(func() error { return fn(b) })
 }
 
-// Forget gives the memory of the bytes back to the system where they lie in a mapped file; they are read from there again
-// when they are touched. Otherwise it does nothing.
+// Forget gives the memory of the bytes back to the system where they lie in a mapped file, but for pages that other bytes
+// share; they are read from there again when they are touched, by the next Bytes first. Otherwise, and where Keep was called
+// for any of these pages, it does nothing.
 func (t *Tensor) Forget() {
 	if t.mem != nil && t.window != nil && t.mem.mapped && t.mem.alive() == nil {
-		t.mem.forget(t.window)
+		t.forget(t.window)
 	}
+}
+
+// forget gives b, a part of the window, back.
+func (t *Tensor) forget(b []byte) {
+	if t.mem.forget(b) {
+		t.forgotten.Add(1)
+	}
+}
+
+// Keep is for who hands the bytes out to be written to: neither Forget nor Part gives them back from then on, so that what
+// is written stays. It fails when the tensor cannot be read.
+func (t *Tensor) Keep() error {
+	if err := t.force(); err != nil || t.mem == nil || !t.mem.mapped {
+		return err
+	}
+	t.mem.keep(t.raw)
+	return nil
+}
+
+// keep notes that b, when it is a part of the mapping, must not be forgotten.
+func (m *Mapping) keep(b []byte) {
+	if len(b) == 0 || !m.holds(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) {
+		return
+	}
+	lo := m.offset(b)
+	m.mu.Lock()
+	m.kept = append(m.kept, [2]int{lo, lo + len(b)})
+	m.mu.Unlock()
+}
+
+// offset is that of b, a part of the mapping.
+func (m *Mapping) offset(b []byte) int {
+	return int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(unsafe.Pointer(unsafe.SliceData(m.data))))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -26,6 +27,9 @@ type Tensor struct {
 	once   sync.Once
 	err    error
 	owner  any
+	base   *Tensor // the tensor that this one is another shape or type of, or nil
+	// forgotten counts how often the bytes in the file were given back, touched is the count at which they were last touched.
+	forgotten, touched atomic.Int64
 }
 
 // NewTensor returns a Tensor over raw without copying it. It fails when the number of bytes does not
@@ -195,7 +199,19 @@ func (t *Tensor) force() error {
 			t.raw, t.strs = raw, strs
 		}
 	})
-	return t.err
+	if t.err != nil {
+		return t.err
+	}
+	if t.base != nil {
+		return t.base.force()
+	}
+	if n := t.forgotten.Load(); n != t.touched.Load() {
+		if err := t.mem.Touch(t.window); err != nil {
+			return err
+		}
+		t.touched.Store(n)
+	}
+	return nil
 }
 
 // Bytes returns the little-endian packed bytes, which must not be changed. It fails for String and
@@ -257,7 +273,7 @@ func (t *Tensor) Reshape(shape []int) (*Tensor, error) {
 	if err := t.force(); err != nil {
 		return nil, err
 	}
-	return &Tensor{dtype: t.dtype, shape: append([]int(nil), shape...), n: n, raw: t.raw, strs: t.strs, mem: t.mem}, nil
+	return &Tensor{dtype: t.dtype, shape: append([]int(nil), shape...), n: n, raw: t.raw, strs: t.strs, mem: t.mem, base: t}, nil
 }
 
 // View returns a Tensor of another type of the same width and the same shape over the same memory, such
@@ -269,5 +285,5 @@ func (t *Tensor) View(dtype DType) (*Tensor, error) {
 	if err := t.force(); err != nil {
 		return nil, err
 	}
-	return &Tensor{dtype: dtype, shape: t.shape, n: t.n, raw: t.raw, mem: t.mem}, nil
+	return &Tensor{dtype: dtype, shape: t.shape, n: t.n, raw: t.raw, mem: t.mem, base: t}, nil
 }

@@ -28,6 +28,9 @@ func From(t *model.Tensor) (*tensor.Dense, error) {
 		}
 		return newDense(t.Shape(), append([]string(nil), s...)), nil
 	}
+	if err := t.Keep(); err != nil {
+		return nil, err
+	}
 	switch t.DType() {
 	case model.Float32:
 		return denseOf[float32](t)
