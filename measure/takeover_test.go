@@ -2,6 +2,7 @@ package measure
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -69,6 +70,124 @@ func TestTakeOver(t *testing.T) {
 	if err := other.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// during is a meter whose reading takes a while: something happens once the counters are read.
+type during struct {
+	Meter
+	then func()
+}
+
+func (d *during) Read() (Reading, error) {
+	r, err := d.Meter.Read()
+	if d.then != nil {
+		d.then()
+	}
+	return r, err
+}
+
+// TestTakeOverDuringRead: the holder takes its last reading, 2 s later than the attached meter's, and leaves while the attached meter
+// reads. Of the machine's 850 J of 17 s only the 250 J that the holder saw are counted until the attached meter reads again.
+func TestTakeOverDuringRead(t *testing.T) {
+	dir := t.TempDir()
+	b := &bench{watts: 50}
+	holder, err := ShareHost(b, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &during{Meter: b}
+	other, err := ShareHost(slow, dir)
+	if err != nil || other.Attached() == "" {
+		t.Fatalf("%v, attached %q", err, other.Attached())
+	}
+	read := func(m Meter) Reading {
+		r, err := m.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	read(holder)
+	b.work(3 * time.Second)
+	slow.then = func() {
+		b.work(2 * time.Second)
+		read(holder)
+		if err := holder.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	other.tried = time.Time{}
+	read(other)
+	slow.then = nil
+	if other.Attached() == "" {
+		t.Error("the lock was not free when the counters were read")
+	}
+	b.work(5 * time.Second)
+	other.tried = time.Time{}
+	read(other)
+	b.work(7 * time.Second)
+	read(other)
+	if a := account(t, dir); a.Measured != 600e6 {
+		t.Errorf("ledger: %+v, want 250 J of the holder and 350 J of the other", a)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTakeOverWithoutLedger: where the lock is free and the ledger cannot be opened, the meter counts all the same, holds the lock, and
+// Close tells why there is no ledger.
+func TestTakeOverWithoutLedger(t *testing.T) {
+	dir := t.TempDir()
+	b := &bench{watts: 50}
+	lock, err := LockHost(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := ShareHost(b, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(LedgerPath(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Release(); err != nil {
+		t.Fatal(err)
+	}
+	m.tried = time.Time{}
+	before, err := m.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.work(time.Second)
+	after, err := m.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := Between(before, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uj, _ := w.Headline(Measured); uj != 50e6 || m.Attached() != "" {
+		t.Errorf("%d µJ in the headline, attached %q", uj, m.Attached())
+	}
+	if _, err := LockHost(dir); !errors.Is(err, ErrHostBusy) {
+		t.Errorf("it counts without the lock: %v", err)
+	}
+	if err := m.Close(); err == nil || !strings.Contains(err.Error(), "ledger") {
+		t.Errorf("closing tells %v", err)
+	}
+	if lock, err = LockHost(dir); err != nil {
+		t.Fatal(err)
+	}
+	lock.Release()
+	if _, err := ShareHost(b, dir); err == nil { // and at the start: an error, the lock is free again
+		t.Error("no ledger, no error")
+	}
+	if lock, err = LockHost(dir); err != nil {
+		t.Fatal(err)
+	}
+	lock.Release()
 }
 
 // TestTakeOverModel: an attached model leaves idle power (10 W) and memory (3 W) to the holder, and has them again once it counts.
