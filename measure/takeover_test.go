@@ -3,11 +3,15 @@ package measure
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 )
 
@@ -298,4 +302,60 @@ func TestHostDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	lock.Release()
+}
+
+// TestStaleHolder: what a killed holder left in the file names nobody once its number is another process's, and a holder that cannot
+// write the file is "another process", not the one that is written there.
+func TestStaleHolder(t *testing.T) {
+	if startTime(os.Getpid()) == "" && (runtime.GOOS == "linux" || runtime.GOOS == "darwin" || runtime.GOOS == "windows") {
+		t.Fatal("no start of this process")
+	}
+	dir := t.TempDir()
+	pid := os.Getpid()
+	for text, want := range map[string]int{
+		fmt.Sprintf("%d %s\n", pid, startTime(pid)): pid,
+		fmt.Sprintf("%d 1\n", pid):                  0, // started at another time
+		fmt.Sprintf("%d\n", pid):                    0,
+		"0 1\n":                                     0,
+		"-1 1\n":                                    0,
+		"2147483647 1\n":                            0, // beyond the largest number that Linux gives, 1<<22
+		"":                                          0,
+	} {
+		if startTime(pid) == "" && want == 0 && strings.HasPrefix(text, strconv.Itoa(pid)) {
+			want = pid // all that this system tells
+		}
+		if err := os.WriteFile(lockName(dir), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := HostHolder(dir); got != want {
+			t.Errorf("%q: holder %d, want %d", text, got, want)
+		}
+		lock, err := LockHost(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(lockName(dir), []byte(text), 0o644); err != nil { // as if the holder could not write it
+			t.Fatal(err)
+		}
+		m, err := ShareHost(&bench{watts: 1}, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		by := "another process"
+		if want > 0 {
+			by = "process " + strconv.Itoa(pid)
+		}
+		if m.Attached() != by {
+			t.Errorf("%q: attached to %q, want %q", text, m.Attached(), by)
+		}
+		if err := errors.Join(m.Close(), lock.Release()); err != nil {
+			t.Error(err)
+		}
+	}
+	stat := "7 (a b) c) S 1 7 7 0 -1 4194560 1 0 0 0 3 4 0 0 20 0 1 0 987654 1 1" // proc_pid_stat(5): field 22 is starttime
+	for text, want := range map[string]string{stat: "987654", "7 (x) S 1": "", "": ""} {
+		if got := procStart(fstest.MapFS{"7/stat": {Data: []byte(text)}}, 7); got != want {
+			t.Errorf("%q: start %q, want %q", text, got, want)
+		}
+	}
 }
