@@ -200,6 +200,9 @@ func DecodeImage(b []byte) (image.Image, error) {
 		return nil, fmt.Errorf("%d x %d pixels: at most %d are read", c.Width, c.Height, maxImagePixels)
 	}
 	img, _, err := image.Decode(bytes.NewReader(b))
+	if err == nil && img.Bounds().Empty() { // a frame of a GIF has a size of its own
+		return nil, errors.New("no pixels")
+	}
 	return img, err
 }
 

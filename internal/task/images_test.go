@@ -186,10 +186,11 @@ func TestImagesRefuse(t *testing.T) {
 	binary.BigEndian.PutUint32(huge[16:], 1e6)
 	binary.BigEndian.PutUint32(huge[20:], 1e6)
 	binary.BigEndian.PutUint32(huge[29:], crc32.ChecksumIEEE(huge[12:29]))
+	frame := "GIF89a\x05\x00\x03\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\x00\x00\x03\x00\x00\x02\x01\x2c\x00;" // 5 x 3, its frame 0 x 3
 	for name, c := range map[string]struct {
 		b    []byte
 		want string
-	}{"huge": {huge, "1000000 x 1000000 pixels"}, "cut": {b.Bytes()[:50], "not enough pixel data"}, "text": {[]byte("hello"), "unknown format"}} {
+	}{"empty frame": {[]byte(frame), "no pixels"}, "huge": {huge, "1000000 x 1000000 pixels"}, "cut": {b.Bytes()[:50], "not enough pixel data"}, "text": {[]byte("hello"), "unknown format"}} {
 		if _, err := DecodeImage(c.b); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
