@@ -40,31 +40,35 @@ func lockName(dir string) string {
 }
 
 // HostHolder returns the process that holds the lock in dir (HostDir() for ""), as far as the lock's file and the processes that
-// run now tell; 0 where nobody does. It takes no lock, so it is in nobody's way.
+// run now tell; 0 where the file names none that still runs, as with a holder that cannot write another user's file. It takes no lock,
+// so it is in nobody's way.
 func HostHolder(dir string) int {
 	f, err := os.OpenFile(lockName(dir), os.O_RDONLY|noFollow, 0)
 	if err != nil {
 		return 0
 	}
 	defer f.Close()
-	if pid := holder(f); pid > 0 && running(pid) {
-		return pid
-	}
-	return 0
+	return holder(f)
 }
 
-// holder reads who wrote into the lock's file; 0 for nobody.
+// holder is the running process that wrote itself into the lock's file; 0 where there is none. The number alone is not enough: a killed
+// holder leaves its own, which the system gives to another process later. When a process started tells the two apart.
 func holder(f *os.File) int {
-	text, _ := io.ReadAll(io.LimitReader(f, 32))
-	pid, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 31)
-	if err != nil {
+	text, _ := io.ReadAll(io.LimitReader(f, 64))
+	number, start, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	n, err := strconv.ParseUint(number, 10, 31)
+	pid := int(n)
+	if err != nil || pid == 0 || !running(pid) {
 		return 0
 	}
-	return int(pid)
+	if now := startTime(pid); now != "" && now != start {
+		return 0
+	}
+	return pid
 }
 
 // LockHost takes the machine-wide lock, a file in dir (HostDir() for ""). The lock ends with the process, however it
-// ends. ErrHostBusy names the process that holds it.
+// ends. ErrHostBusy names the process that holds it, where the file does.
 func LockHost(dir string) (*HostLock, error) {
 	name := lockName(dir)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|noFollow, 0o666)
@@ -85,9 +89,10 @@ func LockHost(dir string) (*HostLock, error) {
 		return nil, fmt.Errorf("%w (%s)", ErrHostBusy, name)
 	}
 	_ = f.Chmod(0o644) // others must be able to open it, whatever this process hides from them by default
-	// Who holds it is a courtesy to others: the file of another user cannot be written, and is locked all the same.
+	// Who holds it is a courtesy to others: the file of another user cannot be written, and is locked all the same. What an earlier
+	// holder left in it then names no running process, or one that started at another time.
 	if f.Truncate(0) == nil {
-		_ = writeAt(f, strconv.Itoa(os.Getpid())+"\n")
+		_ = writeAt(f, fmt.Sprintf("%d %s\n", os.Getpid(), startTime(os.Getpid())))
 	}
 	return &HostLock{f}, nil
 }

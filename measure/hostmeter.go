@@ -46,40 +46,44 @@ func ShareHost(m Meter, dir string) (*HostMeter, error) {
 		}
 		return h, nil
 	}
+	if err != nil && h.lock != nil {
+		err = errors.Join(err, h.lock.Release())
+	}
 	if err != nil {
 		return nil, err
 	}
 	return h, nil
 }
 
-// take takes the lock and opens the ledger.
-func (h *HostMeter) take() error {
-	lock, err := LockHost(h.dir)
-	if err != nil {
+// take takes the lock and opens the ledger. Where only the ledger fails, the lock is held all the same.
+func (h *HostMeter) take() (err error) {
+	if h.lock, err = LockHost(h.dir); err != nil {
 		return err
 	}
-	if h.ledger, err = OpenLedger(h.dir); err != nil {
-		h.ledger = nil
-		return errors.Join(err, lock.Release())
-	}
-	h.lock = lock
-	return nil
+	h.ledger, err = OpenLedger(h.dir)
+	return err
 }
 
 // Attached says who counts the machine, or "" where this process does.
 func (h *HostMeter) Attached() string { return h.by }
 
 // Read reads the meter; the holder enters the reading in the ledger before it is used. A ledger that cannot be written is told by
-// Close, the reading stands.
+// Close, the reading stands. So does one that takes over where lock or ledger cannot be made: nobody else is known to count, so this
+// meter does, without a ledger, and Close tells.
 func (h *HostMeter) Read() (Reading, error) {
-	r, err := h.m.Read()
+	takes := false
 	if h.by != "" && time.Since(h.tried) >= retryLock {
 		h.tried = time.Now()
-		if h.take() == nil { // what was used up to this reading was the other's, from here on it is counted here
-			h.by = ""
-			if x, ok := h.m.(idleLeaver); ok {
-				x.takeIdle()
-			}
+		lerr := h.take() // before the counters are read: what a holder counts until it gives the lock back is not counted here too
+		if takes = !errors.Is(lerr, ErrHostBusy); takes && h.err == nil {
+			h.err = lerr
+		}
+	}
+	r, err := h.m.Read()
+	if takes { // what was used up to this reading was the other's, from here on it is counted here
+		h.by = ""
+		if x, ok := h.m.(idleLeaver); ok {
+			x.takeIdle()
 		}
 	}
 	if h.ledger != nil && len(r.Domains) > 0 {

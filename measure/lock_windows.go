@@ -2,6 +2,7 @@ package measure
 
 import (
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/windows"
 )
@@ -20,6 +21,20 @@ func running(pid int) bool {
 	}
 	_ = windows.CloseHandle(h)
 	return true
+}
+
+// startTime tells when a process started, in 100 ns since 1601; "" where that cannot be read.
+func startTime(pid int) string {
+	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = windows.CloseHandle(h) }()
+	var created, exited, kernel, user windows.Filetime
+	if windows.GetProcessTimes(h, &created, &exited, &kernel, &user) != nil {
+		return ""
+	}
+	return strconv.FormatUint(uint64(created.HighDateTime)<<32|uint64(created.LowDateTime), 10)
 }
 
 const noFollow = 0

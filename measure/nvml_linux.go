@@ -85,10 +85,13 @@ func (l *nvmlLibrary) text(i int, call string, f func(uintptr, *byte, uint32) in
 	return string(s), nil
 }
 
+// Name returns the product name of board i (nvmlDeviceGetName).
 func (l *nvmlLibrary) Name(i int) (string, error) { return l.text(i, "nvmlDeviceGetName", l.name) }
 
+// UUID returns the globally unique identifier of board i (nvmlDeviceGetUUID).
 func (l *nvmlLibrary) UUID(i int) (string, error) { return l.text(i, "nvmlDeviceGetUUID", l.uuid) }
 
+// TotalEnergy returns the mJ that board i took since its driver was loaded (nvmlDeviceGetTotalEnergyConsumption, from Volta on).
 func (l *nvmlLibrary) TotalEnergy(i int) (uint64, error) {
 	h, err := l.device(i)
 	if err != nil {
@@ -99,10 +102,12 @@ func (l *nvmlLibrary) TotalEnergy(i int) (uint64, error) {
 	return v, err
 }
 
+// Power returns what board i draws, in mW (nvmlDeviceGetPowerUsage).
 func (l *nvmlLibrary) Power(i int) (uint32, error) {
 	return l.milliwatts(i, "nvmlDeviceGetPowerUsage", l.power)
 }
 
+// EnforcedLimit returns the power limit that board i keeps to, in mW: the least of all that are set (nvmlDeviceGetEnforcedPowerLimit).
 func (l *nvmlLibrary) EnforcedLimit(i int) (uint32, error) {
 	return l.milliwatts(i, "nvmlDeviceGetEnforcedPowerLimit", l.limit)
 }
@@ -117,6 +122,7 @@ func (l *nvmlLibrary) milliwatts(i int, call string, f func(uintptr, *uint32) in
 	return v, err
 }
 
+// MIG reports whether board i is split into instances now; a mode that waits for a reset does not count (nvmlDeviceGetMigMode).
 func (l *nvmlLibrary) MIG(i int) (bool, error) {
 	h, err := l.device(i)
 	if err != nil {
@@ -127,6 +133,7 @@ func (l *nvmlLibrary) MIG(i int) (bool, error) {
 	return now == 1, err
 }
 
+// Utilization returns the percentage of the last sampling period in which a kernel ran on board i (nvmlDeviceGetUtilizationRates).
 func (l *nvmlLibrary) Utilization(i int) (uint32, error) {
 	h, err := l.device(i)
 	if err != nil {
@@ -137,4 +144,5 @@ func (l *nvmlLibrary) Utilization(i int) (uint32, error) {
 	return v[0], err
 }
 
+// Close shuts the library down (nvmlShutdown); no other call may follow.
 func (l *nvmlLibrary) Close() error { return l.check("nvmlShutdown", l.shutdown()) }

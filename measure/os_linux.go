@@ -2,6 +2,7 @@ package measure
 
 import (
 	"encoding/binary"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,3 +45,6 @@ func (fd perfFD) Read() (uint64, error) {
 
 // Close closes the descriptor.
 func (fd perfFD) Close() error { return unix.Close(int(fd)) }
+
+// startTime tells when a process started, in ticks since boot; "" where that cannot be read.
+func startTime(pid int) string { return procStart(os.DirFS("/proc"), pid) }

@@ -36,6 +36,19 @@ func hostCPUTime(proc fs.FS) (time.Duration, error) {
 	return parseProcStat(string(b[:n]))
 }
 
+// procStart returns when a process started, in ticks since boot: field 22 of its stat below proc; "" where that cannot be read.
+func procStart(proc fs.FS, pid int) string {
+	b, err := fs.ReadFile(proc, strconv.Itoa(pid)+"/stat")
+	if err != nil {
+		return ""
+	}
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the name in field 2 may hold anything
+	if len(f) < 20 {
+		return ""
+	}
+	return f[19]
+}
+
 // parseProcStat returns user + nice + system + irq + softirq of the line "cpu ...".
 func parseProcStat(s string) (time.Duration, error) {
 	line, _, _ := strings.Cut(s, "\n")

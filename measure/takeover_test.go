@@ -2,11 +2,16 @@ package measure
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 )
 
@@ -69,6 +74,124 @@ func TestTakeOver(t *testing.T) {
 	if err := other.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// during is a meter whose reading takes a while: something happens once the counters are read.
+type during struct {
+	Meter
+	then func()
+}
+
+func (d *during) Read() (Reading, error) {
+	r, err := d.Meter.Read()
+	if d.then != nil {
+		d.then()
+	}
+	return r, err
+}
+
+// TestTakeOverDuringRead: the holder takes its last reading, 2 s later than the attached meter's, and leaves while the attached meter
+// reads. Of the machine's 850 J of 17 s only the 250 J that the holder saw are counted until the attached meter reads again.
+func TestTakeOverDuringRead(t *testing.T) {
+	dir := t.TempDir()
+	b := &bench{watts: 50}
+	holder, err := ShareHost(b, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &during{Meter: b}
+	other, err := ShareHost(slow, dir)
+	if err != nil || other.Attached() == "" {
+		t.Fatalf("%v, attached %q", err, other.Attached())
+	}
+	read := func(m Meter) Reading {
+		r, err := m.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	read(holder)
+	b.work(3 * time.Second)
+	slow.then = func() {
+		b.work(2 * time.Second)
+		read(holder)
+		if err := holder.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	other.tried = time.Time{}
+	read(other)
+	slow.then = nil
+	if other.Attached() == "" {
+		t.Error("the lock was not free when the counters were read")
+	}
+	b.work(5 * time.Second)
+	other.tried = time.Time{}
+	read(other)
+	b.work(7 * time.Second)
+	read(other)
+	if a := account(t, dir); a.Measured != 600e6 {
+		t.Errorf("ledger: %+v, want 250 J of the holder and 350 J of the other", a)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTakeOverWithoutLedger: where the lock is free and the ledger cannot be opened, the meter counts all the same, holds the lock, and
+// Close tells why there is no ledger.
+func TestTakeOverWithoutLedger(t *testing.T) {
+	dir := t.TempDir()
+	b := &bench{watts: 50}
+	lock, err := LockHost(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := ShareHost(b, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(LedgerPath(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Release(); err != nil {
+		t.Fatal(err)
+	}
+	m.tried = time.Time{}
+	before, err := m.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.work(time.Second)
+	after, err := m.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := Between(before, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uj, _ := w.Headline(Measured); uj != 50e6 || m.Attached() != "" {
+		t.Errorf("%d µJ in the headline, attached %q", uj, m.Attached())
+	}
+	if _, err := LockHost(dir); !errors.Is(err, ErrHostBusy) {
+		t.Errorf("it counts without the lock: %v", err)
+	}
+	if err := m.Close(); err == nil || !strings.Contains(err.Error(), "ledger") {
+		t.Errorf("closing tells %v", err)
+	}
+	if lock, err = LockHost(dir); err != nil {
+		t.Fatal(err)
+	}
+	lock.Release()
+	if _, err := ShareHost(b, dir); err == nil { // and at the start: an error, the lock is free again
+		t.Error("no ledger, no error")
+	}
+	if lock, err = LockHost(dir); err != nil {
+		t.Fatal(err)
+	}
+	lock.Release()
 }
 
 // TestTakeOverModel: an attached model leaves idle power (10 W) and memory (3 W) to the holder, and has them again once it counts.
@@ -179,4 +302,60 @@ func TestHostDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	lock.Release()
+}
+
+// TestStaleHolder: what a killed holder left in the file names nobody once its number is another process's, and a holder that cannot
+// write the file is "another process", not the one that is written there.
+func TestStaleHolder(t *testing.T) {
+	if startTime(os.Getpid()) == "" && (runtime.GOOS == "linux" || runtime.GOOS == "darwin" || runtime.GOOS == "windows") {
+		t.Fatal("no start of this process")
+	}
+	dir := t.TempDir()
+	pid := os.Getpid()
+	for text, want := range map[string]int{
+		fmt.Sprintf("%d %s\n", pid, startTime(pid)): pid,
+		fmt.Sprintf("%d 1\n", pid):                  0, // started at another time
+		fmt.Sprintf("%d\n", pid):                    0,
+		"0 1\n":                                     0,
+		"-1 1\n":                                    0,
+		"2147483647 1\n":                            0, // beyond the largest number that Linux gives, 1<<22
+		"":                                          0,
+	} {
+		if startTime(pid) == "" && want == 0 && strings.HasPrefix(text, strconv.Itoa(pid)) {
+			want = pid // all that this system tells
+		}
+		if err := os.WriteFile(lockName(dir), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := HostHolder(dir); got != want {
+			t.Errorf("%q: holder %d, want %d", text, got, want)
+		}
+		lock, err := LockHost(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(lockName(dir), []byte(text), 0o644); err != nil { // as if the holder could not write it
+			t.Fatal(err)
+		}
+		m, err := ShareHost(&bench{watts: 1}, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		by := "another process"
+		if want > 0 {
+			by = "process " + strconv.Itoa(pid)
+		}
+		if m.Attached() != by {
+			t.Errorf("%q: attached to %q, want %q", text, m.Attached(), by)
+		}
+		if err := errors.Join(m.Close(), lock.Release()); err != nil {
+			t.Error(err)
+		}
+	}
+	stat := "7 (a b) c) S 1 7 7 0 -1 4194560 1 0 0 0 3 4 0 0 20 0 1 0 987654 1 1" // proc_pid_stat(5): field 22 is starttime
+	for text, want := range map[string]string{stat: "987654", "7 (x) S 1": "", "": ""} {
+		if got := procStart(fstest.MapFS{"7/stat": {Data: []byte(text)}}, 7); got != want {
+			t.Errorf("%q: start %q, want %q", text, got, want)
+		}
+	}
 }

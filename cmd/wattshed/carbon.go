@@ -50,8 +50,8 @@ func carbonCommand() *cli.Command {
 			if c.String("service") == "" {
 				return printFactor(c, c.Args().First())
 			}
-			if mixServices[c.String("service")] != nil {
-				return printMix(c)
+			if m, ok := mixServiceOf(c.String("service")); ok {
+				return printMix(c, m)
 			}
 			return advise(c)
 		},

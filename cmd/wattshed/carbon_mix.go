@@ -17,14 +17,20 @@ type mixService struct {
 	ask   func(c *cli.Context, client carbon.Client, zone string) (carbon.Series, error)
 }
 
-var mixServices = map[string]*mixService{
-	"eia": {envEIA, carbon.EIASeries, func(c *cli.Context, client carbon.Client, zone string) (carbon.Series, error) {
-		return client.EIA(c.Context, zone)
-	}},
-	"entsoe": {envENTSOE, carbon.ENTSOESeries, func(c *cli.Context, client carbon.Client, zone string) (carbon.Series, error) {
-		to := time.Now().UTC().Truncate(time.Hour)
-		return client.ENTSOE(c.Context, zone, to.Add(-24*time.Hour), to)
-	}},
+// mixServiceOf returns the service of that name; false where none of them has it.
+func mixServiceOf(name string) (mixService, bool) {
+	switch name {
+	case "eia":
+		return mixService{envEIA, carbon.EIASeries, func(c *cli.Context, client carbon.Client, zone string) (carbon.Series, error) {
+			return client.EIA(c.Context, zone)
+		}}, true
+	case "entsoe":
+		return mixService{envENTSOE, carbon.ENTSOESeries, func(c *cli.Context, client carbon.Client, zone string) (carbon.Series, error) {
+			to := time.Now().UTC().Truncate(time.Hour)
+			return client.ENTSOE(c.Context, zone, to.Add(-24*time.Hour), to)
+		}}, true
+	}
+	return mixService{}, false
 }
 
 // mixView is the newest figure of a mix as --json shows it.
@@ -45,7 +51,7 @@ type mixView struct {
 }
 
 // printMix prints what a kWh emitted in the newest period that the service tells of.
-func printMix(c *cli.Context) error {
+func printMix(c *cli.Context, m mixService) error {
 	service, zone := c.String("service"), c.Args().First()
 	for _, name := range []string{"work", "within", "from", "joules", "pue"} {
 		if c.IsSet(name) {
@@ -55,7 +61,7 @@ func printMix(c *cli.Context) error {
 	if zone == "" {
 		return usagef("carbon: ZONE: missing: %s wants one, such as CISO for eia, 10YFR-RTE------C for entsoe", service)
 	}
-	s, err := mixOf(c, mixServices[service], service, zone)
+	s, err := mixOf(c, m, service, zone)
 	if err != nil {
 		return err
 	}
@@ -79,7 +85,7 @@ func printMix(c *cli.Context) error {
 }
 
 // mixOf asks the service, or reads its saved answer.
-func mixOf(c *cli.Context, m *mixService, service, zone string) (carbon.Series, error) {
+func mixOf(c *cli.Context, m mixService, service, zone string) (carbon.Series, error) {
 	if file := c.String("forecast"); file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {

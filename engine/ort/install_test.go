@@ -108,19 +108,21 @@ func TestPackages(t *testing.T) {
 
 // TestChoose: the client that is there decides, and a missing one is named.
 func TestChoose(t *testing.T) {
-	for _, c := range []struct{ provider, system, clients, want string }{
-		{"cpu", "linux/amd64", "pip npm", "onnxruntime"},
-		{"cpu", "linux/amd64", "npm", "onnxruntime-node"},
-		{"cpu", "darwin/arm64", "npm", "onnxruntime-node"},
-		{"webgpu", "linux/amd64", "pip npm", "onnxruntime-node"},
-		{"webgpu", "linux/amd64", "pip", "want npm (for onnxruntime-node)"},
-		{"cpu", "linux/amd64", "", "want pip (for onnxruntime) or npm (for onnxruntime-node)"},
-		{"cpu", "plan9/386", "pip npm", "no library for plan9/386"},
-		{"cuda", "linux/amd64", "pip npm", `no package has the execution provider "cuda"`},
+	for _, c := range []struct{ provider, system, clients, want, wantErr string }{
+		{"cpu", "linux/amd64", "pip npm", "onnxruntime", ""},
+		{"cpu", "linux/amd64", "npm", "onnxruntime-node", ""},
+		{"cpu", "darwin/arm64", "npm", "onnxruntime-node", ""},
+		{"webgpu", "linux/amd64", "pip npm", "onnxruntime-node", ""},
+		{"webgpu", "linux/amd64", "pip", "", "want npm (for onnxruntime-node)"},
+		{"cpu", "linux/amd64", "", "", "want pip (for onnxruntime) or npm (for onnxruntime-node)"},
+		{"cpu", "plan9/386", "pip npm", "", "no library for plan9/386"},
+		{"cuda", "linux/amd64", "pip npm", "", `no package has the execution provider "cuda"`},
 	} {
 		p, err := choose(c.provider, c.system, func(client string) bool { return strings.Contains(c.clients, client) })
-		if got := p.Name; err == nil && got != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s on %s with %q: %q, %v", c.provider, c.system, c.clients, got, err)
+		if (err != nil) != (c.wantErr != "") || err != nil && !strings.Contains(err.Error(), c.wantErr) {
+			t.Errorf("%s on %s with %q: error %v, want %q", c.provider, c.system, c.clients, err, c.wantErr)
+		} else if err == nil && p.Name != c.want {
+			t.Errorf("%s on %s with %q: %q, want %q", c.provider, c.system, c.clients, p.Name, c.want)
 		}
 	}
 }

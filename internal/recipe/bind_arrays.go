@@ -2,13 +2,12 @@ package recipe
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-
-	"io/fs"
 
 	"github.com/wattshed/wattshed/internal/task"
 )
@@ -106,20 +105,22 @@ func (r *Recipe) bindImages(b *bound, src *source, builtin fs.FS) error {
 	}
 	in := &task.Images{Name: filepath.Base(dir), Size: spec.Size, Resize: spec.Resize, Stretch: spec.Fit == "stretch", Mean: spec.Mean, Std: spec.Std,
 		Layout: spec.Layout, Channels: spec.Channels}
-	if in.Files, err = data.Within(dir); err != nil {
-		return err
-	}
 	if r.Task != nil && r.Task.Kind == "classification" {
-		if data.Examples[0].Label == "" {
-			return fmt.Errorf("recipe: %s: images without labels: want a folder per label, or task.data", dir)
+		for i, e := range data.Examples {
+			if e.Label == "" {
+				return fmt.Errorf("recipe: %s: image %d, %.80q, has no label: want a folder per label, or task.data", dir, i+1, e.Text)
+			}
 		}
-		if err := b.label(r.Task, src, data); err != nil {
+		if err := b.label(r.Task, src, data); err != nil { // the labels of all: a limit leaves the classes as they are
 			return err
 		}
 	}
-	if r.Task != nil && r.Task.Limit > 0 && r.Task.Limit < len(in.Files) {
-		in.Files = in.Files[:r.Task.Limit]
+	if r.Task != nil && r.Task.Limit > 0 && r.Task.Limit < len(data.Examples) {
+		data.Examples = data.Examples[:r.Task.Limit]
 		b.classes = b.classes[:min(len(b.classes), r.Task.Limit)]
+	}
+	if in.Files, err = data.Within(dir); err != nil {
+		return err
 	}
 	if err := in.Bind(graphInputs(src.graph)); err != nil {
 		return err

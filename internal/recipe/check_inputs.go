@@ -3,6 +3,8 @@ package recipe
 import (
 	"math"
 	"slices"
+
+	"github.com/wattshed/wattshed/internal/task"
 )
 
 // checkForm refuses inputs of more than one form.
@@ -46,7 +48,7 @@ func (in *InputsSpec) checkImages() error {
 
 // checkImageKeys refuses settings of images that make no sense.
 func (in *InputsSpec) checkImageKeys() error {
-	const most = 1 << 13
+	const most = task.MaxImageSide
 	switch {
 	case in.Size < 0 || in.Size > most:
 		return faultf("inputs.size", "%d: want 1 to %d pixels", in.Size, most)

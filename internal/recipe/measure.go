@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -54,8 +55,27 @@ func Measure(ctx context.Context, rec *Recipe, others []string, o Options) (*rep
 	return res, err
 }
 
-// asideName is the journal of an interrupted measurement that was not gone on with.
+// asideName is the journal of an interrupted measurement that was not gone on with; later ones are asideName.2 and so on.
 const asideName = journalName + ".old"
+
+// setAside gives the journal in dir a name that none there has; "" where there is no journal.
+func setAside(dir string) (string, error) {
+	path, aside := filepath.Join(dir, journalName), filepath.Join(dir, asideName)
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return "", fmt.Errorf("recipe: %w", err)
+		}
+		aside = filepath.Join(dir, fmt.Sprintf("%s.%d", asideName, i))
+	}
+	if err := os.Rename(path, aside); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	} else if err != nil {
+		return "", fmt.Errorf("recipe: %w", err)
+	}
+	return aside, nil
+}
 
 // keep opens the journal of a measurement in Options.Out.
 func (r *run) keep() error {
@@ -68,10 +88,13 @@ func (r *run) keep() error {
 		return nil
 	}
 	r.folder = f
-	path := filepath.Join(r.out, journalName)
 	if !r.opt.Resume {
-		if err := os.Rename(path, filepath.Join(r.out, asideName)); err == nil {
-			r.progress("an interrupted measurement of the same is set aside as "+filepath.Join(r.out, asideName)+"; --resume would have gone on with it", 0, 0)
+		aside, err := setAside(r.out)
+		if err != nil {
+			return err
+		}
+		if aside != "" {
+			r.progress("an interrupted measurement of the same is set aside as "+aside+"; --resume would have gone on with it", 0, 0)
 		}
 	}
 	id := r.identity()

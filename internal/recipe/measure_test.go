@@ -73,6 +73,15 @@ func TestMeasureKeepsBlocks(t *testing.T) {
 	if got := blocks(asideName); got != kept {
 		t.Errorf("%d blocks are set aside, want %d", got, kept)
 	}
+	if err := os.WriteFile(filepath.Join(out, journalName), []byte("second"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if aside, err := setAside(out); err != nil || aside != filepath.Join(out, asideName+".2") || blocks(asideName) != kept {
+		t.Errorf("a second journal is set aside as %q, %v", aside, err)
+	}
+	if aside, err := setAside(out); err != nil || aside != "" {
+		t.Errorf("no journal is set aside as %q, %v", aside, err)
+	}
 	other := rec()
 	interrupt()
 	other.Measure.Seed = 7

@@ -6,6 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"image"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
 	"math"
 	"os"
 	"reflect"
@@ -237,8 +242,8 @@ func TestArraysRefuse(t *testing.T) {
 	}
 }
 
-// FuzzArrays reads any bytes as a .npy and as a .npz file: no panic, no memory beyond the input's own inflated size, and what is
-// accepted holds what it says.
+// FuzzArrays reads any bytes as a .npy file, as a .npz file and as an image: no panic, no memory beyond the input's own inflated size,
+// and what is accepted holds what it says.
 func FuzzArrays(f *testing.F) {
 	if b, err := os.ReadFile("testdata/numpy.npz"); err == nil {
 		f.Add(b)
@@ -246,10 +251,23 @@ func FuzzArrays(f *testing.F) {
 	f.Add(npy(header("<f4", "False", "(2, 3)"), make([]byte, 24)))
 	f.Add(npy("{\"descr\": '|u1', 'fortran_order': True, 'shape': (3L,)}", make([]byte, 3)))
 	f.Add(archive(f, "x.npy", npy(header("<i8", "False", "(1,)"), make([]byte, 8))))
+	if b, err := os.ReadFile("testdata/image.png"); err == nil {
+		f.Add(b)
+	}
+	for _, encode := range []func(io.Writer, image.Image) error{png.Encode,
+		func(w io.Writer, m image.Image) error { return jpeg.Encode(w, m, nil) },
+		func(w io.Writer, m image.Image) error { return gif.Encode(w, m, nil) }} {
+		var b bytes.Buffer
+		if err := encode(&b, image.NewGray(image.Rect(0, 0, 5, 3))); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 64<<10 {
 			return
 		}
+		fuzzImage(t, b)
 		if x, err := ReadNPY(bytes.NewReader(b), maxArrayBytes); err == nil {
 			if n, err := model.NumElements(x.Shape()); err != nil || n != x.Len() || x.ByteSize() > len(b) {
 				t.Errorf("%d elements in shape %v of %d bytes: %v", x.Len(), x.Shape(), len(b), err)
@@ -274,6 +292,33 @@ func FuzzArrays(f *testing.F) {
 			t.Errorf("%d bytes of a file of %d", sum, len(b))
 		}
 	})
+}
+
+// fuzzImage decodes any bytes as an image: what is accepted has pixels, and makes pixels from 0 to 1. Images of
+// more than a million pixels are left out, a fuzzer has no time for them; TestImagesRefuse has the cap.
+func fuzzImage(t *testing.T, b []byte) {
+	c, _, err := image.DecodeConfig(bytes.NewReader(b))
+	if err == nil && c.Width > 0 && c.Height > 1<<20/c.Width {
+		return
+	}
+	img, err := DecodeImage(b)
+	if err != nil {
+		return
+	}
+	if s := img.Bounds().Size(); s.X < 1 || s.Y < 1 {
+		t.Errorf("an image of %v pixels, its header tells %d x %d", s, c.Width, c.Height)
+		return
+	}
+	m := &Images{depth: 3, height: 4, width: 3}
+	x := m.prepare(img)
+	if len(x) != 36 {
+		t.Errorf("%d values, want 3 x 4 x 3", len(x))
+	}
+	for _, v := range x {
+		if !(v >= 0 && v <= 1) {
+			t.Errorf("pixel %v", v)
+		}
+	}
 }
 
 // TestWriteNPZ writes what NumPy wrote and reads it again; headers are aligned as NumPy aligns them.

@@ -11,12 +11,14 @@ import (
 	_ "image/gif" // the formats that are decoded
 	_ "image/jpeg"
 	_ "image/png"
+	"io"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/image/draw"
 	"golang.org/x/image/math/f64"
@@ -29,7 +31,7 @@ import (
 const (
 	maxImageFile   = 64 << 20
 	maxImagePixels = 1 << 26
-	maxImageSide   = 1 << 13   // of what a model takes
+	MaxImageSide   = 1 << 13   // of what a model takes
 	maxImageCache  = 256 << 20 // prepared pixels that are kept
 )
 
@@ -53,6 +55,7 @@ type Images struct {
 	dtype         model.DType
 	height, width int
 	depth         int
+	mu            sync.Mutex // guards cache
 	cache         map[int][]float32
 }
 
@@ -135,7 +138,7 @@ func (d *Dataset) digestFiles(dir string) error {
 	return nil
 }
 
-// Within returns the paths of the examples' texts from dir and makes the digest one of those files' contents. A path that leads out
+// Within returns the paths of the examples' texts from dir and makes the digest one of those files' contents: all are read. A path that leads out
 // of dir is an error naming it.
 func (d *Dataset) Within(dir string) ([]string, error) {
 	out := make([]string, len(d.Examples))
@@ -148,15 +151,43 @@ func (d *Dataset) Within(dir string) ([]string, error) {
 	return out, d.digestFiles(dir)
 }
 
+// readImageFile reads a regular file of at most maxImageFile bytes, whatever becomes of it meanwhile.
 func readImageFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
+		return nil, fmt.Errorf("%s: is no file", path)
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxImageFile {
-		return nil, fmt.Errorf("%s: want a file of at most %d bytes", path, maxImageFile)
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
 	}
-	return os.ReadFile(path)
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: is no file", path)
+	}
+	return readImage(f, info.Size(), path)
+}
+
+// readImage reads an image of about size bytes, and no more than maxImageFile.
+func readImage(r io.Reader, size int64, path string) ([]byte, error) {
+	if size <= maxImageFile {
+		var b bytes.Buffer
+		b.Grow(int(size) + bytes.MinRead)
+		n, err := b.ReadFrom(io.LimitReader(r, maxImageFile+1))
+		if err != nil {
+			return nil, err
+		}
+		size = n
+		if n <= maxImageFile {
+			return b.Bytes(), nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %d bytes: want at most %d", path, size, maxImageFile)
 }
 
 // DecodeImage decodes a PNG, JPEG or GIF (its first frame) of at most 67 million pixels; the size is read before anything is allocated.
@@ -169,6 +200,9 @@ func DecodeImage(b []byte) (image.Image, error) {
 		return nil, fmt.Errorf("%d x %d pixels: at most %d are read", c.Width, c.Height, maxImagePixels)
 	}
 	img, _, err := image.Decode(bytes.NewReader(b))
+	if err == nil && img.Bounds().Empty() { // a frame of a GIF has a size of its own
+		return nil, errors.New("no pixels")
+	}
 	return img, err
 }
 
@@ -206,7 +240,7 @@ func (m *Images) Bind(inputs []*model.Value) error {
 			}
 			given = int(s[axis].Size)
 		}
-		if given < 1 || given > maxImageSide {
+		if given < 1 || given > MaxImageSide {
 			return 0, fmt.Errorf("task: input %q: dimension %d is not fixed by the model or by size", v.Name, axis)
 		}
 		return given, nil
@@ -238,7 +272,7 @@ func (m *Images) Len() int { return len(m.Files) }
 // Describe names the folder.
 func (m *Images) Describe() string { return fmt.Sprintf("%d images of %s", len(m.Files), m.Name) }
 
-// Feed returns the images from to to-1.
+// Feed returns the images from to to-1; it may be called by several goroutines at once.
 func (m *Images) Feed(from, to int) (engine.Feed, *model.Tensor, error) {
 	var x []float32
 	for i := from; i < to; i++ {
@@ -265,7 +299,10 @@ func (m *Images) Feed(from, to int) (engine.Feed, *model.Tensor, error) {
 
 // pixels are the prepared values of image i, kept as far as there is room.
 func (m *Images) pixels(i int) ([]float32, error) {
-	if p, ok := m.cache[i]; ok {
+	m.mu.Lock()
+	p, ok := m.cache[i]
+	m.mu.Unlock()
+	if ok {
 		return p, nil
 	}
 	b, err := readImageFile(m.Files[i])
@@ -280,7 +317,9 @@ func (m *Images) pixels(i int) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := m.prepare(img)
+	p = m.prepare(img)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.cache == nil {
 		m.cache = map[int][]float32{}
 	}

@@ -14,7 +14,9 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/wattshed/wattshed/engine"
@@ -67,7 +69,7 @@ func TestImagesNormalized(t *testing.T) {
 	writePNG(t, filepath.Join(dir, "a.png"), img)
 	writePNG(t, filepath.Join(dir, "b.png"), clear)
 	files := []string{filepath.Join(dir, "a.png"), filepath.Join(dir, "b.png")}
-	feed := func(m Images, v *model.Value) *model.Tensor {
+	feed := func(m *Images, v *model.Value) *model.Tensor {
 		t.Helper()
 		m.Files = files
 		if err := m.Bind([]*model.Value{v}); err != nil {
@@ -80,16 +82,16 @@ func TestImagesNormalized(t *testing.T) {
 		return f["x"]
 	}
 	near := func(got, want float32) bool { return math.Abs(float64(got-want)) < 1e-6 }
-	x := feed(Images{Size: 2, Mean: []float64{0.5, 0.25, 0}, Std: []float64{0.5}}, value("x", model.Float32, free("n"), fixed(3), free("h"), fixed(2)))
+	x := feed(&Images{Size: 2, Mean: []float64{0.5, 0.25, 0}, Std: []float64{0.5}}, value("x", model.Float32, free("n"), fixed(3), free("h"), fixed(2)))
 	v, _ := x.Float32()
 	if !reflect.DeepEqual(x.Shape(), []int{2, 3, 2, 2}) || !near(v[0], (200/255.-0.5)/0.5) || !near(v[4], (100/255.-0.25)/0.5) || !near(v[11], 50/255./0.5) || !near(v[12], 1) {
 		t.Errorf("nchw: %v %v", x.Shape(), v)
 	}
-	x = feed(Images{Channels: "bgr", Layout: "nhwc"}, value("x", model.Uint8, free("n"), fixed(3), fixed(2), fixed(3)))
+	x = feed(&Images{Channels: "bgr", Layout: "nhwc"}, value("x", model.Uint8, free("n"), fixed(3), fixed(2), fixed(3)))
 	if b, _ := x.Bytes(); !reflect.DeepEqual(x.Shape(), []int{2, 3, 2, 3}) || !bytes.Equal(b[:6], []byte{50, 100, 200, 50, 100, 200}) || b[18] != 255 {
 		t.Errorf("uint8 bgr nhwc: %v %v", x.Shape(), b)
 	}
-	x = feed(Images{Channels: "gray"}, value("x", model.Float16, free("n"), fixed(1), fixed(2), fixed(2)))
+	x = feed(&Images{Channels: "gray"}, value("x", model.Float16, free("n"), fixed(1), fixed(2), fixed(2)))
 	want := color.GrayModel.Convert(color.RGBA{200, 100, 50, 255}).(color.Gray).Y
 	if v, _ := x.Float32(); math.Abs(float64(v[0])-float64(want)/255) > 5e-4 { // half precision
 		t.Errorf("gray: %v, want %d of 255", v, want)
@@ -184,10 +186,11 @@ func TestImagesRefuse(t *testing.T) {
 	binary.BigEndian.PutUint32(huge[16:], 1e6)
 	binary.BigEndian.PutUint32(huge[20:], 1e6)
 	binary.BigEndian.PutUint32(huge[29:], crc32.ChecksumIEEE(huge[12:29]))
+	frame := "GIF89a\x05\x00\x03\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\x00\x00\x03\x00\x00\x02\x01\x2c\x00;" // 5 x 3, its frame 0 x 3
 	for name, c := range map[string]struct {
 		b    []byte
 		want string
-	}{"huge": {huge, "1000000 x 1000000 pixels"}, "cut": {b.Bytes()[:50], "not enough pixel data"}, "text": {[]byte("hello"), "unknown format"}} {
+	}{"empty frame": {[]byte(frame), "no pixels"}, "huge": {huge, "1000000 x 1000000 pixels"}, "cut": {b.Bytes()[:50], "not enough pixel data"}, "text": {[]byte("hello"), "unknown format"}} {
 		if _, err := DecodeImage(c.b); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
@@ -195,24 +198,76 @@ func TestImagesRefuse(t *testing.T) {
 	ok := value("x", model.Float32, free("n"), fixed(3), free("h"), free("w"))
 	for _, c := range []struct {
 		name string
-		m    Images
+		m    *Images
 		in   []*model.Value
 		want string
 	}{
-		{"two inputs", Images{}, []*model.Value{ok, ok}, "one input"},
-		{"rank", Images{}, []*model.Value{value("x", model.Float32, free("n"), free("w"))}, "4 dimensions"},
-		{"integers", Images{}, []*model.Value{value("x", model.Int64, free("n"), fixed(3), free("h"), free("w"))}, "int64"},
-		{"no size", Images{}, []*model.Value{ok}, "not fixed"},
-		{"size", Images{Size: 3}, []*model.Value{value("x", model.Float32, free("n"), fixed(3), fixed(2), fixed(2))}, "no place for 3"},
-		{"channels", Images{Size: 3, Channels: "gray"}, []*model.Value{ok}, "no place for 1"},
-		{"layout", Images{Size: 4, Layout: "nhwc"}, []*model.Value{ok}, "no place"},
-		{"mean", Images{Size: 3, Mean: []float64{1, 2}}, []*model.Value{ok}, "2 values"},
-		{"bytes", Images{Size: 3, Mean: []float64{1}}, []*model.Value{value("x", model.Uint8, free("n"), fixed(3), free("h"), free("w"))}, "without mean"},
-		{"resize", Images{Size: 3, Resize: 2}, []*model.Value{ok}, "smaller than"},
+		{"two inputs", &Images{}, []*model.Value{ok, ok}, "one input"},
+		{"rank", &Images{}, []*model.Value{value("x", model.Float32, free("n"), free("w"))}, "4 dimensions"},
+		{"integers", &Images{}, []*model.Value{value("x", model.Int64, free("n"), fixed(3), free("h"), free("w"))}, "int64"},
+		{"no size", &Images{}, []*model.Value{ok}, "not fixed"},
+		{"size", &Images{Size: 3}, []*model.Value{value("x", model.Float32, free("n"), fixed(3), fixed(2), fixed(2))}, "no place for 3"},
+		{"channels", &Images{Size: 3, Channels: "gray"}, []*model.Value{ok}, "no place for 1"},
+		{"layout", &Images{Size: 4, Layout: "nhwc"}, []*model.Value{ok}, "no place"},
+		{"mean", &Images{Size: 3, Mean: []float64{1, 2}}, []*model.Value{ok}, "2 values"},
+		{"bytes", &Images{Size: 3, Mean: []float64{1}}, []*model.Value{value("x", model.Uint8, free("n"), fixed(3), free("h"), free("w"))}, "without mean"},
+		{"resize", &Images{Size: 3, Resize: 2}, []*model.Value{ok}, "smaller than"},
 	} {
 		if err := c.m.Bind(c.in); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
+	}
+}
+
+// TestImagesAtOnce: goroutines that feed from the same images get what one alone gets.
+func TestImagesAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	m := &Images{Size: 2}
+	for i := range 250 {
+		img := image.NewGray(image.Rect(0, 0, 2, 2))
+		img.SetGray(0, 0, color.Gray{Y: uint8(i)})
+		m.Files = append(m.Files, filepath.Join(dir, strconv.Itoa(i)+".png"))
+		writePNG(t, m.Files[i], img)
+	}
+	if err := m.Bind([]*model.Value{value("x", model.Float32, free("n"), fixed(3), free("h"), free("w"))}); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range m.Files {
+				f, _, err := m.Feed(i, i+1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				x, err := f["x"].Float32()
+				if want := float32(float64(i) / 255); err != nil || x[0] != want {
+					t.Errorf("image %d: %v, %v, want %v", i, x, err, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// endless is a file that grows as it is read.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestImageFileSize: what a file claims to be does not decide how much of it is read.
+func TestImageFileSize(t *testing.T) {
+	for _, size := range []int64{0, 10, maxImageFile, maxImageFile + 1} {
+		if b, err := readImage(endless{}, size, "a.png"); err == nil || !strings.Contains(err.Error(), "want at most") {
+			t.Errorf("%d bytes claimed: %d read, %v", size, len(b), err)
+		}
+	}
+	if b, err := readImage(strings.NewReader("abc"), 7, "a.png"); err != nil || string(b) != "abc" {
+		t.Errorf("a file that shrinks: %q, %v", b, err)
+	}
+	if _, err := readImageFile(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is no file") {
+		t.Errorf("a folder: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
 	"slices"
@@ -36,7 +37,7 @@ type MixIntensity struct {
 // production-based: imports are not in it. Below 95 % covered it is an error.
 func (m Mix) Intensity() (MixIntensity, error) {
 	var sum, known, grams, lo, hi float64
-	for _, fuel := range slices.Sorted(mapKeys(m.MWh)) {
+	for _, fuel := range slices.Sorted(maps.Keys(m.MWh)) {
 		e := max(0, m.MWh[fuel])
 		sum += e
 		if name, ok := ipccFuel[fuel]; ok {
@@ -86,16 +87,6 @@ func ofMixes(source, zone string, mixes []Mix) (Series, error) {
 	}
 	slices.SortStableFunc(s.Points, func(a, b Point) int { return b.To.Compare(a.To) })
 	return s, nil
-}
-
-func mapKeys(m map[string]float64) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // ipccFuel maps the services' fuel codes to the fuels of the IPCC table. Oil has no row there and stays unknown.
