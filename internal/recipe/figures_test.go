@@ -289,8 +289,13 @@ func TestMemory(t *testing.T) {
 	}
 	for i, v := range res.Variants {
 		m := v.Memory
-		if m == nil || m.PeakRSS == nil || *m.EmptyProcess != 1100 || *m.PeakRSS != int64(i+1)*100 || m.Weights == nil || m.Arena == nil {
-			t.Errorf("%s: %+v", v.Name, m)
+		if m == nil || m.PeakRSS == nil || m.Range == nil || m.Weights == nil || m.Arena == nil {
+			t.Fatalf("%s: %+v", v.Name, m)
+		}
+		// Three processes each, every one 100 bytes above the one before: empty 1100 to 1300, the baseline 1400 to 1600.
+		rss := int64(i+1) * 300
+		if *m.EmptyProcess != 1200 || *m.PeakRSS != rss || m.N != 3 || *m.Range != (reports.Interval{float64(rss - 200), float64(rss + 200)}) {
+			t.Errorf("%s: %d beside %d, n %d, %v", v.Name, *m.PeakRSS, *m.EmptyProcess, m.N, *m.Range)
 		}
 	}
 	o = options(t.TempDir())

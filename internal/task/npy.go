@@ -142,7 +142,7 @@ func parseNPYHeader(text string) (dtype model.DType, shape []int, err error) {
 	case !known:
 		p.err = fmt.Errorf("elements of type %.20q: want little-endian floats, integers or booleans: %w", descr, model.ErrUnsupported)
 	case order == "True" && len(shape) > 1:
-		p.err = fmt.Errorf("order of Fortran: want that of C, as numpy.ascontiguousarray gives it: %w", model.ErrUnsupported)
+		p.err = fmt.Errorf("elements in the order of Fortran: want C order, as numpy.ascontiguousarray gives it: %w", model.ErrUnsupported)
 	}
 	return dtype, shape, p.err
 }
