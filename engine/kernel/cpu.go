@@ -126,7 +126,7 @@ func Limit(i ISA) (restore func()) {
 	}
 }
 
-// Features lists the CPU features that kernels look at and that are present, in a fixed order, for reports.
+// Features lists the CPU features that kernels look at and that are present, in a fixed order, for reports; under the tag noasm too.
 func Features() []string { return cpuFeatures() }
 
 // hasAVX2, hasAVX512, hasVNNI512 and hasTiles tell what code that is common to all architectures may ask of a level.

@@ -3,5 +3,3 @@
 package kernel
 
 func detectLevels() []ISA { return nil }
-
-func cpuFeatures() []string { return nil }
