@@ -50,8 +50,15 @@ func nearestZones(s string, all []Factor) []string {
 		}
 		return best
 	}
-	sorted := slices.Clone(all)
-	slices.SortStableFunc(sorted, func(a, b Factor) int { return d(a) - d(b) })
+	type ranked struct {
+		Factor
+		d int
+	}
+	sorted := make([]ranked, len(all))
+	for i, f := range all {
+		sorted[i] = ranked{f, d(f)}
+	}
+	slices.SortStableFunc(sorted, func(a, b ranked) int { return a.d - b.d })
 	var out []string
 	for _, f := range sorted[:min(3, len(sorted))] {
 		if f.Name == f.Zone {
