@@ -45,6 +45,7 @@ func (s *powerSensor) read(t time.Duration, w float64, err error) {
 
 type sensorError string
 
+// Error returns the message.
 func (e sensorError) Error() string { return string(e) }
 
 // errGarbage names readings that no device can mean, such as 4294967295000 µW.

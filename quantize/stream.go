@@ -89,6 +89,7 @@ type putter func(t *model.Tensor, b []byte, off int64) error
 // misfit says that a weight must be left after all: it holds values that the scheme cannot take.
 type misfit struct{ weight, reason string }
 
+// Error names the weight and why it does not fit.
 func (u *misfit) Error() string { return fmt.Sprintf("quantize: weight %q: %s", u.weight, u.reason) }
 
 // streamed is a rewritten graph with tensors that jobs make.

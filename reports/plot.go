@@ -93,6 +93,7 @@ func (p Plot) render(w io.Writer, canvas func(w, h vg.Length) vg.CanvasWriterTo)
 // Helvetica have the same widths.
 type svgCanvas struct{ *vgsvg.Canvas }
 
+// WriteTo writes the picture and returns the bytes written.
 func (c svgCanvas) WriteTo(w io.Writer) (int64, error) {
 	var buf bytes.Buffer
 	if _, err := c.Canvas.WriteTo(&buf); err != nil {

@@ -47,6 +47,7 @@ type Finding struct {
 	What  string `json:"what"`            // what is there, and what should be
 }
 
+// String gives the rule, the thing and what is wrong with it.
 func (f Finding) String() string {
 	s := string(f.Rule) + ": "
 	if f.Node != "" {
