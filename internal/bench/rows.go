@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"iter"
 	"math/rand/v2"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"regexp"
 
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/internal/task"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 	"github.com/wattshed/wattshed/quantize"
@@ -54,7 +54,7 @@ var (
 	resnetR  = source{asset: "M31/light_resnet50.onnx", seeded: true}
 	silero   = source{asset: "M12/silero_vad_16k_sequence.onnx"}
 	streams  = source{asset: "M12/silero_vad_16k_op15.onnx"}
-	spam     = source{embedded: "spam/model.onnx"}
+	spam     = source{embedded: "spam/model.onnx.zst"}
 )
 
 // selectRows returns the rows whose name the expression matches, for every number of threads.
@@ -200,7 +200,7 @@ func (s source) open(assets, dir string) (string, error) {
 		return mobilenetModel(dir)
 	}
 	if s.embedded != "" {
-		b, err := fs.ReadFile(testdata.FS, s.embedded)
+		b, err := task.Unpack(testdata.FS, s.embedded)
 		if err != nil {
 			return "", fmt.Errorf("the built-in model is not there yet: %w", err)
 		}
