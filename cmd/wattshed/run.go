@@ -83,11 +83,12 @@ func runRecipe(c *cli.Context, rec *recipe.Recipe, out string, resume bool) erro
 		return runHint(err, c.Command.Name, out)
 	}
 	if c.Bool("json") {
-		if err := reports.JSON(c.App.Writer, res); err != nil {
-			return err
-		}
+		err = reports.JSON(c.App.Writer, res)
 	} else {
-		printSummary(c.App.Writer, res)
+		err = printSummary(c.App.Writer, res)
+	}
+	if err != nil {
+		return err
 	}
 	verdict := reports.Overall(rec.Judged, res.Gates)
 	if !c.Bool("json") {
