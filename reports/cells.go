@@ -24,7 +24,7 @@ func change(f figure, less, more string) (word, tone string) {
 		return more, "worse"
 	}
 	if f.ci != nil && (f.ci[0] > 1 || f.ci[1] < 1) {
-		return undecided, "same"
+		return undecided, ""
 	}
 	return noChange, "same"
 }
@@ -116,7 +116,7 @@ func latencyCell(r *Result, v *Variant) viewCell {
 		return viewCell{Main: absent}
 	}
 	base := &r.Variants[0]
-	c := viewCell{Main: show(t.Own, "s"), Sub: "median " + show(v.Latency.P50, "s") + ", p95 " + show(v.Latency.P95, "s")}
+	c := viewCell{Main: show(t.Own, "s"), Sub: join("median "+show(v.Latency.P50, "s"), "p95 "+show(v.Latency.P95, "s"))}
 	if f, ok := latencyRatio(v, base); ok && v != base {
 		c.Main, c.Sub = times(f.value), join(bracket(f.ci, 1), t.words("s"))
 		c.Word, c.Tone = change(f, "faster", "slower")

@@ -30,8 +30,16 @@ func outcomeOf(r *Result, v *Variant) outcome {
 	if a := v.Accuracy; a != nil && a.Delta != nil && !fidelity(r) {
 		o.add(accuracyCell(r, v), plain(a.Metric)+" "+scoreDelta(a.Metric, a.Delta.Value))
 	}
+	if a := v.Accuracy; a != nil && fidelity(r) {
+		what := metricWord(r, a.Metric) + " " + score(a.Metric, a.Value)
+		if a.Value == 1 || a.CI95 != nil && a.CI95[1] >= 1 {
+			o.Same = append(o.Same, what)
+		} else { // not all outputs are the baseline's any more
+			o.Lost = append(o.Lost, what)
+		}
+	}
 	if f, ok := latencyRatio(v, base); ok {
-		o.add(latencyCell(r, v), "run time "+times(f.value))
+		o.add(latencyCell(r, v), "latency "+times(f.value))
 	}
 	if f, ok := energyRatio(v, base); ok {
 		what := "energy " + times(f.value)
@@ -69,9 +77,6 @@ func Outcome(r *Result, i int) string {
 	}
 	if len(o.Same) > 0 {
 		s = append(s, "no change shown: "+list(o.Same))
-	}
-	if a := v.Accuracy; a != nil && fidelity(r) {
-		s = append(s, agreement(r, a))
 	}
 	return plain(v.Name) + ": " + strings.Join(s, "; ")
 }

@@ -200,7 +200,7 @@ func plotLatency(r *Result) Plot {
 		if !ok {
 			return false
 		}
-		c.set(t.Own*u.mul, u.in(t.Own))
+		c.set(t.Own*u.mul, show(t.Own, "s"))
 		c.ci = mulCI(t.CI, u.mul)
 		if x := v.Latency.P95 * u.mul; finite(x) && x > 0 {
 			c.mark = &x
@@ -265,7 +265,7 @@ func plotEnergy(r *Result) Plot {
 		if v.Energy == nil || v.Energy.PerInference == nil {
 			return false
 		}
-		c.set(*v.Energy.PerInference*u.mul, u.in(*v.Energy.PerInference))
+		c.set(*v.Energy.PerInference*u.mul, show(*v.Energy.PerInference, "J"))
 		c.ci = mulCI(v.Energy.CI95, u.mul)
 		c.modelled = modelled(v.Energy)
 		return true
@@ -340,7 +340,7 @@ func plotCarbon(r *Result) Plot {
 		if em > 0 {
 			c.parts = append(c.parts, part{em * u.mul, okabeIto[1]})
 		}
-		c.text = u.in(op + em)
+		c.text = show(op+em, "g")
 		c.ci = mulCI(v.Carbon.CI95, u.mul)
 		c.modelled = v.Energy == nil || modelled(v.Energy)
 		return true

@@ -50,7 +50,7 @@ func (r *Result) table(w io.Writer) {
 		energy += " (" + kind + ")"
 	}
 	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
-	fmt.Fprintf(tw, "VARIANT\tSIZE\t%s\tMEAN RUN\tRATIO\t%s\tCARBON\n", strings.ToUpper(scoreName(r)), energy)
+	fmt.Fprintf(tw, "VARIANT\tSIZE\t%s\tLATENCY, MEAN\tLATENCY RATIO\t%s\tCARBON\n", strings.ToUpper(scoreName(r)), energy)
 	for i := range r.Variants {
 		v, base := &r.Variants[i], &r.Variants[0]
 		cells := []string{plain(v.Name), "-", "-", "-", "-", "-", "-"}
@@ -59,7 +59,10 @@ func (r *Result) table(w io.Writer) {
 		}
 		if a := v.Accuracy; a != nil {
 			cells[2] = score(a.Metric, a.Value)
-			if a.Delta != nil && !fidelity(r) {
+			switch {
+			case fidelity(r):
+				cells[2] += " " + scoreCI(a.Metric, a.CI95)
+			case a.Delta != nil:
 				cells[2] += " " + strings.TrimSuffix(scoreDelta(a.Metric, a.Delta.Value), " points") + " " + scoreCI(a.Metric, a.Delta.CI95)
 			}
 		}
@@ -142,5 +145,5 @@ func (r *Result) counts() string {
 	if slices.Min(pairs) < sure {
 		s += "; below 30 pairs a wider interval than the one shown decides"
 	}
-	return s + "\nbrackets are 95 % intervals; runs are the means of blocks, baseline → variant in the same pairs: their quotient is the ratio"
+	return s + "\nbrackets are 95 % intervals; latencies are means of blocks, baseline → variant in the same pairs: their quotient is the ratio"
 }

@@ -43,6 +43,9 @@ type viewCell struct {
 // Absent tells whether the figure is missing.
 func (c viewCell) Absent() bool { return c.Main == absent }
 
+// Parts are the parts of the detail: none of them is broken across lines on a wide screen.
+func (c viewCell) Parts() []string { return strings.Split(c.Sub, partMark) }
+
 // Verdict tells whether this is the cell of the verdict.
 func (c viewCell) Verdict() bool { return c.Label == "Verdict" }
 
@@ -95,7 +98,10 @@ const (
 	undecided = "undecided"       // the 95 % interval does not hold 1, the one that decides does, or Holm takes the claim back
 )
 
-func join(parts ...string) string { return strings.Join(nonEmpty(parts...), " · ") }
+// partMark stands between the parts of a detail.
+const partMark = " · "
+
+func join(parts ...string) string { return strings.Join(nonEmpty(parts...), partMark) }
 
 func newView(r *Result) view {
 	energy, carbon := "Energy", "Carbon"

@@ -201,12 +201,12 @@ func gainedAndLost(r *Result) (gained, lost []string) {
 		}
 	}
 	if b := bestOf(r, safe); b != "" {
-		gained = append(gained, "With no loss of accuracy shown: "+b+".")
+		gained = append(gained, "With no loss of accuracy shown, "+b+".")
 	}
 	if b := bestOf(r, others); b != "" {
-		s := "With a loss of accuracy: "
+		s := "With a loss of accuracy, "
 		if len(worse) < len(others) {
-			s = "Where a change of accuracy is not known: "
+			s = "Where a change of accuracy is not known, "
 		}
 		if fidelity(r) {
 			s = ""

@@ -35,8 +35,8 @@ type WeightCount struct {
 }
 
 // CountWeights counts the parameters of g and the bytes of all its constants. Constants of int64 and bool (shapes, axes, indices) and the
-// scales and zero points of quantized weights are bytes but no parameters, so a model has as many before as after it is quantized. Of codes
-// that are packed into bytes (MatMulNBits) all count as not zero.
+// scales and zero points of quantized weights are bytes but no parameters, nor are single numbers, so a model has as many before as after
+// it is quantized. Of codes that are packed into bytes (MatMulNBits) all count as not zero.
 func CountWeights(g *model.Graph) (WeightCount, error) {
 	var c WeightCount
 	all := g.Weights()
@@ -47,7 +47,7 @@ func CountWeights(g *model.Graph) (WeightCount, error) {
 	for _, w := range all {
 		c.Bytes += int64(w.Tensor.ByteSize())
 		switch t := w.Tensor.DType(); {
-		case t == model.String || t == model.Int64 || t == model.Bool || restores(w, names):
+		case t == model.String || t == model.Int64 || t == model.Bool || w.Tensor.Rank() == 0 || restores(w, names):
 			continue
 		}
 		if n := packed(w); n > 0 {
