@@ -103,7 +103,7 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 	for _, c := range app.Commands {
 		c.OnUsageError = app.OnUsageError
 		if act := c.Action; act != nil {
-			c.Action = func(ctx *cli.Context) error { return inFlags(ctx.Command, act(ctx)) }
+			c.Action = func(ctx *cli.Context) error { return byFlags(ctx.Command, act(ctx)) }
 		}
 		for _, f := range c.Flags {
 			tidyDefault(f)

@@ -83,12 +83,11 @@ func runRecipe(c *cli.Context, rec *recipe.Recipe, out string, resume bool) erro
 		return runHint(err, c.Command.Name, out)
 	}
 	if c.Bool("json") {
-		err = reports.JSON(c.App.Writer, res)
+		if err := reports.JSON(c.App.Writer, res); err != nil {
+			return err
+		}
 	} else {
-		err = printSummary(c.App.Writer, res)
-	}
-	if err != nil {
-		return err
+		printSummary(c.App.Writer, res)
 	}
 	verdict := reports.Overall(rec.Judged, res.Gates)
 	if !c.Bool("json") {

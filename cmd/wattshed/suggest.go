@@ -64,9 +64,9 @@ func dashed(flag string) string {
 	return "--" + flag
 }
 
-// inFlags words a value that makes no sense by the flag of the command that it was given with, where the command has one, and not by
+// byFlags words a value that makes no sense by the flag of the command that it was given with, where the command has one, and not by
 // its place in a recipe: --learning-rate, not distill.learning_rate. Such an error is one of usage.
-func inFlags(cmd *cli.Command, err error) error {
+func byFlags(cmd *cli.Command, err error) error {
 	path, reason, ok := recipe.FaultOf(err)
 	if !ok {
 		return err

@@ -8,8 +8,9 @@ import (
 	"github.com/wattshed/wattshed/reports"
 )
 
-// printSummary prints the table of a result and what each variant gained and lost; the rest is in the report.
-func printSummary(w io.Writer, res *reports.Result) error { return reports.Terminal(w, res, false) }
+// printSummary prints the table of a result and what each variant gained and lost; the rest is in the report. What fails is writing to
+// the terminal, and nobody could be told.
+func printSummary(w io.Writer, res *reports.Result) { _ = reports.Terminal(w, res, false) }
 
 // withInterval writes a figure with its 95 % interval where it has one.
 func withInterval(x float64, ci *reports.Interval) string {
