@@ -36,7 +36,7 @@ type WeightCount struct {
 
 // CountWeights counts the parameters of g and the bytes of all its constants. Constants of int64 and bool (shapes, axes, indices) and the
 // scales and zero points of quantized weights are bytes but no parameters, nor are single numbers, so a model has as many before as after
-// it is quantized. Of codes that are packed into bytes (MatMulNBits) all count as not zero.
+// it is quantized. Of codes that are packed into bytes all count as not zero.
 func CountWeights(g *model.Graph) (WeightCount, error) {
 	var c WeightCount
 	all := g.Weights()
@@ -94,11 +94,19 @@ func restores(w *model.Weight, names map[string]bool) bool {
 	return len(w.Uses) > 0
 }
 
-// packed is the number of weights in codes that MatMulNBits reads, several in a byte; 0 where w is no such tensor.
+// packed is the number of weights in codes that MatMulNBits and GatherBlockQuantized read, several in a byte; 0 where w is no such tensor.
 func packed(w *model.Weight) int64 {
+	bytes := int64(w.Tensor.Len())
 	for _, u := range w.Uses {
-		if k, n := u.Node.Int("K", 0), u.Node.Int("N", 0); u.Node.Op == "MatMulNBits" && u.Input == 1 && k > 0 && n > 0 && k <= 8*int64(w.Tensor.Len()) && n <= 8*int64(w.Tensor.Len())/k {
-			return k * n
+		switch {
+		case u.Node.Op == "MatMulNBits" && u.Input == 1:
+			if k, n := u.Node.Int("K", 0), u.Node.Int("N", 0); k > 0 && n > 0 && k <= 8*bytes && n <= 8*bytes/k {
+				return k * n
+			}
+		case u.Node.Op == "GatherBlockQuantized" && u.Input == 0 && w.Tensor.DType() == model.Uint8:
+			if bits := u.Node.Int("bits", 4); bits > 0 && bits <= 8 {
+				return bytes * 8 / bits
+			}
 		}
 	}
 	return 0
