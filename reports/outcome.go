@@ -32,7 +32,7 @@ func outcomeOf(r *Result, v *Variant) outcome {
 	}
 	if a := v.Accuracy; a != nil && fidelity(r) {
 		what := metricWord(r, a.Metric) + " " + score(a.Metric, a.Value)
-		if a.Value == 1 || a.CI95 != nil && a.CI95[1] >= 1 {
+		if digits(a.Value, 5) == "1" || a.CI95 != nil && a.CI95[1] >= 1 {
 			o.Same = append(o.Same, what)
 		} else { // not all outputs are the baseline's any more
 			o.Lost = append(o.Lost, what)

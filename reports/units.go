@@ -97,6 +97,9 @@ func bracketAt(ci *Interval, mul float64, least int) string {
 			return minus(s)
 		}
 	}
+	if end(a) == end(b) && a != b { // narrower than what is shown
+		return ""
+	}
 	return "[" + end(a) + ", " + end(b) + "]"
 }
 

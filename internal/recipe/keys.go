@@ -59,23 +59,25 @@ func within(s string, words []string, best int) string {
 	return at
 }
 
-// distance is the Levenshtein distance in bytes.
+// distance is the Levenshtein distance in bytes, two neighbours that are swapped counting once (optimal string alignment).
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
+	prev, row, next := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
+		next[0] = i + 1
 		for j := range len(b) {
-			cost := diag
+			cost := row[j]
 			if a[i] != b[j] {
 				cost++
 			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diag+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				cost = min(cost, prev[j-1]+1)
+			}
+			next[j+1] = min(cost, next[j]+1, row[j+1]+1)
 		}
+		prev, row, next = row, next, prev
 	}
 	return row[len(b)]
 }
