@@ -21,7 +21,7 @@ func CSV(w io.Writer, r *Result) error {
 		c.name = v.Name
 		c.counted(v)
 		c.scored(v)
-		c.timed(v)
+		c.timed(r, v)
 		c.powered(v)
 	}
 	c.w.Flush()
@@ -97,7 +97,7 @@ func (c *csvLines) scored(v *Variant) {
 	}
 }
 
-func (c *csvLines) timed(v *Variant) {
+func (c *csvLines) timed(r *Result, v *Variant) {
 	if l := v.Latency; l != nil {
 		c.put("latency_p50", "s", l.P50, l.CI95, l.N, SourceMeasured)
 		c.put("latency_p95", "s", l.P95, l.P95CI, l.N, SourceMeasured)
@@ -105,6 +105,10 @@ func (c *csvLines) timed(v *Variant) {
 		c.put("latency_mean", "s", l.Mean, l.MeanCI, l.N, SourceMeasured)
 		if q := l.Ratio; q != nil {
 			c.put("latency_ratio", "1", q.Value, q.CI95, q.N, SourceMeasured)
+			if t, ok := timesOf(r, v); ok && t.Base > 0 { // the geometric means of blocks whose quotient the ratio is
+				c.put("latency_paired", "s", t.Own, nil, q.N, SourceMeasured)
+				c.put("latency_paired_baseline", "s", t.Base, nil, q.N, SourceMeasured)
+			}
 		}
 	}
 	if v.Throughput != nil {

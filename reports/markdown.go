@@ -16,15 +16,12 @@ func Markdown(w io.Writer, r *Result) error {
 	v := newView(r)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# %s\n\n%s\n\n", md(v.Title), md(v.Subtitle))
-	for _, q := range []struct {
-		name  string
-		lines []string
-	}{{"Gained", v.Gained}, {"Lost", v.Lost}, {"Trust", v.Trust}} {
-		lines := make([]string, len(q.lines))
-		for i, l := range q.lines {
+	for _, q := range v.Answers {
+		lines := make([]string, len(q.Lines))
+		for i, l := range q.Lines {
 			lines[i] = md(l)
 		}
-		fmt.Fprintf(&b, "- **%s.** %s\n", q.name, strings.Join(lines, " "))
+		fmt.Fprintf(&b, "- **%s.** %s\n", q.Name, strings.Join(lines, " "))
 	}
 	b.WriteString("\n")
 	if len(v.Rows) > 0 {

@@ -40,7 +40,7 @@ func ModelCard(w io.Writer, r *Result) error {
 		fmt.Fprintf(&b, "- **%s**: %s\n", md(row.Name), md(row.Sentence))
 	}
 	b.WriteString("\n")
-	for _, t := range v.Trust {
+	for _, t := range trustLines(r) {
 		fmt.Fprintf(&b, "- %s\n", md(t))
 	}
 	_, err := w.Write(b.Bytes())

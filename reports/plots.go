@@ -180,12 +180,13 @@ func ratioPanel(r *Result, get func(v *Variant) (*Ratio, bool)) (panel, bool) {
 }
 
 func plotLatency(r *Result) Plot {
-	p := Plot{Name: "latency", Title: "Latency before and after", Alt: "Median and 95th percentile of the run time of each variant, and its ratio to the baseline with 95 % intervals."}
+	p := Plot{Name: "latency", Title: "Latency before and after", Alt: "Mean and 95th percentile of the run time of each variant, and its ratio to the baseline with 95 % intervals."}
 	most := 0.0
 	var ns, pairs []int
 	for i := range r.Variants {
 		if l := r.Variants[i].Latency; l != nil {
-			most = math.Max(most, l.P50)
+			t, _ := timesOf(r, &r.Variants[i])
+			most = math.Max(most, t.Own)
 			ns = append(ns, l.N)
 			if l.Ratio != nil && l.Ratio.N > 0 {
 				pairs = append(pairs, l.Ratio.N)
@@ -195,11 +196,12 @@ func plotLatency(r *Result) Plot {
 	u := siUnit(most, "s")
 	rp := rows(r)
 	times, any := cells(r, func(v *Variant, c *cell) bool {
-		if v.Latency == nil {
+		t, ok := timesOf(r, v)
+		if !ok {
 			return false
 		}
-		c.set(v.Latency.P50*u.mul, u.in(v.Latency.P50))
-		c.ci = mulCI(v.Latency.CI95, u.mul)
+		c.set(t.Own*u.mul, show(t.Own, "s"))
+		c.ci = mulCI(t.CI, u.mul)
 		if x := v.Latency.P95 * u.mul; finite(x) && x > 0 {
 			c.mark = &x
 		}
@@ -218,9 +220,9 @@ func plotLatency(r *Result) Plot {
 	}); ok {
 		rp.panels = append(rp.panels, q)
 	}
-	p.caption = "Bar: median; diamond: 95th percentile; whisker: 95 % interval. n = " + span(ns) + " runs per variant, measured"
+	p.caption = "Bar: mean; diamond: 95th percentile of runs; whisker: 95 % interval. n = " + span(ns) + " runs per variant, measured"
 	if len(pairs) > 0 {
-		p.caption += "; ratio from " + span(pairs) + " interleaved pairs"
+		p.caption += "; ratio of neighbouring blocks, " + span(pairs) + " pairs"
 	}
 	p.caption += "."
 	return p.of(rp)
@@ -263,7 +265,7 @@ func plotEnergy(r *Result) Plot {
 		if v.Energy == nil || v.Energy.PerInference == nil {
 			return false
 		}
-		c.set(*v.Energy.PerInference*u.mul, u.in(*v.Energy.PerInference))
+		c.set(*v.Energy.PerInference*u.mul, show(*v.Energy.PerInference, "J"))
 		c.ci = mulCI(v.Energy.CI95, u.mul)
 		c.modelled = modelled(v.Energy)
 		return true
@@ -338,7 +340,7 @@ func plotCarbon(r *Result) Plot {
 		if em > 0 {
 			c.parts = append(c.parts, part{em * u.mul, okabeIto[1]})
 		}
-		c.text = u.in(op + em)
+		c.text = show(op+em, "g")
 		c.ci = mulCI(v.Carbon.CI95, u.mul)
 		c.modelled = v.Energy == nil || modelled(v.Energy)
 		return true

@@ -22,7 +22,7 @@ func plotSize(r *Result) Plot {
 		if v.File == nil {
 			return false
 		}
-		c.set(float64(v.File.Bytes)*u.mul, u.in(float64(v.File.Bytes)))
+		c.set(float64(v.File.Bytes)*u.mul, showBytes(v.File.Bytes))
 		if f, ok := sizeRatio(v, &r.Variants[0]); ok && v != &r.Variants[0] {
 			c.text += "  " + times(f.value)
 		}
@@ -62,7 +62,7 @@ func plotMemory(r *Result) Plot {
 			return false
 		}
 		x := float64(*v.Memory.PeakRSS)
-		c.set(x*u.mul, u.in(x))
+		c.set(x*u.mul, show(x, "B"))
 		return true
 	})
 	if !any {
@@ -77,7 +77,7 @@ func plotMemory(r *Result) Plot {
 func plotOpTime(r *Result) Plot {
 	return plotOps(r, Plot{Name: "time-by-op", Title: "Time by operator", Alt: "Time of one inference of each variant, split by operator.", Missing: "no profile was recorded"},
 		"s", func(o *OpProfile) (float64, bool) { return o.Seconds, true },
-		"From the per-node profile of the runtime, measured.")
+		"From the per-node profile of the runtime, measured; operators are timed one by one, so their sum is not the time of a run.")
 }
 
 func plotOpEnergy(r *Result) Plot {
@@ -148,7 +148,7 @@ func plotOps(r *Result, p Plot, base string, get func(*OpProfile) (float64, bool
 		if other && rest > t*1e-9 {
 			c.parts = append(c.parts, part{rest * u.mul, slate})
 		}
-		c.text = u.in(t)
+		c.text = show(t, base)
 		return true
 	})
 	rp.panels = []panel{{title: u.name + " per inference", cells: stacks, share: 1}}

@@ -218,6 +218,9 @@ func (cl cell) drawBar(f frame, y vg.Length) {
 	if cl.mark != nil && len(cl.parts) > 0 {
 		x := f.px(*cl.mark)
 		f.c.StrokeLine2(draw.LineStyle{Color: cl.parts[0].color, Width: 1, Dashes: []vg.Length{2, 2}}, f.px(at), y, x, y)
+		if x < f.px(at) { // in its own bar, where it would not be seen
+			fillDiamond(f.c, ink, x, y, 5.2)
+		}
 		fillDiamond(f.c, cl.parts[0].color, x, y, 4)
 	}
 	if cl.ci != nil && len(cl.parts) > 0 {

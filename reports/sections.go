@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -198,7 +199,7 @@ func variantSection(r *Result) section {
 func stageWords(x Stage) string {
 	var opts []string
 	for _, k := range slices.Sorted(maps.Keys(x.Options)) {
-		b, err := json.Marshal(x.Options[k])
+		b, err := json.Marshal(tidyFloats(x.Options[k]))
 		if err != nil {
 			continue
 		}
@@ -208,6 +209,23 @@ func stageWords(x Stage) string {
 		return plain(x.Name)
 	}
 	return plain(x.Name) + " (" + strings.Join(opts, ", ") + ")"
+}
+
+// tidyFloats gives a float that is no more than a float32 its shortest digits: 0.0005, not 0.0005000000237487257.
+func tidyFloats(v any) any {
+	switch v := v.(type) {
+	case float64:
+		if float64(float32(v)) == v {
+			return json.Number(strconv.FormatFloat(v, 'g', -1, 32))
+		}
+	case map[string]any:
+		out := map[string]any{}
+		for k, x := range v {
+			out[k] = tidyFloats(x)
+		}
+		return out
+	}
+	return v
 }
 
 // profileRows is how many operators of a variant the table shows.
@@ -241,9 +259,28 @@ func profileSection(r *Result) section {
 		}
 	}
 	if len(s.Rows) > 0 {
-		s.Notes = []string{"Kernel, MACs and weights are told of the operators that multiply; the others only move or combine elements."}
+		s.Notes = []string{"Kernel, MACs and weights are told of the operators that multiply; the others only move or combine elements.", profileWords(r)}
 	}
 	return s
+}
+
+// profileWords sets the sum of all operators beside the time of a run without the profiler, which it need not equal.
+func profileWords(r *Result) string {
+	var sums []string
+	for i := range r.Variants {
+		v, sum := &r.Variants[i], 0.0
+		for _, o := range v.Profile {
+			sum += o.Seconds
+		}
+		if t, ok := timesOf(r, v); ok && sum > 0 {
+			sums = append(sums, plain(v.Name)+" "+show(sum, "s")+" of operators, "+show(t.Own, "s")+" a run")
+		}
+	}
+	s := "The operators are timed one by one in a few runs of their own, so their sum may be more than a run takes: what they tell is which share goes where"
+	if len(sums) > 0 {
+		s += " (" + strings.Join(sums, "; ") + ")"
+	}
+	return s + "."
 }
 
 // noteRows caps the table of notes of one variant; result.json holds all.
@@ -299,7 +336,7 @@ func methodSection(r *Result) section {
 	}
 	for i := range r.Variants {
 		if l := r.Variants[i].Latency; l != nil && l.N > 0 {
-			s.Notes = append(s.Notes, "Latency is the time of single runs; the 95th and 99th percentile are of all samples, none removed.")
+			s.Notes = append(s.Notes, "Latency in the first table is the mean of blocks, the statistic that the ratio compares; the median, 95th and 99th percentile are of all single runs, none removed.")
 			break
 		}
 	}

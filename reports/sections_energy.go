@@ -62,7 +62,7 @@ func domainSection(r *Result) section {
 
 // latencySection gives what one arm says without its partner, each figure with its interval over the blocks.
 func latencySection(r *Result) section {
-	s := section{Title: "Latency and throughput in detail", Head: []string{"Variant", "Median", "95th percentile", "99th percentile", "Mean", "Throughput per s", "Runs", "Blocks"}, Collapsed: true}
+	s := section{Title: "Latency and throughput in detail", Head: []string{"Variant", "Mean of blocks, baseline → variant", "Their ratio", "Median of runs", "95th percentile", "99th percentile", "Mean of runs", "Throughput per s", "Runs", "Blocks"}, Collapsed: true}
 	for i := range r.Variants {
 		v := &r.Variants[i]
 		l := v.Latency
@@ -71,20 +71,27 @@ func latencySection(r *Result) section {
 		}
 		u := siUnit(l.P50, "s")
 		at := func(x float64, ci *Interval) string { return strings.TrimSpace(u.in(x) + " " + bracket(ci, u.mul)) }
-		row := []string{plain(v.Name), at(l.P50, l.CI95), at(l.P95, l.P95CI), at(l.P99, l.P99CI), at(l.Mean, l.MeanCI), "", group(int64(l.N)), ""}
+		row := []string{plain(v.Name), "", "", at(l.P50, l.CI95), at(l.P95, l.P95CI), at(l.P99, l.P99CI), at(l.Mean, l.MeanCI), "", group(int64(l.N)), ""}
+		if p, ok := timesOf(r, v); ok {
+			row[1] = p.words("s")
+		}
+		if q := l.Ratio; q != nil {
+			row[2] = strings.TrimSpace(times(q.Value) + " " + bracket(q.CI95, 1))
+		}
 		if v.Throughput != nil {
-			row[5] = digits(*v.Throughput, 4)
+			row[7] = digits(*v.Throughput, 4)
 			if v.Rate != nil {
-				row[5] = strings.TrimSpace(row[5] + " " + bracket(v.Rate.CI95, 1))
+				row[7] = strings.TrimSpace(row[7] + " " + bracket(v.Rate.CI95, 1))
 			}
 		}
 		if l.Blocks > 0 {
-			row[7] = group(int64(l.Blocks))
+			row[9] = group(int64(l.Blocks))
 		}
 		s.Rows = append(s.Rows, row)
 	}
 	if len(s.Rows) > 0 {
-		s.Notes = []string{"Intervals of 95 %: the median's by the medians of the blocks, the others by resampling whole blocks, since runs within a block are alike."}
+		s.Notes = []string{"The ratio is that of geometric means of blocks, in the pairs of this variant alone, so the baseline's differ a little from row to row; quotients of medians or of means over all blocks may differ from it.",
+			"Intervals of 95 %: the median's by the medians of the blocks, the others by resampling whole blocks, since runs within a block are alike."}
 	}
 	return s
 }

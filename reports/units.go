@@ -32,6 +32,17 @@ func siUnit(x float64, base string) unit {
 // show formats x in its own best unit.
 func show(x float64, base string) string { return siUnit(x, base).in(x) }
 
+// Size formats a number of bytes with the units of reports: "3.1 MB", 1 MB being 1e6 bytes.
+func Size(n int64) string { return showBytes(n) }
+
+// Score formats a value of a metric with its interval, which may be nil, as reports do: "97.59 % [96.52, 98.34]".
+func Score(metric string, x float64, ci *Interval) string {
+	return strings.TrimSpace(score(metric, x) + " " + scoreCI(metric, ci))
+}
+
+// Number formats an integer with commas between thousands, as reports do.
+func Number(n int64) string { return group(n) }
+
 // showBytes uses decimal prefixes: 1 MB is 1e6 bytes.
 func showBytes(n int64) string { return show(float64(n), "B") }
 
@@ -86,6 +97,9 @@ func bracketAt(ci *Interval, mul float64, least int) string {
 			return minus(s)
 		}
 	}
+	if end(a) == end(b) && a != b { // narrower than what is shown
+		return ""
+	}
 	return "[" + end(a) + ", " + end(b) + "]"
 }
 
@@ -100,7 +114,7 @@ func minus(s string) string {
 // isPercent tells whether a metric reads best as a percentage.
 func isPercent(metric string) bool {
 	m := strings.ToLower(metric)
-	for _, w := range []string{"accuracy", "agreement", "precision", "recall", "exact_match", "top1", "top5"} {
+	for _, w := range []string{"accuracy", "agreement", "decisions", "precision", "recall", "exact_match", "top1", "top5"} {
 		if strings.Contains(m, w) {
 			return true
 		}
@@ -113,7 +127,11 @@ func score(metric string, x float64) string {
 	if isPercent(metric) {
 		return strconv.FormatFloat(100*x, 'f', 2, 64) + " %"
 	}
-	return digits(x, 5)
+	s := digits(x, 5)
+	if s == "1" && x < 1 { // nearly all of 1 is not 1
+		return strings.TrimRight(strings.TrimRight(strconv.FormatFloat(x, 'f', 8, 64), "0"), ".")
+	}
+	return s
 }
 
 // scoreCI formats an interval of a metric, or of a difference of it.

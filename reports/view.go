@@ -11,13 +11,17 @@ import (
 type view struct {
 	Title    string
 	Subtitle string
-	Gained   []string
-	Lost     []string
-	Trust    []string
+	Answers  []answer
 	Columns  []string
 	Rows     []viewRow
 	Sections []section
 	Missing  []string // plots that were not drawn, with the reason
+}
+
+// answer is one of the questions of a reader with what the figures say to it.
+type answer struct {
+	Name  string // Gained, Lost, Undecided or Trust
+	Lines []string
 }
 
 // viewRow is one variant in the first table.
@@ -38,6 +42,9 @@ type viewCell struct {
 
 // Absent tells whether the figure is missing.
 func (c viewCell) Absent() bool { return c.Main == absent }
+
+// Parts are the parts of the detail: none of them is broken across lines on a wide screen.
+func (c viewCell) Parts() []string { return strings.Split(c.Sub, partMark) }
 
 // Verdict tells whether this is the cell of the verdict.
 func (c viewCell) Verdict() bool { return c.Label == "Verdict" }
@@ -87,13 +94,21 @@ const (
 	absent    = "not measured"
 	noChange  = "no change shown" // the interval holds no change
 	tooFew    = "too few pairs"   // to decide anything
+	aboutSame = "about same"      // memory: the readings do not tell the two apart
 	undecided = "undecided"       // the 95 % interval does not hold 1, the one that decides does, or Holm takes the claim back
 )
 
-func join(parts ...string) string { return strings.Join(nonEmpty(parts...), " · ") }
+// partMark stands between the parts of a detail.
+const partMark = " · "
+
+func join(parts ...string) string { return strings.Join(nonEmpty(parts...), partMark) }
 
 func newView(r *Result) view {
-	v := view{Columns: []string{"Variant", "Size", scoreName(r), "Latency", "Energy", "Carbon", "Memory", "Verdict"}}
+	energy, carbon := "Energy", "Carbon"
+	if allModelled(r) { // then no cell needs to say it
+		energy, carbon = energy+", modelled", carbon+", modelled"
+	}
+	v := view{Columns: []string{"Variant", "Size", scoreName(r), "Latency, mean", energy, carbon, "Memory", "Verdict"}}
 	v.Title, v.Subtitle = titles(r)
 	for i := range r.Variants {
 		row := newRow(r, i)
@@ -102,7 +117,7 @@ func newView(r *Result) view {
 		}
 		v.Rows = append(v.Rows, row)
 	}
-	v.Gained, v.Lost, v.Trust = headlines(r)
+	v.Answers = headlines(r)
 	v.Sections = sections(r)
 	for _, p := range Plots(r) {
 		if p.Missing != "" && p.Name != "energy-by-op" {
@@ -138,7 +153,7 @@ func titles(r *Result) (title, sub string) {
 			s += "/" + plain(t.Provider)
 		}
 		if t.Threads > 0 {
-			s += fmt.Sprintf(", %d threads", t.Threads)
+			s += ", " + plural(t.Threads, "thread")
 		}
 		if t.Batch > 0 {
 			s += fmt.Sprintf(", batch %d", t.Batch)
@@ -161,207 +176,10 @@ func newRow(r *Result, i int) viewRow {
 	v, base := &r.Variants[i], &r.Variants[0]
 	row := viewRow{Name: plain(v.Name), Baseline: i == 0}
 	row.Short = middle(row.Name, 40)
-	row.Cells = []viewCell{sizeCell(v, base), accuracyCell(r, v), latencyCell(v, base), energyCell(v, base), carbonCell(v, base), memoryCell(v, base), {}}
+	row.Cells = []viewCell{sizeCell(v, base), accuracyCell(r, v), latencyCell(r, v), energyCell(r, v), carbonCell(r, v), memoryCell(v, base), {}}
 	row.Cells[6] = verdictCell(r, v, row.Cells[:6], i == 0)
 	row.Sentence = sentence(r, v)
 	return row
-}
-
-// change tells what a ratio shows: less or more words, by its interval, or by the value when exact. Of several variants some
-// differ by chance: a difference that Holm's adjustment over them takes back is not claimed.
-func change(f figure, less, more string) (word, tone string) {
-	lo, hi := f.value, f.value
-	switch ci := f.deciding(); {
-	case ci != nil:
-		lo, hi = ci[0], ci[1]
-	case f.few:
-		return tooFew, ""
-	case !f.exact:
-		return "no interval", ""
-	}
-	switch {
-	case f.exact && f.value > 0.995 && f.value < 1.005:
-		return "same", "same"
-	case f.holm != nil && *f.holm > 0.05:
-	case hi < 1:
-		return less, "better"
-	case lo > 1:
-		return more, "worse"
-	}
-	if f.ci != nil && (f.ci[0] > 1 || f.ci[1] < 1) {
-		return undecided, "same"
-	}
-	return noChange, "same"
-}
-
-func sizeCell(v, base *Variant) viewCell {
-	if v.File == nil {
-		return viewCell{Main: absent}
-	}
-	c := viewCell{Main: showBytes(v.File.Bytes)}
-	if f, ok := sizeRatio(v, base); ok && v != base {
-		c.Sub = times(f.value)
-		c.Word, c.Tone = change(f, "smaller", "larger")
-	}
-	if _, ok := prunedShare(v); ok && v.Weights != nil && v.Weights.Sparsity != nil {
-		c.Sub = join(c.Sub, percent(*v.Weights.Sparsity)+" zeros")
-	}
-	return c
-}
-
-// fidelity tells whether the scores are agreement with the baseline's own outputs, not accuracy.
-// The baseline agrees with itself by definition, so there a difference to it is not a loss to be tested.
-func fidelity(r *Result) bool {
-	return r.Task != nil && (r.Task.Kind == "fidelity" || r.Task.Kind == "agreement")
-}
-
-// metricWord is the metric without what the column already says.
-func metricWord(r *Result, metric string) string {
-	if fidelity(r) {
-		metric = strings.TrimSuffix(strings.TrimSuffix(metric, " to the baseline"), " as the baseline")
-	}
-	return plain(metric)
-}
-
-func scoreName(r *Result) string {
-	if fidelity(r) {
-		return "Fidelity"
-	}
-	return "Accuracy"
-}
-
-func accuracyCell(r *Result, v *Variant) viewCell {
-	a, base := v.Accuracy, &r.Variants[0]
-	if a == nil {
-		return viewCell{Main: absent}
-	}
-	c := viewCell{Main: score(a.Metric, a.Value), Sub: scoreCI(a.Metric, a.CI95)}
-	if fidelity(r) {
-		c.Sub = metricWord(r, a.Metric)
-		if a.P01 != nil {
-			c.Sub = join(c.Sub, "1 % below "+score(a.Metric, *a.P01))
-		} else if ci := scoreCI(a.Metric, a.CI95); ci != "" {
-			c.Sub = join(c.Sub, ci)
-		}
-		if v == base {
-			c.Sub = "by definition"
-		}
-		return c
-	}
-	if v == base || a.Delta == nil {
-		return c
-	}
-	c.Sub = strings.TrimSpace(scoreDelta(a.Metric, a.Delta.Value) + " " + scoreCI(a.Metric, a.Delta.CI95))
-	c.Word, c.Tone = deltaWord(a)
-	return c
-}
-
-// deltaWord tells whether the change of accuracy is shown, by its interval.
-func deltaWord(a *Accuracy) (word, tone string) {
-	if a.Delta == nil || a.Delta.CI95 == nil {
-		return "no interval", ""
-	}
-	up, down := a.Delta.CI95[0] > 0, a.Delta.CI95[1] < 0
-	if a.LowerIsBetter {
-		up, down = down, up
-	}
-	switch {
-	case up:
-		return "better", "better"
-	case down:
-		return "worse", "worse"
-	}
-	return noChange, "same"
-}
-
-func latencyCell(v, base *Variant) viewCell {
-	if v.Latency == nil {
-		return viewCell{Main: absent}
-	}
-	c := viewCell{Main: show(v.Latency.P50, "s"), Sub: "p95 " + show(v.Latency.P95, "s")}
-	if f, ok := latencyRatio(v, base); ok && v != base {
-		c.Main, c.Sub = times(f.value), join(bracket(f.ci, 1), show(v.Latency.P50, "s"))
-		c.Word, c.Tone = change(f, "faster", "slower")
-	}
-	return c
-}
-
-func energyCell(v, base *Variant) viewCell {
-	e := v.Energy
-	if e == nil || e.PerInference == nil && e.Ratio == nil {
-		return viewCell{Main: absent}
-	}
-	c := viewCell{}
-	if e.PerInference != nil {
-		c.Main, c.Sub = show(*e.PerInference, "J"), e.Source
-	}
-	if f, ok := energyRatio(v, base); ok && v != base {
-		c.Main, c.Sub = times(f.value), bracket(f.ci, 1)
-		if e.PerInference != nil {
-			c.Sub = join(c.Sub, show(*e.PerInference, "J"))
-		}
-		c.Sub = join(c.Sub, energyKind(f))
-		c.Word, c.Tone = change(f, "less", "more")
-	}
-	return c
-}
-
-func energyKind(f figure) string {
-	if f.modelled {
-		return "modelled"
-	}
-	return "measured"
-}
-
-func carbonCell(v, base *Variant) viewCell {
-	if v.Carbon == nil || v.Carbon.Total == nil {
-		return viewCell{Main: absent}
-	}
-	c := viewCell{Main: show(*v.Carbon.Total, "g")}
-	if v.Energy != nil {
-		c.Sub = v.Energy.Source
-	}
-	if f, ok := carbonRatio(v, base); ok && v != base {
-		c.Sub = strings.TrimSpace(times(f.value) + " " + bracket(f.ci, 1))
-		if v.Energy != nil {
-			c.Sub = join(c.Sub, v.Energy.Source)
-		}
-	}
-	return c
-}
-
-// memoryNoise is how much the peaks of two processes that do the same may differ; where several were read, their ranges must not
-// overlap either.
-const memoryNoise = 0.10
-
-// memoryChange is -1 for less memory, 1 for more, 0 where the readings do not tell them apart.
-func memoryChange(f figure) int {
-	switch {
-	case f.value < 1-memoryNoise && (f.ci == nil || f.ci[1] < 1):
-		return -1
-	case f.value > 1+memoryNoise && (f.ci == nil || f.ci[0] > 1):
-		return 1
-	}
-	return 0
-}
-
-func memoryCell(v, base *Variant) viewCell {
-	if v.Memory == nil || v.Memory.PeakRSS == nil {
-		return viewCell{Main: absent}
-	}
-	c := viewCell{Main: showBytes(*v.Memory.PeakRSS)}
-	if f, ok := memoryRatio(v, base); ok && v != base {
-		c.Sub = times(f.value)
-		switch memoryChange(f) {
-		case -1:
-			c.Word, c.Tone = "less", "better"
-		case 1:
-			c.Word, c.Tone = "more", "worse"
-		default:
-			c.Word, c.Tone = "about same", "same"
-		}
-	}
-	return c
 }
 
 // verdictCell gives the gates' verdict where there are gates, else what the figures amount to.

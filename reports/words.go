@@ -54,8 +54,8 @@ func baselineSentence(r *Result, v *Variant) string {
 	if v.File != nil {
 		s = append(s, showBytes(v.File.Bytes))
 	}
-	if v.Latency != nil {
-		s = append(s, show(v.Latency.P50, "s")+" per run")
+	if t, ok := timesOf(r, v); ok {
+		s = append(s, show(t.Own, "s")+" per run on average")
 	}
 	if a := v.Accuracy; a != nil && !fidelity(r) {
 		s = append(s, plain(a.Metric)+" "+score(a.Metric, a.Value)+" on "+plural(a.N, "example"))
@@ -123,7 +123,7 @@ func accuracyClause(r *Result, v *Variant) string {
 	}
 	at := plain(a.Metric) + " is " + score(a.Metric, a.Value)
 	if fidelity(r) {
-		return strings.TrimSpace(metricWord(r, a.Metric)+" to the baseline's outputs is "+score(a.Metric, a.Value)+" "+scoreCI(a.Metric, a.CI95)) + " on " + plural(a.N, "example")
+		return agreement(r, a)
 	}
 	if a.Delta == nil {
 		return at
@@ -140,6 +140,15 @@ func accuracyClause(r *Result, v *Variant) string {
 	return at + ", " + d + ": no change shown by " + plural(a.N, "example")
 }
 
+// agreement says how closely a variant follows the baseline: "cosine to the baseline's outputs is 0.9932 [..] on 500 examples".
+func agreement(r *Result, a *Accuracy) string {
+	s := score(a.Metric, a.Value) + " " + scoreCI(a.Metric, a.CI95)
+	if r.Task.Kind == "agreement" {
+		return strings.TrimSpace(s) + " of " + plural(a.N, "decision") + " are the baseline's"
+	}
+	return strings.TrimSpace(metricWord(r, a.Metric)+" to the baseline's outputs is "+s) + " on " + plural(a.N, "example")
+}
+
 func upper(s string) string {
 	if s == "" {
 		return s
@@ -147,11 +156,21 @@ func upper(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// headlines answers the three questions of a reader: what was gained, what was lost, is it to be trusted.
-func headlines(r *Result) (gained, lost, trust []string) {
+// headlines answers the questions of a reader: what was gained, what was lost, what is undecided, is it to be trusted.
+func headlines(r *Result) []answer {
 	if len(r.Variants) < 2 {
-		return []string{"Nothing to compare: there is no variant beside the baseline."}, []string{"Nothing to compare."}, trustLines(r)
+		return []answer{{"Gained", []string{"Nothing to compare: there is no variant beside the baseline."}}, {"Lost", []string{"Nothing to compare."}}, {"Trust", trustLines(r)}}
 	}
+	gained, lost := gainedAndLost(r)
+	out := []answer{{"Gained", gained}, {"Lost", lost}}
+	if s := undecidedLine(r); s != nil {
+		out = append(out, answer{"Undecided", s})
+	}
+	return append(out, answer{"Trust", trustLines(r)})
+}
+
+// gainedAndLost names the best variants, and every one that is shown to be worse than the baseline.
+func gainedAndLost(r *Result) (gained, lost []string) {
 	base := &r.Variants[0]
 	var safe, others, worse, slower, larger, hungrier, heavier []*Variant
 	for i := 1; i < len(r.Variants); i++ {
@@ -168,13 +187,13 @@ func headlines(r *Result) (gained, lost, trust []string) {
 		} else {
 			others = append(others, v)
 		}
-		if latencyCell(v, base).Tone == "worse" {
+		if latencyCell(r, v).Tone == "worse" {
 			slower = append(slower, v)
 		}
 		if sizeCell(v, base).Tone == "worse" {
 			larger = append(larger, v)
 		}
-		if energyCell(v, base).Tone == "worse" {
+		if energyCell(r, v).Tone == "worse" {
 			hungrier = append(hungrier, v)
 		}
 		if memoryCell(v, base).Tone == "worse" {
@@ -182,12 +201,12 @@ func headlines(r *Result) (gained, lost, trust []string) {
 		}
 	}
 	if b := bestOf(r, safe); b != "" {
-		gained = append(gained, "With no loss of accuracy shown: "+b+".")
+		gained = append(gained, "With no loss of accuracy shown, "+b+".")
 	}
 	if b := bestOf(r, others); b != "" {
-		s := "With a loss of accuracy: "
+		s := "With a loss of accuracy, "
 		if len(worse) < len(others) {
-			s = "Where a change of accuracy is not known: "
+			s = "Where a change of accuracy is not known, "
 		}
 		if fidelity(r) {
 			s = ""
@@ -217,38 +236,7 @@ func headlines(r *Result) (gained, lost, trust []string) {
 	if len(lost) == 0 {
 		lost = []string{"Nothing is shown to be less accurate, slower, larger or hungrier for energy or memory."}
 	}
-	return gained, lost, trustLines(r)
-}
-
-// Worse says in one line in what variant i is shown to be worse than the baseline: less accurate, slower, larger, hungrier for
-// energy or memory. It is empty where nothing is.
-func Worse(r *Result, i int) string {
-	if i <= 0 || i >= len(r.Variants) {
-		return ""
-	}
-	v, base := &r.Variants[i], &r.Variants[0]
-	var s []string
-	if a := v.Accuracy; a != nil && !fidelity(r) {
-		if _, tone := deltaWord(a); tone == "worse" {
-			s = append(s, "less accurate by "+strings.TrimLeft(scoreDelta(a.Metric, a.Delta.Value), "+−"))
-		}
-	}
-	if f, ok := latencyRatio(v, base); ok && latencyCell(v, base).Tone == "worse" {
-		s = append(s, "slower, "+times(f.value)+" the time")
-	}
-	if f, ok := sizeRatio(v, base); ok && sizeCell(v, base).Tone == "worse" {
-		s = append(s, "larger, "+times(f.value)+" the size")
-	}
-	if f, ok := energyRatio(v, base); ok && energyCell(v, base).Tone == "worse" {
-		s = append(s, "hungrier, "+times(f.value)+" the energy, "+energyKind(f))
-	}
-	if f, ok := memoryRatio(v, base); ok && memoryCell(v, base).Tone == "worse" {
-		s = append(s, times(f.value)+" the peak memory")
-	}
-	if len(s) == 0 {
-		return ""
-	}
-	return plain(v.Name) + " is " + strings.Join(s, "; ")
+	return gained, lost
 }
 
 // passing names the variants that pass every gate that they were judged by.

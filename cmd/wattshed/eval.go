@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/reports"
 	"github.com/wattshed/wattshed/testdata"
 )
 
@@ -62,7 +63,7 @@ func evalCommand() *cli.Command {
 			if c.Bool("json") {
 				return printJSON(c, a)
 			}
-			fmt.Fprintf(c.App.Writer, "%s %s of %d examples\n", a.Metric, withInterval(a.Value, a.CI95), a.N)
+			fmt.Fprintf(c.App.Writer, "%s %s of %s examples\n", a.Metric, reports.Score(a.Metric, a.Value, a.CI95), reports.Number(int64(a.N)))
 			return nil
 		},
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 	"github.com/wattshed/wattshed/quantize"
+	"github.com/wattshed/wattshed/reports"
 )
 
 // inspection is what inspect says of a model.
@@ -235,7 +236,7 @@ func (in *inspection) print(w io.Writer, ops bool) {
 		fmt.Fprintf(tw, "output\t%s\t%s\t%s\n", v.Name, v.DType, v.Shape)
 	}
 	tw.Flush()
-	fmt.Fprintf(w, "nodes %d, parameters %d (%.1f %% zero), weights %s\n", in.Nodes, in.Parameters, 100*in.Sparsity, bytesText(in.Bytes))
+	fmt.Fprintf(w, "nodes %d, parameters %s (%.1f %% zero), weights %s\n", in.Nodes, reports.Number(in.Parameters), 100*in.Sparsity, bytesText(in.Bytes))
 	if len(in.Quantized) > 0 {
 		fmt.Fprintf(w, "quantized already: %s\n", strings.Join(in.Quantized, ", "))
 	}

@@ -77,7 +77,7 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 	app := &cli.App{
 		Name:                 "wattshed",
 		Usage:                "compress models, and prove what that saves",
-		Version:              version,
+		Version:              versionText(tool()),
 		Reader:               in,
 		Writer:               out,
 		ErrWriter:            errw,
@@ -85,7 +85,7 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 		EnableBashCompletion: true,
 		Suggest:              false,
 		ExitErrHandler:       func(*cli.Context, error) {},
-		OnUsageError:         func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
+		OnUsageError:         unknownFlag,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return unknownCommand(c.App, c.Args().First())
@@ -102,6 +102,9 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 	}
 	for _, c := range app.Commands {
 		c.OnUsageError = app.OnUsageError
+		if act := c.Action; act != nil {
+			c.Action = func(ctx *cli.Context) error { return byFlags(ctx.Command, act(ctx)) }
+		}
 		for _, f := range c.Flags {
 			tidyDefault(f)
 		}
@@ -139,17 +142,6 @@ func tidyDefault(f cli.Flag) {
 
 // later are the commands that a later version will have.
 var later = []string{"gate", "sweep"}
-
-func unknownCommand(app *cli.App, name string) error {
-	if slices.Contains(later, name) {
-		return withHint(usagef("command %q: not in this version", name), "wattshed help lists those that are")
-	}
-	var names []string
-	for _, c := range app.VisibleCommands() {
-		names = append(names, c.Name)
-	}
-	return withHint(usagef("command %q: unknown", name), "the commands are "+strings.Join(names, ", "))
-}
 
 // permute moves the flags of a command before its positional arguments, since the parser stops at the
 // first of those; everything after "--" is positional.
@@ -207,6 +199,7 @@ func known(cmd *cli.Command, name string) bool {
 func report(w io.Writer, args []string, err error) int {
 	var code codeError
 	var usage usageError
+	var name *recipe.NameError
 	switch {
 	case err == nil:
 		return exitOK
@@ -227,6 +220,8 @@ func report(w io.Writer, args []string, err error) int {
 	case hint != "":
 	case errors.Is(err, ort.ErrNotFound):
 		hint = hintRuntime
+	case errors.As(err, &name):
+		hint = didYouMean(name.Name, name.Known)
 	case strings.Contains(err.Error(), "malformed protobuf"):
 		hint = "is it an ONNX model, and whole?"
 	}

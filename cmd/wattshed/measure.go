@@ -48,8 +48,7 @@ func measureCommand() *cli.Command {
 			if c.Bool("json") {
 				return reports.JSON(c.App.Writer, res)
 			}
-			printSummary(c.App.Writer, res)
-			return nil
+			return reports.Terminal(c.App.Writer, res, true)
 		},
 	}
 }

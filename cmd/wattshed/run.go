@@ -130,6 +130,9 @@ func printPlan(c *cli.Context, p recipe.Plan) {
 		fmt.Fprintf(w, "      %d pieces of work are done already\n", p.Resumed)
 	}
 	fmt.Fprintf(w, "      about %.0f s in all; the report will be %s\n", p.Seconds, p.Report)
+	if p.Longer >= 1 {
+		fmt.Fprintf(w, "      up to %.0f s longer where so few pairs do not decide\n", p.Longer)
+	}
 }
 
 // recipeOptions gathers what runs need of this machine and this program. done releases it.

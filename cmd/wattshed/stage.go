@@ -15,6 +15,7 @@ import (
 	"github.com/wattshed/wattshed/internal/recipe"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/quantize"
+	"github.com/wattshed/wattshed/reports"
 	"github.com/wattshed/wattshed/testdata"
 )
 
@@ -32,15 +33,9 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 	if err != nil {
 		return err
 	}
-	out := c.String("o")
-	if out == "" {
-		return usagef("-o: missing: name the file to write")
-	}
-	if _, err := os.Stat(filepath.Dir(out)); err != nil {
-		return withHint(err, "mkdir -p "+filepath.Dir(out))
-	}
-	if info, err := os.Stat(out); err == nil && info.IsDir() {
-		return withHint(fmt.Errorf("-o: %s: is a directory", out), "-o "+filepath.Join(out, filepath.Base(in)))
+	out, err := output(c, filepath.Base(in))
+	if err != nil {
+		return err
 	}
 	reads := []string{c.String("data"), c.String("validation"), c.String("student"), c.String("calibration"), c.String("tokenizer")}
 	s := recipe.Single{In: in, Out: out, Reads: reads, Stage: st, Runtimes: runtimes(), Builtin: testdata.FS, Threads: c.Int("threads"), Inputs: inputs, Stream: c.Bool("stream")}
@@ -74,6 +69,21 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 	printNotes(c.App.Writer, done.Notes)
 	fmt.Fprintf(c.App.Writer, "%s: %s, was %s (ratio %.3f)\n", out, bytesText(done.BytesAfter), bytesText(done.BytesBefore), float64(done.BytesAfter)/float64(done.BytesBefore))
 	return nil
+}
+
+// output returns the file that -o names; its folder must be there. name is what the file may be called where -o is a folder.
+func output(c *cli.Context, name string) (string, error) {
+	out := c.String("o")
+	if out == "" {
+		return "", usagef("-o: missing: name the file to write")
+	}
+	if _, err := os.Stat(filepath.Dir(out)); err != nil {
+		return "", withHint(err, "mkdir -p "+filepath.Dir(out))
+	}
+	if info, err := os.Stat(out); err == nil && info.IsDir() {
+		return "", withHint(fmt.Errorf("-o: %s: is a directory", out), "-o "+filepath.Join(out, name))
+	}
+	return out, nil
 }
 
 // noteRow is a line of the table of what was done: weights with the same action and reason together.
@@ -126,15 +136,8 @@ func clip(s string, n int) string {
 	return string(r[:n-1]) + "…"
 }
 
-func bytesText(n int64) string {
-	switch {
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	case n >= 1<<10:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%d B", n)
-}
+// bytesText is a size in the units of reports.
+func bytesText(n int64) string { return reports.Size(n) }
 
 func printJSON(c *cli.Context, v any) error {
 	e := json.NewEncoder(c.App.Writer)

@@ -2,13 +2,12 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/wattshed/wattshed/distill"
 	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/reports"
 	"github.com/wattshed/wattshed/testdata"
 )
 
@@ -44,12 +43,9 @@ func trainCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			out := c.String("o")
-			if out == "" {
-				return usagef("-o: missing: name the file to write")
-			}
-			if _, err := os.Stat(filepath.Dir(out)); err != nil {
-				return withHint(err, "mkdir -p "+filepath.Dir(out))
+			out, err := output(c, "model.onnx")
+			if err != nil {
+				return err
 			}
 			arch := distill.Arch{Kind: c.String("arch"), Vocabulary: c.Int("vocabulary"), Embedding: c.Int("embedding"), Hidden: c.Int("hidden"), Pooling: c.String("pooling"), Classes: 2}
 			if err := arch.Check(); err != nil {
@@ -69,14 +65,14 @@ func trainCommand() *cli.Command {
 			for _, e := range res.Report.Epochs {
 				line := fmt.Sprintf("epoch %d: loss %.4f", e.Epoch, e.Loss)
 				if e.Validation != nil {
-					line += fmt.Sprintf(", validation accuracy %.4f", *e.Validation)
+					line += ", validation accuracy " + reports.Score("accuracy", *e.Validation, nil)
 				}
 				fmt.Fprintln(c.App.Writer, line)
 			}
 			if res.Report.Unused != "" {
 				fmt.Fprintf(c.App.Writer, "trained from the beginning: %s\n", res.Report.Unused)
 			}
-			fmt.Fprintf(c.App.Writer, "%s: %s, %d parameters, epoch %d, sha256 %s\n", out, bytesText(res.Bytes), res.Report.Parameters, res.Report.Best, res.SHA256)
+			fmt.Fprintf(c.App.Writer, "%s: %s, %s parameters, epoch %d, sha256 %s\n", out, bytesText(res.Bytes), reports.Number(int64(res.Report.Parameters)), res.Report.Best, res.SHA256)
 			return nil
 		},
 	}

@@ -22,7 +22,7 @@ var layer = map[string]int{
 	"engine": 2, "engine/grad": 2, "engine/ort": 2,
 	"prune": 3, "quantize": 3, "quantize/verify": 3, "distill": 3,
 	"reports": 4, "internal/task": 4, "internal/task/baseline": 4, "internal/task/spamgen": 4, "internal/task/sts": 4, "internal/conformance": 4, "internal/conformance/score": 5,
-	"internal/recipe": 5, "internal/explain": 5, "internal/layers": 5, "internal/bench": 5, "internal/bench/similarity": 5, "internal/bench/accuracy": 6, "internal/bench/quantizing": 6,
+	"internal/recipe": 5, "internal/explain": 5, "internal/layers": 5, "internal/bench/program": 4, "internal/bench": 5, "internal/bench/similarity": 5, "internal/bench/accuracy": 6, "internal/bench/quantizing": 6,
 	"cmd/wattshed": 6,
 }
 

@@ -274,29 +274,31 @@ func (r *Recipe) checkInputs() error {
 	return nil
 }
 
+// allowModelled is the one key of gates that is no limit.
+const allowModelled = "allow_modelled"
+
 func (r *Recipe) checkGates() error {
 	exprs := map[string]string{}
 	allow := false
-	for k, v := range r.Gates {
-		switch x := v.(type) {
-		case string:
-			exprs[k] = x
-		case bool:
-			if k != "allow_modelled" {
-				return faultf("gates."+k, "%v: want a limit such as \"<= 0.6\"", v)
-			}
-			allow = x
-		default:
+	for _, k := range slices.Sorted(maps.Keys(r.Gates)) {
+		v := r.Gates[k]
+		text, isText := v.(string)
+		yes, isBool := v.(bool)
+		switch {
+		case k == allowModelled && isBool:
+			allow = yes
+			continue
+		case k == allowModelled:
+			return faultf("gates."+k, "%v: want true or false", v)
+		case !slices.Contains(reports.GateKeys(), k):
+			return &fault{path: "gates." + k, reason: "no such gate; known are " + strings.Join(reports.GateKeys(), ", "), word: k, nearest: nearestGate(k)}
+		case !isText:
 			return faultf("gates."+k, "%v: want a limit such as \"<= 0.6\"", v)
 		}
-	}
-	for _, k := range slices.Sorted(maps.Keys(exprs)) {
-		if !slices.Contains(reports.GateKeys(), k) {
-			return faultf("gates."+k, "no such gate; known are %s", strings.Join(reports.GateKeys(), ", "))
-		}
-		if _, err := reports.ParseGate(k, exprs[k]); err != nil {
+		if _, err := reports.ParseGate(k, text); err != nil {
 			return faultf("gates."+k, "%s", strings.TrimPrefix(err.Error(), "gates: "+k+": "))
 		}
+		exprs[k] = text
 	}
 	g, err := reports.ParseGates(exprs, allow)
 	if err != nil {
@@ -304,4 +306,13 @@ func (r *Recipe) checkGates() error {
 	}
 	r.Judged = g
 	return nil
+}
+
+// nearestGate is the gate that k most likely stands for: of a figure alone the ratio of it.
+func nearestGate(k string) string {
+	known := append(reports.GateKeys(), allowModelled)
+	if ratio := k + "_ratio"; slices.Contains(known, ratio) {
+		return ratio
+	}
+	return nearest(k, known)
 }

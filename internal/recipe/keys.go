@@ -34,11 +34,23 @@ func isLater(path, key string) bool {
 
 // nearest returns the word of the list with the smallest edit distance to s, the first of equals, or "" when all are
 // further than half its length.
-func nearest(s string, words []string) string {
+func nearest(s string, words []string) string { return within(s, words, (len(s)+2)/2) }
+
+// Nearest returns the word that s most likely stands for: one that begins with it, or else the one with the smallest edit distance, a third
+// of the length of s at most. It is "" where none is as near.
+func Nearest(s string, words []string) string {
+	if i := slices.IndexFunc(words, func(w string) bool { return len(s) > 1 && strings.HasPrefix(w, strings.ToLower(s)) }); i >= 0 {
+		return words[i]
+	}
+	return within(s, words, (len(s)+2)/3)
+}
+
+// within returns the word with the smallest edit distance to s, best at most.
+func within(s string, words []string, best int) string {
 	if len(s) > 64 {
 		return ""
 	}
-	best, at := (len(s)+2)/2, ""
+	at := ""
 	for _, w := range words {
 		if d := distance(strings.ToLower(s), w); d <= best && (at == "" || d < best) {
 			best, at = d, w
@@ -47,23 +59,25 @@ func nearest(s string, words []string) string {
 	return at
 }
 
-// distance is the Levenshtein distance in bytes.
+// distance is the Levenshtein distance in bytes, two neighbours that are swapped counting once (optimal string alignment).
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
+	prev, row, next := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
+		next[0] = i + 1
 		for j := range len(b) {
-			cost := diag
+			cost := row[j]
 			if a[i] != b[j] {
 				cost++
 			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diag+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				cost = min(cost, prev[j-1]+1)
+			}
+			next[j+1] = min(cost, next[j]+1, row[j+1]+1)
 		}
+		prev, row, next = row, next, prev
 	}
 	return row[len(b)]
 }

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/wattshed/wattshed/internal/task"
@@ -21,9 +23,21 @@ import (
 
 // Names of what is built in.
 const (
+	builtinMark  = "builtin:"
 	builtinModel = "builtin:spam-lstm"
 	builtinData  = "builtin:spam"
 )
+
+// NameError is the name of something built in that there is not: What is "model" or "data", Known are those that there are.
+type NameError struct {
+	What, Name string
+	Known      []string
+}
+
+// Error names what was asked for, and all that there is.
+func (e *NameError) Error() string {
+	return fmt.Sprintf("recipe: %s %q: nothing built in is called so; there is %s", e.What, e.Name, strings.Join(e.Known, ", "))
+}
 
 // Keys of metadata_props that let a model be scored on its own.
 const (
@@ -58,8 +72,8 @@ func openModel(spec, dir string, builtin fs.FS) (*source, error) {
 		return &source{name: "spam-lstm", graph: g, bytes: int64(len(b)), sha256: hex.EncodeToString(sum[:]), raw: b,
 			close: func() error { return nil }}, nil
 	}
-	if strings.HasPrefix(spec, "builtin:") {
-		return nil, fmt.Errorf("recipe: model %q: the only built-in model is %s", spec, builtinModel)
+	if strings.HasPrefix(spec, builtinMark) {
+		return nil, &NameError{"model", spec, []string{builtinModel}}
 	}
 	path := resolve(dir, spec)
 	f, err := onnx.Open(path)
@@ -86,10 +100,11 @@ func resolve(dir, path string) string {
 
 // openData reads a data set: a .jsonl or .txt file, or builtin:spam and builtin:spam/SPLIT.
 func openData(spec, dir, text, label string, builtin fs.FS) (*task.Dataset, error) {
-	if split, ok := strings.CutPrefix(spec, builtinData); ok {
-		split = strings.TrimPrefix(split, "/")
-		if split == "" {
-			split = "test"
+	if strings.HasPrefix(spec, builtinMark) {
+		splits := map[string]string{builtinData: "test", builtinData + "/test": "test", builtinData + "/train": "train", builtinData + "/validation": "validation"}
+		split, ok := splits[spec]
+		if !ok {
+			return nil, &NameError{"data", spec, slices.Sorted(maps.Keys(splits))}
 		}
 		if builtin == nil {
 			return nil, fmt.Errorf("recipe: data %q: the built-in data cannot be read here", spec)

@@ -76,6 +76,13 @@ func (r *run) estimate(ctx context.Context) (float64, error) {
 	return s + training + 3 + n*0.5, err
 }
 
+// longer is how many seconds the blocks may take beyond the least number of pairs, up to what the recipe allows.
+func (r *run) longer() float64 {
+	m := r.recipe.Measure
+	n := float64(len(r.recipe.Variants))
+	return max(0, n*(m.MaxSeconds-4*float64((m.Pairs+1)/2)*m.BlockSeconds))
+}
+
 func (r *run) names() []string {
 	names := []string{"baseline"}
 	for _, v := range r.recipe.Variants {

@@ -1,67 +1,24 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
-	"github.com/wattshed/wattshed/model"
-	"github.com/wattshed/wattshed/model/onnx"
 	"github.com/wattshed/wattshed/reports"
 )
-
-// weights counts the parameters of the written file.
-func (r *run) weights(m *made) (*reports.Weights, error) {
-	f, err := onnx.Open(r.path(m))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	c, err := CountWeights(f.Graph())
-	if err != nil {
-		return nil, err
-	}
-	w := &reports.Weights{Parameters: c.Parameters, Nonzero: c.Nonzero, Bytes: c.Bytes}
-	if c.Parameters > 0 {
-		s := 1 - float64(c.Nonzero)/float64(c.Parameters)
-		w.Sparsity = &s
-	}
-	return w, nil
-}
-
-// WeightCount is the size of a model's weights; scales, zero points and shapes count as they are.
-type WeightCount struct {
-	Parameters, Nonzero, Bytes int64
-}
-
-// CountWeights counts the elements of all constant tensors of g, those that are not zero, and their bytes.
-func CountWeights(g *model.Graph) (WeightCount, error) {
-	var c WeightCount
-	for _, w := range g.Weights() {
-		c.Bytes += int64(w.Tensor.ByteSize())
-		if w.Tensor.DType() == model.String {
-			continue
-		}
-		x, err := w.Tensor.Float32()
-		if err != nil {
-			continue // an 8-bit float or the like: bytes only
-		}
-		c.Parameters += int64(len(x))
-		for _, v := range x {
-			if v != 0 {
-				c.Nonzero++
-			}
-		}
-	}
-	return c, nil
-}
 
 // profileRuns is the number of inferences that the time per operator is averaged over.
 const profileRuns = 5
 
+// profileWarmup is the number of inferences before them: the first ones convert weights and fill caches.
+const profileWarmup = 3
+
 // profile measures the time per operator in a session of its own, since measuring costs time; only the
-// native runtime has one.
+// native runtime has one. What the warm-up took is subtracted.
 func (r *run) profile(ctx context.Context, i int, m *made) ([]reports.OpProfile, error) {
 	if r.recipe.Target.Runtime != "native" {
 		return nil, nil
@@ -74,17 +31,22 @@ func (r *run) profile(ctx context.Context, i int, m *made) ([]reports.OpProfile,
 	}
 	defer s.Close()
 	r.progress("time by operator of "+m.Name, i, len(r.made))
-	for k := range profileRuns {
+	var before []engine.OpTime
+	for k := range profileWarmup + profileRuns {
+		if k == profileWarmup {
+			before = s.Profile()
+		}
 		if _, err := s.Run(ctx, r.bound.timing[k%len(r.bound.timing)]); err != nil {
 			return nil, fmt.Errorf("variant %q: %w", m.Name, err)
 		}
 	}
+	after := since(before, s.Profile())
 	var total time.Duration
-	for _, t := range s.Profile() {
+	for _, t := range after {
 		total += t.Time
 	}
 	var out []reports.OpProfile
-	for _, t := range s.Profile() {
+	for _, t := range after {
 		p := reports.OpProfile{Op: t.Op, Kernel: t.Kernel, Count: t.Count, Seconds: t.Time.Seconds() / profileRuns}
 		if total > 0 {
 			p.Share = float64(t.Time) / float64(total)
@@ -98,6 +60,20 @@ func (r *run) profile(ctx context.Context, i int, m *made) ([]reports.OpProfile,
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// since is what after has more than before, by operator and kernel, longest first.
+func since(before, after []engine.OpTime) []engine.OpTime {
+	had := map[[2]string]time.Duration{}
+	for _, t := range before {
+		had[[2]string{t.Op, t.Kernel}] = t.Time
+	}
+	out := slices.Clone(after)
+	for i := range out {
+		out[i].Time -= had[[2]string{out[i].Op, out[i].Kernel}]
+	}
+	slices.SortStableFunc(out, func(a, b engine.OpTime) int { return cmp.Compare(b.Time, a.Time) })
+	return out
 }
 
 func macs(p []reports.OpProfile) int64 {

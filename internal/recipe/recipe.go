@@ -165,7 +165,7 @@ func (s StageSpec) stage() (Stage, error) {
 // that was not parsed from a file.
 var ErrValue = errors.New("makes no sense")
 
-// Error is a fault in a recipe with its place; Key is the unknown key and Nearest the closest known one,
+// Error is a fault in a recipe with its place; Key is the unknown key or word and Nearest the closest known one,
 // where that is the fault.
 type Error struct {
 	Name         string
@@ -211,8 +211,8 @@ func Parse(r io.Reader, name, dir string) (*Recipe, error) {
 	return rec, nil
 }
 
-// fault is a value that makes no sense, at the path of its key.
-type fault struct{ path, reason string }
+// fault is a value that makes no sense, at the path of its key; nearest is what an unknown word there most likely stands for.
+type fault struct{ path, reason, word, nearest string }
 
 func (f *fault) Error() string { return f.path + ": " + f.reason }
 
@@ -220,16 +220,25 @@ func (f *fault) Error() string { return f.path + ": " + f.reason }
 func (f *fault) Is(target error) bool { return target == ErrValue }
 
 func faultf(path, format string, args ...any) error {
-	return &fault{path, fmt.Sprintf(format, args...)}
+	return &fault{path: path, reason: fmt.Sprintf(format, args...)}
+}
+
+// FaultOf takes an ErrValue apart: the path of its key with dots between, such as distill.learning_rate, and what is wrong with its value.
+func FaultOf(err error) (path, reason string, ok bool) {
+	var f *fault
+	if !errors.As(err, &f) {
+		return "", "", false
+	}
+	return f.path, f.reason, true
 }
 
 // under puts the path of a fault below a parent's; other errors become faults of the parent.
 func under(parent string, err error) error {
 	var f *fault
 	if errors.As(err, &f) {
-		return &fault{join(parent, f.path), f.reason}
+		return &fault{join(parent, f.path), f.reason, f.word, f.nearest}
 	}
-	return &fault{parent, err.Error()}
+	return &fault{path: parent, reason: err.Error()}
 }
 
 // locate gives a fault its place: that of its key, or of the nearest key above it that is in the file.
@@ -238,7 +247,7 @@ func (d *decoder) locate(err error) error {
 	if !errors.As(err, &f) {
 		return err
 	}
-	out := &Error{Reason: f.Error()}
+	out := &Error{Reason: f.Error(), Key: f.word, Nearest: f.nearest}
 	for path := f.path; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
 		if at, ok := d.places[path]; ok {
 			out.Line, out.Column = at.line, at.column

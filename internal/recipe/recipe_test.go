@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,115 +85,137 @@ func TestParseDemo(t *testing.T) {
 	}
 }
 
+// faultCase is a recipe that is refused: where, and which unknown word it has and the nearest known one.
+type faultCase struct {
+	name, text   string
+	line, column int
+	key, nearest string
+	want         string
+}
+
+// withLine gives small with one more line, which is line 6.
+func withLine(line string) string { return small + line + "\n" }
+
+// withStage gives a recipe with one stage, on line 7.
+func withStage(s string) string {
+	return "version: 1\nmodel: m.onnx\ntask: {kind: classification, data: a.jsonl}\nvariants:\n  - name: v\n    stages:\n      - " + s + "\n"
+}
+
+// unknownKeys are keys that no recipe has, with the nearest that there is.
+var unknownKeys = []faultCase{
+	{"top", withLine("varients: []"), 6, 1, "varients", "variants", `unknown key "varients"`},
+	{"task", withLine("task: {kinds: fidelity}"), 6, 8, "kinds", "kind", `task: unknown key "kinds"`},
+	{"inputs", withLine("inputs: {tokeniser: t.json}"), 6, 10, "tokeniser", "tokenizer", "inputs: unknown key"},
+	{"random", withLine("inputs:\n  random: {sede: 1}"), 7, 12, "sede", "seed", "inputs.random: unknown key"},
+	{"target", withLine("target: {thread: 2}"), 6, 10, "thread", "threads", "target: unknown key"},
+	{"measure", withLine("measure: {pairz: 2}"), 6, 11, "pairz", "pairs", "measure: unknown key"},
+	{"carbon", withLine("carbon: {zones: DEU}"), 6, 10, "zones", "zone", "carbon: unknown key"},
+	{"variant", strings.Replace(small, "name:", "nam:", 1), 4, 5, "nam", "name", "variants[0]: unknown key"},
+	{"stage", strings.Replace(small, "quantize", "quantise", 1), 5, 15, "quantise", "quantize", "variants[0].stages[0]: unknown key"},
+	{"prune", withStage("prune: {sparsty: 0.5}"), 7, 17, "sparsty", "sparsity", "prune: unknown key"},
+	{"quantize", withStage("quantize: {schema: int8}"), 7, 20, "schema", "scheme", "quantize: unknown key"},
+	{"distill", withStage("distill: {epoch: 1}"), 7, 19, "epoch", "epochs", "distill: unknown key"},
+	{"student", withStage("distill: {student: {embeding: 1}}"), 7, 29, "embeding", "embedding", "distill.student: unknown key"},
+	{"far from all", withLine("xylophone: 1"), 6, 1, "xylophone", "", "unknown key"},
+}
+
+// wrongInputs are inputs, tasks and schemes that do not go together.
+var wrongInputs = []faultCase{
+	{"npz and images", withLine("inputs: {npz: a.npz, images: dir}"), 6, 1, "", "", "npz and images exclude each other"},
+	{"npz with text", withLine("inputs: {npz: a.npz, text: t}"), 6, 1, "", "", "npz has neither text"},
+	{"npz and data", withLine("task: {kind: classification, data: a.jsonl}\ninputs: {npz: a.npz}"), 6, 30, "", "", "inputs.npz has the examples"},
+	{"size without images", withLine("inputs: {npz: a.npz, size: 224}"), 6, 22, "", "", "only images"},
+	{"size", withLine("inputs: {images: d, size: 100000}"), 6, 21, "", "", "8192 pixels"},
+	{"std", withLine("inputs: {images: d, std: [0.2, 0, 0.2]}"), 6, 21, "", "", "makes no sense"},
+	{"mean", withLine("inputs: {images: d, mean: [0.2, 0]}"), 6, 21, "", "", "want 1 or 3"},
+	{"layout", withLine("inputs: {images: d, layout: hwc}"), 6, 21, "", "", "nchw or nhwc"},
+	{"channels", withLine("inputs: {images: d, channels: rgba}"), 6, 21, "", "", "rgb, bgr or gray"},
+	{"fit", withLine("inputs: {images: d, fit: pad}"), 6, 21, "", "", "crop or stretch"},
+	{"resize", withLine("inputs: {images: d, fit: stretch, resize: 256}"), 6, 35, "", "", "stretch has none"},
+	{"state of images", withLine("inputs: {images: d, state: {h: hn}}"), 6, 21, "", "", "not with images"},
+	{"labels", withLine("task: {kind: classification, labels: [a, a]}\ninputs: {images: d}"), 6, 30, "", "", "is there twice"},
+	{"labels of fidelity", withLine("task: {kind: fidelity, labels: [a]}\ninputs: {images: d}"), 6, 24, "", "", "only a classification"},
+	{"threshold", withLine("task: {kind: fidelity, threshold: 0.5}\ninputs: {npz: d.npz}"), 6, 24, "", "", "fidelity has none"},
+	{"unknown scheme", withStage("quantize: {scheme: fp4}"), 7, 20, "", "", "want one of fp16, bf16"},
+	{"fp8 activations", withStage("quantize: {scheme: fp8-e5m2, mode: static}"), 7, 38, "", "", "no CPU runtime multiplies 8-bit floats"},
+	{"dynamic int16", withStage("quantize: {scheme: uint16, mode: dynamic}"), 7, 36, "", "", "no operator that quantizes to 16 bits at run time"},
+	{"dynamic uint4", withStage("quantize: {scheme: uint4, mode: dynamic}"), 7, 35, "", "", "weight-only only"},
+	{"symmetric uint4", withStage("quantize: {scheme: uint4, symmetric: true}"), 7, 35, "", "", "has zero points"},
+	{"target CPU", withStage("quantize: {scheme: int8, target_cpu: z80}"), 7, 34, "", "", "want one of [host x86-vnni x86-avx2 arm64]"},
+	{"activations", withStage("quantize: {scheme: int8-static, activations: int4}"), 7, 41, "", "", "want uint8, int8, uint16 or int16"},
+	{"activations of 16", withStage("quantize: {scheme: int16, activations: uint8}"), 7, 35, "", "", "has its own"},
+	{"16-bit operators", withStage("quantize: {scheme: int16, format: qoperator}"), 7, 9, "", "", "integer operators have 8 bits"},
+	{"exclude pattern", withStage("quantize: {scheme: bf16, storage: graph, exclude: ['[']}"), 7, 50, "", "", "syntax error in pattern"},
+	{"calibration of bf16", withStage("quantize: {scheme: bf16, storage: graph, calibration: random}"), 7, 50, "", "", "only schemes with mode static have it"},
+	{"mode", withStage("quantize: {scheme: int8, mode: weekly}"), 7, 34, "", "", "want dynamic, static or weight-only"},
+	{"method", withStage("quantize: {scheme: int8-static, method: guess}"), 7, 41, "", "", "want one of"},
+	{"static key", withStage("quantize: {scheme: int8, method: mse}"), 7, 34, "", "", "only schemes with mode static have it"},
+}
+
+// wrongTypes are values of another type.
+var wrongTypes = []faultCase{
+	{"text for number", withLine("target: {threads: many}"), 6, 19, "", "", `target.threads: want a whole number, not "many"`},
+	{"float for int", withLine("target: {threads: 1.5}"), 6, 19, "", "", "want a whole number"},
+	{"huge int", withLine("target: {threads: 99999999999}"), 6, 19, "", "", "want a whole number"},
+	{"list for map", withLine("target: [1]"), 6, 9, "", "", "want keys with values, not a list"},
+	{"map for list", "version: 1\nmodel: m\nvariants: {a: 1}\n", 3, 11, "", "", "want a list, not keys with values"},
+	{"number for bool", withLine("carbon: {embodied: 1}"), 6, 20, "", "", "want true or false"},
+	{"list for text", strings.Replace(small, "m.onnx", "[a]", 1), 2, 8, "", "", "model: want a text, not a list"},
+	{"negative seed", withLine("measure: {seed: -1}"), 6, 17, "", "", "0 or more"},
+	{"no value", withLine("target:"), 6, 9, "", "", "target: has no value"},
+	{"twice", withLine("model: other"), 6, 1, "", "", "already defined"},
+}
+
+// wrongValues are values that make no sense.
+var wrongValues = []faultCase{
+	{"version", strings.Replace(small, "version: 1", "version: 2", 1), 1, 1, "", "", "version: 2: want 1"},
+	{"no version", strings.Replace(small, "version: 1\n", "", 1), 0, 0, "", "", "version: 0: want 1"},
+	{"no variants", "version: 1\nmodel: m\n", 0, 0, "", "", "variants: none"},
+	{"name taken", small + "  - name: HALF\n    stages: [{quantize: {scheme: bf16}}]\n", 6, 5, "", "", "is taken"},
+	{"name baseline", strings.Replace(small, "half", "baseline", 1), 4, 5, "", "", "is taken"},
+	{"name with slash", strings.Replace(small, "half", "a/b", 1), 4, 5, "", "", "want letters"},
+	{"no stages", "version: 1\nmodel: m\nvariants: [{name: a, stages: []}]\n", 3, 22, "", "", "has none"},
+	{"two in a stage", withStage("{prune: {sparsity: 0.5}, quantize: {scheme: fp16}}"), 7, 0, "", "", "holds 2"},
+	{"runtime", withLine("target: {runtime: tflite}"), 6, 10, "", "", "want native or ort"},
+	{"native provider", withLine("target: {provider: cuda}"), 6, 10, "", "", "native runtime has cpu only"},
+	{"threads", withLine("target: {threads: -1}"), 6, 10, "", "", "target.threads: -1: want 0 to 1024"},
+	{"precision", withLine("measure: {precision: -0.1}"), 6, 11, "", "", "measure.precision: -0.1: out of range"},
+	{"pue", withLine("carbon: {pue: 0.5}"), 6, 10, "", "", "carbon.pue"},
+	{"zone", withLine("carbon: {zone: XYZ}"), 6, 10, "", "", "carbon.zone"},
+	{"sparsity", withStage("prune: {sparsity: 50}"), 7, 17, "", "", "a fraction above 0 and below 1"},
+	{"sparsity of pattern", withStage(`prune: {sparsity: 0.6, pattern: "2:4"}`), 7, 17, "", "", "pattern 2:4 has 0.5"},
+	{"pattern", withStage(`prune: {sparsity: 0.5, pattern: blocks}`), 7, 32, "", "", "want unstructured"},
+	{"op", withStage("quantize: {scheme: int8, ops: [Matmul]}"), 7, 34, "", "", "want some of MatMul"},
+	{"granularity", withStage("quantize: {scheme: int8, granularity: tensor}"), 7, 34, "", "", "want per-channel"},
+	{"fp16 with mode", withStage("quantize: {scheme: fp16, mode: dynamic}"), 7, 9, "", "", "takes storage and exclude only"},
+	{"alpha", withStage("distill: {alpha: 1.5}"), 7, 19, "", "", "distill.alpha: 1.5: want 0 to 1"},
+	{"student of nothing", withStage("distill: {student: {pooling: max}}"), 7, 19, "", "", "want either"},
+	{"distill without labels", strings.Replace(small, "quantize: {scheme: fp16}", "distill: {epochs: 1}", 1), 5, 15, "", "", "needs a classification task"},
+	{"gate", withLine("gates: {energy: \"<= 1\"}"), 6, 9, "energy", "energy_ratio", "no such gate"},
+	{"gate typo", withLine("gates: {acuracy_drop: \"<= 1\"}"), 6, 9, "acuracy_drop", "accuracy_drop", "no such gate"},
+	{"gate without limit", withLine("gates: {energy_ratio: 0.6}"), 6, 9, "", "", "does not start with"},
+	{"modelled", withLine("gates: {allow_modelled: \"yes\"}"), 6, 9, "", "", "want true or false"},
+	{"state with texts", withLine("inputs: {tokenizer: t.json, state: {h: hn}}"), 6, 29, "", "", "arrays and random inputs"},
+	{"random and tokenizer", withLine("inputs: {tokenizer: t.json, random: {n: 1}}"), 6, 1, "", "", "exclude each other"},
+	{"inputs.text", withLine("task: {kind: fidelity, data: a.txt, text: a}\ninputs: {text: b}"), 7, 10, "", "", `task.text is "a"`},
+}
+
+// notRecipes are no recipes at all.
+var notRecipes = []faultCase{
+	{"anchor", withLine("target: &t {threads: 1}"), 6, 9, "", "", "anchors"},
+	{"alias", withLine("target: &t {threads: 1}\ncarbon: *t"), 6, 9, "", "", "anchors"},
+	{"merge", withLine("target: {<<: {threads: 1}}"), 6, 10, "", "", ""},
+	{"tag", withLine("target: !!map {threads: 1}"), 6, 9, "", "", "tags"},
+	{"two documents", small + "---\n" + small, 0, 0, "", "", "one document"},
+	{"empty", "", 0, 0, "", "", "is empty"},
+	{"comment", "# nothing\n", 0, 0, "", "", "is empty"},
+	{"scalar", "hello", 1, 1, "", "", "want keys with values"},
+	{"broken", "version: [1\n", 0, 0, "", "", "not YAML"},
+	{"tabs", "version:\t1\n\tmodel: m\n", 0, 0, "", "", ""},
+}
+
 func TestParseFaults(t *testing.T) {
-	// with gives small with one more line, which is line 6.
-	with := func(line string) string { return small + line + "\n" }
-	stage := func(s string) string {
-		return "version: 1\nmodel: m.onnx\ntask: {kind: classification, data: a.jsonl}\nvariants:\n  - name: v\n    stages:\n      - " + s + "\n"
-	}
-	for _, c := range []struct {
-		name, text   string
-		line, column int
-		key, nearest string
-		want         string
-	}{
-		{"top", with("varients: []"), 6, 1, "varients", "variants", `unknown key "varients"`},
-		{"task", with("task: {kinds: fidelity}"), 6, 8, "kinds", "kind", `task: unknown key "kinds"`},
-		{"inputs", with("inputs: {tokeniser: t.json}"), 6, 10, "tokeniser", "tokenizer", "inputs: unknown key"},
-		{"random", with("inputs:\n  random: {sede: 1}"), 7, 12, "sede", "seed", "inputs.random: unknown key"},
-		{"target", with("target: {thread: 2}"), 6, 10, "thread", "threads", "target: unknown key"},
-		{"measure", with("measure: {pairz: 2}"), 6, 11, "pairz", "pairs", "measure: unknown key"},
-		{"carbon", with("carbon: {zones: DEU}"), 6, 10, "zones", "zone", "carbon: unknown key"},
-		{"variant", strings.Replace(small, "name:", "nam:", 1), 4, 5, "nam", "name", "variants[0]: unknown key"},
-		{"stage", strings.Replace(small, "quantize", "quantise", 1), 5, 15, "quantise", "quantize", "variants[0].stages[0]: unknown key"},
-		{"prune", stage("prune: {sparsty: 0.5}"), 7, 17, "sparsty", "sparsity", "prune: unknown key"},
-		{"quantize", stage("quantize: {schema: int8}"), 7, 20, "schema", "scheme", "quantize: unknown key"},
-		{"distill", stage("distill: {epoch: 1}"), 7, 19, "epoch", "epochs", "distill: unknown key"},
-		{"student", stage("distill: {student: {embeding: 1}}"), 7, 29, "embeding", "embedding", "distill.student: unknown key"},
-		{"far from all", with("xylophone: 1"), 6, 1, "xylophone", "", "unknown key"},
-
-		{"npz and images", with("inputs: {npz: a.npz, images: dir}"), 6, 1, "", "", "npz and images exclude each other"},
-		{"npz with text", with("inputs: {npz: a.npz, text: t}"), 6, 1, "", "", "npz has neither text"},
-		{"npz and data", with("task: {kind: classification, data: a.jsonl}\ninputs: {npz: a.npz}"), 6, 30, "", "", "inputs.npz has the examples"},
-		{"size without images", with("inputs: {npz: a.npz, size: 224}"), 6, 22, "", "", "only images"},
-		{"size", with("inputs: {images: d, size: 100000}"), 6, 21, "", "", "8192 pixels"},
-		{"std", with("inputs: {images: d, std: [0.2, 0, 0.2]}"), 6, 21, "", "", "makes no sense"},
-		{"mean", with("inputs: {images: d, mean: [0.2, 0]}"), 6, 21, "", "", "want 1 or 3"},
-		{"layout", with("inputs: {images: d, layout: hwc}"), 6, 21, "", "", "nchw or nhwc"},
-		{"channels", with("inputs: {images: d, channels: rgba}"), 6, 21, "", "", "rgb, bgr or gray"},
-		{"fit", with("inputs: {images: d, fit: pad}"), 6, 21, "", "", "crop or stretch"},
-		{"resize", with("inputs: {images: d, fit: stretch, resize: 256}"), 6, 35, "", "", "stretch has none"},
-		{"state of images", with("inputs: {images: d, state: {h: hn}}"), 6, 21, "", "", "not with images"},
-		{"labels", with("task: {kind: classification, labels: [a, a]}\ninputs: {images: d}"), 6, 30, "", "", "is there twice"},
-		{"labels of fidelity", with("task: {kind: fidelity, labels: [a]}\ninputs: {images: d}"), 6, 24, "", "", "only a classification"},
-		{"threshold", with("task: {kind: fidelity, threshold: 0.5}\ninputs: {npz: d.npz}"), 6, 24, "", "", "fidelity has none"},
-		{"unknown scheme", stage("quantize: {scheme: fp4}"), 7, 20, "", "", "want one of fp16, bf16"},
-		{"fp8 activations", stage("quantize: {scheme: fp8-e5m2, mode: static}"), 7, 38, "", "", "no CPU runtime multiplies 8-bit floats"},
-		{"dynamic int16", stage("quantize: {scheme: uint16, mode: dynamic}"), 7, 36, "", "", "no operator that quantizes to 16 bits at run time"},
-		{"dynamic uint4", stage("quantize: {scheme: uint4, mode: dynamic}"), 7, 35, "", "", "weight-only only"},
-		{"symmetric uint4", stage("quantize: {scheme: uint4, symmetric: true}"), 7, 35, "", "", "has zero points"},
-		{"target CPU", stage("quantize: {scheme: int8, target_cpu: z80}"), 7, 34, "", "", "want one of [host x86-vnni x86-avx2 arm64]"},
-		{"activations", stage("quantize: {scheme: int8-static, activations: int4}"), 7, 41, "", "", "want uint8, int8, uint16 or int16"},
-		{"activations of 16", stage("quantize: {scheme: int16, activations: uint8}"), 7, 35, "", "", "has its own"},
-		{"16-bit operators", stage("quantize: {scheme: int16, format: qoperator}"), 7, 9, "", "", "integer operators have 8 bits"},
-		{"exclude pattern", stage("quantize: {scheme: bf16, storage: graph, exclude: ['[']}"), 7, 50, "", "", "syntax error in pattern"},
-		{"calibration of bf16", stage("quantize: {scheme: bf16, storage: graph, calibration: random}"), 7, 50, "", "", "only schemes with mode static have it"},
-		{"mode", stage("quantize: {scheme: int8, mode: weekly}"), 7, 34, "", "", "want dynamic, static or weight-only"},
-		{"method", stage("quantize: {scheme: int8-static, method: guess}"), 7, 41, "", "", "want one of"},
-		{"static key", stage("quantize: {scheme: int8, method: mse}"), 7, 34, "", "", "only schemes with mode static have it"},
-
-		{"text for number", with("target: {threads: many}"), 6, 19, "", "", `target.threads: want a whole number, not "many"`},
-		{"float for int", with("target: {threads: 1.5}"), 6, 19, "", "", "want a whole number"},
-		{"huge int", with("target: {threads: 99999999999}"), 6, 19, "", "", "want a whole number"},
-		{"list for map", with("target: [1]"), 6, 9, "", "", "want keys with values, not a list"},
-		{"map for list", "version: 1\nmodel: m\nvariants: {a: 1}\n", 3, 11, "", "", "want a list, not keys with values"},
-		{"number for bool", with("carbon: {embodied: 1}"), 6, 20, "", "", "want true or false"},
-		{"list for text", strings.Replace(small, "m.onnx", "[a]", 1), 2, 8, "", "", "model: want a text, not a list"},
-		{"negative seed", with("measure: {seed: -1}"), 6, 17, "", "", "0 or more"},
-		{"no value", with("target:"), 6, 9, "", "", "target: has no value"},
-		{"twice", with("model: other"), 6, 1, "", "", "already defined"},
-
-		{"version", strings.Replace(small, "version: 1", "version: 2", 1), 1, 1, "", "", "version: 2: want 1"},
-		{"no version", strings.Replace(small, "version: 1\n", "", 1), 0, 0, "", "", "version: 0: want 1"},
-		{"no variants", "version: 1\nmodel: m\n", 0, 0, "", "", "variants: none"},
-		{"name taken", small + "  - name: HALF\n    stages: [{quantize: {scheme: bf16}}]\n", 6, 5, "", "", "is taken"},
-		{"name baseline", strings.Replace(small, "half", "baseline", 1), 4, 5, "", "", "is taken"},
-		{"name with slash", strings.Replace(small, "half", "a/b", 1), 4, 5, "", "", "want letters"},
-		{"no stages", "version: 1\nmodel: m\nvariants: [{name: a, stages: []}]\n", 3, 22, "", "", "has none"},
-		{"two in a stage", stage("{prune: {sparsity: 0.5}, quantize: {scheme: fp16}}"), 7, 0, "", "", "holds 2"},
-		{"runtime", with("target: {runtime: tflite}"), 6, 10, "", "", "want native or ort"},
-		{"native provider", with("target: {provider: cuda}"), 6, 10, "", "", "native runtime has cpu only"},
-		{"threads", with("target: {threads: -1}"), 6, 10, "", "", "target.threads: -1: want 0 to 1024"},
-		{"precision", with("measure: {precision: -0.1}"), 6, 11, "", "", "measure.precision: -0.1: out of range"},
-		{"pue", with("carbon: {pue: 0.5}"), 6, 10, "", "", "carbon.pue"},
-		{"zone", with("carbon: {zone: XYZ}"), 6, 10, "", "", "carbon.zone"},
-		{"sparsity", stage("prune: {sparsity: 50}"), 7, 17, "", "", "a fraction above 0 and below 1"},
-		{"sparsity of pattern", stage(`prune: {sparsity: 0.6, pattern: "2:4"}`), 7, 17, "", "", "pattern 2:4 has 0.5"},
-		{"pattern", stage(`prune: {sparsity: 0.5, pattern: blocks}`), 7, 32, "", "", "want unstructured"},
-		{"op", stage("quantize: {scheme: int8, ops: [Matmul]}"), 7, 34, "", "", "want some of MatMul"},
-		{"granularity", stage("quantize: {scheme: int8, granularity: tensor}"), 7, 34, "", "", "want per-channel"},
-		{"fp16 with mode", stage("quantize: {scheme: fp16, mode: dynamic}"), 7, 9, "", "", "takes storage and exclude only"},
-		{"alpha", stage("distill: {alpha: 1.5}"), 7, 19, "", "", "distill.alpha: 1.5: want 0 to 1"},
-		{"student of nothing", stage("distill: {student: {pooling: max}}"), 7, 19, "", "", "want either"},
-		{"distill without labels", strings.Replace(small, "quantize: {scheme: fp16}", "distill: {epochs: 1}", 1), 5, 15, "", "", "needs a classification task"},
-		{"gate", with("gates: {energy: \"<= 1\"}"), 6, 9, "", "", "no such gate"},
-		{"gate without limit", with("gates: {energy_ratio: 0.6}"), 6, 9, "", "", "does not start with"},
-		{"modelled", with("gates: {allow_modelled: \"yes\"}"), 6, 9, "", "", "no such gate"},
-		{"state with texts", with("inputs: {tokenizer: t.json, state: {h: hn}}"), 6, 29, "", "", "arrays and random inputs"},
-		{"random and tokenizer", with("inputs: {tokenizer: t.json, random: {n: 1}}"), 6, 1, "", "", "exclude each other"},
-		{"inputs.text", with("task: {kind: fidelity, data: a.txt, text: a}\ninputs: {text: b}"), 7, 10, "", "", `task.text is "a"`},
-
-		{"anchor", with("target: &t {threads: 1}"), 6, 9, "", "", "anchors"},
-		{"alias", with("target: &t {threads: 1}\ncarbon: *t"), 6, 9, "", "", "anchors"},
-		{"merge", with("target: {<<: {threads: 1}}"), 6, 10, "", "", ""},
-		{"tag", with("target: !!map {threads: 1}"), 6, 9, "", "", "tags"},
-		{"two documents", small + "---\n" + small, 0, 0, "", "", "one document"},
-		{"empty", "", 0, 0, "", "", "is empty"},
-		{"comment", "# nothing\n", 0, 0, "", "", "is empty"},
-		{"scalar", "hello", 1, 1, "", "", "want keys with values"},
-		{"broken", "version: [1\n", 0, 0, "", "", "not YAML"},
-		{"tabs", "version:\t1\n\tmodel: m\n", 0, 0, "", "", ""},
-	} {
+	for _, c := range slices.Concat(unknownKeys, wrongInputs, wrongTypes, wrongValues, notRecipes) {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := parse(c.text)
 			var e *Error

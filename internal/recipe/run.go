@@ -42,6 +42,7 @@ type Plan struct {
 	Variants []string
 	Pairs    int
 	Seconds  float64 // rough estimate of what is left, from a few timed steps on this machine
+	Longer   float64 // seconds that it may take beyond them, where the least number of pairs does not decide
 	Report   string  // path of the report to come
 	Resumed  int     // pieces of work found done
 }
@@ -130,6 +131,7 @@ func (r *run) open(ctx context.Context) error {
 		if p.Seconds, err = r.estimate(ctx); err != nil {
 			return err
 		}
+		p.Longer = r.longer()
 		for _, v := range r.recipe.Variants {
 			p.Variants = append(p.Variants, v.Name)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/wattshed/wattshed/distill"
 	"github.com/wattshed/wattshed/model"
@@ -45,9 +46,9 @@ func (d *Distill) check() error {
 		d.Alpha = &half
 	}
 	if d.LearningRate == 0 {
-		d.LearningRate = float64(distill.Recovery().LearningRate)
+		d.LearningRate = shortest(distill.Recovery().LearningRate)
 		if d.Student != nil {
-			d.LearningRate = float64(distill.Student().LearningRate)
+			d.LearningRate = shortest(distill.Student().LearningRate)
 		}
 	}
 	switch {
@@ -76,6 +77,15 @@ func (d *Distill) check() error {
 		}
 	}
 	return nil
+}
+
+// shortest is the float64 with the fewest digits that is x as a float32: 0.0005, not 0.0005000000237487257.
+func shortest(x float32) float64 {
+	v, err := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64)
+	if err != nil {
+		return float64(x)
+	}
+	return v
 }
 
 // Options returns all settings.

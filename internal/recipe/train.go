@@ -17,6 +17,7 @@ import (
 	"github.com/wattshed/wattshed/internal/tokenize"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
+	"github.com/wattshed/wattshed/reports"
 )
 
 // trainingSuffix ends the name of the folder that keeps the epochs of a training beside its output.
@@ -100,7 +101,7 @@ func Train(ctx context.Context, s TrainSpec) (*Trained, error) {
 		if s.Progress != nil {
 			what := fmt.Sprintf("epoch %d of %d, loss %.4f", p.Epoch, p.Epochs, p.Loss)
 			if p.EpochDone != nil && p.EpochDone.Validation != nil {
-				what = fmt.Sprintf("epoch %d of %d done, loss %.4f, validation accuracy %.4f", p.Epoch, p.Epochs, p.EpochDone.Loss, *p.EpochDone.Validation)
+				what = fmt.Sprintf("epoch %d of %d done, loss %.4f, validation accuracy %s", p.Epoch, p.Epochs, p.EpochDone.Loss, reports.Score("accuracy", *p.EpochDone.Validation, nil))
 			}
 			s.Progress(what, p.Step, p.Steps)
 		}

@@ -15,26 +15,17 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/engine/ort"
+	"github.com/wattshed/wattshed/internal/bench/program"
 	"github.com/wattshed/wattshed/internal/recipe"
-	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/testdata"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "accuracy: error:", err)
-		os.Exit(1)
-	}
-}
+func main() { program.Main("accuracy", run) }
 
 // lab is where models are made and scored.
 type lab struct {
@@ -56,15 +47,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	only := fl.String("tasks", "", "regular expression: only tasks whose name it matches")
 	seconds := fl.Float64("seconds", 0, "begin no work after so long; 0 = go on to the end")
 	dataOnly := fl.Bool("data", false, "write the data of the tasks and end")
-	if err := fl.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
-		}
-		return err
-	}
-	re, err := regexp.Compile(*only)
+	re, err := program.Parse(fl, args, "tasks", only)
 	if err != nil {
-		return fmt.Errorf("-tasks: %w", err)
+		return err
 	}
 	if *seconds > 0 {
 		l.deadline = time.Now().Add(time.Duration(*seconds * float64(time.Second)))
@@ -101,8 +86,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if missing > 0 {
 		fmt.Fprintf(log, "accuracy: %d tasks are not finished: run again\n", missing)
 	}
-	facts := measure.ReadHost(os.DirFS("/"))
-	fmt.Fprintf(out, "%s, %s, %d processors, ONNX Runtime 1.32.0.\n\n", time.Now().UTC().Format("2 January 2006"), facts.CPU, facts.Threads)
+	if err := program.Heading(out); err != nil {
+		return err
+	}
 	return table(out, rows)
 }
 

@@ -15,23 +15,15 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"time"
 
+	"github.com/wattshed/wattshed/internal/bench/program"
 	"github.com/wattshed/wattshed/measure"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "quantizing: error:", err)
-		os.Exit(1)
-	}
-}
+func main() { program.Main("quantizing", run) }
 
 // settings are the flags.
 type settings struct {
@@ -62,15 +54,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	fl.IntVar(&s.rounds, "rounds", 5, "pairs per row")
 	fl.Uint64Var(&s.seed, "seed", 1, "of the order")
 	only := fl.String("rows", "", "regular expression: only rows whose name it matches")
-	if err := fl.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
-		}
-		return err
-	}
-	re, err := regexp.Compile(*only)
+	re, err := program.Parse(fl, args, "rows", only)
 	if err != nil {
-		return fmt.Errorf("-rows: %w", err)
+		return err
 	}
 	if s.rounds < 2 {
 		return fmt.Errorf("-rounds %d: at least 2 are needed", s.rounds)
@@ -78,8 +64,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := os.MkdirAll(s.work, 0o777); err != nil {
 		return err
 	}
-	facts := measure.ReadHost(os.DirFS("/"))
-	fmt.Fprintf(out, "%s, %s, %d processors, ONNX Runtime 1.32.0.\n\n", time.Now().UTC().Format("2 January 2006"), facts.CPU, facts.Threads)
+	if err := program.Heading(out); err != nil {
+		return err
+	}
 	fmt.Fprintln(out, "| work | wattshed s | other s | other/wattshed [95 %] | pairs | wanted |")
 	fmt.Fprintln(out, "|---|---|---|---|---|---|")
 	for _, c := range s.contests() {
