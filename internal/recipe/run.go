@@ -67,6 +67,7 @@ type run struct {
 	teacher    engine.Session                   // the baseline on the native runtime, loaded by the first stage that needs it
 	made       []*made                          // baseline first
 	sessions   []engine.Session
+	packs      engine.Packs // packed weights, held once for all native sessions: variants leave most of them as they are
 }
 
 // Run carries out the recipe and returns the result, which is also written to the output folder with its reports.
@@ -171,7 +172,9 @@ func (r *run) loadAll(ctx context.Context) error {
 }
 
 func (r *run) options() engine.Options {
-	return r.recipe.Target.Options(r.threads)
+	o := r.recipe.Target.Options(r.threads)
+	o.Packs = &r.packs
+	return o
 }
 
 func (r *run) progress(what string, done, total int) {
