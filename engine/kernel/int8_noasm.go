@@ -2,6 +2,11 @@
 
 package kernel
 
+// marksWide tells whether packed weights carry the marks of markWide.
+const marksWide = false
+
+func markWide(panel []int8, wide []uint8) { markWideGo(panel, wide) }
+
 func minMax(x []float32) (lo, hi float32) { return minMaxGo(x, 0, 0) }
 
 func quantizeU8(x []float32, q []uint8, scale float32, zero uint8) { quantizeU8Go(x, q, scale, zero) }

@@ -54,9 +54,17 @@ func randInt8Case(r *rand.Rand, i int) int8Case {
 	if c.m > 0 {
 		c.a = c.a[: (c.m-1)*c.lda+c.k : (c.m-1)*c.lda+c.k]
 	}
-	if i%5 == 1 { // weights of seven bits, which AVX2 multiplies in half the time
-		for q, v := range c.b {
+	// weights of seven bits, and of so few that four of them times 255 fit 16 bits in most places: AVX2 has kernels for both
+	shift, same := []int{0, 1, 2, 3, 0}[i%5], i%35 == 2
+	for q, v := range c.b {
+		switch {
+		case same: // the most that fits, of one sign
+			c.b[q] = uint8(32 - 64*(i/35%2))
+		case shift == 0:
+		case r.IntN(300) == 0:
 			c.b[q] = uint8(int8(v) >> 1)
+		default:
+			c.b[q] = uint8(int8(v) >> shift)
 		}
 	}
 	if i%3 == 0 { // the extremes, where saturating instructions fail
@@ -136,6 +144,39 @@ func TestInt8Exact(t *testing.T) {
 				if got[q] != want[q] {
 					t.Fatalf("%v: case %d kind %d m=%d n=%d k=%d trans=%v: element %d is %d, want %d", isa, i, c.kind, c.m, c.n, c.k, c.trans, q, got[q], want[q])
 				}
+			}
+		}
+	}
+}
+
+// TestMarkWide compares the marks of narrow weights with what they are for: 255 times the weights that are added in 16 bits.
+func TestMarkWide(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 6))
+	for i := range cases(5000) {
+		panel := signed(randBytes(r, 4*PanelWidth*r.IntN(12)))
+		for q, v := range panel {
+			panel[q] = v >> (2 + i%2)
+			if r.IntN(500) == 0 {
+				panel[q] = v >> 1
+			}
+		}
+		pairs := len(panel) / (8 * PanelWidth)
+		wide := make([]uint8, pairs+1)
+		markWide(panel, wide)
+		for p := range wide {
+			want := uint8(0)
+			for at := 0; p < pairs && at < 4*PanelWidth; at += 2 {
+				lo, hi := 0, 0
+				for _, q := range []int{at, at + 1, at + 4*PanelWidth, at + 4*PanelWidth + 1} {
+					w := int(panel[8*PanelWidth*p+q])
+					lo, hi = lo+min(0, 255*w), hi+max(0, 255*w)
+				}
+				if lo < math.MinInt16 || hi > math.MaxInt16 {
+					want = 1
+				}
+			}
+			if wide[p] != want {
+				t.Fatalf("case %d: mark %d of %d is %d, want %d", i, p, pairs, wide[p], want)
 			}
 		}
 	}
@@ -403,15 +444,22 @@ func TestDynQuantGemm(t *testing.T) {
 }
 
 func BenchmarkInt8(b *testing.B) {
-	for _, s := range [][3]int{{128, 384, 384}, {128, 384, 1536}, {128, 1536, 384}, {1, 384, 1536}, {512, 768, 3072}} {
-		m, k, n := s[0], s[1], s[2]
+	for i, s := range [][3]int{{128, 384, 384}, {128, 384, 1536}, {128, 1536, 384}, {1, 384, 1536}, {512, 768, 3072}, {1, 4096, 4096},
+		{128, 384, 384}, {128, 384, 1536}, {128, 1536, 384}, {1, 384, 1536}, {512, 768, 3072}, {1, 4096, 4096}} {
+		m, k, n, narrow := s[0], s[1], s[2], i >= 6
 		r := rand.New(rand.NewPCG(1, 1))
 		a, x, c := randBytes(r, m*k), randSlice(r, m*k), make([]int32, m*n)
-		w, y, bias := PackS8(k, n, signed(randBytes(r, k*n)), n, false), make([]float32, m*n), make([]float32, n)
+		q := signed(randBytes(r, k*n))
+		if narrow { // as quantized weights are: most are small
+			for i := range q {
+				q[i] = int8(max(-64, min(64, 16*r.NormFloat64())))
+			}
+		}
+		w, y, bias := PackS8(k, n, q, n, false), make([]float32, m*n), make([]float32, n)
 		for _, threads := range []int{1, 2} {
 			p := NewPool(threads, 200*time.Microsecond)
 			run := func(name string, f func()) {
-				b.Run(fmt.Sprintf("%s/%dx%dx%d/t%d", name, m, k, n, threads), func(b *testing.B) {
+				b.Run(fmt.Sprintf("%s/%dx%dx%d/narrow=%v/t%d", name, m, k, n, narrow, threads), func(b *testing.B) {
 					for b.Loop() {
 						f()
 					}
