@@ -383,5 +383,12 @@ func nbitsFiles() []file {
 		}
 	}
 	nbSplit(a, &stubs)
-	return []file{a.file("nbits_amd64.s"), {"nbits_stubs_amd64.go", []byte(stubs.String())}}
+	y := newAsm("nbits256.go")
+	for _, bits := range []int{4, 8} {
+		for _, parts := range []int{1, 3} {
+			nbRow{bits, parts}.kernel(y, &stubs)
+		}
+	}
+	nbSplit256(y, &stubs)
+	return []file{a.file("nbits_amd64.s"), y.file("nbits_avx2_amd64.s"), {"nbits_stubs_amd64.go", []byte(stubs.String())}}
 }
