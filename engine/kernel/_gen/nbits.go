@@ -25,7 +25,7 @@ func (t nbTile) acc(set, r, p, v int) string {
 
 func (t nbTile) out(r, v int) string { return fmt.Sprintf("Z%d", 2*t.sets()*t.rows*t.parts+2*r+v) }
 
-const nbArgs = `blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72`
+const nbArgs = `blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80`
 
 // row is the address of row r, d bytes on: SI and R8 for A, R11 and R9 for the terms of the blocks.
 func (t nbTile) row(base, stride, triple string, r, d int) string {

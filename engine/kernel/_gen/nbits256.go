@@ -22,11 +22,8 @@ func (t nbRow) nv() int {
 	return 4
 }
 
-// sum is the register of the 32-bit sums of a digit.
+// sum is the register of the sums of a digit.
 func (t nbRow) sum(v, p int) int { return v*t.parts + p }
-
-// short is the register of the 16-bit sums of a digit; weights of 4 bits only.
-func (t nbRow) short(v, p int) int { return t.nv()*t.parts + v*t.parts + p }
 
 // perPair is the bytes of A of a pair of groups.
 func (t nbRow) perPair() int { return 2 * t.bits * t.parts }
@@ -75,15 +72,15 @@ func (t nbRow) kernel(a *asm, stubs *strings.Builder) {
 // part writes part h of the columns of a block.
 func (t nbRow) part(a *asm, h int) {
 	label := func(s string) string { return fmt.Sprint(s, h) }
-	for p := range t.parts {
-		for v := range t.nv() {
-			a.op("VPBROADCASTD %d(R11), Y%d", 4*p, t.sum(v, p))
-		}
-	}
 	a.op("LEAQ %d(DI), R8", 32*t.nv()*h)
 	a.op("MOVQ SI, R9")
 	a.op("MOVQ 8(DX), CX")
 	if t.bits == 8 {
+		for p := range t.parts {
+			for v := range t.nv() {
+				a.op("VPBROADCASTD %d(R11), Y%d", 4*p, t.sum(v, p))
+			}
+		}
 		a.b.WriteString("\n\tPCALIGN $32\n")
 		a.label(label("pair"))
 		for g := range 2 {
@@ -94,21 +91,50 @@ func (t nbRow) part(a *asm, h int) {
 		a.op("ADDQ $%d, R9", t.perPair())
 		a.op("DECQ CX")
 		a.op("JNE  %s", label("pair"))
-	} else {
-		a.op("SUBQ $4, CX")
-		a.op("JLT  %s", label("two"))
-		a.b.WriteString("\n\tPCALIGN $32\n")
-		a.label(label("four"))
-		t.chunk(a, h, 4)
-		a.op("SUBQ $4, CX")
-		a.op("JGE  %s", label("four"))
-		a.label(label("two"))
-		a.op("TESTQ $2, CX")
-		a.op("JEQ  %s", label("scale"))
-		t.chunk(a, h, 2)
+		t.scale(a, h)
+		return
 	}
+	a.op("CMPQ CX, $4")
+	a.op("JLT  %s", label("two"))
+	t.chunk(a, 4, h == 0)
+	t.start(a)
+	a.op("SUBQ $4, CX")
+	a.op("JEQ  %s", label("scale"))
+	a.label(label("next"))
+	t.eachSum(func(sum, at int) { a.op("VMOVDQU Y%d, %d(DX)", sum, at) })
+	a.op("SUBQ $4, CX")
+	a.op("JLT  %s", label("last"))
+	t.chunk(a, 4, h == 0)
+	t.eachSum(func(sum, at int) { a.op("VPADDD %d(DX), Y%[2]d, Y%[2]d", at, sum) })
+	a.op("TESTQ CX, CX")
+	a.op("JNE  %s", label("next"))
+	a.op("JMP  %s", label("scale"))
+	a.label(label("last"))
+	t.chunk(a, 2, h == 0)
+	t.eachSum(func(sum, at int) { a.op("VPADDD %d(DX), Y%[2]d, Y%[2]d", at, sum) })
+	a.op("JMP  %s", label("scale"))
+	a.label(label("two"))
+	t.chunk(a, 2, h == 0)
+	t.start(a)
 	a.label(label("scale"))
 	t.scale(a, h)
+}
+
+// eachSum calls f for the sums and where they are kept between the chunks of a block.
+func (t nbRow) eachSum(f func(sum, at int)) {
+	for i := range t.nv() * t.parts {
+		f(i, 80+32*i)
+	}
+}
+
+// start adds where the sums of a block start.
+func (t nbRow) start(a *asm) {
+	for p := range t.parts {
+		a.op("VPBROADCASTD %d(R11), Y14", 4*p)
+		for v := range t.nv() {
+			a.op("VPADDD Y14, Y%[1]d, Y%[1]d", t.sum(v, p))
+		}
+	}
 }
 
 // ahead fetches what comes 2 KB later, in the first part of the columns.
@@ -141,45 +167,61 @@ func (t nbRow) bytes(a *asm, g int) {
 	}
 }
 
-// chunk adds pairs of groups of weights of 4 bits: in 16 bits first, then all of them to the sums of 32.
-func (t nbRow) chunk(a *asm, h, pairs int) {
+// chunk sets the sums to those of two or four pairs of groups of weights of 4 bits. Y14 is an element of A, Y13 a product.
+func (t nbRow) chunk(a *asm, pairs int, ahead bool) {
 	size := t.perPair()
-	for q := range pairs {
-		if t.parts == 1 {
-			a.op("VPBROADCASTD %d(R9), Y10", size*q)
-			a.op("VPBROADCASTD %d(R9), Y11", size*q+4)
-		}
-		for v := range t.nv() {
-			a.op("VMOVDQU %d(R8), Y13", 128*q+32*v)
-			a.op("VPAND Y15, Y13, Y12")
-			a.op("VPSRLW $4, Y13, Y13")
-			a.op("VPAND Y15, Y13, Y13")
+	if t.parts == 1 {
+		for q := range pairs {
 			for g := range 2 {
-				for p := range t.parts {
-					from := 10 + g
-					if t.parts == 3 {
-						from = 14
-						a.op("VPBROADCASTD %d(R9), Y14", size*q+4*(g*3+p))
-					}
-					if q == 0 && g == 0 {
-						a.op("VPMADDUBSW Y%d, Y%d, Y%d", from, 12+g, t.short(v, p))
-						continue
-					}
-					a.op("VPMADDUBSW Y%d, Y%d, Y14", from, 12+g)
-					a.op("VPADDW Y14, Y%[1]d, Y%[1]d", t.short(v, p))
+				a.op("VPBROADCASTD %d(R9), Y%d", size*q+4*g, 4+g)
+			}
+			for v := range t.nv() {
+				t.nibbles(a, q, v, 6+v%2*2)
+				for g := range 2 {
+					t.multiply(a, 4+g, 6+v%2*2+g, t.sum(v, 0), q+g == 0)
 				}
 			}
+			t.ahead(a, 0, q)
 		}
-		t.ahead(a, h, q)
-	}
-	for v := range t.nv() {
-		for p := range t.parts {
-			a.op("VPMADDWD nbitsOnes<>(SB), Y%[1]d, Y%[1]d", t.short(v, p))
-			a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", t.short(v, p), t.sum(v, p))
+	} else {
+		for q := range pairs {
+			for v := range 2 {
+				t.nibbles(a, q, v, 6+2*v)
+			}
+			for g := range 2 {
+				for p := range 3 {
+					a.op("VPBROADCASTD %d(R9), Y14", size*q+4*(g*3+p))
+					for v := range 2 {
+						t.multiply(a, 14, 6+2*v+g, t.sum(v, p), q+g == 0)
+					}
+				}
+			}
+			if ahead {
+				t.ahead(a, 0, q)
+			}
 		}
 	}
+	t.eachSum(func(sum, _ int) { a.op("VPMADDWD nbitsOnes<>(SB), Y%[1]d, Y%[1]d", sum) })
 	a.op("ADDQ $%d, R8", 128*pairs)
 	a.op("ADDQ $%d, R9", size*pairs)
+}
+
+// nibbles loads vector v of pair q: the first group to register to, the second to the next.
+func (t nbRow) nibbles(a *asm, q, v, to int) {
+	a.op("VMOVDQU %d(R8), Y%d", 128*q+32*v, to+1)
+	a.op("VPAND Y15, Y%d, Y%d", to+1, to)
+	a.op("VPSRLW $4, Y%[1]d, Y%[1]d", to+1)
+	a.op("VPAND Y15, Y%[1]d, Y%[1]d", to+1)
+}
+
+// multiply adds the product of x and w to sum, or sets it.
+func (t nbRow) multiply(a *asm, x, w, sum int, first bool) {
+	if first {
+		a.op("VPMADDUBSW Y%d, Y%d, Y%d", x, w, sum)
+		return
+	}
+	a.op("VPMADDUBSW Y%d, Y%d, Y13", x, w)
+	a.op("VPADDW Y13, Y%[1]d, Y%[1]d", sum)
 }
 
 // scale adds the part's integers, times the scales of its columns and of the row, to c. R8 is at the scales of the part.
@@ -190,10 +232,8 @@ func (t nbRow) scale(a *asm, h int) {
 		}
 	}
 	if t.parts == 3 {
-		for i, word := range []string{"0x43800000", "0x47800000"} { // 256 and 65536
-			a.op("MOVL $%s, CX", word)
-			a.op("VMOVD CX, X12")
-			a.op("VPBROADCASTD X12, Y12")
+		for i := range 2 {
+			a.op("VBROADCASTSS nbitsPowers<>+%d(SB), Y12", 4*i)
 			for v := range t.nv() {
 				a.op("VFMADD231PS Y%d, Y12, Y%d", t.sum(v, 1+i), t.sum(v, 0))
 			}
@@ -249,6 +289,7 @@ func nbSplit256(a *asm, stubs *strings.Builder) {
 	a.op("MOVL AX, ret+16(FP)")
 	a.op("VZEROUPPER")
 	a.op("RET")
+	a.data("nbitsPowers", []uint32{0x43800000, 0x47800000}) // 256 and 65536
 	a.data("nbitsOnes", []uint32{0x10001, 0x10001, 0x10001, 0x10001, 0x10001, 0x10001, 0x10001, 0x10001})
 	// two packs leave digits 0 and 1 of the groups 0 to 3 as dwords 0 2 | 1 3 of the lanes: 0 and 1, then 2 and 3; digit 2 alone in 0 and 1
 	a.data("nbitsOrder1", []uint32{0, 4, 1, 5, 0, 0, 0, 0})
