@@ -1,11 +1,9 @@
 package kernel
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
-	"time"
 )
 
 func randBytes(r *rand.Rand, n int) []uint8 {
@@ -58,7 +56,7 @@ func randInt8Case(r *rand.Rand, i int) int8Case {
 	shift, same := []int{0, 1, 2, 3, 0}[i%5], i%35 == 2
 	for q, v := range c.b {
 		switch {
-		case same: // the most that fits, of one sign
+		case same: // the most that fits
 			c.b[q] = uint8(32 - 64*(i/35%2))
 		case shift == 0:
 		case r.IntN(300) == 0:
@@ -144,39 +142,6 @@ func TestInt8Exact(t *testing.T) {
 				if got[q] != want[q] {
 					t.Fatalf("%v: case %d kind %d m=%d n=%d k=%d trans=%v: element %d is %d, want %d", isa, i, c.kind, c.m, c.n, c.k, c.trans, q, got[q], want[q])
 				}
-			}
-		}
-	}
-}
-
-// TestMarkWide compares the marks of narrow weights with what they are for: 255 times the weights that are added in 16 bits.
-func TestMarkWide(t *testing.T) {
-	r := rand.New(rand.NewPCG(21, 6))
-	for i := range cases(5000) {
-		panel := signed(randBytes(r, 4*PanelWidth*r.IntN(12)))
-		for q, v := range panel {
-			panel[q] = v >> (2 + i%2)
-			if r.IntN(500) == 0 {
-				panel[q] = v >> 1
-			}
-		}
-		pairs := len(panel) / (8 * PanelWidth)
-		wide := make([]uint8, pairs+1)
-		markWide(panel, wide)
-		for p := range wide {
-			want := uint8(0)
-			for at := 0; p < pairs && at < 4*PanelWidth; at += 2 {
-				lo, hi := 0, 0
-				for _, q := range []int{at, at + 1, at + 4*PanelWidth, at + 4*PanelWidth + 1} {
-					w := int(panel[8*PanelWidth*p+q])
-					lo, hi = lo+min(0, 255*w), hi+max(0, 255*w)
-				}
-				if lo < math.MinInt16 || hi > math.MaxInt16 {
-					want = 1
-				}
-			}
-			if wide[p] != want {
-				t.Fatalf("case %d: mark %d of %d is %d, want %d", i, p, pairs, wide[p], want)
 			}
 		}
 	}
@@ -441,45 +406,4 @@ func TestDynQuantGemm(t *testing.T) {
 			}
 		}
 	}
-}
-
-func BenchmarkInt8(b *testing.B) {
-	for i, s := range [][3]int{{128, 384, 384}, {128, 384, 1536}, {128, 1536, 384}, {1, 384, 1536}, {512, 768, 3072}, {1, 4096, 4096},
-		{128, 384, 384}, {128, 384, 1536}, {128, 1536, 384}, {1, 384, 1536}, {512, 768, 3072}, {1, 4096, 4096}} {
-		m, k, n, narrow := s[0], s[1], s[2], i >= 6
-		r := rand.New(rand.NewPCG(1, 1))
-		a, x, c := randBytes(r, m*k), randSlice(r, m*k), make([]int32, m*n)
-		q := signed(randBytes(r, k*n))
-		if narrow { // as quantized weights are: most are small
-			for i := range q {
-				q[i] = int8(max(-64, min(64, 16*r.NormFloat64())))
-			}
-		}
-		w, y, bias := PackS8(k, n, q, n, false), make([]float32, m*n), make([]float32, n)
-		for _, threads := range []int{1, 2} {
-			p := NewPool(threads, 200*time.Microsecond)
-			run := func(name string, f func()) {
-				b.Run(fmt.Sprintf("%s/%dx%dx%d/narrow=%v/t%d", name, m, k, n, narrow, threads), func(b *testing.B) {
-					for b.Loop() {
-						f()
-					}
-					b.ReportMetric(2*float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOPS")
-				})
-			}
-			run("u8s8", func() { GemmU8S8(p, m, a, k, w, c, n) })
-			run("dynamic", func() {
-				DynQuantGemm(p, m, x, k, w, []float32{0.01}, nil, y, n, Epilogue{Bias: bias})
-			})
-			p.Close()
-		}
-	}
-}
-
-func BenchmarkQuantizeU8(b *testing.B) {
-	x := randSlice(rand.New(rand.NewPCG(1, 1)), 128*384)
-	q := make([]uint8, len(x))
-	for b.Loop() {
-		QuantizeU8(x, q)
-	}
-	b.ReportMetric(float64(len(x))*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelem/s")
 }

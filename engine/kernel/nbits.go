@@ -62,7 +62,7 @@ type nbitsArgs struct {
 	c             *float32
 	ldc           int
 	zeros         int
-	sums          [6 * 8]int32 // memory of the AVX2 kernels
+	_             [6 * 8]int32 // sums: memory of the AVX2 kernels
 }
 
 // nbitsJob is one product on its way through the pool.
