@@ -221,3 +221,13 @@ func markWide(panel []int8, wide []uint8) {
 	}
 	markWideGo(panel, wide[:n])
 }
+
+// packFours packs n times four rows of 32 columns of b with the bits of flip inverted, adds them to the sums of their columns, and returns what
+// it did of n, 0 or all, and the largest magnitude of the sum of two neighbours, of rows 0 and 1 or 2 and 3 of four.
+func packFours(n int, b []uint8, ldb int, flip uint32, dst []uint8, sums []int32) (done int, most int32) {
+	if Active() < AVX2 {
+		return 0, 0
+	}
+	_, _, _ = b[(4*n-1)*ldb+PanelWidth-1], dst[4*n*PanelWidth-1], sums[PanelWidth-1]
+	return n, int32(packFours256(n, &b[0], ldb, flip, &dst[0], &sums[0]))
+}

@@ -38,3 +38,45 @@ func TestMarkWide(t *testing.T) {
 		}
 	}
 }
+
+// TestPackFours compares the packing at every level with the order of the type's comment and sums by the book.
+func TestPackFours(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(21, 7))
+		for i := range cases(4000) {
+			k, n := r.IntN(40), r.IntN(140)
+			ldb := n + r.IntN(3)
+			raw := randBytes(r, k*ldb)
+			if i%3 > 0 {
+				for q, v := range raw {
+					raw[q] = uint8(int8(v)>>1) + uint8(i%2*128)
+				}
+			}
+			b, flip := PackS8(k, n, signed(raw), ldb, false), uint8(0)
+			if i%2 == 1 {
+				b, flip = PackU8(k, n, raw, ldb, false), 0x80
+			}
+			narrow := true
+			for j := range n {
+				var sum int32
+				for q := range k {
+					w := int8(raw[q*ldb+j] ^ flip)
+					sum += int32(w)
+					if got := b.data[(j/PanelWidth*ceilDiv(k, 4)+q/4)*4*PanelWidth+j%PanelWidth*4+q%4]; got != w {
+						t.Fatalf("case %d: element %d, %d of %d x %d is %d, want %d", i, q, j, k, n, got, w)
+					}
+					if q%2 == 1 {
+						two := int32(w) + int32(int8(raw[(q-1)*ldb+j]^flip))
+						narrow = narrow && two >= -128 && two <= 128
+					}
+				}
+				if b.ColSum[j] != sum {
+					t.Fatalf("case %d: the sum of column %d is %d, want %d", i, j, b.ColSum[j], sum)
+				}
+			}
+			if b.narrow != narrow {
+				t.Fatalf("case %d: narrow is %v, want %v", i, b.narrow, narrow)
+			}
+		}
+	})
+}

@@ -51,7 +51,13 @@ func packBytes[T int8 | uint8](k, n int, b []T, ldb int, trans bool, flip uint8)
 		w := min(PanelWidth, n-j0)
 		panel := unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(out.data[j0*k4*4:]))), k4*4*PanelWidth)
 		sum := out.ColSum[j0:][:w]
-		for q := 0; q < k; q += 4 {
+		done := 0
+		if !trans && w == PanelWidth && k >= 4 {
+			var most int32
+			done, most = packFours(k/4, raw[j0:], ldb, flips, panel, sum)
+			out.narrow = out.narrow && most <= 128
+		}
+		for q := 4 * done; q < k; q += 4 {
 			dst := panel[q*PanelWidth:][:4*w]
 			g := min(4, k-q)
 			var four [PanelWidth]uint32 // four rows of each column

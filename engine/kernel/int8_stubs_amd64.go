@@ -198,6 +198,11 @@ func wideU8S8x32m1(k int, a *uint8, b *int8, c *int32)
 //go:noescape
 func widePairs256(pairs int, b *int8, wide *uint8)
 
+// packFours256 is packFours with AVX2; n is not 0.
+//
+//go:noescape
+func packFours256(n int, b *uint8, ldb int, flip uint32, dst *uint8, sums *int32) int16
+
 // vexU8S8x16m1 is the AVX-VNNI product of 1 row(s) and 16 columns; k counts fours.
 //
 //go:noescape

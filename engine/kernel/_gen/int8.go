@@ -38,6 +38,7 @@ func int8Files() []file {
 	narrowTile{1, 4}.kernel(b, &stubs)
 	wideRow(b, &stubs)
 	widePairs(b, &stubs)
+	packFours(b, &stubs)
 	v := newAsm("int8.go")
 	for mr := 1; mr <= 6; mr++ {
 		vexProduct(v, &stubs, mr, 2)

@@ -247,3 +247,63 @@ func widePairs(a *asm, stubs *strings.Builder) {
 	a.op("VZEROUPPER")
 	a.op("RET")
 }
+
+// packFours writes the packing of four rows at a time of 32 columns, their sums and the largest sum of two neighbours.
+func packFours(a *asm, stubs *strings.Builder) {
+	decl := "func packFours256(n int, b *uint8, ldb int, flip uint32, dst *uint8, sums *int32) int16"
+	fmt.Fprintf(stubs, "\n// packFours256 is packFours with AVX2; n is not 0.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "packFours256", 50)
+	for _, l := range []string{"n+0(FP), CX", "b+8(FP), SI", "ldb+16(FP), R8", "dst+32(FP), DI", "sums+40(FP), BX"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("MOVL flip+24(FP), AX")
+	a.op("VMOVD AX, X15")
+	a.op("VPBROADCASTD X15, Y15")
+	a.op("LEAQ (R8)(R8*2), R9")
+	a.op("VPCMPEQW Y14, Y14, Y14")
+	a.op("VPABSB Y14, Y13") // bytes of 1
+	a.op("VPSRLW $15, Y14, Y14")
+	a.op("VPXOR Y12, Y12, Y12")
+	for v := range 4 {
+		a.op("VMOVDQU %d(BX), Y%d", 32*v, 8+v)
+	}
+	a.label("loop")
+	for i, from := range []string{"(SI)", "(SI)(R8*1)", "(SI)(R8*2)", "(SI)(R9*1)"} {
+		a.op("VPXOR %s, Y15, Y%d", from, i)
+	}
+	a.op("VPUNPCKLBW Y1, Y0, Y4")
+	a.op("VPUNPCKHBW Y1, Y0, Y5")
+	a.op("VPUNPCKLBW Y3, Y2, Y6")
+	a.op("VPUNPCKHBW Y3, Y2, Y7")
+	a.op("VPUNPCKLWD Y6, Y4, Y0") // columns 0 to 3 and 16 to 19
+	a.op("VPUNPCKHWD Y6, Y4, Y1") // 4 and 20
+	a.op("VPUNPCKLWD Y7, Y5, Y2") // 8 and 24
+	a.op("VPUNPCKHWD Y7, Y5, Y3") // 12 and 28
+	for v, s := range [][3]int{{0, 1, 0x20}, {2, 3, 0x20}, {0, 1, 0x31}, {2, 3, 0x31}} {
+		a.op("VPERM2I128 $%d, Y%d, Y%d, Y4", s[2], s[1], s[0])
+		a.op("VMOVDQU Y4, %d(DI)", 32*v)
+		a.op("VPMADDUBSW Y4, Y13, Y4")
+		a.op("VPABSW Y4, Y5")
+		a.op("VPMAXSW Y5, Y12, Y12")
+		a.op("VPMADDWD Y14, Y4, Y4")
+		a.op("VPADDD Y4, Y%[1]d, Y%[1]d", 8+v)
+	}
+	a.op("LEAQ (SI)(R8*4), SI")
+	a.op("ADDQ $128, DI")
+	a.op("DECQ CX")
+	a.op("JNE  loop")
+	for v := range 4 {
+		a.op("VMOVDQU Y%d, %d(BX)", 8+v, 32*v)
+	}
+	a.op("VEXTRACTI128 $1, Y12, X0")
+	for _, s := range []string{"", "VPSHUFD $0x4e, X12, X0", "VPSHUFD $0xb1, X12, X0", "VPSRLD $16, X12, X0"} {
+		if s != "" {
+			a.op(s)
+		}
+		a.op("VPMAXSW X0, X12, X12")
+	}
+	a.op("VMOVD X12, AX")
+	a.op("MOVW AX, ret+48(FP)")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
