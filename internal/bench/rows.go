@@ -89,7 +89,8 @@ func selectRows(threads []int, only *regexp.Regexp) []row {
 	return rows
 }
 
-// minilmRows adds the rows of MiniLM for a number of threads. The int8 ones stand twice: what is expected of a CPU depends on its AMX.
+// minilmRows adds the rows of MiniLM for a number of threads. The int8 ones stand three times: what is expected of a CPU depends on
+// its AMX and VNNI.
 func minilmRows(t int, add func(string, row)) {
 	inputs := []struct {
 		name string
@@ -105,6 +106,9 @@ func minilmRows(t int, add func(string, row)) {
 	}
 	for _, in := range inputs {
 		add("MiniLM int8 on VNNI without AMX "+in.name, row{model: minilm, int8: true, feed: in.feed, threads: t, goal: goal{1, 1.3, false, 0}, elsewhere: withoutVNNIOnly})
+	}
+	for _, in := range inputs {
+		add("MiniLM int8 on AVX2 without VNNI "+in.name, row{model: minilm, int8: true, feed: in.feed, threads: t, goal: goal{1, 1.3, false, 0}, elsewhere: withoutAVX2Only})
 	}
 	for _, in := range inputs[:2] {
 		add("MiniLM bf16 on AMX "+in.name, row{model: minilm, bf16: true, feed: in.feed, threads: t, goal: goal{3, 4.5, false, 0.9999}, elsewhere: withoutTiles})
