@@ -54,6 +54,7 @@ const (
 	kindRoofline = "roofline"
 	kindTrial    = "trial"    // of a search: a mix and what it showed
 	kindHarm     = "harm"     // likewise: the error of one unit under one scheme
+	kindShares   = "shares"   // likewise: of the time of the units
 	kindSearched = "searched" // no trials come after
 	kindFinished = "finished" // the last line: the reports are written
 )
