@@ -3,9 +3,11 @@ package recipe
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 	"github.com/wattshed/wattshed/reports"
@@ -74,9 +76,16 @@ func (r *run) profile(ctx context.Context, i int, m *made) ([]reports.OpProfile,
 	}
 	defer s.Close()
 	r.progress("time by operator of "+m.Name, i, len(r.made))
+	type key struct{ op, kernel string }
+	runs, before := map[key][]float64{}, map[key]time.Duration{} // seconds of every inference, and what the profile held before it
 	for k := range profileRuns {
 		if _, err := s.Run(ctx, r.bound.timing[k%len(r.bound.timing)]); err != nil {
 			return nil, fmt.Errorf("variant %q: %w", m.Name, err)
+		}
+		for _, t := range s.Profile() {
+			at := key{t.Op, t.Kernel}
+			runs[at] = append(runs[at], (t.Time - before[at]).Seconds())
+			before[at] = t.Time
 		}
 	}
 	var total time.Duration
@@ -85,7 +94,13 @@ func (r *run) profile(ctx context.Context, i int, m *made) ([]reports.OpProfile,
 	}
 	var out []reports.OpProfile
 	for _, t := range s.Profile() {
-		p := reports.OpProfile{Op: t.Op, Kernel: t.Kernel, Count: t.Count, Seconds: t.Time.Seconds() / profileRuns}
+		p := reports.OpProfile{Op: t.Op, Kernel: t.Kernel, Count: t.Count, Seconds: t.Time.Seconds() / profileRuns, N: profileRuns}
+		if own := runs[key{t.Op, t.Kernel}]; len(own) == profileRuns {
+			if e, err := measure.EstimateOf(own); err == nil {
+				h := measure.TQuantile(profileRuns) * math.Sqrt(e.Var)
+				p.CI95 = intervalOf(measure.Interval{Lo: max(0, p.Seconds-h), Hi: p.Seconds + h})
+			}
+		}
 		if total > 0 {
 			p.Share = float64(t.Time) / float64(total)
 		}
