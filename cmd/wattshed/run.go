@@ -169,6 +169,7 @@ func recipeOptions(c *cli.Context) (recipe.Options, func(), error) {
 	if d := meter.Describe(); d != "" {
 		o.Assumptions = []string{d}
 	}
+	o.Live = liveIntensity
 	return o, done, nil
 }
 

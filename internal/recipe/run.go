@@ -12,6 +12,7 @@ import (
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/measure/carbon"
 	"github.com/wattshed/wattshed/quantize"
 	"github.com/wattshed/wattshed/reports"
 )
@@ -33,6 +34,9 @@ type Options struct {
 	Child    func(ctx context.Context, request []byte) ([]byte, error)
 	Progress func(what string, done, total int) // may be nil
 	Plan     func(Plan)                         // called once, before the work starts; may be nil
+	// Live asks a service for the present intensity of the grid; nil: none can be asked. It is called only where the recipe names a
+	// service (carbon.live), with a context that ends after liveTimeout.
+	Live func(ctx context.Context, service, zone string) (carbon.Series, error)
 }
 
 // Plan is what a run is going to do.
