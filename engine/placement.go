@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -119,7 +120,7 @@ func place(t *trace) *placement {
 		}
 		k++
 	}
-	slices.SortStableFunc(pieces, func(a, b piece) int { return cmp.Compare(b.size, a.size) })
+	sort.SliceStable(pieces, func(i, j int) bool { return pieces[i].size > pieces[j].size })
 	if !p.pack(pieces, sizes) {
 		p.blocks = sizes
 		for _, q := range pieces {

@@ -1,9 +1,9 @@
 package measure
 
 import (
-	"cmp"
 	"math/rand/v2"
 	"slices"
+	"sort"
 )
 
 // ArmIntervals are the 95 % intervals of what one arm says without its partner: latencies in seconds, throughput in inferences per
@@ -38,7 +38,7 @@ func blockIntervals(blocks []Block, seed uint64) *ArmIntervals {
 	if len(blocks) < minBlocks || len(all) == 0 {
 		return nil
 	}
-	slices.SortFunc(all, func(a, b sample) int { return cmp.Compare(a.v, b.v) })
+	sort.Slice(all, func(i, j int) bool { return all[i].v < all[j].v })
 	rng := rand.New(rand.NewPCG(seed, 0x61726d)) // stream "arm"
 	draws := min(armDraws, max(leastDraws, armWork/len(all)))
 	var out [5][]float64 // p50, p95, p99, mean, throughput

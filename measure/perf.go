@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"path"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -210,7 +210,7 @@ func readPerfLayout(fsys fs.FS) (perfLayout, error) {
 	if len(l.events) == 0 {
 		return l, fmt.Errorf("%w: perf power PMU has no energy event", ErrNoCounter)
 	}
-	slices.SortFunc(l.events, func(a, b perfEventLayout) int { return strings.Compare(a.name, b.name) })
+	sort.Slice(l.events, func(i, j int) bool { return l.events[i].name < l.events[j].name })
 	return l, nil
 }
 

@@ -4,7 +4,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
-	"slices"
+	"sort"
 	"strings"
 )
 
@@ -54,7 +54,7 @@ func discoverZones(fsys fs.FS) ([]zone, error) {
 	for key, dir := range found {
 		zones = append(zones, readZone(fsys, key, dir))
 	}
-	slices.SortFunc(zones, func(a, b zone) int { return strings.Compare(a.key, b.key) })
+	sort.Slice(zones, func(i, j int) bool { return zones[i].key < zones[j].key })
 	countZones(zones)
 	return zones, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/measure"
@@ -115,19 +116,10 @@ func (s Sensing) Sensitivities(ctx context.Context, g *model.Graph) ([]Sensitivi
 		one.Share = share[i]
 		out = append(out, one)
 	}
-	slices.SortStableFunc(out, func(a, b Sensitivity) int { return cmpFloat(a.Output, b.Output) })
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Output < out[j].Output })
 	return out, nil
 }
 
-func cmpFloat(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
 
 // Weights lists the weights of g that are looked at: float32 ones of two and more dimensions that an operator multiplies by or looks up.
 func (s Sensing) Weights(g *model.Graph) []*model.Weight {

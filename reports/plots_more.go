@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sort"
 
 	"gonum.org/v1/plot/vg/draw"
 )
@@ -313,9 +314,7 @@ func paretoFront(ps []point, lower bool) []point {
 	if lower {
 		sign = -1
 	}
-	slices.SortStableFunc(s, func(a, b point) int {
-		return cmp.Or(cmp.Compare(a.x, b.x), cmp.Compare(sign*b.y, sign*a.y))
-	})
+	sort.SliceStable(s, func(i, j int) bool { return s[i].x < s[j].x || s[i].x == s[j].x && sign*s[i].y > sign*s[j].y })
 	var out []point
 	best := math.Inf(-1)
 	for _, p := range s {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -235,7 +236,7 @@ func profileSection(r *Result) section {
 	s := section{Title: "Time by operator", Head: []string{"Variant", "Operator", "Kernel", "Nodes", "Time", "Share", "MACs", "Weights read", "Energy, attributed"}, Collapsed: true}
 	for i := range r.Variants {
 		ops := slices.Clone(r.Variants[i].Profile)
-		slices.SortStableFunc(ops, func(a, b OpProfile) int { return cmp.Compare(b.Seconds, a.Seconds) })
+		sort.SliceStable(ops, func(i, j int) bool { return ops[i].Seconds > ops[j].Seconds })
 		for j, o := range ops {
 			if j == profileRows {
 				rest := 0.0

@@ -3,10 +3,9 @@
 package explain
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"slices"
+	"sort"
 	"strings"
 
 	"github.com/wattshed/wattshed/model"
@@ -76,7 +75,7 @@ func Explain(c Case) []Cause {
 			out = append(out, *cause)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Cause) int { return cmp.Compare(size[b.Effect]*b.Weight, size[a.Effect]*a.Weight) })
+	sort.SliceStable(out, func(i, j int) bool { return size[out[i].Effect]*out[i].Weight > size[out[j].Effect]*out[j].Weight })
 	return out
 }
 
@@ -115,21 +114,15 @@ func (f *facts) effects() []Shown {
 	if s := f.lessAccurate(); s != nil {
 		out = append(out, *s)
 	}
-	slices.SortStableFunc(out, func(a, b Shown) int {
-		if a.Decided != b.Decided {
-			return cmp.Compare(btoi(b.Decided), btoi(a.Decided))
+	sort.SliceStable(out, func(i, j int) bool {
+		if out[i].Decided != out[j].Decided {
+			return out[i].Decided
 		}
-		return cmp.Compare(b.Size, a.Size)
+		return out[i].Size > out[j].Size
 	})
 	return out
 }
 
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
 
 // promised is what the stages promise; known is false where nothing was quantized to a scheme with promises.
 func (f *facts) promised() (want promise, known bool) {

@@ -1,9 +1,9 @@
 package recipe
 
 import (
-	"cmp"
 	"math"
 	"slices"
+	"sort"
 )
 
 // mix says which scheme every unit takes: an index into the schemes, or keepFloat.
@@ -67,7 +67,7 @@ func (g *greedy) ease(m mix, now outcome) (mix, outcome, error) {
 			list = append(list, step{u, keepFloat, g.price(u, keepFloat, s)})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b step) int { return cmp.Compare(a.worth, b.worth) })
+	sort.SliceStable(list, func(i, j int) bool { return list[i].worth < list[j].worth })
 	for batch := (len(list) + 1) / 2; batch > 0 && len(list) > 1 && g.left(); batch = min(batch, (len(list)+1)/2) {
 		next := apply(m, list[:batch])
 		o, err := g.try(next)
@@ -153,7 +153,7 @@ func (g *greedy) gentler(m mix) ([]step, error) {
 		}
 		steps = append(steps, step{u, best, (now - left) / g.price(u, best, s)})
 	}
-	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(b.worth, a.worth) })
+	sort.SliceStable(steps, func(i, j int) bool { return steps[i].worth > steps[j].worth })
 	return steps, nil
 }
 
@@ -231,6 +231,6 @@ func (g *greedy) cheaper(m mix, given map[[2]int]bool) ([]step, error) {
 			steps = append(steps, best)
 		}
 	}
-	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.worth, b.worth) })
+	sort.SliceStable(steps, func(i, j int) bool { return steps[i].worth < steps[j].worth })
 	return steps, nil
 }

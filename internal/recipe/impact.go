@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -223,15 +224,7 @@ func flips(rows []indexed, a, b []string) bool {
 func orderOf(rows []indexed, w [3]float64) []string {
 	sorted := slices.Clone(rows)
 	sum := func(x indexed) float64 { return w[0]*x.parts[0] + w[1]*x.parts[1] + w[2]*x.parts[2] }
-	slices.SortStableFunc(sorted, func(a, b indexed) int {
-		switch sa, sb := sum(a), sum(b); {
-		case sa < sb:
-			return -1
-		case sa > sb:
-			return 1
-		}
-		return 0
-	})
+	sort.SliceStable(sorted, func(i, j int) bool { return sum(sorted[i]) < sum(sorted[j]) })
 	var names []string
 	for _, x := range sorted {
 		names = append(names, x.vector.Variant)

@@ -1,12 +1,12 @@
 package recipe
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
@@ -100,7 +100,7 @@ func (r *run) children(ctx context.Context, req *MemoryRequest) (MemoryAnswer, e
 		}
 		all = append(all, a)
 	}
-	slices.SortFunc(all, func(a, b MemoryAnswer) int { return cmp.Compare(a.PeakRSS, b.PeakRSS) })
+	sort.Slice(all, func(i, j int) bool { return all[i].PeakRSS < all[j].PeakRSS })
 	a := all[len(all)/2]
 	a.Low, a.High = all[0].PeakRSS, all[len(all)-1].PeakRSS
 	return a, nil

@@ -1,11 +1,11 @@
 package recipe
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
@@ -87,7 +87,7 @@ func since(before, after []engine.OpTime) []engine.OpTime {
 	for i := range out {
 		out[i].Time -= had[[2]string{out[i].Op, out[i].Kernel}]
 	}
-	slices.SortStableFunc(out, func(a, b engine.OpTime) int { return cmp.Compare(b.Time, a.Time) })
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Time > out[j].Time })
 	return out
 }
 

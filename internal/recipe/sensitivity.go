@@ -1,11 +1,11 @@
 package recipe
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/wattshed/wattshed/engine"
@@ -194,7 +194,7 @@ func (r *run) opSensitivities(ctx context.Context, q *Quantize, sense quantize.S
 		}
 		return *s.Output
 	}
-	slices.SortStableFunc(list, func(a, b OpSensitivity) int { return cmp.Compare(harm(a), harm(b)) })
+	sort.SliceStable(list, func(i, j int) bool { return harm(list[i]) < harm(list[j]) })
 	return list, nil
 }
 

@@ -1,7 +1,7 @@
 package tokenize
 
 import (
-	"slices"
+	"sort"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -60,7 +60,7 @@ func (a *addedTokens) add(t addedToken) {
 		return
 	}
 	list := append(a.byFirst[t.content[0]], t)
-	slices.SortStableFunc(list, func(x, y addedToken) int { return len(y.content) - len(x.content) })
+	sort.SliceStable(list, func(i, j int) bool { return len(list[i].content) > len(list[j].content) })
 	a.byFirst[t.content[0]] = list
 	a.n++
 }

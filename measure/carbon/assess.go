@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/wattshed/wattshed/measure"
@@ -148,15 +149,7 @@ func (m model) tornado(u spread) []Bar {
 		bars = append(bars, bar("embodied", func(c *model) { c.embodied /= measure.GramsCO2e(1 + u.embodied) }, func(c *model) { c.embodied *= measure.GramsCO2e(1 + u.embodied) }),
 			bar("lifetime", func(c *model) { c.age = u.ageLo }, func(c *model) { c.age = u.ageHi }))
 	}
-	slices.SortStableFunc(bars, func(a, b Bar) int {
-		switch wa, wb := a.Hi-a.Lo, b.Hi-b.Lo; {
-		case wa > wb:
-			return -1
-		case wa < wb:
-			return 1
-		}
-		return 0
-	})
+	sort.SliceStable(bars, func(i, j int) bool { return bars[i].Hi-bars[i].Lo > bars[j].Hi-bars[j].Lo })
 	return bars
 }
 
@@ -235,15 +228,7 @@ func rank(variants []Ranked, o Order, hw *Hardware) []string {
 		return g
 	}
 	sorted := slices.Clone(variants)
-	slices.SortStableFunc(sorted, func(a, b Ranked) int {
-		switch ta, tb := total(a), total(b); {
-		case ta < tb:
-			return -1
-		case ta > tb:
-			return 1
-		}
-		return 0
-	})
+	sort.SliceStable(sorted, func(i, j int) bool { return total(sorted[i]) < total(sorted[j]) })
 	var names []string
 	for _, v := range sorted {
 		names = append(names, v.Name)

@@ -3,6 +3,7 @@ package carbon
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -29,7 +30,7 @@ func Greenest(s Series, work time.Duration, from, until time.Time) (Advice, erro
 		return Advice{}, fmt.Errorf("carbon: work of %v between %s and %s", work, from.Format(time.RFC3339), until.Format(time.RFC3339))
 	}
 	ps := slices.Clone(s.Points)
-	slices.SortFunc(ps, func(a, b Point) int { return a.From.Compare(b.From) })
+	sort.Slice(ps, func(i, j int) bool { return ps[i].From.Before(ps[j].From) })
 	// A forecast begins with the next point: work that would begin before it, in a gap of less than a point, waits for it.
 	if len(ps) > 0 && ps[0].From.After(from) && ps[0].From.Sub(from) < ps[0].To.Sub(ps[0].From) {
 		from = ps[0].From
@@ -43,7 +44,7 @@ func Greenest(s Series, work time.Duration, from, until time.Time) (Advice, erro
 	for _, p := range ps {
 		starts = append(starts, p.From, p.To.Add(-work)) // the best start lies where one edge of the work meets an edge
 	}
-	slices.SortFunc(starts, time.Time.Compare)
+	sort.Slice(starts, func(i, j int) bool { return starts[i].Before(starts[j]) })
 	for _, t := range starts {
 		if t.Before(from) || t.Add(work).After(until) {
 			continue

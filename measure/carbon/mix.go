@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/url"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -85,7 +86,7 @@ func ofMixes(source, zone string, mixes []Mix) (Series, error) {
 	if left > 0 {
 		s.Notes = append(s.Notes, fmt.Sprintf("%d of %d periods are left out: less than 95 %% of their generation has a known fuel", left, len(mixes)))
 	}
-	slices.SortStableFunc(s.Points, func(a, b Point) int { return b.To.Compare(a.To) })
+	sort.SliceStable(s.Points, func(i, j int) bool { return s.Points[i].To.After(s.Points[j].To) })
 	return s, nil
 }
 

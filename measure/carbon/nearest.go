@@ -3,6 +3,7 @@ package carbon
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -58,7 +59,7 @@ func nearestZones(s string, all []Factor) []string {
 	for i, f := range all {
 		sorted[i] = ranked{f, d(f)}
 	}
-	slices.SortStableFunc(sorted, func(a, b ranked) int { return a.d - b.d })
+	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].d < sorted[j].d })
 	var out []string
 	for _, f := range sorted[:min(3, len(sorted))] {
 		if f.Name == f.Zone {
