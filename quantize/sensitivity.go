@@ -120,7 +120,6 @@ func (s Sensing) Sensitivities(ctx context.Context, g *model.Graph) ([]Sensitivi
 	return out, nil
 }
 
-
 // Weights lists the weights of g that are looked at: float32 ones of two and more dimensions that an operator multiplies by or looks up.
 func (s Sensing) Weights(g *model.Graph) []*model.Weight {
 	var list []*model.Weight

@@ -123,7 +123,6 @@ func (f *facts) effects() []Shown {
 	return out
 }
 
-
 // promised is what the stages promise; known is false where nothing was quantized to a scheme with promises.
 func (f *facts) promised() (want promise, known bool) {
 	if want, known = expected[f.scheme+" "+f.option("mode")]; !known {
