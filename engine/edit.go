@@ -24,8 +24,9 @@ type editor struct {
 }
 
 func newEditor(c *compiler, g *model.Graph) *editor {
-	e := &editor{c: c, g: g, maker: map[string]*model.Node{}, users: map[string][]*model.Node{},
-		pinned: map[string]bool{}, gone: map[*model.Node]bool{}, fixed: map[string]bool{}, made: map[string]bool{}}
+	n := len(g.Nodes)
+	e := &editor{c: c, g: g, maker: make(map[string]*model.Node, n), users: make(map[string][]*model.Node, 2*n),
+		pinned: map[string]bool{}, gone: map[*model.Node]bool{}, fixed: map[string]bool{}, made: make(map[string]bool, n)}
 	for _, n := range g.Nodes {
 		e.index(n)
 		for _, o := range n.Outputs {

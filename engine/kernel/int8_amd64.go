@@ -219,7 +219,7 @@ func markWide(panel []int8, wide []uint8) {
 		widePairs256(n, &panel[0], &wide[0])
 		return
 	}
-	markWideGo(panel, wide[:n])
+	markWideGo(panel, wide)
 }
 
 // packFours packs n times four rows of 32 columns of b with the bits of flip inverted, adds them to the sums of their columns, and returns what

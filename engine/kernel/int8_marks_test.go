@@ -7,7 +7,9 @@ import (
 )
 
 // TestMarkWide compares the marks of narrow weights with what they are for: 255 times the weights that are added in 16 bits.
-func TestMarkWide(t *testing.T) {
+func TestMarkWide(t *testing.T) { forEachISA(t, testMarkWide) }
+
+func testMarkWide(t *testing.T) {
 	r := rand.New(rand.NewPCG(21, 6))
 	for i := range cases(5000) {
 		panel := signed(randBytes(r, 4*PanelWidth*r.IntN(12)))

@@ -104,7 +104,7 @@ func packBytes[T int8 | uint8](k, n int, b []T, ldb int, trans bool, flip uint8)
 
 // markWideGo is the Go twin of markWide.
 func markWideGo(panel []int8, wide []uint8) {
-	for i := range wide {
+	for i := range len(panel) / (8 * PanelWidth) {
 		two := panel[i*8*PanelWidth:][:8*PanelWidth]
 		for at := 0; at < 4*PanelWidth; at += 2 {
 			pos, neg := 0, 0

@@ -194,6 +194,46 @@ func TestNBitsRange(t *testing.T) {
 	})
 }
 
+// TestNBitsExtremes has the largest weights and digits, whose sums are the largest that kernels add in 16 bits, against the formula and the Go twin.
+func TestNBitsExtremes(t *testing.T) {
+	const k, n = 512, 33
+	for _, bits := range []int{2, 4, 8} {
+		for _, block := range []int{16, 32, 48, 64, 256} {
+			b := &NBits{K: k, N: n, Bits: bits, Block: block}
+			b.Q, b.Scale = make([]byte, n*b.Blocks()*block*bits/8), make([]float32, n*b.Blocks())
+			for i := range b.Q {
+				b.Q[i] = 0xff
+			}
+			for i := range b.Scale {
+				b.Scale[i] = 1
+			}
+			for _, v := range []float32{-32896, 32639, -8355711, 8355711} { // -128 and 127 in the lower digits; -127 and 127 in all
+				c := &nbitsCase{m: 1, lda: k, ldc: n, a: make([]float32, k), b: b}
+				for i := range c.a {
+					c.a[i] = v
+				}
+				for i := 0; i < k; i += block {
+					c.a[i] = 8355711
+				}
+				for _, c.bytes = range []bool{false, true} {
+					restore := Limit(Generic)
+					want := c.run(nil)
+					restore()
+					got := c.run(nil)
+					if err := c.check(got); err != nil && !c.bytes { // every element is halfway between two bytes in the first case: no bound of use
+						t.Fatalf("%d bits, block %d, %v: %v", bits, block, v, err)
+					}
+					for j := range got {
+						if got[j] != want[j] && Active() != AVX512 {
+							t.Fatalf("%d bits, block %d, %v: element %d is %v, the Go twin has %v", bits, block, v, j, got[j], want[j])
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func BenchmarkNBits(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const k, n = 4096, 4096
