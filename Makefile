@@ -154,9 +154,9 @@ students: build ## distilled students of the built-in model and students of the 
 	done; done
 
 calibrate: ## how often the statistics of measuring are wrong: A/A runs by simulation (minutes)
-	WATTSHED_CALIBRATE=2000 $(GO) test -count=1 -timeout 60m -run 'CalibrationAA|TestPower$$|IntervalChoice' -v ./measure
+	WATTSHED_CALIBRATE=2000 $(GO) test -count=1 -timeout 60m -run 'CalibrationAA|TestPower$$|IntervalChoice|AsksForThirty' -v ./measure
 
-calibrate-real: ## the same work measured against itself 20 times on this machine, which should be idle
+calibrate-real: ## the same work measured against itself 20 times on this machine, by time and by energy (five minutes; the machine should be idle)
 	WATTSHED_CALIBRATE=2000 $(GO) test -count=1 -timeout 60m -run TestRealAA -v ./measure
 
 clean: ## remove what was built

@@ -206,25 +206,6 @@ func (t *headsTensor) biased(c *Call, bias []float32) headsTensor {
 	return out
 }
 
-// joined writes past [B, H, before, D] (nil when before is 0) and then n rows of every head of t to dst
-// [B, H, length, D] and returns dst as heads of before+n positions.
-func (t *headsTensor) joined(dst, past []float32, before, pastLen, n, length int) headsTensor {
-	for b := range t.b {
-		for h := range t.h {
-			at := (b*t.h + h)
-			d := dst[at*length*t.d:]
-			if before > 0 {
-				copy(d[:before*t.d], past[at*pastLen*t.d:])
-			}
-			src := t.at(b, h)
-			for s := range n {
-				copy(d[(before+s)*t.d:][:t.d], src[s*t.pos:])
-			}
-		}
-	}
-	return headsTensor{v: dst, b: t.b, h: t.h, s: before + n, d: t.d, batch: t.h * length * t.d, head: length * t.d, pos: t.d}
-}
-
 // scoreBias returns a function that gives the row of a bias [1|B, 1|H, 1|S, K] for query s of head h of entry b.
 func scoreBias(t *model.Tensor, b, h, s, k int) (func(b, h, s int) []float32, error) {
 	want := []int{b, h, s, k}

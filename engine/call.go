@@ -100,7 +100,7 @@ func (c *Call) Alloc(i int, dtype model.DType, shape []int) (*model.Tensor, erro
 // here for the last time; the function must then allow its output to be its input.
 func (c *Call) AllocLike(i int, dtype model.DType, shape []int, inputs ...int) (*model.Tensor, error) {
 	for _, j := range inputs {
-		if j >= len(c.in) || c.st == nil || !c.st.dies(j) {
+		if j >= len(c.in) || c.st == nil || !c.st.over[j] {
 			continue
 		}
 		s := c.in[j]

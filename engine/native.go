@@ -205,7 +205,7 @@ func (s *session) Info() Info {
 	}
 	return Info{
 		Runtime: "native", Version: Version, Provider: "cpu", ISA: kernel.Active().String(),
-		Threads: s.pool.Threads(), Ops: ops, WeightBytes: weights, ArenaBytes: s.plan.peak.Load(),
+		Threads: s.pool.Threads(), Ops: ops, WeightBytes: weights, ArenaBytes: s.plan.arenaBytes(),
 		Warnings: s.plan.warnings,
 	}
 }

@@ -9,16 +9,17 @@ import (
 )
 
 // kvBuffer is the memory of a cache of keys or values with room to grow. A position is written once, by the run that takes
-// it; what earlier tensors show of the buffer never changes.
+// it; what earlier tensors show of the buffer never changes. A cache of keys and values together has twice the entries.
 type kvBuffer struct {
 	v             []float32 // [b, h, room, d]
 	b, h, room, d int
+	lead          []int // the dimensions of tensors that are the entries: [b], or [2, b/2] of keys and values together
 
 	mu   sync.Mutex
 	used []int // positions of every entry that are taken
 }
 
-// kvView owns a tensor [b, h, length, d]: of entry i it shows lens[i] positions of the buffer, and zeros behind them. A run
+// kvView owns a tensor [lead, h, length, d]: of entry i it shows lens[i] positions of the buffer, and zeros behind them. A run
 // that gets such a tensor appends to the buffer instead of copying it, when it is the first that does and there is room.
 type kvView struct {
 	buf    *kvBuffer
@@ -49,7 +50,7 @@ func (b *kvBuffer) rows(entry, head int) []float32 {
 
 // tensor is what the view shows; it is copied out of the buffer when it is read.
 func (v *kvView) tensor() (*model.Tensor, error) {
-	shape := []int{v.buf.b, v.buf.h, v.length, v.buf.d}
+	shape := append(slices.Clone(v.buf.lead), v.buf.h, v.length, v.buf.d)
 	return model.NewOwned(model.Float32, shape, v, func() ([]byte, []string, error) {
 		out := make([]float32, product(shape))
 		for i, n := range v.lens {
@@ -62,17 +63,18 @@ func (v *kvView) tensor() (*model.Tensor, error) {
 	})
 }
 
-// extend makes output out, [B, H, length, D]: of entry b, lens[b] positions of the cache in input in (none when it is
-// omitted), all positions of t behind them, and zeros. It returns the heads of all positions; only those that an entry has
+// extend makes output out, [lead, H, length, D] with a lead of B entries: of entry b, lens[b] positions of the cache in input in
+// (none when it is omitted), all positions of t behind them, and zeros. It returns the heads of all positions; only those that an entry has
 // may be read. The output may be fed back to a later run without being read or copied.
-func (c *Call) extend(t *headsTensor, in, out int, lens []int, length int) (headsTensor, error) {
+func (c *Call) extend(t *headsTensor, lead []int, in, out int, lens []int, length int) (headsTensor, error) {
 	p := c.Arg(in)
 	before := 0
 	if p != nil {
-		if p.Rank() != 4 || p.Shape()[0] != t.b || p.Shape()[1] != t.h || p.Shape()[3] != t.d {
-			return *t, errShape("the cache", p, fmt.Sprintf("[%d %d length %d]", t.b, t.h, t.d))
+		n, k := p.Shape(), len(lead)
+		if len(n) != k+3 || !sameShape(n[:k], lead) || n[k] != t.h || n[k+2] != t.d {
+			return *t, errShape("the cache", p, fmt.Sprintf("%v, then [%d length %d]", lead, t.h, t.d))
 		}
-		before = p.Shape()[2]
+		before = n[k+1]
 	}
 	after := make([]int, len(lens))
 	most := 0
@@ -84,7 +86,7 @@ func (c *Call) extend(t *headsTensor, in, out int, lens []int, length int) (head
 		most = max(most, after[b])
 	}
 	if !c.Wants(out) || c.eval == nil || c.narrow {
-		return c.copied(t, p, out, lens, length)
+		return c.copied(t, lead, p, out, lens, length)
 	}
 	var old *kvView
 	if p != nil {
@@ -94,7 +96,7 @@ func (c *Call) extend(t *headsTensor, in, out int, lens []int, length int) (head
 	if old != nil && old.take(lens, t.s) {
 		buf = old.buf
 	} else {
-		buf = &kvBuffer{b: t.b, h: t.h, room: most + max(most/2, 16), d: t.d, used: slices.Clone(after)}
+		buf = &kvBuffer{b: t.b, h: t.h, room: most + max(most/2, 16), d: t.d, lead: lead, used: slices.Clone(after)}
 		n, err := model.NumElements([]int{t.b, t.h, buf.room, t.d})
 		if err != nil {
 			return *t, err
@@ -154,12 +156,12 @@ func (t *headsTensor) appendTo(dst []float32, lens []int, room int) {
 }
 
 // copied is extend into memory of its own: of a cache that nobody wants, of constants and of half types.
-func (c *Call) copied(t *headsTensor, p *model.Tensor, out int, lens []int, length int) (headsTensor, error) {
-	shape := []int{t.b, t.h, length, t.d}
+func (c *Call) copied(t *headsTensor, lead []int, p *model.Tensor, out int, lens []int, length int) (headsTensor, error) {
+	shape := append(slices.Clone(lead), t.h, length, t.d)
 	before := 0
 	var old []float32
 	if p != nil {
-		before = p.Shape()[2]
+		before = p.Shape()[len(lead)+1]
 		var err error
 		if old, err = model.Data[float32](p); err != nil {
 			return *t, err
@@ -201,7 +203,7 @@ func (t *headsTensor) present(c *Call, past, i int) error {
 	for b := range lens {
 		lens[b] = before
 	}
-	h, err := c.extend(t, past, i, lens, before+t.s)
+	h, err := c.extend(t, []int{t.b}, past, i, lens, before+t.s)
 	if err == nil {
 		*t = h
 	}

@@ -272,35 +272,46 @@ func opContribAttention(c *Call) error {
 	k := spread(qkv, b, s, heads, sizes[0]/heads, wide, sizes[0], sizes[0]/heads)
 	v := spread(qkv, b, s, heads, sizes[2]/heads, wide, 2*sizes[0], sizes[2]/heads)
 	past := 0
-	var old []float32
-	if t := c.Arg(4); t != nil {
-		if t.Rank() != 5 || t.Shape()[0] != 2 || t.Shape()[1] != b || t.Shape()[2] != heads || t.Shape()[4] != k.d || k.d != v.d {
-			return errShape("past", t, fmt.Sprintf("[2 %d %d length %d]", b, heads, k.d))
+	if t := c.Arg(4); t != nil || c.Wants(1) {
+		if k.d != v.d {
+			return fmt.Errorf("a cache of keys of %d and values of %d: %w", k.d, v.d, model.ErrUnsupported)
 		}
-		past = t.Shape()[3]
-		if old, err = model.Data[float32](t); err != nil {
+		if t != nil && t.Rank() == 5 {
+			past = t.Shape()[3]
+		}
+		if k, v, err = c.presentPair(&k, &v, past); err != nil {
 			return err
 		}
-	}
-	if old != nil || c.Wants(1) {
-		if k.d != v.d {
-			return fmt.Errorf("present of keys of %d and values of %d: %w", k.d, v.d, model.ErrUnsupported)
-		}
-		shape := []int{2, b, heads, past + s, k.d}
-		var out []float32
-		if c.Wants(1) {
-			if out, err = Out[float32](c, 1, shape); err != nil {
-				return err
-			}
-		} else {
-			out = Scratch[float32](c, product(shape))
-		}
-		k = k.joined(out[:len(out)/2], old[:len(old)/2], past, past, s, past+s)
-		v = v.joined(out[len(out)/2:], old[len(old)/2:], past, past, s, past+s)
 	}
 	mask, err := c.contribMask(c.Arg(3), &q, k.s, past, n.Int("unidirectional", 0) != 0)
 	if err != nil {
 		return err
 	}
 	return c.attendFlat(&q, &k, &v, mask, 5)
+}
+
+// presentPair makes output 1, [2, B, heads, past+S, size]: the keys and the values of input 4 with those of k and v behind them.
+// It returns the heads of all keys and values.
+func (c *Call) presentPair(k, v *headsTensor, past int) (headsTensor, headsTensor, error) {
+	w := k.h * k.d
+	both := spread(Scratch[float32](c, 2*k.b*k.s*w), 2*k.b, k.s, k.h, k.d, w, 0, k.d)
+	for i, t := range []*headsTensor{k, v} {
+		for b := range t.b {
+			for s := range t.s {
+				copy(both.v[((i*t.b+b)*t.s+s)*w:][:w], t.v[b*t.batch+s*t.pos:])
+			}
+		}
+	}
+	lens := make([]int, both.b)
+	for i := range lens {
+		lens[i] = past
+	}
+	all, err := c.extend(&both, []int{2, k.b}, 4, 1, lens, past+k.s)
+	if err != nil {
+		return all, all, err
+	}
+	keys, values := all, all
+	keys.b, values.b = k.b, k.b
+	values.v = all.v[min(k.b*all.batch, len(all.v)):]
+	return keys, values, nil
 }

@@ -145,7 +145,7 @@ func (g *gqa) cached(c *Call, t *headsTensor, in, out int) (headsTensor, error) 
 	if g.length > before+t.s {
 		return *t, fmt.Errorf("total_sequence_length is %d, with %d new positions behind a cache of %d", g.length, t.s, before)
 	}
-	h, err := c.extend(t, in, out, lens, max(before, g.length))
+	h, err := c.extend(t, []int{t.b}, in, out, lens, max(before, g.length))
 	h.s = g.length
 	return h, err
 }

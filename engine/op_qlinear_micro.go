@@ -17,7 +17,7 @@ func qlinearMicroOps() map[string]opDef {
 		"QLinearAdd": plain(opQLinearBinary), "QLinearMul": plain(opQLinearBinary), "QLinearConcat": plain(opQLinearConcat),
 		"QLinearGlobalAveragePool": plain(opQLinearPool), "QLinearAveragePool": plain(opQLinearPool),
 		"QLinearSigmoid": plain(opQLinearUnary), "QLinearLeakyRelu": plain(opQLinearUnary),
-		"QLinearSoftmax": plain(opQLinearSoftmax), "QGemm": plain(opQGemm),
+		"QLinearSoftmax": plain(opQLinearSoftmax), "QGemm": plain(opQGemm), "QLinearWhere": plain(opQLinearWhere),
 	})
 }
 

@@ -36,12 +36,18 @@ func (c *compiler) prepare(g *model.Graph) error {
 	if err := sortAll(g); err != nil {
 		return err
 	}
-	for _, p := range c.passList() {
+	if err := c.opts.checkSkips(); err != nil {
+		return err
+	}
+	for _, p := range passList(c.opts.NoFusion) {
+		if c.opts.skips(p.name) {
+			continue
+		}
 		before := countNodes(g)
 		if err := c.pass(p, g); err != nil {
 			return fmt.Errorf("pass %s: %w", p.name, err)
 		}
-		c.passes = append(c.passes, PassCount{p.name, before, countNodes(g)})
+		c.passes = append(c.passes, PassCount{Pass: p.name, Before: before, After: countNodes(g)})
 	}
 	return nil
 }

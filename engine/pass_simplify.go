@@ -7,10 +7,10 @@ import (
 	"github.com/wattshed/wattshed/model"
 )
 
-// passList returns the passes in their order.
-func (c *compiler) passList() []pass {
+// passList returns the passes in their order, those that NoFusion leaves where it is bare.
+func passList(bare bool) []pass {
 	fold := pass{"fold", func(c *compiler, g *model.Graph) error { return c.fold(g) }}
-	if c.opts.NoFusion {
+	if bare {
 		return []pass{fold}
 	}
 	return []pass{

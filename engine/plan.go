@@ -31,6 +31,7 @@ type Plan struct {
 
 	mu     sync.Mutex
 	arenas []*arena
+	placed map[string]*placed // by what Plan.signature returns
 	peak   atomic.Int64
 }
 
@@ -59,9 +60,10 @@ type step struct {
 	node    *model.Node
 	opset   int64
 	def     opDef
-	in, out []int // slots; -1 for omitted
-	last    []int // slots that nobody reads after this step
-	dying   []bool
+	in, out []int  // slots; -1 for omitted
+	last    []int  // slots that nobody reads after this step
+	dying   []bool // inputs that are read for the last time by this step, and only once
+	over    []bool // of them those that its output may be written over
 	bodies  map[string]*Plan
 	watch   map[string]bool // outputs to show; nil for none
 	state   any             // what def.prep made
@@ -72,18 +74,6 @@ type stepStats struct {
 	calls, nanos atomic.Int64
 	note         atomic.Pointer[note]
 }
-
-// dies reports whether input j is read for the last time by this step, and only once.
-func (s *step) dies(j int) bool { return s.dying[j] }
-
-// PassCount is what one optimisation pass did to the number of nodes.
-type PassCount struct {
-	Pass          string
-	Before, After int
-}
-
-// Passes returns the optimisation passes in the order in which they ran.
-func (p *Plan) Passes() []PassCount { return p.passes }
 
 // Graph returns the graph after optimisation; it must not be changed.
 func (p *Plan) Graph() *model.Graph { return p.graph }
@@ -115,6 +105,10 @@ func compile(g *model.Graph, o Options, pool *kernel.Pool) (p *Plan, err error) 
 	}
 	if p, err = c.plan(g, nil); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
+	}
+	values, own := c.inPlace(p, overwriting())
+	if !o.skips(passInPlace) {
+		c.passes = append(c.passes, PassCount{Pass: passInPlace, Before: values, After: own, Unit: "values"})
 	}
 	if err := c.prepareSteps(pool); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)

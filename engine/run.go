@@ -56,6 +56,21 @@ func (p *Plan) acquire() *arena {
 	return &arena{most: p.memory}
 }
 
+// arenaBytes is the size of the largest arena as it stands, of those that no run has now; where none is idle, of the largest
+// that there was.
+func (p *Plan) arenaBytes() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := int64(0)
+	for _, a := range p.arenas {
+		n = max(n, a.held)
+	}
+	if n == 0 {
+		n = p.peak.Load()
+	}
+	return n
+}
+
 func (p *Plan) giveBack(a *arena) {
 	if a.held > p.peak.Load() {
 		p.peak.Store(a.held)
@@ -290,7 +305,8 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 		defer context.AfterFunc(ctx, func() { stop.Store(true) })()
 		pool = pool.Until(stop)
 	}
-	a := p.acquire()
+	a, sig := p.acquire(), p.signature(in, pool)
+	p.begin(a, sig)
 	e := &eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile, watch: p.opts.Watch}
 	outs, err := p.exec(e, vals)
 	if errors.Is(err, errUnfused) && !p.opts.NoFusion {
@@ -322,6 +338,7 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 			res[name] = o.t
 		}
 	}
+	p.finish(a, sig, in)
 	p.giveBack(a)
 	return res, nil
 }

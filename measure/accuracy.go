@@ -168,7 +168,7 @@ var ErrNoneCorrect = errors.New("measure: no answer is correct")
 
 // EnergyPerCorrect returns mean(joules)/accuracy with the interval of a joint bootstrap: blocks for the energy
 // per inference, examples for the accuracy. joules are per inference and block.
-func EnergyPerCorrect(joules []float64, right []bool, seed uint64) (PerCorrect, error) {
+func EnergyPerCorrect(joules []Joules, right []bool, seed uint64) (PerCorrect, error) {
 	if len(joules) < 2 || len(right) == 0 {
 		return PerCorrect{}, fmt.Errorf("measure: %d blocks and %d examples", len(joules), len(right))
 	}
@@ -181,8 +181,11 @@ func EnergyPerCorrect(joules []float64, right []bool, seed uint64) (PerCorrect, 
 	if k == 0 {
 		return PerCorrect{}, ErrNoneCorrect
 	}
-	mean, _ := meanSD(joules)
-	p := PerCorrect{Joules: Joules(mean * float64(len(right)) / float64(k))}
+	var all Joules
+	for _, j := range joules {
+		all += j
+	}
+	p := PerCorrect{Joules: all / Joules(len(joules)) * Joules(len(right)) / Joules(k)}
 	rng := rand.New(rand.NewPCG(seed, 0x636f7272656374))
 	cdf := make([]float64, len(right)) // of the number of right answers in a sample of as many examples
 	for i := range cdf {
@@ -190,12 +193,12 @@ func EnergyPerCorrect(joules []float64, right []bool, seed uint64) (PerCorrect, 
 	}
 	out := make([]float64, 0, bootstrapDraws)
 	for range bootstrapDraws {
-		s := 0.0
+		var s Joules
 		for range joules {
 			s += joules[rng.IntN(len(joules))]
 		}
 		if c := sort.SearchFloat64s(cdf, rng.Float64()); c > 0 {
-			out = append(out, s/float64(len(joules))*float64(len(right))/float64(c))
+			out = append(out, float64(s/Joules(len(joules))*Joules(len(right))/Joules(c)))
 		}
 	}
 	slices.Sort(out)
@@ -255,7 +258,7 @@ func PerCorrectRatio(energy Ratio, baseline, variant []bool, seed uint64) (Ratio
 }
 
 // earlyJoint is Early of a ratio whose interval is wider than that of the pairs alone: on the log scale, what was added at
-// 95 % is added at 99.4 % too (normal quantiles), around the new value.
+// 95 % is added at 99 % too (normal quantiles), around the new value.
 func earlyJoint(pairs, joint Ratio) Interval {
 	if pairs.Early.Lo <= 0 || math.IsInf(pairs.Early.Hi, 0) {
 		return pairs.Early

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -43,7 +44,8 @@ func NewBattery(fsys fs.FS, o SensorOptions) (*Battery, error) {
 	return m, nil
 }
 
-// leastBattery is the power below which a whole machine cannot run: milliwatts given as microwatts look like that.
+// leastBattery is the power below which no pack runs a machine, alone or beside others: milliwatts given as microwatts look like that. A pack
+// that gives exactly nothing is one that waits for its turn.
 const leastBattery = 0.05
 
 // watts sums the packs: power_now in µW, or current_now in µA times voltage_now in µV. Some drivers give a discharge the sign
@@ -58,24 +60,33 @@ func (m *Battery) watts() (float64, error) {
 		if status != "Discharging" {
 			return 0, errCharging
 		}
-		if p, err := readSigned(m.fsys, path.Join(dir, "power_now")); err == nil {
-			sum += math.Abs(float64(p)) / MicroPerUnit
-			continue
-		}
-		i, err := readSigned(m.fsys, path.Join(dir, "current_now"))
+		w, err := m.pack(dir)
 		if err != nil {
 			return 0, err
 		}
-		u, err := readCount(m.fsys, path.Join(dir, "voltage_now"))
-		if err != nil {
-			return 0, err
+		if w > 0 && w < leastBattery {
+			return 0, errGarbage
 		}
-		sum += math.Abs(float64(i)) / MicroPerUnit * float64(u) / MicroPerUnit
+		sum += w
 	}
 	if sum < leastBattery {
 		return 0, errGarbage
 	}
 	return sum, nil
+}
+
+// pack is the power that one pack gives.
+func (m *Battery) pack(dir string) (float64, error) {
+	p, err := readSigned(m.fsys, path.Join(dir, "power_now"))
+	if err == nil || errors.Is(err, fs.ErrPermission) { // other errors: a driver that has the current only
+		return math.Abs(float64(p)) / MicroPerUnit, err
+	}
+	i, err := readSigned(m.fsys, path.Join(dir, "current_now"))
+	if err != nil {
+		return 0, err
+	}
+	u, err := readCount(m.fsys, path.Join(dir, "voltage_now"))
+	return math.Abs(float64(i)) / MicroPerUnit * float64(u) / MicroPerUnit, err
 }
 
 // Read integrates the power since the last Read.

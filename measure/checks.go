@@ -91,7 +91,7 @@ func (r *runner) check(c *Comparison) {
 			r.warn("variant %q: the ratio drifts over the run (p = %.3f)", s.Name, look.SlopeP)
 		}
 		if look.N < look.Needed {
-			r.warn("variant %q: %d pairs, the rule asks for %d", s.Name, look.N, look.Needed)
+			r.warn("variant %q: a cap ended it after %d pairs, the rule asks for %d: only the wider interval of so few decides", s.Name, look.N, look.Needed)
 		}
 		if look.Outliers > 0 {
 			r.warn("variant %q: %d of %d pairs lie more than 5 MAD from the median; they are kept", s.Name, look.Outliers, look.N)

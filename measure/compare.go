@@ -15,10 +15,10 @@ import (
 // Each round runs, for every variant that is not finished, four blocks ABBA or BAAB (by a coin) of the baseline
 // and the variant: two pairs. The order is a pure function of Seed. Each arm is warmed up before its first block
 // until the median of its last five calls is within 2 % of the five before, or Warmup is over; the time of its
-// passes then sets how many of them make a block. A variant is finished when it has MinPairs (30, unless the first 10
-// pairs are clear: see PairedRatio) and the half-width of the interval of ln(ratio) is at most Precision, or at
-// MaxPairs, or after MinPairs once MaxTime is over. Beyond that one look at 10 pairs, whose share of the error is spent
-// beforehand, the rule sees neither the size nor the sign of the difference.
+// passes then sets how many of them make a block. A variant is finished when it has 30 pairs (MinPairs where that is more, or where the
+// first 10 are unmistakable: see PairedRatio) and the half-width of the interval of ln(ratio) is at most Precision, or at
+// MaxPairs, or after MinPairs once MaxTime is over. But for differences of more than 10 % that no plausible noise explains, the rule sees
+// neither the size nor the sign of the difference.
 //
 // Blocks in Done are taken as they are and not run again. An error of a Trial, of the callbacks, or the
 // context's ends the comparison and is returned with the Comparison so far. Without variants the baseline alone
@@ -139,13 +139,13 @@ func (r *runner) defaults() {
 		p.CPUTime = ProcessCPU
 	}
 	if p.Block <= 0 {
-		p.Block = time.Second
+		p.Block = DefaultBlock
 		if n := 4 * len(r.vars) * ((p.MinPairs + 1) / 2); p.MaxTime > 0 && n > 0 {
 			p.Block = min(p.Block, p.MaxTime/time.Duration(n))
 		}
-		p.Block = max(p.Block, 50*r.period(), 50*time.Millisecond)
-	} else if r.period() > 0 && p.Block < 50*r.period() {
-		r.warn("blocks of %v are shorter than 50 periods (%v) of the counter: edges weigh", p.Block, r.period())
+		p.Block = max(p.Block, blockPeriods*r.period(), 50*time.Millisecond)
+	} else if r.period() > 0 && p.Block < blockPeriods*r.period() {
+		r.warn("blocks of %v are shorter than %d periods (%v) of the counter: edges weigh", p.Block, blockPeriods, r.period())
 	}
 	if p.Warmup <= 0 {
 		p.Warmup = 10 * p.Block

@@ -129,7 +129,8 @@ func hwmonRails(fsys fs.FS, base, name, key string, known hwmonDriver) []hwmonSe
 			s := hwmonSensor{file: path.Join(base, f), energy: strings.HasPrefix(f, "energy"),
 				domain: Domain{Scope: d.Scope, Name: strings.TrimSpace(name + " " + label), Zone: "hwmon/" + key + "/" + f, Headline: d.Headline},
 				source: Source{Name: "hwmon", Kind: Measured, UAbs: 0.1, URatio: 0.05, Resolution: 1, Period: hwmonPeriod(fsys, base, n), Note: d.note}}
-			s.count.spec = counterSpec{perJoule: MicroPerUnit, pmax: hwmonMost, period: s.source.Period, wide: true}
+			s.count.spec = counterSpec{perJoule: MicroPerUnit, pmax: hwmonMost, period: s.source.Period, wide: true,
+				moves: d.Headline} // a discrete board or a socket always draws some power, an integrated GPU need not
 			s.power = powerSensor{hold: sensorHold, limit: hwmonMost}
 			out = append(out, s)
 			break

@@ -10,11 +10,12 @@ import (
 
 // Numbers of pairs that the rules name.
 const (
-	minPairsDefault = 10    // fewer pairs decide nothing
-	minPairsSure    = 30    // asked for unless the first 10 pairs are clear
-	earlyAlpha      = 0.006 // what the look at 10 pairs may spend: two-sided
-	earlyLeast      = 0.032 // half-width below which the look at 10 pairs believes no interval
-	bootstrapFrom   = 20    // Student's t below, bootstrap from here on
+	minPairsDefault = 10   // fewer pairs decide nothing
+	minPairsSure    = 30   // asked for unless the first 10 pairs are unmistakable
+	earlyAlpha      = 0.01 // of the interval that decides where a cap ends a run on 10 to 29 pairs: two-sided
+	plainAlpha      = 1e-6 // of the interval that lets a run stop before 30 pairs: two-sided
+	plainLeast      = 0.1  // half-width below which no such interval is believed
+	bootstrapFrom   = 20   // Student's t below, bootstrap from here on
 	bootstrapDraws  = 10_000
 	suspectLag      = 0.2 // autocorrelation, bias removed, from which pairs count for fewer
 )
@@ -38,11 +39,11 @@ func logHalfWidth(ci Interval) float64 {
 //	correlated, from 30 t_effective_n: r = r1 + (1+4·r1)/n above 0.2 leaves m = n·(1-r)/(1+r) pairs' worth;
 //	                    mean ± t(m/2-1)·s/√m
 //
-// Ten pairs cannot tell an autocorrelation of 0.3 from none, so they decide only what is clear by far: Early is the hull
-// of the 99.4 % t intervals of the first 10 pairs and of all of them, each ±3.2 % wide at least since ten pairs that happen to lie close
-// together may well be correlated, and Needed is 10 where it excludes 1, else 30. An
-// outlier (8 MAD) or a positive correlation that is plain to see asks for 30 in any case. The choices are those of the
-// calibration in PROTOCOL.md. seed fixes the bootstrap. Errors: ErrTooFew, lengths that differ, figures that are not
+// Ten pairs cannot tell an autocorrelation of 0.3 from none. So Needed is 30, and a run goes on to it, unless the first 10 pairs
+// are unmistakable: the 99.9999 % t interval of them and that of all pairs, each ±10 % wide at least, exclude 1. Pairs of the same thing that are
+// correlated by 0.3 look like that less than 3 times in 100,000, and 8 standard deviations away at an SD of 3 %. Where a cap ends a
+// run before 30 pairs, Early decides: the hull of the 99 % t intervals of the first 10 pairs and of all of them. An outlier (8 MAD) or a positive correlation that is plain to see lets nothing be decided before 30 pairs. The choices are those of
+// the calibration in PROTOCOL.md. seed fixes the bootstrap. Errors: ErrTooFew, lengths that differ, figures that are not
 // positive and finite.
 func PairedRatio(a, b []float64, basis Basis, seed uint64) (Ratio, error) {
 	if len(a) != len(b) {
@@ -95,25 +96,29 @@ func ratioOfLogs(d []float64, basis Basis, seed uint64) (Ratio, error) {
 
 // early sets Early and Needed.
 func (r *Ratio) early(d []float64) {
-	r.Early, r.Needed = Interval{0, math.Inf(1)}, minPairsDefault
+	r.Early, r.Needed = Interval{0, math.Inf(1)}, minPairsSure
 	if len(d) < minPairsDefault {
 		return
 	}
-	r.Needed = minPairsSure
 	if r.Correl && r.Lag1 > 0 || outliers(d, 8) > 0 {
 		return // a negative correlation only makes the interval too wide
 	}
+	r.Early = hull(d, earlyAlpha, 0)
+	if !hull(d, plainAlpha, plainLeast).Contains(1) {
+		r.Needed = minPairsDefault
+	}
+}
+
+// hull is the smallest interval of ratios that holds the t intervals at level 1 - alpha of the first 10 log ratios and of all of
+// them, each at least ±least wide.
+func hull(d []float64, alpha, least float64) Interval {
 	lo, hi := math.Inf(1), math.Inf(-1)
 	for _, n := range []int{minPairsDefault, len(d)} {
 		mean, sd := meanSD(d[:n])
-		h := tQuantile(1-earlyAlpha/2, float64(n-1)) * sd / math.Sqrt(float64(n))
-		h = max(h, earlyLeast)
+		h := max(least, tQuantile(1-alpha/2, float64(n-1))*sd/math.Sqrt(float64(n)))
 		lo, hi = min(lo, mean-h), max(hi, mean+h)
 	}
-	r.Early = Interval{math.Exp(lo), math.Exp(hi)}
-	if !r.Early.Contains(1) {
-		r.Needed = minPairsDefault
-	}
+	return Interval{math.Exp(lo), math.Exp(hi)}
 }
 
 // tInterval returns the 95 % and 90 % intervals of a mean with standard error se, and p of mean = 0.

@@ -1,6 +1,9 @@
 package measure
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // powerSensor integrates a power reading over time by the trapezoid rule. It misses what happens between two reads,
 // so reads that lie too far apart are a gap and not an estimate.
@@ -10,6 +13,7 @@ type powerSensor struct {
 	limit   Watts         // readings above it are garbage
 	watts   float64
 	rest    float64 // µJ not yet in sum
+	other   bool    // the power came from elsewhere since the last good read: nothing is integrated across that
 }
 
 // read takes one power reading.
@@ -19,6 +23,7 @@ func (s *powerSensor) read(t time.Duration, w float64, err error) {
 	}
 	s.last = t
 	if err != nil {
+		s.other = s.other || errors.Is(err, errCharging)
 		s.fail(err)
 		return
 	}
@@ -32,7 +37,7 @@ func (s *powerSensor) read(t time.Duration, w float64, err error) {
 			s.gap(s.first, t, GapUnreadable)
 		}
 		s.have = true
-	case t-s.lastOK > s.hold:
+	case t-s.lastOK > s.hold || s.other:
 		s.gap(s.lastOK, t, GapUnreadable)
 	default:
 		s.rest += (s.watts + w) / 2 * (t - s.lastOK).Seconds() * MicroPerUnit
@@ -40,7 +45,7 @@ func (s *powerSensor) read(t time.Duration, w float64, err error) {
 		s.rest -= float64(whole)
 		s.add(whole)
 	}
-	s.watts, s.lastOK, s.t0 = w, t, t
+	s.watts, s.lastOK, s.t0, s.other = w, t, t, false
 }
 
 type sensorError string

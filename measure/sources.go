@@ -9,7 +9,6 @@ import (
 	"path"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -25,17 +24,12 @@ type SourceStatus struct {
 	Period     time.Duration `json:"period_ns,omitempty"`
 	Resolution Microjoules   `json:"resolution_uj,omitempty"`
 	ReadCost   time.Duration `json:"read_cost_ns,omitempty"` // median time of one Read
+	Cross      string        `json:"cross_check"`            // what another view of the same says, or why there is none: see CrossChecked
 	Headline   bool          `json:"headline"`               // a meter of this package reads it for the headline figure
 }
 
 // ModuleFix loads the kernel's drivers of the counters of Intel and AMD CPUs.
 const ModuleFix = "sudo modprobe rapl intel_rapl_common intel_rapl_msr"
-
-// HwmonFix makes sensors readable until the next boot; NVMLFix brings the driver's library into a container.
-const (
-	HwmonFix = "sudo chmod a+r /sys/class/hwmon/hwmon*/*_input /sys/class/hwmon/hwmon*/*_average"
-	NVMLFix  = "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility ...   # outside of containers: install the driver's libnvidia-ml.so.1"
-)
 
 // Sources lists every energy source that this package knows, whether it is present below root and readable, why
 // not, and the command that mends it. The model comes last and always reads.
@@ -45,13 +39,13 @@ func Sources(root fs.FS, o OpenOptions) []SourceStatus {
 	if err != nil {
 		sys = root
 	}
-	out := []SourceStatus{perfStatus(sys, h, o), powercapStatus(sys, h, o), nvidiaStatus(root, o),
-		hwmonStatus(sys, o), jetsonStatus(sys, o), batteryStatus(sys, o), powermetricsStatus(o), ipmiStatus(root, o)}
+	out := []SourceStatus{perfStatus(sys, h, o), powercapStatus(sys, h, o), nvidiaStatus(root, sys, h, o),
+		hwmonStatus(sys, o), jetsonStatus(root, sys, o), batteryStatus(sys, o), powermetricsStatus(o), ipmiStatus(root, h, o)}
 	out = append(out,
-		SourceStatus{Name: "redfish", Kind: Measured, Period: redfishSpec.every, Headline: true,
-			Why: "asked only when named: --meter redfish:https://HOST, with WATTSHED_REDFISH_USER and WATTSHED_REDFISH_PASSWORD set"},
-		SourceStatus{Name: "prometheus", Kind: Measured, Period: time.Second, Headline: true,
-			Why: "asked only when named: --meter prometheus:http://HOST:9400/metrics (DCGM, Kepler, Scaphandre, node_exporter; #METRIC for any other)"})
+		SourceStatus{Name: "redfish", Kind: Measured, Period: redfishSpec.every, Resolution: 2 * MicroPerUnit, Headline: true,
+			Why: "asked only when named: --meter redfish:https://HOST, with WATTSHED_REDFISH_USER and WATTSHED_REDFISH_PASSWORD set", Fix: RedfishFix},
+		SourceStatus{Name: "prometheus", Kind: Measured, Period: time.Second, Headline: true, Fix: PrometheusFix,
+			Why: "asked only when named: --meter prometheus:http://HOST:9400/metrics (DCGM, Kepler, Scaphandre, node_exporter; #METRIC for any other); steps are the exporter's"})
 	model := SourceStatus{Name: "model", Kind: Modelled, Present: true, Readable: true, Headline: true}
 	if pm, err := ModelOf(h); err == nil {
 		model.Why = fmt.Sprintf("%s; u_abs %.0f %%; a ratio of variants is their ratio of CPU times, not of energy", pm.Assumption, 100*pm.UAbs)
@@ -112,9 +106,8 @@ func absent(err error, h HostFacts, what string) (why, fix string) {
 // judge fills in whether a present source reads, and what one read takes.
 func (s *SourceStatus) judge(m Meter, err error, fix string) {
 	if err != nil {
-		s.Why, s.Fix = err.Error(), fix
-		if !errors.Is(err, ErrPermission) && !errors.Is(err, fs.ErrPermission) {
-			s.Fix = ""
+		if s.Why = err.Error(); ofPermission(err) {
+			s.Fix = fix
 		}
 		return
 	}
@@ -143,41 +136,31 @@ func readCost(m Meter) time.Duration {
 	return cost[len(cost)/2]
 }
 
+// BlockLength is the length of a block of m whose wanted length is want: at least 50 periods of its slowest counter, so that the edges
+// weigh 2 % of a period each at most. They are 5 s of NVML's, 100 s of a management controller's, 500 s of a battery's.
+func BlockLength(want time.Duration, m Meter) time.Duration {
+	if p, ok := m.(Perioder); ok {
+		return max(want, blockPeriods*p.Period())
+	}
+	return want
+}
+
+// blockPeriods is the least number of update periods of a counter in a block; DefaultBlock the wanted length.
+const (
+	blockPeriods = 50
+	DefaultBlock = time.Second
+)
+
 // ReadOverhead returns the median time of one Read of m, and the share of time that reads take at the default settings: two per
-// block of one second (longer where the counter is slower), and those of the Guard where m asks for one.
+// block (see BlockLength), and those of the Guard where m asks for one.
 func ReadOverhead(m Meter) (read time.Duration, share float64) {
 	read = readCost(m)
-	block := time.Second
-	if p, ok := m.(Perioder); ok {
-		block = max(block, 50*p.Period())
-	}
+	block := BlockLength(DefaultBlock, m)
 	share = 2 * read.Seconds() / block.Seconds()
 	if g, ok := m.(Guarded); ok && g.GuardPeriod() > 0 {
 		share += read.Seconds() / g.GuardPeriod().Seconds()
 	}
 	return read, share
-}
-
-// nvidiaStatus tells whether an NVIDIA driver is loaded and its boards answer.
-func nvidiaStatus(root fs.FS, o OpenOptions) SourceStatus {
-	s := SourceStatus{Name: "nvml", Kind: Measured, Period: nvmlPeriod, Resolution: 1000, Headline: true, Why: "no NVIDIA driver is loaded"}
-	v, err := readLimited(root, "proc/driver/nvidia/version", 64<<10)
-	if err != nil {
-		return s
-	}
-	s.Present = true
-	m, err := openNVIDIA("", o)
-	if n, ok := m.(*NVIDIA); ok {
-		for _, b := range n.boards {
-			s.Scopes = append(s.Scopes, b.domain.Zone+" ("+b.domain.Name+")")
-		}
-	}
-	if s.judge(m, err, ""); !s.Readable {
-		s.Fix = NVMLFix
-	}
-	line, _, _ := strings.Cut(string(v), "\n")
-	s.Why += "; driver " + strings.TrimSpace(line)
-	return s
 }
 
 // hwmonStatus lists power and energy sensors.
@@ -191,30 +174,14 @@ func hwmonStatus(sys fs.FS, o OpenOptions) SourceStatus {
 	for _, x := range m.sensors {
 		s.Scopes = append(s.Scopes, x.domain.Zone+" ("+x.domain.Name+")")
 	}
-	_, err = m.Read()
+	_, err = headlineReads(m)
 	s.judge(m, err, HwmonFix)
-	return s
-}
-
-// jetsonStatus lists the power monitors of a Jetson.
-func jetsonStatus(sys fs.FS, o OpenOptions) SourceStatus {
-	s := SourceStatus{Name: "jetson", Kind: Measured, Period: nvmlPeriod, Headline: true, Why: "no INA3221 power monitor"}
-	m, err := NewJetson(sys, SensorOptions{Now: o.Now})
-	if err != nil {
-		return s
-	}
-	s.Present = true
-	for _, x := range m.list {
-		s.Scopes = append(s.Scopes, x.domain.Zone)
-	}
-	_, err = m.Read()
-	s.judge(m, err, "")
 	return s
 }
 
 // batteryStatus lists batteries and whether they discharge.
 func batteryStatus(sys fs.FS, o OpenOptions) SourceStatus {
-	s := SourceStatus{Name: "battery", Kind: Measured, Period: batteryPeriod, Headline: true, Why: "no battery"}
+	s := SourceStatus{Name: "battery", Kind: Measured, Period: batteryPeriod, Resolution: 10, Headline: true, Why: "no battery"} // 1 µW for 10 s
 	m, err := NewBattery(sys, SensorOptions{Now: o.Now})
 	if err != nil {
 		return s
@@ -223,10 +190,10 @@ func batteryStatus(sys fs.FS, o OpenOptions) SourceStatus {
 	for _, dir := range m.packs {
 		s.Scopes = append(s.Scopes, path.Base(dir))
 	}
-	_, err = m.Read()
-	s.judge(m, err, "")
+	_, err = headlineReads(m)
+	s.judge(m, err, BatteryFix)
 	if errors.Is(err, errCharging) {
-		s.Fix = "unplug the charger"
+		s.Fix = "unplug the charger; it reads while this prints Discharging: cat /sys/class/power_supply/BAT*/status"
 	}
 	return s
 }
@@ -243,9 +210,16 @@ func powermetricsStatus(o OpenOptions) SourceStatus {
 }
 
 // ipmiStatus tells whether a management controller is there and answers.
-func ipmiStatus(root fs.FS, o OpenOptions) SourceStatus {
+func ipmiStatus(root fs.FS, h HostFacts, o OpenOptions) SourceStatus {
 	s := SourceStatus{Name: "ipmi", Kind: Measured, Period: 2 * time.Second, Resolution: 2 * MicroPerUnit, Headline: true, Why: "no management controller (/dev/ipmi0)"}
 	if _, err := fs.Stat(root, "dev/ipmi0"); err != nil {
+		switch {
+		case h.Virtualized:
+			s.Why += ": this is a virtual machine, its host has the controller; ask it by redfish"
+		case h.Vendor != "":
+			s.Why += ": its driver may not be loaded"
+			s.Fix = IPMIModuleFix
+		}
 		return s
 	}
 	s.Present = true

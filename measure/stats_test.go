@@ -235,7 +235,7 @@ func TestBreakEvenCovers(t *testing.T) {
 }
 
 func TestEnergyPerCorrect(t *testing.T) {
-	joules := []float64{1.0, 1.1, 0.9, 1.05, 0.95, 1.0}
+	joules := []Joules{1.0, 1.1, 0.9, 1.05, 0.95, 1.0}
 	right := make([]bool, 200)
 	for i := range 160 {
 		right[i] = true

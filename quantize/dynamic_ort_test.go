@@ -116,8 +116,8 @@ func TestDynamicInRuntime(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if e := relativeError(t, out, want); e > int8Limit || e == 0 {
-					t.Errorf("relative error %.2g, want at most %g, and not 0", e, int8Limit)
+				if e := relativeError(t, out, want); e > hostLimit(int8Limit) || e == 0 {
+					t.Errorf("relative error %.2g, want at most %g, and not 0", e, hostLimit(int8Limit))
 				}
 				if ops := s.Info().Ops; ops["MatMulInteger"] > 0 || ops["MatMulIntegerToFloat"]+ops["DynamicQuantizeMatMul"] == 0 && name != "table of rank 3" {
 					t.Errorf("not fused: %v", ops)
@@ -176,8 +176,8 @@ func TestDynamicLSTMInRuntime(t *testing.T) {
 		}
 		out := runORT(t, h, feed)
 		// the error of one product, kept from growing by the gates
-		if e := relativeError(t, out, want); e > int8Limit || e == 0 {
-			t.Errorf("%s: relative error %.2g, want at most %g, and not 0", granularity, e, int8Limit)
+		if e := relativeError(t, out, want); e > hostLimit(int8Limit) || e == 0 {
+			t.Errorf("%s: relative error %.2g, want at most %g, and not 0", granularity, e, hostLimit(int8Limit))
 		}
 		got, err := native(t, h).Run(context.Background(), feed)
 		if err != nil {
@@ -207,7 +207,7 @@ func TestDynamicMiniLM(t *testing.T) {
 	if r := float64(after) / float64(before); r > 0.26 {
 		t.Errorf("weights shrink to %.3f, want 0.26", r)
 	}
-	if done["int8 per-channel"] != 36 || done["uint8 per-row"] != 2 {
+	if done[int8Action()] != 36 || done["uint8 per-row"] != 2 {
 		t.Errorf("weights by action: %v", done)
 	}
 	ops := session(t, g).Info().Ops
@@ -266,7 +266,7 @@ func TestDynamicSilero(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, w := range []string{"onnx::LSTM_209", "onnx::LSTM_210"} {
-		if n := noteOf(notes, w); n.Action != "int8 per-channel" {
+		if n := noteOf(notes, w); n.Action != int8Action() {
 			t.Errorf("%+v", n)
 		}
 	}
@@ -297,7 +297,7 @@ func TestDynamicSileroBranches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := relativeError(t, out, want); e > int8Limit || e == 0 {
+	if e := relativeError(t, out, want); e > hostLimit(int8Limit) || e == 0 {
 		t.Errorf("relative error %.2g, want at most %g, and not 0", e, int8Limit)
 	}
 	if ops := s.Info().Ops; ops["DynamicQuantizeMatMul"] != 4 || ops["Gemm"] != 0 {

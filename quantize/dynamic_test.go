@@ -34,7 +34,7 @@ func TestDynamicAsQuantizer(t *testing.T) {
 	for _, granularity := range []quantize.Granularity{quantize.PerChannel, quantize.PerTensor} {
 		want := parse(t, string(granularity)+".onnx")
 		got := parse(t, "float.onnx")
-		notes, err := quantize.Dynamic{Granularity: granularity}.Apply(got)
+		notes, err := quantize.Dynamic{Granularity: granularity, CPU: quantize.X86VNNI}.Apply(got)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestDynamicAsQuantizer(t *testing.T) {
 func TestDynamicError(t *testing.T) {
 	w := normal(1, 40, 30)
 	g := graphOf(values(value("x", unknown, 40)), values(value("y", unknown, 30)), map[string]*model.Tensor{"w": w}, node("MatMul", "y", "x", "w"))
-	if _, err := (quantize.Dynamic{}).Apply(g); err != nil {
+	if _, err := (quantize.Dynamic{CPU: quantize.X86VNNI}).Apply(g); err != nil {
 		t.Fatal(err)
 	}
 	x, _ := w.Float32()

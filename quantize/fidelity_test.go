@@ -106,6 +106,10 @@ func TestMiniLMFidelity(t *testing.T) {
 		texts = fifth
 	}
 	want := embeddings(t, g, slices.Concat(texts, fifth))
+	int8Mean := 0.99283 - 0.001
+	if hostReduces() { // 7-bit weights, and ONNX Runtime's own quantizer, which keeps 8 bits, would saturate here
+		int8Mean = 0.990
+	}
 	for _, c := range []struct {
 		name     string
 		apply    func(*model.Graph) ([]model.Note, error)
@@ -113,7 +117,7 @@ func TestMiniLMFidelity(t *testing.T) {
 		want     [][]float64
 		mean, p1 float64
 	}{
-		{"int8", quantize.Dynamic{}.Apply, texts, want, 0.99283 - 0.001, 0.98},
+		{"int8", quantize.Dynamic{}.Apply, texts, want, int8Mean, 0.98},
 		// the same weights as MatMulNBitsQuantizer's, and so the same figure: 0.9723 for MatMul alone (testdata/PROVENANCE.md)
 		{"int4", func(g *model.Graph) ([]model.Note, error) {
 			return quantize.WeightOnly{Ops: []string{"MatMul"}}.Apply(context.Background(), g)

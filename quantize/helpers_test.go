@@ -85,8 +85,8 @@ func TestSmooth(t *testing.T) {
 		})})
 	}
 	want := outputs(t, g, feeds)
-	plain, _ := quantized(t, g, quantize.Static{}, feeds)
-	smooth, notes := quantized(t, g, quantize.Static{Smooth: 0.5}, feeds)
+	plain, _ := quantized(t, g, quantize.Static{CPU: quantize.X86VNNI}, feeds)
+	smooth, notes := quantized(t, g, quantize.Static{Smooth: 0.5, CPU: quantize.X86VNNI}, feeds)
 	before, after := distance(want, outputs(t, plain, feeds)), distance(want, outputs(t, smooth, feeds))
 	if after > before/4 {
 		t.Errorf("squared error %g, %g smoothed: want a quarter at most", before, after)

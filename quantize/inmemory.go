@@ -43,10 +43,8 @@ func (s InMemory) Plan(ctx context.Context) (*StreamPlan, error) {
 	if err != nil {
 		return p, err
 	}
-	if p.DiskSpeed = diskSpeed(filepath.Dir(s.Out)); p.DiskSpeed > 0 {
-		p.Seconds = float64(p.ModelBytes+p.DataBytes) / p.DiskSpeed
-	}
-	p.Seconds += s.probe() * work
+	p.DiskSpeed = diskSpeed(filepath.Dir(s.Out))
+	p.Seconds = s.probe()*work + p.output()
 	return p, nil
 }
 

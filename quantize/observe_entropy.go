@@ -4,7 +4,10 @@ import "math"
 
 // entropy covers the window around 0 whose quantized distribution diverges least from the one observed, in the sense of
 // Kullback and Leibler (S. Migacz, "8-bit Inference with TensorRT", GTC 2017, as onnxruntime.quantization's
-// EntropyCalibrater generalizes it to values of both signs; with 256 levels and a histogram of 4,096 bins).
+// EntropyCalibrater generalizes it to values of both signs; with 256 levels and a histogram of 4,096 bins). Zeros, of which Relu makes
+// half of all values, have a level of their own in every window and are left out; and what the divergence of a sample exceeds that of its
+// distribution by is taken off, (bins-levels)/2n for n values (G. Miller, "Note on the bias of information estimates", 1955), without
+// which a few thousand values in as many bins favour the narrowest window.
 type entropy struct{ histogram }
 
 // levels is the number of values that 8 bits hold.
@@ -12,9 +15,11 @@ const levels = 256
 
 // Range implements Observer.
 func (h *entropy) Range() (lo, hi float32) {
-	if h.n == 0 || h.lo == h.hi {
+	if h.n == h.zeros || h.lo == h.hi {
 		return h.lo, h.hi
 	}
+	h.counts[halfBins] -= h.zeros
+	defer func() { h.counts[halfBins] += h.zeros }()
 	// the bins that windows may cover: both sides of 0, or one for values of one sign
 	left, right := halfBins, halfBins // reach of the window to either side
 	if h.lo >= 0 {
@@ -59,6 +64,10 @@ func (h *entropy) divergence(first, last int) float64 {
 			filled[i*levels/size]++
 		}
 	}
+	excess := 0.0
+	for _, n := range filled {
+		excess += max(n-1, 0)
+	}
 	q := make([]float64, size)
 	for i, v := range p {
 		if k := i * levels / size; v > 0 {
@@ -74,7 +83,7 @@ func (h *entropy) divergence(first, last int) float64 {
 			d += p[i] * math.Log(p[i]/q[i])
 		}
 	}
-	return d
+	return d - excess/(2*float64(h.n-h.zeros))
 }
 
 // smooth makes a distribution of counts: zeros become a small share that the others give up. It returns false when there

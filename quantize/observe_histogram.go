@@ -15,6 +15,7 @@ type histogram struct {
 	exponent int
 	counts   []uint64 // 2 * halfBins; bin i holds i-halfBins <= x/width < i-halfBins+1
 	n        uint64
+	zeros    uint64 // values that are 0, in the middle bin
 	lo, hi   float32
 }
 
@@ -49,6 +50,9 @@ func (h *histogram) Observe(x []float32) {
 	inverse := math.Ldexp(halfBins, -h.exponent)
 	for _, v := range x {
 		h.counts[int(math.Floor(float64(v)*inverse))+halfBins]++
+		if v == 0 {
+			h.zeros++
+		}
 	}
 }
 

@@ -10,8 +10,11 @@ import (
 
 // chooseRange decides on 7-bit weights and says why.
 func (p *staticPlan) chooseRange() {
-	var note model.Note
-	p.reduce, note = chooseWeightRange(p.ReduceRange, p.CPU, p.Target, p.Weights)
+	recurrent, note := chooseWeightRange(p.ReduceRange, p.CPU, p.Target, p.Weights)
+	p.reduce, p.reduceRecurrent = recurrent, recurrent
+	if p.reduce && p.ReduceRange == nil && p.rules.dtype.Bits() > 8 { // of recurrent operators activations have 8 bits
+		p.reduce, note = false, model.Note{Weight: "(model)", Action: "reduce_range off", Reason: "around 16-bit activations products are of floats, which do not saturate; weights of recurrent operators keep to 7 bits: " + note.Reason}
+	}
 	p.remarks = append(p.remarks, note)
 	switch {
 	case p.rules.dtype.Bits() > 8:
@@ -41,7 +44,7 @@ func (p *staticPlan) planTables() error {
 	if len(ops) == 0 {
 		return nil
 	}
-	d, err := Dynamic{DType: p.Weights, Granularity: p.Granularity, Ops: ops, ReduceRange: &p.reduce}.plan(p.g)
+	d, err := Dynamic{DType: p.Weights, Granularity: p.Granularity, Ops: ops, ReduceRange: &p.reduceRecurrent}.plan(p.g)
 	if err != nil {
 		return err
 	}

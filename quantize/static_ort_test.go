@@ -200,8 +200,8 @@ func TestStaticTables(t *testing.T) {
 	}
 	for _, format := range []quantize.Format{quantize.QDQ, quantize.QOperator} {
 		q, notes := quantized(t, g, quantize.Static{Format: format}, feeds)
-		for w, want := range map[string]string{"table": "uint8 per-row", "matmul.w": "int8 per-channel", "gemm.w": "int8 per-channel", "gemmT.w": "int8 per-channel", "gemm.b": "int32",
-			"lstm.w": "int8 per-channel", "lstm.r": "int8 per-channel", "lstm.b": model.Left} {
+		for w, want := range map[string]string{"table": "uint8 per-row", "matmul.w": int8Action(), "gemm.w": int8Action(), "gemmT.w": int8Action(), "gemm.b": "int32",
+			"lstm.w": int8Action(), "lstm.r": int8Action(), "lstm.b": model.Left} {
 			if n := noteOf(notes, w); n.Action != want {
 				t.Errorf("%s %s: %+v, want %s", format, w, n, want)
 			}
@@ -248,7 +248,7 @@ func TestStaticPlaces(t *testing.T) {
 				if err := model.Validate(q); err != nil {
 					t.Fatal(err)
 				}
-				if n := noteOf(notes, "w"); name == "captured" && (n.Action != "int8 per-channel and also kept in float" || n.Reason != "no calibration run reached it") {
+				if n := noteOf(notes, "w"); name == "captured" && (n.Action != int8Action()+" and also kept in float" || n.Reason != "no calibration run reached it") {
 					t.Errorf("the branch not taken reads a value that no run made: %+v", n)
 				}
 				want, err := session(t, g).Run(context.Background(), feed)

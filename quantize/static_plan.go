@@ -11,11 +11,12 @@ import (
 // staticPlan says what becomes of every node, weight and activation.
 type staticPlan struct {
 	Static
-	rules  targetRules
-	g      *model.Graph
-	before *prepared
-	names  *namer
-	reduce bool // weights of 7 bits
+	rules           targetRules
+	g               *model.Graph
+	before          *prepared
+	names           *namer
+	reduce          bool // weights of 7 bits
+	reduceRecurrent bool // those of recurrent operators
 
 	nodes   []*planned // of the graph and its bodies
 	maker   map[string]*planned

@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -58,9 +59,10 @@ type StreamPlan struct {
 	FreeMemory  int64        `json:"free_memory"`  // 0 where that is not known
 	FreeDisk    int64        `json:"free_disk"`    // where the output goes, -1 where that is not known
 	DiskSpeed   float64      `json:"disk_speed"`   // of Plan: bytes that it writes per second, 0 where that is not known
-	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block and DiskSpeed
+	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block, DiskSpeed and the speed of digests
 
-	CalibrationRuns int `json:"calibration_runs,omitempty"` // of a stage in memory; their time is not in Seconds
+	CalibrationRuns    int     `json:"calibration_runs,omitempty"`    // of a stage in memory; their time is not in Seconds
+	CalibrationSeconds float64 `json:"calibration_seconds,omitempty"` // that they take, where the caller knows; 0 where not
 
 	heap int64 // of a worker
 }
@@ -157,7 +159,7 @@ func (s Stream) Plan(ctx context.Context) (*StreamPlan, error) {
 	p, err := s.plan(st)
 	if err == nil {
 		p.DiskSpeed = diskSpeed(filepath.Dir(s.Out))
-		p.Seconds = st.guess(p)
+		p.Seconds = st.guess(p) + p.output()
 	}
 	return p, err
 }
@@ -195,14 +197,28 @@ func (s Stream) plan(st *streamed) (*StreamPlan, error) {
 	return p, p.fits(s.Out)
 }
 
-// guess times the largest job for a moment.
-func (st *streamed) guess(p *StreamPlan) float64 {
-	write := 0.0
+// output guesses the seconds that writing the output, and reading it again for its digest, takes.
+func (p *StreamPlan) output() float64 {
+	n := float64(p.ModelBytes + p.DataBytes)
+	seconds := n / digestSpeed()
 	if p.DiskSpeed > 0 {
-		write = float64(p.ModelBytes+p.DataBytes) / p.DiskSpeed
+		seconds += n / p.DiskSpeed
 	}
+	return seconds
+}
+
+// digestSpeed times SHA-256, in bytes a second.
+func digestSpeed() float64 {
+	b := make([]byte, 4<<20)
+	start := time.Now()
+	sha256.Sum256(b)
+	return float64(len(b)) / time.Since(start).Seconds()
+}
+
+// guess times the largest job for a moment and returns the seconds that all take.
+func (st *streamed) guess(p *StreamPlan) float64 {
 	if len(st.jobs) == 0 {
-		return write
+		return 0
 	}
 	stop := errors.New("enough")
 	start, blocks := time.Now(), 0
@@ -219,10 +235,10 @@ func (st *streamed) guess(p *StreamPlan) float64 {
 	})
 	share := float64(seen) / float64(max(1, j.tensors[0].ByteSize()))
 	if share <= 0 {
-		return write
+		return 0
 	}
 	perByte := time.Since(start).Seconds() / (share * float64(j.bytes))
-	return max(write, perByte*float64(p.InputBytes)/float64(p.Workers))
+	return perByte * float64(p.InputBytes) / float64(p.Workers)
 }
 
 // Run writes Out and returns the notes of the stage. Either Out, and Out.data where the weights exceed 1.5 GB, are

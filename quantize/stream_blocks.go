@@ -83,8 +83,12 @@ func (st *streamed) blocks(w *weightPlan, s *stored, format Format) error {
 	} else {
 		g = st.strips(j, t, rows, cols, step, c)
 	}
+	high := g.high
+	if s.form == columns && format != QDQ {
+		g, high = st.gathered(j, t, g, f, step)
+	}
 	j.run = func(put putter) error {
-		w := blockWriter{put: put, f: f, q: s.q, s: s.scale, z: s.zero}
+		w := blockWriter{put: put, f: f, q: s.q, s: s.scale, z: s.zero, high: high}
 		return g.each(func(tl tile) error {
 			if ok, err := w.part(s.form, format, tl); err != nil || ok {
 				return err
@@ -107,17 +111,45 @@ func (f nbits) cost(k, n int, format Format) int {
 	return n * each
 }
 
+// gathered is g, or a grid of lower tiles of which several are quantized before they are written: the groups of an output are written
+// apart from those of the next, and writing few at a time takes longer than quantizing them. It returns the rows that are written
+// together too. What a tile needs with them stays within the budget.
+func (st *streamed) gathered(j *job, t *model.Tensor, g grid, f nbits, step int) (grid, int) {
+	if g.wide < g.cols || g.high >= g.rows {
+		return g, g.high
+	}
+	group := g.cols * (f.blob() + 10) // of what is gathered, as in cost
+	high := min(min(st.block, 4*g.rows*g.cols)/group*f.group/step*step, g.rows)
+	if high <= g.high {
+		return g, g.high
+	}
+	gathered := (high + f.group - 1) / f.group * group
+	j.block, j.memory, j.heap = 0, 0, 0
+	g = st.whole(j, t, 0, g.rows, g.cols, step, func(rows, cols int) int { return cols*(4*rows+f.blob()+16) + gathered })
+	if high < g.rows {
+		high = max(high/g.high, 1) * g.high
+	}
+	return g, high
+}
+
 // blockWriter writes the groups of consecutive rows of a weight.
 type blockWriter struct {
 	put     putter
 	f       nbits
 	q, s, z *model.Tensor
+
+	high  int     // rows of columns that are written together
+	m     *blocks // what they have become
+	first int     // of these rows
 }
 
-// part quantizes a tile and writes what it becomes. It reports whether all values are finite.
-func (w blockWriter) part(form form, format Format, tl tile) (bool, error) {
-	f := w.f
-	own := f // the tile alone, as a matrix
+// part quantizes a tile and writes what it becomes, of columns together with that of the tiles before it. It reports whether all values
+// are finite.
+func (w *blockWriter) part(form form, format Format, tl tile) (bool, error) {
+	if form == columns && format != QDQ {
+		return w.gather(tl)
+	}
+	own := w.f // the tile alone, as a matrix
 	if own.k, own.n = tl.rows, tl.cols; form != columns {
 		own.k, own.n = tl.cols, tl.rows
 	}
@@ -128,28 +160,44 @@ func (w blockWriter) part(form form, format Format, tl tile) (bool, error) {
 	if format == QDQ {
 		return true, w.linear(form, tl, m)
 	}
-	kb := f.blocks()
-	if form != columns {
-		q, scale, zero := m.product()
-		if form == table {
-			q, scale, zero = m.table()
-		}
-		for i, t := range []*model.Tensor{q, scale, zero} {
-			if to := []*model.Tensor{w.q, w.s, w.z}[i]; to != nil {
-				if err := w.rows(to, t, tl.first, f.n); err != nil {
-					return true, err
-				}
+	q, scale, zero := m.product()
+	if form == table {
+		q, scale, zero = m.table()
+	}
+	for i, t := range []*model.Tensor{q, scale, zero} {
+		if to := []*model.Tensor{w.q, w.s, w.z}[i]; to != nil {
+			if err := w.rows(to, t, tl.first, w.f.n); err != nil {
+				return true, err
 			}
 		}
+	}
+	return true, nil
+}
+
+// gather quantizes a tile of columns, and writes what has been gathered when that is all that is written together.
+func (w *blockWriter) gather(tl tile) (bool, error) {
+	f := w.f
+	if tl.first == 0 || tl.first == w.first+w.high {
+		own := f
+		own.k, own.n = min(w.high, f.k-tl.first), tl.cols
+		if w.first = tl.first; w.m == nil || w.m.nbits != own {
+			w.m = own.newBlocks()
+		}
+	}
+	m := w.m
+	if !m.columns(tl.x, m.all(0, (tl.first-w.first)/f.group)) {
+		return false, nil
+	}
+	if tl.first+tl.rows < w.first+m.k {
 		return true, nil
 	}
-	b0, nb := tl.first/f.group, own.blocks()
+	b0, nb, kb := w.first/f.group, m.blocks(), f.blocks()
 	scales := littleEndian(m.s)
-	packed, width, full := own.packedZeros(m.z), (nb*f.bits+7)/8, (kb*f.bits+7)/8
+	packed, width, full := m.packedZeros(m.z), (nb*f.bits+7)/8, (kb*f.bits+7)/8
 	if nb == kb { // whole outputs lie side by side
 		return true, w.outputs(tl.col, m.q, scales, packed)
 	}
-	for j := range own.n {
+	for j := range m.n {
 		to := tl.col + j
 		if err := w.put(w.q, m.q[j*nb*f.blob():(j+1)*nb*f.blob()], int64((to*kb+b0)*f.blob())); err != nil {
 			return true, err
@@ -168,7 +216,7 @@ func (w blockWriter) part(form form, format Format, tl tile) (bool, error) {
 }
 
 // outputs writes what consecutive outputs from the one numbered first on have become.
-func (w blockWriter) outputs(first int, q, scales, zeros []byte) error {
+func (w *blockWriter) outputs(first int, q, scales, zeros []byte) error {
 	for i, b := range [][]byte{q, scales, zeros} {
 		if to := []*model.Tensor{w.q, w.s, w.z}[i]; to != nil {
 			if err := w.put(to, b, int64(first)*int64(to.ByteSize()/w.f.n)); err != nil {
@@ -180,7 +228,7 @@ func (w blockWriter) outputs(first int, q, scales, zeros []byte) error {
 }
 
 // rows writes t, consecutive rows of the tensor to, of which there are n in all.
-func (w blockWriter) rows(to, t *model.Tensor, first, n int) error {
+func (w *blockWriter) rows(to, t *model.Tensor, first, n int) error {
 	raw, err := t.Bytes()
 	if err != nil {
 		return err
@@ -189,7 +237,7 @@ func (w blockWriter) rows(to, t *model.Tensor, first, n int) error {
 }
 
 // linear writes a tile in the form for DequantizeLinear.
-func (w blockWriter) linear(form form, tl tile, m *blocks) error {
+func (w *blockWriter) linear(form form, tl tile, m *blocks) error {
 	s := &stored{}
 	var err error
 	if s.q, s.scale, s.zero, err = m.linear(); err != nil {

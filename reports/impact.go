@@ -70,11 +70,18 @@ type Meter struct {
 	Overhead  float64 `json:"overhead"`
 }
 
-// Idle is the power without work before and after the blocks, in watts; Source is measured or modelled.
+// Idle is the power without work before and after the blocks, in watts; Source is measured or modelled. Each is one window of so many
+// seconds, its interval that of the source's gain.
 type Idle struct {
 	BeforeW *float64 `json:"before_w,omitempty"`
 	AfterW  *float64 `json:"after_w,omitempty"`
 	Source  string   `json:"source,omitempty"`
+
+	BeforeCI *Interval `json:"before_ci95,omitempty"`
+	AfterCI  *Interval `json:"after_ci95,omitempty"`
+	BeforeS  float64   `json:"before_s,omitempty"`
+	AfterS   float64   `json:"after_s,omitempty"`
+	N        int       `json:"n,omitempty"` // windows
 }
 
 // Block is one run of a block as it was measured: Variant names the pair's variant, Baseline tells whether this block ran the

@@ -114,7 +114,11 @@ type Roofline struct {
 	GFLOPS  float64 `json:"gflops"`
 	GBytesS float64 `json:"gbytes_per_s"`
 	N       int     `json:"n,omitempty"`      // threads that were measured at once
-	Source  string  `json:"source,omitempty"` // how: each is the best of several rates, a lower bound of what the machine can
+	Source  string  `json:"source,omitempty"` // how: a lower bound of what the machine can
+
+	Rounds    int       `json:"rounds,omitempty"` // whose median the figures are; the intervals hold it with 95 %
+	GFLOPSCI  *Interval `json:"gflops_ci95,omitempty"`
+	GBytesSCI *Interval `json:"gbytes_per_s_ci95,omitempty"`
 }
 
 // Interval is a 95 % confidence interval, low before high, in the unit of its figure. Both ends are

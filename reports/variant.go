@@ -155,7 +155,7 @@ type Memory struct {
 
 // OpProfile is the time of one operator and kernel over one inference: Count nodes, Seconds in all,
 // Share of the total (0 to 1). Kernel, MACs and Bytes (of weights read) stand where an operator multiplies; the others only move or
-// combine elements and have none. Joules, where present, are attributed by time, not measured.
+// combine elements and have none. Joules, where present, are attributed by time, not measured. CI95 is of Seconds, over N inferences.
 type OpProfile struct {
 	Op      string   `json:"op"`
 	Kernel  string   `json:"kernel,omitempty"`
@@ -165,4 +165,7 @@ type OpProfile struct {
 	MACs    *int64   `json:"macs,omitempty"`
 	Bytes   *int64   `json:"bytes,omitempty"`
 	Joules  *float64 `json:"joules,omitempty"`
+
+	CI95 *Interval `json:"ci95,omitempty"`
+	N    int       `json:"n,omitempty"`
 }

@@ -1,5 +1,7 @@
 package reports
 
+import "time"
+
 // Carbon is in grams of CO2 equivalent per inference. CI95 is that of Total, from N draws of all inputs together; Tornado
 // is what each input alone does to Total, the largest first. Source is that of the energy under it. Ratio is paired
 // like the energy's. WaterL is in litres.
@@ -21,6 +23,7 @@ type Carbon struct {
 	Tornado        []Swing      `json:"tornado,omitempty"`
 	SCI            *SCI         `json:"sci,omitempty"`
 	WaterL         *float64     `json:"water_l,omitempty"`
+	PUERange       *Interval    `json:"pue_ci95,omitempty"` // what the PUE may be
 }
 
 // Swing is the total with one input at the ends of its 95 % interval and all others at their value.
@@ -58,6 +61,25 @@ type Intensity struct {
 	Source  string  `json:"source,omitempty"`
 	Licence string  `json:"licence,omitempty"`
 	Basis   string  `json:"basis,omitempty"`
+
+	Live *LiveIntensity `json:"live,omitempty"` // where a live service was asked for it
+}
+
+// LiveIntensity says which live service gave an intensity, and of what time it is. Stale: the service did not answer, this is its last
+// answer, of Fetched. Late: its newest figure ended before the run. Where it gave none, Failed says why, and the intensity is that of
+// the yearly table.
+type LiveIntensity struct {
+	Service   string    `json:"service"`
+	Zone      string    `json:"zone,omitempty"`
+	From      time.Time `json:"from,omitzero"`
+	To        time.Time `json:"to,omitzero"`
+	Fetched   time.Time `json:"fetched,omitzero"`
+	Stale     bool      `json:"stale,omitempty"`
+	Late      bool      `json:"late,omitempty"`
+	Estimated bool      `json:"estimated,omitempty"`
+	Forecast  bool      `json:"forecast,omitempty"`
+	Notes     []string  `json:"notes,omitempty"`
+	Failed    string    `json:"failed,omitempty"`
 }
 
 // Cost is what making the variant took, measured once (N) while it was made; the intervals are those of the energy source and the

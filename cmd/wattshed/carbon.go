@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -48,6 +47,11 @@ func carbonCommand() *cli.Command {
 				return usagef("carbon: %d arguments: want at most one zone", c.Args().Len())
 			}
 			if c.String("service") == "" {
+				for _, name := range []string{"forecast", "work", "within", "from", "joules", "pue"} {
+					if c.IsSet(name) {
+						return withHint(usagef("--%s: goes with --service: a yearly average has no hours to choose from", name), "the services are "+serviceNames)
+					}
+				}
 				return printFactor(c, c.Args().First())
 			}
 			if m, ok := mixServiceOf(c.String("service")); ok {
@@ -199,15 +203,6 @@ func printAdvice(c *cli.Context, v adviceView) {
 
 // serviceNames are the live services.
 const serviceNames = "neso, electricitymaps, watttime, eia or entsoe"
-
-// liveClient is a client that keeps answers in the user's cache.
-func liveClient() carbon.Client {
-	client := carbon.Client{}
-	if dir, err := os.UserCacheDir(); err == nil {
-		client.Dir = filepath.Join(dir, "wattshed", "intensity")
-	}
-	return client
-}
 
 // key is a service's key from the environment.
 func key(service, name string) (string, error) {

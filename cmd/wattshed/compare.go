@@ -16,7 +16,8 @@ func compareCommand() *cli.Command {
 		Description: "Example: wattshed compare model.onnx model.int8.onnx\n\n" +
 			"Two models are measured against each other now, paired and interleaved. Two result.json are compared variant by\n" +
 			"variant from their samples, blocks and scores: they were not measured together, so those intervals do not know what changed\n" +
-			"between the runs.",
+			"between the runs. Joules have a ratio only where both runs counted this machine themselves, or both were attached to another\n" +
+			"process's account; variants that only one result has are named.",
 		Flags: measureFlags(),
 		Action: func(c *cli.Context) error {
 			if c.Args().Len() != 2 {
@@ -54,12 +55,22 @@ func compareResults(c *cli.Context, a, b string) error {
 	tw := tabwriter.NewWriter(c.App.Writer, 2, 4, 2, ' ', 0)
 	fmt.Fprintln(tw, "VARIANT\tSIZE RATIO\tACCURACY A -> B, DIFFERENCE\tLATENCY RATIO B/A\tENERGY A -> B, RATIO")
 	for _, d := range diffs {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", d.Variant, d.Size, d.Accuracy, d.Latency, d.Energy)
+		name := d.Variant
+		if d.OnlyIn != "" {
+			name += " (only in " + d.OnlyIn + ")"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", name, d.Size, d.Accuracy, d.Latency, d.Energy)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
 	said := map[string]bool{}
+	for _, d := range diffs {
+		if line := fmt.Sprintf("account of the joules: A %s, B %s", d.AccountA, d.AccountB); d.AccountA != "" && !said[line] {
+			said[line] = true
+			fmt.Fprintln(c.App.Writer, line)
+		}
+	}
 	for _, d := range diffs {
 		for _, n := range d.Notes {
 			if !said[n] {

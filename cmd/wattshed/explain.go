@@ -18,18 +18,19 @@ import (
 
 // explained is what explain says of a variant.
 type explained struct {
-	Variant string           `json:"variant"`
-	Effects []explain.Effect `json:"effects"`
-	Causes  []explain.Cause  `json:"causes"`
-	Missing []string         `json:"missing,omitempty"` // files that were not there to look at
+	Variant string          `json:"variant"`
+	Effects []explain.Shown `json:"effects"`
+	Causes  []explain.Cause `json:"causes"`            // of the effects that are decided
+	Missing []string        `json:"missing,omitempty"` // files that were not there to look at
 }
 
 func explainCommand() *cli.Command {
 	return &cli.Command{
 		Name: "explain", Usage: "why a variant is slower, larger or less accurate than its scheme promises", ArgsUsage: "RESULT.json",
 		Description: "Example: wattshed explain report/result.json\n\n" +
-			"Looks at the result, the models beside it, the CPU, the batch and the time by operator. Causes are estimates, the\n" +
-			"weightiest first.",
+			"Looks at the result, the models beside it, the CPU, the batch and the time by operator. Causes are named for effects\n" +
+			"whose interval excludes what the scheme promises, and are estimates: the larger the effect and the cause's share of\n" +
+			"it, the earlier.",
 		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			path, err := one(c, "RESULT")
@@ -96,19 +97,31 @@ func explainResult(res *reports.Result, dir string) (list []explained, err error
 }
 
 func (e *explained) print(w io.Writer) {
-	if len(e.Effects) == 0 {
-		fmt.Fprintf(w, "%s: does what its scheme promises\n", e.Variant)
-		return
-	}
-	var effects []string
+	var decided []string
 	for _, x := range e.Effects {
-		effects = append(effects, string(x))
+		if x.Decided {
+			decided = append(decided, string(x.Effect))
+		}
 	}
-	fmt.Fprintf(w, "%s: %s\n", e.Variant, strings.Join(effects, ", "))
+	switch {
+	case len(decided) > 0:
+		fmt.Fprintf(w, "%s: %s\n", e.Variant, strings.Join(decided, ", "))
+	case len(e.Effects) > 0:
+		fmt.Fprintf(w, "%s: nothing is decided against what its scheme promises\n", e.Variant)
+	default:
+		fmt.Fprintf(w, "%s: does what its scheme promises\n", e.Variant)
+	}
+	for _, x := range e.Effects {
+		word := strings.TrimSuffix(string(x.Effect), " than expected")
+		if !x.Decided {
+			word = "undecided whether " + word
+		}
+		fmt.Fprintf(w, "  %s: %s\n", word, x.What)
+	}
 	for _, c := range e.Causes {
 		fmt.Fprintf(w, "  %s: %s\n    %s\n    try: %s\n", strings.TrimSuffix(string(c.Effect), " than expected"), c.Name, c.What, c.Try)
 	}
-	if len(e.Causes) == 0 {
+	if len(e.Causes) == 0 && len(decided) > 0 {
 		fmt.Fprintln(w, "  no rule knows why")
 	}
 	for _, m := range e.Missing {

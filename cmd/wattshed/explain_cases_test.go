@@ -263,12 +263,15 @@ func (m causeCase) run(t *testing.T, dir string) explained {
 		}
 		res.Variants[1].Stages = stages // quantized as that stage says, but for the mode
 	}
-	v := &res.Variants[1]
+	// Whether this machine shows a change of time now is nothing that a test insists on: the cause is asked for as if it did, or, where the
+	// case is not about time, as if the promise were kept. The shares of the operators in the time are the measured ones. Nor does it
+	// depend on the CPU, of which VNNI would be one more true cause.
+	ratio := 0.5
 	if m.effect == explain.Slower {
-		// Whether this machine shows the effect now is a time, on which no test insists: the cause is asked for as if it did. The
-		// shares of the operators in the time are the measured ones.
-		v.Latency.Ratio.Value = max(v.Latency.Ratio.Value, 1.2)
+		ratio = 1.2
 	}
+	res.Variants[1].Latency.Ratio = &reports.Ratio{Value: ratio, CI95: &reports.Interval{ratio - 0.01, ratio + 0.01}, N: 40}
+	res.Host.ISA, res.Target.ISA = []string{"avx2", "avx512_vnni"}, "avx512vnni"
 	list, err := explainResult(res, out)
 	if err != nil {
 		t.Fatal(err)
@@ -294,7 +297,7 @@ func TestMeasuredCauses(t *testing.T) {
 			got := m.run(t, t.TempDir())
 			found := false
 			for _, e := range got.Effects {
-				found = found || e == m.effect
+				found = found || e.Effect == m.effect && e.Decided
 			}
 			if !found {
 				t.Errorf("%s: effects %v", m.effect, got.Effects)

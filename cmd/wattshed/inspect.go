@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/internal/task"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 	"github.com/wattshed/wattshed/quantize"
@@ -37,13 +39,16 @@ type inspection struct {
 	Unknown    []string       `json:"unknown_operators,omitempty"`
 	Weights    []weightInfo   `json:"weights,omitempty"`
 	Passes     []passInfo     `json:"passes,omitempty"`
+	Unplanned  string         `json:"memory_not_planned,omitempty"` // why
 }
 
-// passInfo is what one optimisation pass of the native runtime does to the number of nodes.
+// passInfo is what one optimisation pass of the native runtime does to the number of nodes, or to what Unit says.
 type passInfo struct {
 	Pass   string `json:"pass"`
 	Before int    `json:"nodes_before"`
 	After  int    `json:"nodes_after"`
+	Unit   string `json:"unit,omitempty"`   // values or bytes: what both numbers count in the place of nodes
+	Inputs string `json:"inputs,omitempty"` // of which shapes the bytes are
 }
 
 type opsetInfo struct {
@@ -81,7 +86,7 @@ func inspectCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "ops", Usage: "list the operators"},
 			&cli.BoolFlag{Name: "weights", Usage: "list the weights"},
-			&cli.BoolFlag{Name: "passes", Usage: "list the optimisation passes of the native runtime with the nodes before and after"},
+			&cli.BoolFlag{Name: "passes", Usage: "list the optimisation passes of the native runtime with the nodes before and after, and the memory of a run of --sequence (128) or --shape"},
 			jsonFlag(), quietFlag(),
 		}, sensitivityFlags()...),
 		Action: func(c *cli.Context) (err error) {
@@ -102,7 +107,7 @@ func inspectCommand() *cli.Command {
 				return err
 			}
 			if c.Bool("passes") {
-				if err := in.addPasses(f.Graph()); err != nil {
+				if err := in.addPasses(c, f.Graph()); err != nil {
 					return fmt.Errorf("%s: %w", path, err)
 				}
 			}
@@ -147,16 +152,45 @@ func inspect(path string, g *model.Graph, weights bool) (*inspection, error) {
 	return in, in.addWeights(g, weights)
 }
 
-// addPasses compiles the model for the native runtime.
-func (in *inspection) addPasses(g *model.Graph) error {
-	p, err := engine.Compile(g, engine.Options{})
+// addPasses compiles the model for the native runtime, and runs it once on random inputs where these are possible, so that
+// there is a memory plan.
+func (in *inspection) addPasses(c *cli.Context, g *model.Graph) error {
+	shapes, err := parseShapes(c.StringSlice("shape"))
 	if err != nil {
 		return err
 	}
+	p, err := engine.Compile(g, engine.Options{Threads: 1})
+	if err != nil {
+		return err
+	}
+	random := task.Random{N: 1, Seed: 1, Batch: 1, Sequence: int64(c.Int("sequence")), Shapes: shapes}
+	if random.Sequence == 0 {
+		random.Sequence = 128
+	}
+	if err := placeRandom(c.Context, p, &random, g); err != nil {
+		in.Unplanned = err.Error()
+	}
 	for _, c := range p.Passes() {
-		in.Passes = append(in.Passes, passInfo{c.Pass, c.Before, c.After})
+		in.Passes = append(in.Passes, passInfo{c.Pass, c.Before, c.After, c.Unit, c.Inputs})
 	}
 	return nil
+}
+
+// placeRandom runs a plan once on random inputs.
+func placeRandom(ctx context.Context, p *engine.Plan, random *task.Random, g *model.Graph) error {
+	if err := random.Bind(g); err != nil {
+		return err
+	}
+	feed, _, err := random.Feed(0, 1)
+	if err != nil {
+		return err
+	}
+	values := map[string]any{}
+	for name, t := range feed {
+		values[name] = t
+	}
+	_, err = p.Exec(ctx, nil, values)
+	return err
 }
 
 func (in *inspection) countOps(g *model.Graph) {
@@ -256,9 +290,13 @@ func (in *inspection) print(w io.Writer, ops bool) {
 		tw = tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
 		fmt.Fprintln(tw, "PASS\tNODES BEFORE\tNODES AFTER")
 		for _, p := range in.Passes {
-			fmt.Fprintf(tw, "%s\t%d\t%d\n", p.Pass, p.Before, p.After)
+			unit := strings.TrimSuffix(" "+p.Unit, " ")
+			fmt.Fprintf(tw, "%s\t%d%s\t%d%s\t%s\n", p.Pass, p.Before, unit, p.After, unit, p.Inputs)
 		}
 		tw.Flush()
+		if in.Unplanned != "" {
+			fmt.Fprintf(w, "no memory plan: %s\n", in.Unplanned)
+		}
 	}
 	if in.Weights != nil {
 		tw = tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/measure/carbon"
 	"github.com/wattshed/wattshed/reports"
 )
 
@@ -76,6 +77,7 @@ func measureFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "idle-seconds", Usage: "idle power measured before and after"},
 		&cli.Float64Flag{Name: "block-seconds", Value: 1, Usage: "length of a block"},
 		&cli.StringFlag{Name: "zone", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)", DefaultText: "the world's mean, with a warning"},
+		&cli.StringFlag{Name: "live", Usage: "ask a live `SERVICE` for the grid's intensity now: " + carbon.AverageServices, DefaultText: "the yearly table of --zone"},
 		&cli.BoolFlag{Name: "resume", Usage: "go on with the same measurement that was interrupted"}, meterFlag(), jsonFlag(), quietFlag()}, sessionFlags()...)...)
 }
 
@@ -111,7 +113,7 @@ func measureRecipe(c *cli.Context) (*recipe.Recipe, error) {
 		Target: onRuntime(c, recipe.TargetSpec{Runtime: c.String("runtime"), Provider: c.String("provider"), Threads: c.Int("threads"), Batch: c.Int("batch"), Sequence: c.Int("sequence")}),
 		Measure: recipe.MeasureSpec{Pairs: c.Int("pairs"), Precision: c.Float64("precision"), MaxSeconds: c.Float64("max-seconds"),
 			IdleSeconds: c.Float64("idle-seconds"), BlockSeconds: c.Float64("block-seconds"), Seed: c.Uint64("seed")},
-		Carbon: recipe.CarbonSpec{Zone: c.String("zone")},
+		Carbon: recipe.CarbonSpec{Zone: c.String("zone"), Live: c.String("live")},
 	}
 	if data := c.String("inputs"); data != "" {
 		rec.Inputs.Random = nil

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/wattshed/wattshed/internal/recipe"
 	"github.com/wattshed/wattshed/quantize"
+	"github.com/wattshed/wattshed/testdata"
 )
 
 func quantizeCommand() *cli.Command {
@@ -24,7 +27,7 @@ func quantizeCommand() *cli.Command {
 			"weights in groups that share a scale and leaves activations in float; algorithms gptq and awq read calibration inputs.\n" +
 			"int16 and uint16 quantize activations to 16 bits; fp8-e4m3 and fp8-e5m2 store weights only: no CPU multiplies these types.",
 		Flags: append(imageFlags(), stageFlags(
-			&cli.StringFlag{Name: "scheme", Usage: "fp16, bf16, fp8-e4m3, fp8-e5m2, int16, uint16, int8, int8-static, uint8, uint8-static, int4 or uint4"},
+			&cli.StringFlag{Name: "scheme", Usage: "fp16, bf16, fp8 (fp8-e4m3), fp8-e5m2, int16, uint16, int8, int8-static, uint8, uint8-static, int4 or uint4"},
 			&cli.StringFlag{Name: "storage", Usage: "of fp16 and bf16: weights or graph (default weights)"},
 			&cli.StringFlag{Name: "mode", Usage: "of int8 and uint8: dynamic, static or weight-only (default dynamic); of int16 and uint16: static or weight-only (default static)"},
 			&cli.StringFlag{Name: "granularity", Usage: "of int8: per-tensor or per-channel (default per-channel)"},
@@ -55,26 +58,51 @@ func quantizeCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "shape", Usage: "of a random calibration input, `NAME=1x3x48x192`; may be repeated"},
 			&cli.StringSliceFlag{Name: "state", Usage: "`INPUT=OUTPUT`: an output that the next calibration run takes as input; may be repeated"},
 		)...),
-		Action: func(c *cli.Context) error {
-			if c.String("scheme") == "" {
-				return usagef("--scheme: missing: one of %s", strings.Join(recipe.Schemes, ", "))
-			}
-			q := &recipe.Quantize{Scheme: c.String("scheme"), Storage: c.String("storage"), Mode: c.String("mode"),
-				Granularity: c.String("granularity"), Ops: c.StringSlice("ops"), Method: c.String("method"), Percentile: c.Float64("percentile"),
-				Calibration: c.String("calibration"), Samples: c.Int("samples"), Cache: c.String("cache"), Format: c.String("format"), Target: c.String("target"),
-				Exclude: c.StringSlice("exclude"), ReduceRange: c.String("reduce-range"), Smooth: c.Float64("smooth"), Equalize: c.Bool("equalize"),
-				BiasCorrection: c.Bool("bias-correction"), Rounding: c.String("rounding"), Algorithm: c.String("algorithm"), Group: c.Int("group"),
-				Symmetric: c.Bool("symmetric"), Activations: c.String("activations"), TargetCPU: c.String("target-cpu")}
-			inputs, err := calibrationInputs(c, q)
-			if err != nil {
-				return err
-			}
-			if c.Bool("plan") {
-				return printStreamPlan(c, q)
-			}
-			return applyStage(c, q, inputs, nil)
-		},
+		Action: func(c *cli.Context) error { return inFlags(c, quantizeAction(c)) },
 	}
+}
+
+// quantizeAction carries out the command.
+func quantizeAction(c *cli.Context) error {
+	if c.String("scheme") == "" {
+		return usagef("--scheme: missing: one of %s", strings.Join(recipe.SchemeWords(), ", "))
+	}
+	q := &recipe.Quantize{Scheme: c.String("scheme"), Storage: c.String("storage"), Mode: c.String("mode"),
+		Granularity: c.String("granularity"), Ops: c.StringSlice("ops"), Method: c.String("method"), Percentile: c.Float64("percentile"),
+		Calibration: c.String("calibration"), Samples: c.Int("samples"), Cache: c.String("cache"), Format: c.String("format"), Target: c.String("target"),
+		Exclude: c.StringSlice("exclude"), ReduceRange: c.String("reduce-range"), Smooth: c.Float64("smooth"), Equalize: c.Bool("equalize"),
+		BiasCorrection: c.Bool("bias-correction"), Rounding: c.String("rounding"), Algorithm: c.String("algorithm"), Group: c.Int("group"),
+		Symmetric: c.Bool("symmetric"), Activations: c.String("activations"), TargetCPU: c.String("target-cpu")}
+	inputs, err := calibrationInputs(c, q)
+	if err != nil {
+		return err
+	}
+	if c.Bool("plan") {
+		return printStreamPlan(c, q, inputs)
+	}
+	return applyStage(c, q, inputs, nil)
+}
+
+// keyWords are words of recipes in messages: the path of a key at the beginning, and keys of two words.
+var keyWords = regexp.MustCompile(`^(quantize\.)?[a-z_]+: |\b[a-z]+(_[a-z]+)+\b`)
+
+// inFlags puts the names of flags in the place of the recipe's keys in what is wrong with a value: here they were given as flags.
+func inFlags(c *cli.Context, err error) error {
+	if !errors.Is(err, recipe.ErrValue) {
+		return err
+	}
+	text := keyWords.ReplaceAllStringFunc(err.Error(), func(s string) string {
+		key, colon := strings.CutSuffix(s, ": ")
+		flag := strings.ReplaceAll(strings.TrimPrefix(key, "quantize."), "_", "-")
+		switch {
+		case !known(c.Command, flag):
+			return s
+		case colon:
+			return "--" + flag + ": "
+		}
+		return "--" + flag
+	})
+	return withHint(usagef("%s", text), hintOf(err))
 }
 
 // calibrationInputs says what the inputs of calibration are like: random ones unless a file is named.
@@ -103,7 +131,7 @@ func calibrationInputs(c *cli.Context, q *recipe.Quantize) (*recipe.Recipe, erro
 }
 
 // printStreamPlan prints what the stage would need. It refuses what cannot fit.
-func printStreamPlan(c *cli.Context, q *recipe.Quantize) error {
+func printStreamPlan(c *cli.Context, q *recipe.Quantize, inputs *recipe.Recipe) error {
 	in, err := one(c, "MODEL")
 	if err != nil {
 		return err
@@ -112,7 +140,7 @@ func printStreamPlan(c *cli.Context, q *recipe.Quantize) error {
 	if out == "" {
 		return usagef("-o: missing: name the file to write")
 	}
-	p, err := recipe.PlanStage(c.Context, recipe.Single{In: in, Out: out, Stage: q, Threads: c.Int("threads")})
+	p, err := recipe.PlanStage(c.Context, recipe.Single{In: in, Out: out, Stage: q, Threads: c.Int("threads"), Inputs: inputs, Builtin: testdata.FS})
 	if p != nil && c.Bool("json") {
 		if e := printJSON(c, p); e != nil {
 			return e
@@ -137,14 +165,25 @@ func printStreamPlan(c *cli.Context, q *recipe.Quantize) error {
 		fmt.Fprintf(w, "; %s are free", bytesText(p.FreeMemory))
 	}
 	if err == nil {
-		fmt.Fprintf(w, "\ntime: about %.0f s", p.Seconds)
+		fmt.Fprintf(w, "\ntime: about %s", secondsText(p.Seconds+p.CalibrationSeconds))
 		if p.DiskSpeed > 0 {
 			fmt.Fprintf(w, ", if the disk goes on to write %s a second", bytesText(int64(p.DiskSpeed)))
 		}
-		if p.CalibrationRuns > 0 {
+		switch {
+		case p.CalibrationSeconds > 0:
+			fmt.Fprintf(w, "; %s of it for %d runs of the model to calibrate", secondsText(p.CalibrationSeconds), p.CalibrationRuns)
+		case p.CalibrationRuns > 0:
 			fmt.Fprintf(w, ", and %d runs of the model to calibrate", p.CalibrationRuns)
 		}
 	}
 	fmt.Fprintln(w)
 	return err
+}
+
+// secondsText is a guessed time: tenths below ten seconds.
+func secondsText(s float64) string {
+	if s < 9.95 {
+		return fmt.Sprintf("%.1f s", s)
+	}
+	return fmt.Sprintf("%.0f s", s)
 }

@@ -29,26 +29,38 @@ func runCommand() *cli.Command {
 			"The output folder holds the variants, result.json, report.html, report.md, result.csv and plots. A run that was\n" +
 			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 3 when one failed, 4 when one is\n" +
 			"inconclusive.",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "out", Usage: "`DIR` of everything that is written (default: the recipe's name and -report)"},
-			&cli.BoolFlag{Name: "resume", Usage: "go on with the interrupted run in the output folder"},
-			meterFlag(), jsonFlag(), quietFlag(),
-		},
-		Action: func(c *cli.Context) error {
-			path, err := one(c, "RECIPE")
-			if err != nil {
-				return err
-			}
-			rec, err := readRecipe(path)
-			if err != nil {
-				return err
-			}
-			out := c.String("out")
-			if out == "" {
-				out = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) + "-report"
-			}
+		Flags: recipeFlags("run", "-report"),
+		Action: onRecipe("-report", func(c *cli.Context, rec *recipe.Recipe, out string) error {
 			return runRecipe(c, rec, out, c.Bool("resume"))
-		},
+		}),
+	}
+}
+
+// recipeFlags are those of commands that carry out a recipe in a folder of its name and suffix.
+func recipeFlags(what, suffix string) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "out", Usage: "`DIR` of everything that is written (default: the recipe's name and " + suffix + ")"},
+		&cli.BoolFlag{Name: "resume", Usage: "go on with the interrupted " + what + " in the output folder"},
+		meterFlag(), jsonFlag(), quietFlag(),
+	}
+}
+
+// onRecipe reads the recipe that the command names and carries it out with the output folder.
+func onRecipe(suffix string, carryOut func(c *cli.Context, rec *recipe.Recipe, out string) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		path, err := one(c, "RECIPE")
+		if err != nil {
+			return err
+		}
+		rec, err := readRecipe(path)
+		if err != nil {
+			return err
+		}
+		out := c.String("out")
+		if out == "" {
+			out = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) + suffix
+		}
+		return carryOut(c, rec, out)
 	}
 }
 
@@ -68,6 +80,25 @@ func readRecipe(path string) (*recipe.Recipe, error) {
 
 // runRecipe carries out rec and ends with the verdict of its gates.
 func runRecipe(c *cli.Context, rec *recipe.Recipe, out string, resume bool) error {
+	var res *reports.Result
+	err := withOptions(c, out, resume, func(o recipe.Options) (err error) {
+		o.Plan = func(pl recipe.Plan) { printPlan(c, pl) }
+		res, err = recipe.Run(c.Context, rec, o)
+		return err
+	})
+	if err != nil {
+		return runHint(err, c.Command.Name, out)
+	}
+	verdict := reports.Overall(rec.Judged, res.Gates)
+	return ended(c, res, verdict, func() {
+		printSummary(c.App.Writer, res)
+		printGates(c.App.Writer, res, verdict)
+		fmt.Fprintf(c.App.Writer, "\nreport: %s\n", filepath.Join(out, "report.html"))
+	})
+}
+
+// withOptions calls f with what this machine and this program have, an output folder, and progress on the terminal.
+func withOptions(c *cli.Context, out string, resume bool, f func(recipe.Options) error) error {
 	o, done, err := recipeOptions(c)
 	if err != nil {
 		return err
@@ -75,24 +106,17 @@ func runRecipe(c *cli.Context, rec *recipe.Recipe, out string, resume bool) erro
 	defer done()
 	o.Out, o.Resume = out, resume
 	p := newProgress(c)
+	defer p.close()
 	o.Progress = p.set
-	o.Plan = func(pl recipe.Plan) { printPlan(c, pl) }
-	res, err := recipe.Run(c.Context, rec, o)
-	p.close()
-	if err != nil {
-		return runHint(err, c.Command.Name, out)
-	}
-	if c.Bool("json") {
-		if err := reports.JSON(c.App.Writer, res); err != nil {
-			return err
-		}
-	} else {
-		printSummary(c.App.Writer, res)
-	}
-	verdict := reports.Overall(rec.Judged, res.Gates)
+	return f(o)
+}
+
+// ended prints a result, as JSON or in words, and makes the exit code of the verdict.
+func ended(c *cli.Context, res *reports.Result, verdict reports.Verdict, words func()) error {
 	if !c.Bool("json") {
-		printGates(c.App.Writer, res, verdict)
-		fmt.Fprintf(c.App.Writer, "\nreport: %s\n", filepath.Join(out, "report.html"))
+		words()
+	} else if err := reports.JSON(c.App.Writer, res); err != nil {
+		return err
 	}
 	if code := reports.ExitCode(verdict); code != exitOK {
 		return codeError(code)
@@ -111,7 +135,7 @@ func runHint(err error, name, out string) error {
 		return withHint(err, "choose another --out, or remove "+out)
 	case errors.Is(err, context.Canceled) && name == "demo":
 		return withHint(err, "the same command goes on where it was")
-	case errors.Is(err, context.Canceled) && (name == "run" || name == "measure" || name == "compare"):
+	case errors.Is(err, context.Canceled) && (name == "run" || name == "search" || name == "measure" || name == "compare"):
 		return withHint(err, "the same command with --resume goes on where it was")
 	case strings.Contains(err.Error(), "is not fixed by batch, sequence or shapes") && name != "run" && name != "demo":
 		return withHint(err, "--sequence 128 fixes the length of sequences, --shape NAME=1x3x224x224 any input; texts fix both")
@@ -145,6 +169,7 @@ func recipeOptions(c *cli.Context) (recipe.Options, func(), error) {
 	if d := meter.Describe(); d != "" {
 		o.Assumptions = []string{d}
 	}
+	o.Live = liveIntensity
 	return o, done, nil
 }
 

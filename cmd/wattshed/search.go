@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -23,26 +21,8 @@ func searchCommand() *cli.Command {
 			"float; the gates are the budget. The folder holds search.json with every trial, the models of the Pareto front of energy,\n" +
 			"accuracy and size, and the report of their last, longer measurement. Exit 3 when nothing meets the budget, 4 when that\n" +
 			"is inconclusive. An interrupted search goes on with --resume.",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "out", Usage: "`DIR` of everything that is written (default: the recipe's name and -search)"},
-			&cli.BoolFlag{Name: "resume", Usage: "go on with the interrupted search in the output folder"},
-			meterFlag(), jsonFlag(), quietFlag(),
-		},
-		Action: func(c *cli.Context) error {
-			path, err := one(c, "RECIPE")
-			if err != nil {
-				return err
-			}
-			rec, err := readRecipe(path)
-			if err != nil {
-				return err
-			}
-			out := c.String("out")
-			if out == "" {
-				out = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) + "-search"
-			}
-			return runSearch(c, rec, out)
-		},
+		Flags:  recipeFlags("search", "-search"),
+		Action: onRecipe("-search", runSearch),
 	}
 }
 
@@ -61,27 +41,16 @@ func unsaved(res *reports.Result, winner string) string {
 }
 
 func runSearch(c *cli.Context, rec *recipe.Recipe, out string) error {
-	o, done, err := recipeOptions(c)
-	if err != nil {
+	var res *reports.Result
+	var state *recipe.SearchState
+	err := withOptions(c, out, c.Bool("resume"), func(o recipe.Options) (err error) {
+		res, state, err = recipe.Search(c.Context, rec, o)
 		return err
-	}
-	defer done()
-	o.Out, o.Resume = out, c.Bool("resume")
-	p := newProgress(c)
-	o.Progress = p.set
-	res, state, err := recipe.Search(c.Context, rec, o)
-	p.close()
-	if errors.Is(err, context.Canceled) {
-		return withHint(err, "the same command with --resume goes on where it was")
-	}
+	})
 	if err != nil {
 		return runHint(err, c.Command.Name, out)
 	}
-	if c.Bool("json") {
-		if err := reports.JSON(c.App.Writer, res); err != nil {
-			return err
-		}
-	} else {
+	return ended(c, res, state.Verdict, func() {
 		printTrials(c.App.Writer, state)
 		printSummary(c.App.Writer, res)
 		printGates(c.App.Writer, res, state.Verdict)
@@ -89,11 +58,7 @@ func runSearch(c *cli.Context, rec *recipe.Recipe, out string) error {
 		if s := unsaved(res, state.Winner); s != "" {
 			fmt.Fprintf(c.App.Writer, "note: %s\n", s)
 		}
-	}
-	if code := reports.ExitCode(state.Verdict); code != exitOK {
-		return codeError(code)
-	}
-	return nil
+	})
 }
 
 // printTrials prints what was tried; energies are those of short measurements.

@@ -28,8 +28,8 @@ func sensitivityFlags() []cli.Flag {
 		&cli.StringFlag{Name: "task", Usage: "of --sensitivity: labelled `DATA` to score on"},
 		&cli.StringFlag{Name: "text", Usage: "of --sensitivity: `FILE` with a text a line, in place of random inputs"},
 		&cli.StringFlag{Name: "tokenizer", Usage: "of --sensitivity: `FILE` tokenizer.json (default: the model's metadata)"},
-		&cli.IntFlag{Name: "sequence", Usage: "of --sensitivity: length of random sequences"},
-		&cli.StringSliceFlag{Name: "shape", Usage: "of --sensitivity: shape of a random input, `NAME=1x3x48x192`; may be repeated"},
+		&cli.IntFlag{Name: "sequence", Usage: "of --sensitivity and --passes: length of random sequences"},
+		&cli.StringSliceFlag{Name: "shape", Usage: "of --sensitivity and --passes: shape of a random input, `NAME=1x3x48x192`; may be repeated"},
 		&cli.IntFlag{Name: "threads", Usage: "of --sensitivity: threads", DefaultText: "all processors"},
 		&cli.StringFlag{Name: "plot", Usage: "of --sensitivity: `FILE.svg` or FILE.png to draw"},
 	}
@@ -70,7 +70,7 @@ func sensitivity(c *cli.Context, path string) error {
 		Group: c.Int("group"), Samples: c.Int("samples")}, o)
 	p.close()
 	if err != nil {
-		return runHint(err, c.Command.Name, "")
+		return inFlags(c, runHint(err, c.Command.Name, ""))
 	}
 	if picture != "" {
 		if err := drawSensitivity(picture, c.String("scheme"), found.Weights); err != nil {
@@ -83,6 +83,9 @@ func sensitivity(c *cli.Context, path string) error {
 	printSensitivity(c.App.Writer, found.Weights)
 	fmt.Fprintln(c.App.Writer)
 	printOps(c.App.Writer, found)
+	if len(found.Left) > 0 {
+		fmt.Fprintf(c.App.Writer, "%s leaves %d weights in float: %s\n", c.String("scheme"), len(found.Left), clip(strings.Join(found.Left, ", "), 120))
+	}
 	fmt.Fprintf(c.App.Writer, "%s; each weight alone, and each operator alone with its activations, as %s, the most harmful first\n", found.About, c.String("scheme"))
 	return nil
 }

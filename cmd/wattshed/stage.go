@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -32,6 +33,10 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 	in, err := one(c, "MODEL")
 	if err != nil {
 		return err
+	}
+	if strings.HasPrefix(in, "builtin:") {
+		return withHint(usagef("MODEL: %s: %s takes a file; what is built in is for eval and for the key model of recipes", in, c.Command.Name),
+			"wattshed train builtin:spam/train -o spam.onnx makes such a file")
 	}
 	out, err := output(c, filepath.Base(in))
 	if err != nil {
@@ -58,7 +63,7 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 		case errors.Is(err, quantize.ErrQuantized):
 			return withHint(err, "wattshed inspect "+in)
 		}
-		return err
+		return runHint(err, c.Command.Name, "")
 	}
 	if c.Bool("json") {
 		return printJSON(c, done)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -34,7 +36,8 @@ func verifyCommand() *cli.Command {
 		Description: "Example: wattshed verify model.int8.onnx --against model.onnx\n\n" +
 			"Checks types, shapes and values of scales and zero points, axes, blocks, packing, operator sets, and the patterns that\n" +
 			"runtimes fuse. A file that this program quantized holds digests of its weights, by which a single flipped code is found.\n" +
-			"--against restores every stored weight and compares it with the original's; --runtime ort loads the\n" +
+			"--against restores every stored weight and compares it with the original's, and lists float weights that were pruned\n" +
+			"or trained; --runtime ort loads the\n" +
 			"model in ONNX Runtime and checks that it fused what was meant to be. Exit code 1 when something does not hold.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "against", Usage: "`ORIGINAL` that the model was made from"},
@@ -59,10 +62,22 @@ func verifyCommand() *cli.Command {
 				v.print(c)
 			}
 			if err == nil && len(v.Findings) > 0 {
-				return fmt.Errorf("%s: %d rules are broken", path, len(v.Findings))
+				return v.broken()
 			}
 			return err
 		},
+	}
+}
+
+// broken is the error of a model that breaks rules.
+func (v *verified) broken() error {
+	switch n := len(v.Findings); {
+	case n == 1 && v.Findings[0].Rule == verify.RuleOrigin:
+		return withHint(fmt.Errorf("%s: not a quantization of %s", v.Path, v.Against), "--against takes the model that this one was made from; a model that was trained anew is compared by wattshed compare")
+	case n == 1:
+		return fmt.Errorf("%s: 1 rule is broken", v.Path)
+	default:
+		return fmt.Errorf("%s: %d rules are broken", v.Path, n)
 	}
 }
 
@@ -114,13 +129,11 @@ func (v *verified) print(c *cli.Context) {
 	} else {
 		fmt.Fprintf(w, "%s: %s\n", v.Path, strings.Join(v.Styles, ", "))
 	}
-	if v.Against != "" {
-		tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
-		fmt.Fprintln(tw, "WEIGHT\tSTORED AS\tSIGNAL TO NOISE\tLARGEST ERROR")
-		for _, r := range v.Restored {
-			fmt.Fprintf(tw, "%s\t%s\t%.1f dB\t%.3g\n", clip(r.Weight, 48), r.DType, r.SQNR, r.Max)
-		}
-		tw.Flush()
+	switch {
+	case len(v.Restored) > 0:
+		v.printRestored(w)
+	case v.Against != "" && len(v.Findings) == 0:
+		fmt.Fprintf(w, "the weights are those of %s\n", v.Against)
 	}
 	if v.Runtime != "" {
 		fmt.Fprintf(w, "%s runs: %s\n", v.Runtime, recipe.Histogram(v.Ops))
@@ -131,4 +144,26 @@ func (v *verified) print(c *cli.Context) {
 	if len(v.Findings) == 0 {
 		fmt.Fprintln(w, "every rule holds")
 	}
+}
+
+// printRestored prints the weights that are not stored as the original's are.
+func (v *verified) printRestored(w io.Writer) {
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	float := slices.ContainsFunc(v.Restored, func(r verify.Restored) bool { return r.Zeros != nil })
+	fmt.Fprint(tw, "WEIGHT\tSTORED AS\tSIGNAL TO NOISE\tLARGEST ERROR")
+	if float {
+		fmt.Fprint(tw, "\tZEROS")
+	}
+	fmt.Fprintln(tw)
+	for _, r := range v.Restored {
+		fmt.Fprintf(tw, "%s\t%s\t%.1f dB\t%.3g", clip(r.Weight, 48), r.DType, r.SQNR, r.Max)
+		switch {
+		case r.Zeros != nil:
+			fmt.Fprintf(tw, "\t%.1f %%", 100**r.Zeros)
+		case float:
+			fmt.Fprint(tw, "\t")
+		}
+		fmt.Fprintln(tw)
+	}
+	tw.Flush()
 }

@@ -150,19 +150,32 @@ func (g *int8Job) block256(c *int32, ldc, i0, i1, j0, j1, n int) {
 			g.fewRows256(c, ldc, k4, &g.b.data[j*ps], i0, i1-i0, (j-j0)*PanelWidth)
 			continue
 		}
+		wide := g.b.marks(j, k4)
+		if g.isa != AVXVNNI && w == PanelWidth && i1-i0 == 1 {
+			x, y, z := &g.a[i0*g.lda], &g.b.data[j*ps], at(c, (j-j0)*PanelWidth)
+			if g.b.narrow {
+				narrowU8S8x32m1(k4, x, g.lda, y, wide, z, 4*ldc)
+			} else {
+				wideU8S8x32m1(k4, x, y, z)
+			}
+			continue
+		}
 		for h := 0; h < w; h += 16 {
 			y, mask := &g.b.data[j*ps+4*h], &maskTable[16-min(16, w-h)]
+			if g.isa != AVXVNNI && w-h >= 16 {
+				mask = nil // the kernels without VPDPBUSD store whole vectors then
+			}
 			if g.isa == AVXVNNI {
 				g.columnsVNNI256(c, ldc, k4, y, mask, i0, i1, (j-j0)*PanelWidth+h)
 			} else {
-				g.columns256(c, ldc, k4, y, mask, i0, i1, (j-j0)*PanelWidth+h)
+				g.columns256(c, ldc, k4, y, wide, mask, i0, i1, (j-j0)*PanelWidth+h)
 			}
 		}
 	}
 }
 
-// columns256 computes 16 columns of rows i0..i1; col is where they lie in a row of c.
-func (g *int8Job) columns256(c *int32, ldc, k4 int, y *int8, mask *int32, i0, i1, col int) {
+// columns256 computes 16 columns of rows i0..i1; wide are the marks of the panel, col is where the columns lie in a row of c.
+func (g *int8Job) columns256(c *int32, ldc, k4 int, y *int8, wide *uint8, mask *int32, i0, i1, col int) {
 	row, step := 4*ldc, 2
 	if g.b.narrow {
 		step = 4
@@ -176,13 +189,45 @@ func (g *int8Job) columns256(c *int32, ldc, k4 int, y *int8, mask *int32, i0, i1
 		case !g.b.narrow:
 			gemmU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
 		case m == 4:
-			narrowU8S8x16m4(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
+			narrowU8S8x16m4(k4, x, g.lda, y, wide, z, row, mask)
 		case m == 3:
-			narrowU8S8x16m3(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
+			narrowU8S8x16m3(k4, x, g.lda, y, wide, z, row, mask)
 		case m == 2:
-			narrowU8S8x16m2(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
+			narrowU8S8x16m2(k4, x, g.lda, y, wide, z, row, mask)
 		default:
-			narrowU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
+			narrowU8S8x16m1(k4, x, g.lda, y, wide, z, row, mask)
 		}
 	}
+}
+
+// marks returns the marks of panel j of narrow weights.
+func (b *PackedS8) marks(j, k4 int) *uint8 {
+	if !b.narrow {
+		return nil
+	}
+	return &b.wide[j*ceilDiv(k4, 2)]
+}
+
+// marksWide tells whether packed weights carry the marks of markWide.
+const marksWide = true
+
+// markWide sets wide[i] to 1 where the positive or the negative weights of the groups 2i and 2i+1 of a panel, at places 0 and 1 or at 2 and 3
+// of a group, are more than 128 in sum.
+func markWide(panel []int8, wide []uint8) {
+	n := len(panel) / (8 * PanelWidth)
+	if n > 0 && Active() >= AVX2 {
+		widePairs256(n, &panel[0], &wide[0])
+		return
+	}
+	markWideGo(panel, wide[:n])
+}
+
+// packFours packs n times four rows of 32 columns of b with the bits of flip inverted, adds them to the sums of their columns, and returns what
+// it did of n, 0 or all, and the largest magnitude of the sum of two neighbours, of rows 0 and 1 or 2 and 3 of four.
+func packFours(n int, b []uint8, ldb int, flip uint32, dst []uint8, sums []int32) (done int, most int32) {
+	if Active() < AVX2 {
+		return 0, 0
+	}
+	_, _, _ = b[(4*n-1)*ldb+PanelWidth-1], dst[4*n*PanelWidth-1], sums[PanelWidth-1]
+	return n, int32(packFours256(n, &b[0], ldb, flip, &dst[0], &sums[0]))
 }

@@ -2,6 +2,11 @@
 
 package kernel
 
+// marksWide tells whether packed weights carry the marks of markWide.
+const marksWide = false
+
+func markWide(panel []int8, wide []uint8) { markWideGo(panel, wide) }
+
 // sums writes the sums of rows i0..i1 of panels j0..j1, up to column n, to c: the element at row i0 of panel j0, with rows ldc elements apart.
 // Columns beyond those of B are left out.
 func (g *int8Job) sums(c *int32, ldc, i0, i1, j0, j1, _ int) {
@@ -82,3 +87,5 @@ func (g *int8Job) tile(mr, n, k4 int, a *uint8, b *int8, c *int32, ldc int, sums
 		}
 	}
 }
+
+func packFours(int, []uint8, int, uint32, []uint8, []int32) (int, int32) { return 0, 0 }

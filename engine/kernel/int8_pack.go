@@ -12,10 +12,13 @@ type PackedS8 struct {
 	ColSum []int32 // sum over k of the stored values, per column
 	data   []int8  // [ceil(N/32)][ceil(K/4)][32][4]
 	narrow bool    // 255 times the sum of two neighbouring weights fits 16 bits
+	wide   []uint8 // [ceil(N/32)][ceil(K/8)], of narrow weights for AVX2: see markWide
 }
 
 // Bytes returns the size of the packed copy.
-func (b *PackedS8) Bytes() int64 { return int64(len(b.data)) + 4*int64(len(b.ColSum)) }
+func (b *PackedS8) Bytes() int64 {
+	return int64(len(b.data)) + 4*int64(len(b.ColSum)) + int64(len(b.wide))
+}
 
 // PackS8 packs B[k,n], row-major with leading dimension ldb; with trans, b holds the transpose, [n,k].
 func PackS8(k, n int, b []int8, ldb int, trans bool) *PackedS8 {
@@ -48,7 +51,13 @@ func packBytes[T int8 | uint8](k, n int, b []T, ldb int, trans bool, flip uint8)
 		w := min(PanelWidth, n-j0)
 		panel := unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(out.data[j0*k4*4:]))), k4*4*PanelWidth)
 		sum := out.ColSum[j0:][:w]
-		for q := 0; q < k; q += 4 {
+		done := 0
+		if !trans && w == PanelWidth && k >= 4 {
+			var most int32
+			done, most = packFours(k/4, raw[j0:], ldb, flips, panel, sum)
+			out.narrow = out.narrow && most <= 128
+		}
+		for q := 4 * done; q < k; q += 4 {
 			dst := panel[q*PanelWidth:][:4*w]
 			g := min(4, k-q)
 			var four [PanelWidth]uint32 // four rows of each column
@@ -83,5 +92,28 @@ func packBytes[T int8 | uint8](k, n int, b []T, ldb int, trans bool, flip uint8)
 			}
 		}
 	}
+	if out.narrow && marksWide {
+		pairs := ceilDiv(k4, 2)
+		out.wide = make([]uint8, max(1, panels(n)*pairs))
+		for j := range panels(n) {
+			markWide(out.data[j*k4*4*PanelWidth:][:k4*4*PanelWidth], out.wide[j*pairs:])
+		}
+	}
 	return out
+}
+
+// markWideGo is the Go twin of markWide.
+func markWideGo(panel []int8, wide []uint8) {
+	for i := range wide {
+		two := panel[i*8*PanelWidth:][:8*PanelWidth]
+		for at := 0; at < 4*PanelWidth; at += 2 {
+			pos, neg := 0, 0
+			for _, w := range [4]int8{two[at], two[at+1], two[at+4*PanelWidth], two[at+1+4*PanelWidth]} {
+				pos, neg = pos+max(0, int(w)), neg+min(0, int(w))
+			}
+			if pos > 128 || neg < -128 {
+				wide[i] = 1
+			}
+		}
+	}
 }

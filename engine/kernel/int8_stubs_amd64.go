@@ -166,22 +166,42 @@ func gemmU8S8x16m2(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int,
 // narrowU8S8x16m1 is the AVX2 product of 1 row(s) and 16 columns of narrow weights; k counts fours.
 //
 //go:noescape
-func narrowU8S8x16m1(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+func narrowU8S8x16m1(k int, a *uint8, lda int, b *int8, wide *uint8, c *int32, ldc int, mask *int32)
 
 // narrowU8S8x16m2 is the AVX2 product of 2 row(s) and 16 columns of narrow weights; k counts fours.
 //
 //go:noescape
-func narrowU8S8x16m2(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+func narrowU8S8x16m2(k int, a *uint8, lda int, b *int8, wide *uint8, c *int32, ldc int, mask *int32)
 
 // narrowU8S8x16m3 is the AVX2 product of 3 row(s) and 16 columns of narrow weights; k counts fours.
 //
 //go:noescape
-func narrowU8S8x16m3(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+func narrowU8S8x16m3(k int, a *uint8, lda int, b *int8, wide *uint8, c *int32, ldc int, mask *int32)
 
 // narrowU8S8x16m4 is the AVX2 product of 4 row(s) and 16 columns of narrow weights; k counts fours.
 //
 //go:noescape
-func narrowU8S8x16m4(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+func narrowU8S8x16m4(k int, a *uint8, lda int, b *int8, wide *uint8, c *int32, ldc int, mask *int32)
+
+// narrowU8S8x32m1 is the AVX2 product of 1 row(s) and 32 columns of narrow weights; k counts fours.
+//
+//go:noescape
+func narrowU8S8x32m1(k int, a *uint8, lda int, b *int8, wide *uint8, c *int32, ldc int)
+
+// wideU8S8x32m1 is the exact AVX2 product of one row and 32 columns; k counts fours.
+//
+//go:noescape
+func wideU8S8x32m1(k int, a *uint8, b *int8, c *int32)
+
+// widePairs256 is markWide with AVX2.
+//
+//go:noescape
+func widePairs256(pairs int, b *int8, wide *uint8)
+
+// packFours256 is packFours with AVX2; n is not 0.
+//
+//go:noescape
+func packFours256(n int, b *uint8, ldb int, flip uint32, dst *uint8, sums *int32) int16
 
 // vexU8S8x16m1 is the AVX-VNNI product of 1 row(s) and 16 columns; k counts fours.
 //

@@ -10,7 +10,7 @@ import (
 // With bytes set, A is rounded to 8 bits in every block of a row: x = round(127*a/max|a|), half to even. Otherwise every block
 // of A is held in 24-bit integers, a power of two times a with an error of at most 2^-23 max|a| of the block, as three signed
 // digits: the sums of a block are then exact, and the result is as good as one of float32 (see the bound in the test). Rows
-// with an infinity, a NaN or nothing above 2^-80, and CPUs without VPDPBUSD, multiply in float32.
+// with an infinity, a NaN or nothing above 2^-80, and CPUs with AVX-512 but not VPDPBUSD, multiply in float32.
 func GemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32, ldc int, bytes bool, ep Epilogue) {
 	checkA(len(a), m, b.K, lda)
 	checkC(len(c), m, b.N, ldc)
@@ -62,6 +62,7 @@ type nbitsArgs struct {
 	c             *float32
 	ldc           int
 	zeros         int
+	_             [6 * 8]int32 // sums: memory of the AVX2 kernels
 }
 
 // nbitsJob is one product on its way through the pool.
@@ -76,6 +77,7 @@ type nbitsJob struct {
 	isa      ISA
 	parts    int
 	digits   []int8       // [m][groups of four][parts][4], K filled up to whole blocks
+	words    []int8       // the same in two bytes each: see widenDigits
 	floats   []float32    // [m][K filled up], for rows multiplied in float32
 	terms    []nbitsTerms // [m][blocks]
 	float    []rowKind
@@ -113,8 +115,12 @@ func sized[T any](s []T, n int) []T {
 // kPad is K filled up to whole blocks.
 func (g *nbitsJob) kPad() int { return g.b.blocks() * g.b.Block }
 
-// usesDigits tells whether the active kernels multiply integers: those with VPDPBUSD and the Go twin, which has their bits.
-func (g *nbitsJob) usesDigits() bool { return g.isa.hasVNNI512() || !g.isa.hasAVX2() }
+// usesDigits tells whether the active kernels multiply integers, as the Go twin does, which has their bits: all but those for 512-bit registers
+// without VPDPBUSD.
+func (g *nbitsJob) usesDigits() bool { return g.isa != AVX512 }
+
+// oneRow tells whether the kernels for digits take one row at a time.
+func (g *nbitsJob) oneRow() bool { return g.isa.hasAVX2() && !g.isa.hasAVX512() }
 
 // prepare turns A into digits.
 func (g *nbitsJob) prepare(p *Pool) {
@@ -122,6 +128,9 @@ func (g *nbitsJob) prepare(p *Pool) {
 	g.terms, g.float = sized(g.terms, g.m*kb), sized(g.float, g.m)
 	if g.usesDigits() {
 		g.digits = sized(g.digits, g.m*g.kPad()*g.parts)
+		if g.oneRow() && g.b.bits == 8 {
+			g.words = sized(g.words, 2*len(g.digits))
+		}
 	}
 	if g.m*g.b.K < forkQuantize {
 		p = nil
@@ -150,6 +159,7 @@ func (g *nbitsJob) doRow(i int) {
 	x := g.a[i*g.lda:][:g.b.K]
 	terms := g.terms[i*kb:][:kb]
 	if g.float[i] = rowDigits; g.usesDigits() && g.digitRow(i, x, terms) {
+		g.widenDigits(i)
 		return
 	}
 	g.float[i] = rowFloat
@@ -293,7 +303,7 @@ func (g *nbitsJob) doTask(t int) {
 
 // height is the number of rows from i on that one tile takes: of digits, or a single one of floats.
 func (g *nbitsJob) height(i, i1 int) int {
-	if g.float[i] != rowDigits {
+	if g.float[i] != rowDigits || g.oneRow() {
 		return 1
 	}
 	most := 4

@@ -10,18 +10,27 @@ import (
 // absMax returns the largest magnitude of x; NaN if there is one.
 func absMax(isa ISA, x []float32) float32 {
 	n := len(x) &^ 15
-	if n == 0 || isa < AVX512 {
+	var top uint32
+	switch {
+	case n == 0 || isa < AVX2:
 		return absMaxGo(x)
+	case isa < AVX512:
+		top = nbitsMax256(&x[0], n)
+	default:
+		top = nbitsMax512(&x[0], n)
 	}
-	top := max(nbitsMax512(&x[0], n), math.Float32bits(absMaxGo(x[n:])))
-	return math.Float32frombits(top)
+	return math.Float32frombits(max(top, math.Float32bits(absMaxGo(x[n:]))))
 }
 
 // splitDigits rounds x times factor to integers and stores their digits in q; len(x) is a multiple of 16.
 func splitDigits(isa ISA, x []float32, factor float32, q []int8, parts int, sums *[3]int32) {
 	switch {
-	case len(x) == 0 || isa < AVX512:
+	case len(x) == 0 || isa < AVX2:
 		splitDigitsGo(x, factor, q, parts, sums)
+	case isa < AVX512 && parts == 3:
+		nbitsSplit3x256(&x[0], len(x), factor, &q[0], sums)
+	case isa < AVX512:
+		nbitsSplit1x256(&x[0], len(x), factor, &q[0], sums)
 	case parts == 3:
 		nbitsSplit3(&x[0], len(x), factor, &q[0], sums)
 	default:
@@ -59,7 +68,35 @@ func (g *nbitsJob) tile(i, n, j int, c []float32, ldc int) {
 	}
 	x.lda = g.kPad() * g.parts
 	x.a = (*byte)(unsafe.Pointer(&g.digits[i*x.lda]))
+	if g.isa < AVX512 {
+		g.rowTile(i, &x)
+		return
+	}
 	nbitsTile(b.bits, g.parts, n, &x)
+}
+
+// rowTile calls the AVX2 kernel for digits.
+func (g *nbitsJob) rowTile(i int, x *nbitsArgs) {
+	if g.b.bits == 8 {
+		x.a = (*byte)(unsafe.Pointer(&g.words[2*i*x.lda]))
+	}
+	switch {
+	case g.b.bits == 4 && g.parts == 1:
+		nbits4p1r256(x)
+	case g.b.bits == 4:
+		nbits4p3r256(x)
+	case g.parts == 1:
+		nbits8p1r256(x)
+	default:
+		nbits8p3r256(x)
+	}
+}
+
+// widenDigits makes the 16-bit digits of row i, which the AVX2 kernels for weights of 8 bits take.
+func (g *nbitsJob) widenDigits(i int) {
+	if n := g.kPad() * g.parts; g.isa < AVX512 && g.isa >= AVX2 && g.b.bits == 8 {
+		nbitsWords256(n, &g.digits[i*n], &g.words[2*i*n])
+	}
 }
 
 // nbitsTile calls the kernel for digits.

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func nbits4p1m1(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits4p1m1(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -79,7 +79,7 @@ even:
 	RET
 
 // func nbits4p1m2(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits4p1m2(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -182,7 +182,7 @@ even:
 	RET
 
 // func nbits4p1m3(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits4p1m3(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -298,7 +298,7 @@ even:
 	RET
 
 // func nbits4p1m4(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits4p1m4(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -437,7 +437,7 @@ even:
 	RET
 
 // func nbits4p3m1(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits4p3m1(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -551,7 +551,7 @@ even:
 	RET
 
 // func nbits4p3m2(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits4p3m2(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -696,7 +696,7 @@ even:
 	RET
 
 // func nbits4p3m3(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits4p3m3(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -870,7 +870,7 @@ even:
 	RET
 
 // func nbits4f512(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits4f512(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -1020,7 +1020,7 @@ even:
 	RET
 
 // func nbits4f256(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits4f256(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -1274,7 +1274,7 @@ even:
 	RET
 
 // func nbits8p1m1(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits8p1m1(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -1342,7 +1342,7 @@ even:
 	RET
 
 // func nbits8p1m2(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits8p1m2(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -1437,7 +1437,7 @@ even:
 	RET
 
 // func nbits8p1m3(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits8p1m3(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -1547,7 +1547,7 @@ even:
 	RET
 
 // func nbits8p1m4(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits8p1m4(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -1680,7 +1680,7 @@ even:
 	RET
 
 // func nbits8p3m1(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits8p3m1(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -1784,7 +1784,7 @@ even:
 	RET
 
 // func nbits8p3m2(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits8p3m2(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -1923,7 +1923,7 @@ even:
 	RET
 
 // func nbits8p3m3(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits8p3m3(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -2091,7 +2091,7 @@ even:
 	RET
 
 // func nbits8f512(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits8f512(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -2239,7 +2239,7 @@ even:
 	RET
 
 // func nbits8f256(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
 TEXT ·nbits8f256(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12

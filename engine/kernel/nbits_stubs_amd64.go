@@ -108,3 +108,43 @@ func nbitsSplit1(x *float32, n int, factor float32, q *int8, sums *[3]int32)
 //
 //go:noescape
 func nbitsSplit3(x *float32, n int, factor float32, q *int8, sums *[3]int32)
+
+// nbits4p1r256 is the AVX2 product of one row in 1 digit(s) with a panel of weights of 4 bits.
+//
+//go:noescape
+func nbits4p1r256(x *nbitsArgs)
+
+// nbits4p3r256 is the AVX2 product of one row in 3 digit(s) with a panel of weights of 4 bits.
+//
+//go:noescape
+func nbits4p3r256(x *nbitsArgs)
+
+// nbits8p1r256 is the AVX2 product of one row in 1 digit(s) with a panel of weights of 8 bits.
+//
+//go:noescape
+func nbits8p1r256(x *nbitsArgs)
+
+// nbits8p3r256 is the AVX2 product of one row in 3 digit(s) with a panel of weights of 8 bits.
+//
+//go:noescape
+func nbits8p3r256(x *nbitsArgs)
+
+// nbitsMax256 is nbitsMax512 with AVX2.
+//
+//go:noescape
+func nbitsMax256(x *float32, n int) uint32
+
+// nbitsSplit1x256 is nbitsSplit1 with AVX2.
+//
+//go:noescape
+func nbitsSplit1x256(x *float32, n int, factor float32, q *int8, sums *[3]int32)
+
+// nbitsSplit3x256 is nbitsSplit3 with AVX2.
+//
+//go:noescape
+func nbitsSplit3x256(x *float32, n int, factor float32, q *int8, sums *[3]int32)
+
+// nbitsWords256 widens n digits, a multiple of 16 and not 0, to 16 bits, those of every four in the order 0, 2, 1, 3.
+//
+//go:noescape
+func nbitsWords256(n int, q, w *int8)

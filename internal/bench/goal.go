@@ -88,3 +88,14 @@ func withoutVNNIOnly() string {
 	}
 	return "which lacks VNNI"
 }
+
+// withoutAVX2Only is for rows about hosts with AVX2 that have neither VNNI nor AMX.
+func withoutAVX2Only() string {
+	if s := withoutVNNIOnly(); s != "which lacks VNNI" {
+		return "which has VNNI or AMX"
+	}
+	if !slices.Contains(kernel.Features(), "avx2") {
+		return "which lacks AVX2"
+	}
+	return ""
+}

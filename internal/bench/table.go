@@ -35,7 +35,7 @@ func markdown(w io.Writer, r *report, s settings) error {
 		"A floor or an aim holds when the lower end of the interval at the defaults is at or above it, after at least %d rounds; of products of a vector it is a share of reading. "+
 		"Load to first result is a new session, in this process, on a file in the page cache. Difference is max|native - ORT| / max|ORT|. In rows named bf16 the native engine has the weights in bfloat16 and ONNX Runtime those in float32. "+
 		"Cosine is that between the outputs (of MiniLM the mean-pooled embeddings) and those of ONNX Runtime on the float32 model, native and ONNX Runtime's; it counts as equal when it is at most %g lower. "+
-		"Of weights quantized in blocks it is that between both runtimes. One int8 floor is that of hosts with AMX, another that of hosts with VNNI alone: one host has only one of them.\n",
+		"Of weights quantized in blocks it is that between both runtimes. The int8 floors are those of hosts with AMX, with VNNI alone and with neither: one host has only one of them.\n",
 		r.Rounds, s.sample, s.foreign, leastRounds, equalCosine)
 	for _, x := range r.Results {
 		for _, q := range x.Ratios {

@@ -239,6 +239,89 @@ func TestSeededCauses(t *testing.T) {
 	}
 }
 
+// TestUndecided: what the interval does not tell from the promise is said to be undecided, and has no causes.
+func TestUndecided(t *testing.T) {
+	b := newBuild("int8", nil)
+	b.r.Target.ISA, b.r.Host.ISA = "avx2", []string{"avx", "avx2"} // a cause that would be named
+	for i := range 4 {
+		b.product(i, 384, 380)
+	}
+	c := Case{Result: &b.r, Variant: &b.v, Baseline: &b.base, Graph: b.g, Original: b.orig}
+	b.v.Latency.Ratio.Value, b.v.Latency.Ratio.CI95 = 0.95, &reports.Interval{0.7, 1.3}
+	b.v.Accuracy.Delta.Value, b.v.Accuracy.Delta.CI95 = -0.02, &reports.Interval{-0.05, 0.01}
+	got := Effects(c)
+	if len(got) != 2 || got[0].Decided || got[1].Decided {
+		t.Errorf("wide intervals: %+v", got)
+	}
+	if causes := Explain(c); len(causes) > 0 {
+		t.Errorf("causes of what is not decided: %+v", causes)
+	}
+	b.v.Latency.Ratio.CI95 = &reports.Interval{0.9, 1.0} // decidedly short of 0.8, though not slower than the original
+	if causes := Explain(c); len(causes) == 0 || causes[0].Name != "no VNNI" {
+		t.Errorf("a decided one: %+v", causes)
+	}
+	b.v.Latency.Ratio.Pairing, b.v.Latency.Ratio.N = reports.Pairing{NeededPairs: 8}, 5 // too few pairs for the report to claim anything
+	if causes := Explain(c); len(causes) > 0 {
+		t.Errorf("causes by %d pairs of 8: %+v", b.v.Latency.Ratio.N, causes)
+	}
+}
+
+// TestSchemesHavePromises: every scheme of a quantize stage has bounds, and a variant beyond them has effects and, of types that no
+// CPU multiplies, the cause.
+func TestSchemesHavePromises(t *testing.T) {
+	for scheme, d := range map[string]model.DType{"int16": model.Int16, "uint16": model.Uint16, "fp8-e4m3": model.Float8E4M3FN, "fp8-e5m2": model.Float8E5M2,
+		"uint8": model.Uint8, "uint4": model.Uint4, "int4": model.Int4, "bf16": model.BFloat16} {
+		b := newBuild(scheme, map[string]any{"mode": "weight-only"}).latency(1.2).accuracy(-0.1)
+		b.v.File.Bytes = 900000
+		b.g.SetInitializer("s", model.Scalar[float32](1))
+		w, err := model.NewTensor(d, []int{64, 64}, make([]byte, (64*64*d.Bits()+7)/8))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.g.SetInitializer("w", w)
+		b.g.SetInitializer("left", model.FromSlice([]int{400, 400}, make([]float32, 160000)))
+		b.add(&model.Node{Op: "DequantizeLinear", Inputs: []string{"w", "s"}, Outputs: []string{"wd"}})
+		b.add(&model.Node{Op: "MatMul", Inputs: []string{"x", "wd"}, Outputs: []string{"y"}})
+		b.add(&model.Node{Op: "LSTM", Inputs: []string{"y", "left"}, Outputs: []string{"z"}})
+		c := Case{Result: &b.r, Variant: &b.v, Baseline: &b.base, Graph: b.g, Original: b.orig}
+		if got := Effects(c); len(got) != 3 {
+			t.Errorf("%s: effects %+v", scheme, got)
+		}
+		names := map[string]bool{}
+		for _, cause := range Explain(c) {
+			names[cause.Name] = true
+		}
+		if !names["weights left in float"] {
+			t.Errorf("%s: %v: 640 kB of an LSTM are left in float", scheme, names)
+		}
+		if wide := d.Bits() == 16 && !d.IsFloat() || d.Bits() == 8 && d.IsFloat(); wide != names["a type that no CPU multiplies"] {
+			t.Errorf("%s: %v", scheme, names)
+		}
+	}
+}
+
+// TestLargestEffectFirst: of two effects the causes of the larger one come first.
+func TestLargestEffectFirst(t *testing.T) {
+	for _, slow := range []float64{0.82, 2.5} {
+		b := newBuild("int8", nil).latency(slow)
+		b.v.Latency.Ratio.CI95 = &reports.Interval{slow - 0.01, slow + 0.01}
+		b.v.File.Bytes = 450000 // half beyond the promise
+		for i := range 6 {
+			b.conv(i, 30, 16, 1, "ConvInteger")
+		}
+		b.g.SetInitializer("table", model.FromSlice([]int{1000, 128}, make([]float32, 128000)))
+		b.add(&model.Node{Op: "Gather", Inputs: []string{"table", "ids"}, Outputs: []string{"x0"}})
+		got := Explain(Case{Result: &b.r, Variant: &b.v, Baseline: &b.base, Graph: b.g, Original: b.orig})
+		want := Larger
+		if slow > 2 {
+			want = Slower
+		}
+		if len(got) < 2 || got[0].Effect != want {
+			t.Errorf("ratio of time %v, of size 0.45: %+v", slow, got)
+		}
+	}
+}
+
 // TestNothingToExplain: a variant that does what its scheme promises has no causes, nor has one without figures.
 func TestNothingToExplain(t *testing.T) {
 	b := newBuild("int8", nil)

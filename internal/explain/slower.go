@@ -252,6 +252,21 @@ func castsAtLoad(f *facts) *Cause {
 		"use int8 where time counts; half-size weights are for the file and for memory"}
 }
 
+// widened: weights in a type that no CPU multiplies are turned back into float32, at load or in every run.
+func widened(f *facts) *Cause {
+	n, kind := 0, model.Invalid
+	for _, m := range f.nodes {
+		if t := f.consts[m.In(0)]; m.Op == "DequantizeLinear" && t != nil && (t.DType().IsFloat() && t.DType().Bits() == 8 || t.DType() == model.Int16 || t.DType() == model.Uint16) {
+			n, kind = n+1, t.DType()
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return &Cause{Slower, "a type that no CPU multiplies", max(0.8, f.timeOf(0, "DequantizeLinear")),
+		fmt.Sprintf("%d weights of %s are turned back into float32 and multiplied as before", n, kind), "use int8 where time counts; this scheme is for the file"}
+}
+
 func quantizingCost(f *facts) *Cause {
 	s := f.timeOf(0, "DynamicQuantizeLinear")
 	if s < 0.1 {

@@ -2,43 +2,94 @@ package explain
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/wattshed/wattshed/model"
 )
 
-// floatEmbeddings: tables that Gather reads are still float32.
-func floatEmbeddings(f *facts) *Cause {
-	var bytes int64
+// leastPart is the share of the bytes beyond the promise from which something is named as their cause.
+const leastPart = 0.2
+
+// floatBytes returns the bytes of float32 matrices that the variant still has: tables that are looked up, and others, with the
+// operator that most of these are of.
+func (f *facts) floatBytes() (tables, others int64, op string) {
+	by := map[string]int64{}
+	seen := map[*model.Tensor]bool{}
 	for _, n := range f.nodes {
-		if t := f.consts[n.In(0)]; n.Op == "Gather" && t != nil && t.DType() == model.Float32 && t.Rank() > 1 && t.Len() >= 4*t.Shape()[0] { // narrower ones are scales of rows
-			bytes += int64(t.ByteSize())
+		for i, in := range n.Inputs {
+			t := f.consts[in]
+			if t == nil || seen[t] || t.DType() != model.Float32 || t.Rank() < 2 {
+				continue
+			}
+			switch {
+			case n.Op == "Gather" && i == 0:
+				if t.Len() >= 4*t.Shape()[0] { // narrower ones are scales of rows
+					tables += int64(t.ByteSize())
+				}
+			case t.Len() >= tinyElements/16:
+				others += int64(t.ByteSize())
+				by[n.Op] += int64(t.ByteSize())
+			default:
+				continue
+			}
+			seen[t] = true
 		}
 	}
-	if f.Variant.File == nil || f.Variant.File.Bytes == 0 || bytes == 0 {
+	for o, n := range by {
+		if op == "" || n > by[op] || n == by[op] && o < op {
+			op = o
+		}
+	}
+	return tables, others, op
+}
+
+// partOfExcess is the share of the bytes beyond the promise that storing these by the scheme would have saved.
+func (f *facts) partOfExcess(bytes int64) float64 {
+	want, known := f.promised()
+	if e := f.excess(); e > 0 && known {
+		return float64(bytes) * (1 - want.size) / e
+	}
+	return 0
+}
+
+// floatEmbeddings: tables that Gather reads are still float32.
+func floatEmbeddings(f *facts) *Cause {
+	tables, _, _ := f.floatBytes()
+	part := f.partOfExcess(tables)
+	if part < leastPart {
 		return nil
 	}
-	part := float64(bytes) / float64(f.Variant.File.Bytes)
-	if part < 0.1 {
-		return nil
-	}
-	return &Cause{Larger, "embeddings left in float", part, fmt.Sprintf("float32 tables are %.0f %% of the file", 100*part),
+	return &Cause{Larger, "embeddings left in float", part, fmt.Sprintf("float32 tables are %.0f %% of the file", 100*float64(tables)/float64(f.Variant.File.Bytes)),
 		"quantize Gather too"}
+}
+
+// floatWeights: other matrices are still float32.
+func floatWeights(f *facts) *Cause {
+	_, others, op := f.floatBytes()
+	part := f.partOfExcess(others)
+	if part < leastPart {
+		return nil
+	}
+	return &Cause{Larger, "weights left in float", part,
+		fmt.Sprintf("float32 weights are %.0f %% of the file, most of them of %s", 100*float64(others)/float64(f.Variant.File.Bytes), op),
+		"take a scheme that has " + op + "; the notes of the variant say why each was left"}
 }
 
 // metadata: what a model carries beside its weights does not shrink with them.
 func metadata(f *facts) *Cause {
-	if f.Graph == nil || f.Graph.Model == nil || f.Variant.File == nil || f.Variant.File.Bytes == 0 {
+	if f.Graph == nil || f.Graph.Model == nil {
 		return nil
 	}
 	n := 0
 	for _, kv := range f.Graph.Model.Meta {
 		n += len(kv.Key) + len(kv.Value)
 	}
-	part := float64(n) / float64(f.Variant.File.Bytes)
-	if part < 0.05 {
+	part := f.partOfExcess(int64(n))
+	if part < leastPart {
 		return nil
 	}
-	return &Cause{Larger, "metadata", part, fmt.Sprintf("tokenizer and other metadata are %.0f %% of the file", 100*part), "keep the tokenizer in a file beside the model"}
+	return &Cause{Larger, "metadata", part, fmt.Sprintf("tokenizer and other metadata are %.0f %% of the file", 100*float64(n)/float64(f.Variant.File.Bytes)),
+		"keep the tokenizer in a file beside the model"}
 }
 
 // outlierSpread is the ratio of the largest to the median channel from which one scale for all wastes two bits.
@@ -140,4 +191,16 @@ func overflow(f *facts) *Cause {
 		}
 	}
 	return nil
+}
+
+// fewMantissaBits: a float of 8 bits keeps three bits of a weight, or two.
+func fewMantissaBits(f *facts) *Cause {
+	if !strings.HasPrefix(f.scheme, "fp8") {
+		return nil
+	}
+	bits, other := 3, "int8, whose grid is finer where most weights are"
+	if f.scheme == "fp8-e5m2" {
+		bits, other = 2, "fp8-e4m3, with a bit more, or int8"
+	}
+	return &Cause{LessAccurate, "few bits of mantissa", 0.7, fmt.Sprintf("%s keeps %d bits of a weight behind the leading one", f.scheme, bits), other}
 }

@@ -29,7 +29,7 @@ func (r *run) alone(ctx context.Context, spec SearchSpec, units []unit, u, k int
 		}
 		graph = next
 	}
-	return r.opt.Runtimes["native"].Load(ctx, engine.Artifact{Graph: graph}, engine.Options{Threads: r.threads})
+	return r.opt.Runtimes["native"].Load(ctx, engine.Artifact{Graph: graph}, engine.Options{Threads: r.threads, Packs: &r.packs})
 }
 
 // outputs runs the feeds on a session.

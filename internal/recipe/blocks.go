@@ -26,7 +26,7 @@ func rawBlocks(cmp measure.Comparison) []reports.Block {
 		j, kind, why, ok := b.EnergyPerInference()
 		x.Source, x.Gap = string(kind), why
 		if ok {
-			all := float64(j) * float64(b.Inferences)
+			all := float64(j * measure.Joules(b.Inferences))
 			x.Joules = &all
 		}
 		if c := b.Covariates; c != nil {
@@ -41,16 +41,21 @@ func rawBlocks(cmp measure.Comparison) []reports.Block {
 	return out
 }
 
-// idleOf restates the idle power; nil where it was not measured.
-func idleOf(i measure.Idle) *reports.Idle {
+// idleOf restates the idle power, known within u of itself where that is not 0; nil where it was not measured.
+func idleOf(i measure.Idle, u float64) *reports.Idle {
 	var out reports.Idle
 	for _, w := range []struct {
 		from *measure.IdleWindow
 		to   **float64
-	}{{i.Before, &out.BeforeW}, {i.After, &out.AfterW}} {
+		ci   **reports.Interval
+		took *float64
+	}{{i.Before, &out.BeforeW, &out.BeforeCI, &out.BeforeS}, {i.After, &out.AfterW, &out.AfterCI, &out.AfterS}} {
 		if w.from != nil && w.from.Watts > 0 {
 			x := float64(w.from.Watts)
-			*w.to, out.Source = &x, string(w.from.Kind)
+			*w.to, out.Source, *w.took = &x, string(w.from.Kind), w.from.Duration.Seconds()
+			if out.N++; u > 0 && finite(u) {
+				*w.ci = &reports.Interval{x / (1 + u), x * (1 + u)}
+			}
 		}
 	}
 	if out.Source == "" {

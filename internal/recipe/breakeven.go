@@ -25,11 +25,11 @@ func (r *run) breakeven(res *reports.Result, cmp measure.Comparison) {
 		if v.Cost.Source != reports.SourceMeasured {
 			p.u, p.model = 0, math.Sqrt2*math.Log1p(s.Energy.UAbs)
 		}
-		v.Cost.Breakeven, v.Cost.NoneDemonstrated = r.payback(p, *v.Cost.Joules, *base.Energy.PerInference, energyRatioOf(s.EnergyRatio, s))
+		v.Cost.Breakeven, v.Cost.NoneDemonstrated = paysBack(r, p, measure.Joules(*v.Cost.Joules), measure.Joules(*base.Energy.PerInference), energyRatioOf(s.EnergyRatio, s))
 		if v.Cost.GCO2e == nil || v.Carbon == nil || v.Carbon.Ratio == nil || base.Carbon == nil || base.Carbon.Total == nil {
 			continue
 		}
-		v.Cost.BreakevenCarbon, v.Cost.NoneDemonstratedCarbon = r.payback(p, *v.Cost.GCO2e, *base.Carbon.Total, v.Carbon.Ratio)
+		v.Cost.BreakevenCarbon, v.Cost.NoneDemonstratedCarbon = paysBack(r, p, measure.GramsCO2e(*v.Cost.GCO2e), measure.GramsCO2e(*base.Carbon.Total), v.Carbon.Ratio)
 	}
 }
 
@@ -41,9 +41,9 @@ type payback struct {
 	u, model     float64
 }
 
-// payback is the break-even of a cost over a saving of base·(1-ratio) per inference. The saving varies by the interval of the ratio;
+// paysBack is the break-even of a cost over a saving of base·(1-ratio) per inference, in joules or in grams. The saving varies by the interval of the ratio;
 // below 30 pairs by that which decides.
-func (r *run) payback(p payback, cost, base float64, x *reports.EnergyRatio) (*reports.Breakeven, bool) {
+func paysBack[U measure.Joules | measure.GramsCO2e](r *run, p payback, cost, base U, x *reports.EnergyRatio) (*reports.Breakeven, bool) {
 	ci := x.CI95
 	if x.N < 30 {
 		ci = x.Decides
@@ -54,8 +54,8 @@ func (r *run) payback(p payback, cost, base float64, x *reports.EnergyRatio) (*r
 	const z = 1.959963984540054
 	t := measure.TQuantile(x.N)
 	half := math.Log(ci[1]/ci[0]) / 2
-	se := base * x.Value * half / t // as wide as the ratio's own interval, whichever method made it
-	b, err := measure.BreakEven(measure.Estimate{Value: cost, Var: math.Pow(cost*p.u/z, 2)}, measure.Estimate{Value: base * (1 - x.Value), Var: se * se}, 0, t)
+	se := float64(base) * x.Value * half / t // as wide as the ratio's own interval, whichever method made it
+	b, err := measure.BreakEven(measure.Estimate{Value: float64(cost), Var: math.Pow(float64(cost)*p.u/z, 2)}, measure.Estimate{Value: float64(base) * (1 - x.Value), Var: se * se}, 0, t)
 	switch {
 	case err != nil:
 		r.warn("break-even of %s: %v", p.name, err)

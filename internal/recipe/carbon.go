@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"time"
@@ -18,10 +19,15 @@ type carbonFactor struct {
 	tokens   float64 // of input per inference; 0 where inputs have none
 }
 
-func (r *run) carbonFactor() (*carbonFactor, error) {
+func (r *run) carbonFactor(ctx context.Context) (*carbonFactor, error) {
 	f, err := carbon.Zone(r.recipe.Carbon.Zone, r.journal.started.Year(), true)
 	if err != nil {
 		return nil, fmt.Errorf("recipe: carbon.zone: %w", err)
+	}
+	if r.recipe.Carbon.Live != "" {
+		if f, err = r.liveFactor(ctx, f); err != nil {
+			return nil, err
+		}
 	}
 	if f.Stale {
 		r.warn("the grid intensity of %s is of %d: %d years old", f.Zone, f.Year, r.journal.started.Year()-f.Year)
@@ -63,9 +69,9 @@ func (r *run) tokens() float64 {
 	return float64(n) / float64(len(r.bound.timing)*max(1, r.recipe.Target.Batch))
 }
 
-// footprint assesses joules and seconds; nil, with a warning, where that fails.
-func (r *run) footprint(what string, joules, u, seconds float64, f *carbonFactor) *carbon.Footprint {
-	fp, err := carbon.Assess(carbon.Work{Energy: measure.Joules(joules), EnergyU: u, Time: time.Duration(seconds * 1e9),
+// footprint assesses an energy, known within u of itself, and the time that it took; nil, with a warning, where that fails.
+func (r *run) footprint(what string, energy measure.Joules, u float64, took time.Duration, f *carbonFactor) *carbon.Footprint {
+	fp, err := carbon.Assess(carbon.Work{Energy: energy, EnergyU: u, Time: took,
 		Grid: f.grid, PUE: f.pue, Hardware: f.hardware}, 1)
 	if err != nil {
 		r.warn("carbon of %s: %v", what, err)
@@ -80,19 +86,15 @@ func (r *run) carbon(v *reports.Variant, s measure.Summary, f *carbonFactor, bas
 	if e == nil {
 		return nil
 	}
-	per := 0.0
-	if s.ThroughputPerS > 0 {
-		per = 1 / s.ThroughputPerS
-	}
-	fp := r.footprint(s.Name, *e.PerInference, s.Energy.UAbs, per, f)
+	fp := r.footprint(s.Name, s.Energy.PerInference, s.Energy.UAbs, perItem(s.ThroughputPerS), f)
 	if fp == nil {
 		return nil
 	}
-	if r.recipe.Carbon.assumed {
+	if r.recipe.Carbon.assumed && !f.live() {
 		r.warn("no zone is given (carbon.zone): grams are those of the world's mean grid in %d; grids range from a twentieth to twice of it", f.grid.Year)
 	}
 	op, total, pue := float64(fp.Operational), float64(fp.Total), f.pue.Value
-	out := &reports.Carbon{Operational: &op, Total: &total, PUE: &pue, PUESource: f.pueSource(), OperationalCI: intervalOf(fp.OperationalCI), CI95: intervalOf(fp.CI95), N: fp.Draws, Source: e.Source, Intensity: f.intensity()}
+	out := &reports.Carbon{Operational: &op, Total: &total, PUE: &pue, PUESource: f.pueSource(), PUERange: &reports.Interval{f.pue.Lo, f.pue.Hi}, OperationalCI: intervalOf(fp.OperationalCI), CI95: intervalOf(fp.CI95), N: fp.Draws, Source: e.Source, Intensity: f.intensity()}
 	if fp.Embodied != nil {
 		m := float64(*fp.Embodied)
 		out.Embodied, out.EmbodiedSource, out.EmbodiedCI = &m, f.hardware.Source, intervalOf(fp.EmbodiedCI)
@@ -101,9 +103,9 @@ func (r *run) carbon(v *reports.Variant, s measure.Summary, f *carbonFactor, bas
 		out.Tornado = append(out.Tornado, reports.Swing{Input: b.Input, Lo: float64(b.Lo), Hi: float64(b.Hi)})
 	}
 	if w := r.recipe.Carbon; w.WUE != nil && w.EWIF != nil {
-		l := carbon.Water(measure.Joules(*e.PerInference), *w.WUE, *w.EWIF, f.pue)
+		l := carbon.Water(s.Energy.PerInference, *w.WUE, *w.EWIF, f.pue)
 		out.WaterL = &l
-		out.WaterCI = intervalOf(carbon.WaterInterval(measure.Joules(*e.PerInference), s.Energy.UAbs, *w.WUE, *w.EWIF, f.pue))
+		out.WaterCI = intervalOf(carbon.WaterInterval(s.Energy.PerInference, s.Energy.UAbs, *w.WUE, *w.EWIF, f.pue))
 	}
 	out.SCI = sci(out, v, f)
 	if base == nil {
@@ -111,7 +113,7 @@ func (r *run) carbon(v *reports.Variant, s measure.Summary, f *carbonFactor, bas
 	}
 	share := fp.Share
 	if base.Carbon != nil && base.Carbon.Operational != nil && *base.Carbon.Total > 0 && base.Throughput != nil {
-		if bs := r.footprint("baseline", *base.Energy.PerInference, s.Energy.UAbs, 1 / *base.Throughput, f); bs != nil {
+		if bs := r.footprint("baseline", measure.Joules(*base.Energy.PerInference), s.Energy.UAbs, perItem(*base.Throughput), f); bs != nil {
 			share = bs.Share
 		}
 		out.Ratio = carbonRatio(s, *base.Carbon.Operational / *base.Carbon.Total, share)
@@ -191,7 +193,8 @@ func (f *carbonFactor) pueSource() string {
 func (f *carbonFactor) intensity() *reports.Intensity {
 	g := f.grid
 	sd, assumed := g.Spread()
-	return &reports.Intensity{GPerKWh: float64(g.Intensity), SD: sd, Assumed: assumed, Stale: g.Stale, Zone: g.Zone, Year: g.Year, Source: g.Source, Licence: g.Licence, Basis: g.Basis}
+	return &reports.Intensity{GPerKWh: float64(g.Intensity), SD: sd, Assumed: assumed, Stale: g.Stale, Zone: g.Zone, Year: g.Year, Source: g.Source, Licence: g.Licence, Basis: g.Basis,
+		Live: liveOf(g.Live)}
 }
 
 // sci restates a footprint per functional unit.
@@ -232,18 +235,27 @@ func (r *run) cost(m *made, f *carbonFactor, u float64) *reports.Cost {
 	if m.Cost == nil {
 		return nil
 	}
-	c := &reports.Cost{Seconds: &m.Cost.Seconds, N: 1}
+	seconds := m.Cost.Wall.Seconds()
+	c := &reports.Cost{Seconds: &seconds, N: 1}
 	if m.Cost.Joules == nil {
 		return c
 	}
-	j := *m.Cost.Joules
+	j := float64(*m.Cost.Joules)
 	c.Joules, c.Source = &j, string(m.Cost.Kind)
 	if u > 0 && finite(u) {
 		c.JoulesCI95 = &reports.Interval{j / (1 + u), j * (1 + u)}
 	}
-	if fp := r.footprint("making "+m.Name, j, u, m.Cost.Seconds, f); fp != nil {
+	if fp := r.footprint("making "+m.Name, *m.Cost.Joules, u, m.Cost.Wall, f); fp != nil {
 		g := float64(fp.Total)
 		c.GCO2e, c.GCO2eCI95 = &g, intervalOf(fp.CI95)
 	}
 	return c
+}
+
+// perItem is the time of one of so many things per second; 0 where there are none.
+func perItem(perS float64) time.Duration {
+	if !(perS > 0) {
+		return 0
+	}
+	return time.Duration(float64(time.Second) / perS)
 }

@@ -70,7 +70,7 @@ func TestPayback(t *testing.T) {
 	q := energyRatioOf(x, measure.Summary{EnergyRatio: x})
 	r := &run{}
 	width := func(p payback) (float64, string) {
-		b, none := r.payback(p, 100, 1, q)
+		b, none := paysBack[measure.Joules](r, p, 100, 1, q)
 		if none || b == nil || b.CI95 == nil || math.Abs(b.Value-200) > 4 || !(b.CI95[0] < b.Value && b.Value < b.CI95[1]) {
 			t.Fatalf("%+v: %+v, none %v", p, b, none)
 		}

@@ -158,6 +158,11 @@ func (r *Recipe) checkCarbon() error {
 	if _, err := carbon.Zone(r.Carbon.Zone, 0, true); err != nil {
 		return faultf("carbon.zone", "%v", err)
 	}
+	if r.Carbon.Live != "" {
+		if _, _, err := carbon.ParseLive(r.Carbon.Live); err != nil {
+			return faultf("carbon.live", "%v", err)
+		}
+	}
 	if p := r.Carbon.PUE; p != nil && !(*p >= 1 && *p <= 10) {
 		return faultf("carbon.pue", "%v: want 1 or more", *p)
 	}

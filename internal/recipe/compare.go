@@ -20,27 +20,62 @@ type Difference struct {
 	AccuracyDelta *reports.Delta       `json:"accuracy_delta,omitempty"` // B minus A, taken as independent
 	Ratio         *reports.Ratio       `json:"latency_ratio,omitempty"`  // of the medians, B over A
 	EnergyRatio   *reports.EnergyRatio `json:"energy_ratio,omitempty"`   // of joules per inference, B over A
+	OnlyIn        string               `json:"only_in,omitempty"`        // A or B, where the other has no such variant
+	AccountA      string               `json:"account_a,omitempty"`      // whose account of the machine the joules are from
+	AccountB      string               `json:"account_b,omitempty"`
 	Notes         []string             `json:"notes,omitempty"`
 }
 
-// CompareResults compares the variants that both results have, in the order of a. The latency ratio is one
-// of medians with an interval over the samples of both; it fails when no variant is in both.
+// accountOwn is the account of a process that counted the machine itself.
+const accountOwn = "own"
+
+// accountOf tells whose account of the machine a variant's joules are from: "own", or the process to which the measuring one was attached.
+// A modelled energy is then without the machine's idle power.
+func accountOf(e *reports.Energy) string {
+	if e.CountedBy == "" {
+		return accountOwn
+	}
+	return "attached to " + e.CountedBy
+}
+
+// CompareResults compares the variants that both results have, in the order of a, and names those that only one of them has after
+// them. The latency ratio is one of medians with an interval over the samples of both; it fails when no variant is in both.
 func CompareResults(a, b *reports.Result) ([]Difference, error) {
-	var out []Difference
+	var out, alone []Difference
+	inB := map[string]*reports.Variant{}
+	for j := range b.Variants {
+		inB[b.Variants[j].Name] = &b.Variants[j]
+	}
 	for i := range a.Variants {
 		va := &a.Variants[i]
-		for j := range b.Variants {
-			if vb := &b.Variants[j]; vb.Name == va.Name {
-				d := differ(va, vb)
-				d.energy(a, b, va, vb)
-				out = append(out, d)
-			}
+		vb := inB[va.Name]
+		if vb == nil {
+			alone = append(alone, missing(va.Name, "A"))
+			continue
 		}
+		delete(inB, va.Name)
+		d := differ(va, vb)
+		d.energy(a, b, va, vb)
+		out = append(out, d)
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("recipe: the results have no variant in common")
 	}
-	return out, nil
+	if a.Model != nil && b.Model != nil && a.Model.SHA256 != "" && b.Model.SHA256 != "" && a.Model.SHA256 != b.Model.SHA256 {
+		out[0].Notes = append(out[0].Notes, fmt.Sprintf("the results start from different models: A from %s, B from %s", a.Model.Name, b.Model.Name))
+	}
+	for j := range b.Variants {
+		if name := b.Variants[j].Name; inB[name] != nil {
+			alone = append(alone, missing(name, "B"))
+		}
+	}
+	return append(out, alone...), nil
+}
+
+// missing is the row of a variant that one result has.
+func missing(name, in string) Difference {
+	return Difference{Variant: name, Size: "-", Accuracy: "-", Latency: "-", Energy: "-", OnlyIn: in,
+		Notes: []string{fmt.Sprintf("variant %q is in %s only: nothing is compared", name, in)}}
 }
 
 func differ(a, b *reports.Variant) Difference {
@@ -87,16 +122,26 @@ func accuracyBetween(a, b *reports.Accuracy) *reports.Delta {
 	return d
 }
 
-// energy compares joules per inference: measured with measured, modelled with modelled.
+// energy compares joules per inference: measured with measured, modelled with modelled, and only where both results counted the
+// machine themselves or both left its idle power to another process: see accountOf.
 func (d *Difference) energy(ra, rb *reports.Result, a, b *reports.Variant) {
 	ea, eb := a.Energy, b.Energy
 	if ea == nil || eb == nil || ea.PerInference == nil || eb.PerInference == nil || !(*ea.PerInference > 0) || !(*eb.PerInference > 0) {
 		return
 	}
 	d.Energy = fmt.Sprintf("%.3g J -> %.3g J (%s, %s)", *ea.PerInference, *eb.PerInference, ea.Source, eb.Source)
+	d.AccountA, d.AccountB = accountOf(ea), accountOf(eb)
 	if ea.Source != eb.Source {
 		d.Notes = append(d.Notes, "energy: what was measured and what was modelled have no ratio")
 		return
+	}
+	if (d.AccountA == accountOwn) != (d.AccountB == accountOwn) {
+		d.Notes = append(d.Notes, fmt.Sprintf("energy: no ratio of two accounts: A %s, B %s, so that the same work has fewer joules there; ratios within one result stand. "+
+			"Measure both together, or with nothing else measuring", describeAccount(d.AccountA), describeAccount(d.AccountB)))
+		return
+	}
+	if d.AccountA != accountOwn {
+		d.Notes = append(d.Notes, fmt.Sprintf("energy: both results are without the machine's idle power: A was %s, B %s", d.AccountA, d.AccountB))
 	}
 	q := &reports.EnergyRatio{Value: *eb.PerInference / *ea.PerInference, N: min(ea.N, eb.N), Basis: reports.BasisCounter}
 	if ea.Source != reports.SourceMeasured {
@@ -123,6 +168,14 @@ func (d *Difference) energy(ra, rb *reports.Result, a, b *reports.Variant) {
 	if q.CI95 != nil {
 		d.Energy += fmt.Sprintf(" [%.3f, %.3f]", q.CI95[0], q.CI95[1])
 	}
+}
+
+// describeAccount words an account for a sentence.
+func describeAccount(a string) string {
+	if a == accountOwn {
+		return "counted the machine itself"
+	}
+	return "was " + a + ", which has the machine's idle power"
 }
 
 func logHalf(ci reports.Interval) float64 { return math.Log(ci[1]/ci[0]) / 2 }

@@ -3,6 +3,7 @@ package recipe
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/wattshed/wattshed/reports"
@@ -54,5 +55,48 @@ func TestCompareFigures(t *testing.T) {
 	b.Variants[1].Energy.Source = reports.SourceModelled
 	if diffs, _ = CompareResults(a, b); diffs[1].EnergyRatio != nil {
 		t.Errorf("a measured and a modelled figure have the ratio %+v", diffs[1].EnergyRatio)
+	}
+}
+
+// TestCompareAccounts: joules of a process that was attached to another's account have no ratio to those of one that counted the machine
+// itself, and what only one result has is named.
+func TestCompareAccounts(t *testing.T) {
+	modelled := func(by string, joules float64, seed uint64) *reports.Result {
+		r := resultOf("x", joules, 900, 1000, seed)
+		r.Variants[1].Energy.Source, r.Variants[1].Energy.CountedBy = reports.SourceModelled, by
+		return r
+	}
+	one := func(a, b *reports.Result) Difference {
+		diffs, err := CompareResults(a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return diffs[1]
+	}
+	if d := one(modelled("", 2, 1), modelled("process 7", 1, 2)); d.EnergyRatio != nil || d.AccountA != "own" || d.AccountB != "attached to process 7" ||
+		len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "no ratio") || !strings.Contains(d.Notes[0], "process 7") {
+		t.Errorf("own against attached: %+v", d)
+	}
+	if d := one(modelled("process 3", 2, 1), modelled("process 7", 2, 2)); d.EnergyRatio == nil || len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "without the machine's idle power") {
+		t.Errorf("both attached: %+v", d)
+	}
+	if d := one(modelled("", 2, 1), modelled("", 2, 2)); d.EnergyRatio == nil || len(d.Notes) != 0 || d.AccountA != "own" || d.AccountB != "own" {
+		t.Errorf("own accounts: %+v", d)
+	}
+	a, b := resultOf("x", 2, 900, 1000, 1), resultOf("x", 2, 900, 1000, 2)
+	a.Variants[1].Name = "int8"
+	b.Variants = append(b.Variants, reports.Variant{Name: "w"})
+	a.Model, b.Model = &reports.Model{Name: "m", SHA256: "1"}, &reports.Model{Name: "n", SHA256: "2"}
+	diffs, err := CompareResults(a, b)
+	if err != nil || len(diffs) != 4 {
+		t.Fatalf("%+v, %v", diffs, err)
+	}
+	for i, want := range []string{"baseline/", "int8/A", "v/B", "w/B"} {
+		if got := diffs[i].Variant + "/" + diffs[i].OnlyIn; got != want {
+			t.Errorf("row %d is %s, want %s", i, got, want)
+		}
+	}
+	if n := diffs[0].Notes; len(n) != 1 || !strings.Contains(n[0], "different models") {
+		t.Errorf("notes %q", n)
 	}
 }

@@ -117,12 +117,12 @@ func (r *run) perCorrect(i int, e *reports.Energy, cmp measure.Comparison) error
 	if i > 0 {
 		sum, name = cmp.Variants[i-1], cmp.Variants[i-1].Name
 	}
-	c := *e.PerInference * float64(len(right)) / float64(count(right))
+	c := float64(sum.Energy.PerInference * measure.Joules(len(right)) / measure.Joules(count(right)))
 	e.PerCorrect, e.PerCorrectN = &c, len(right)
-	var joules []float64
+	var joules []measure.Joules
 	for _, b := range cmp.Blocks {
 		if j, k, _, ok := b.EnergyPerInference(); ok && k == sum.Energy.Kind && b.Void == "" && b.Baseline == (i == 0) && (i == 0 || b.Variant == name) {
-			joules = append(joules, float64(j))
+			joules = append(joules, j)
 		}
 	}
 	if pc, err := measure.EnergyPerCorrect(joules, right, 1); err == nil && pc.Joules > 0 && pc.CI95.Lo > 0 {

@@ -260,16 +260,16 @@ func TestEnergyAbsent(t *testing.T) {
 }
 
 func TestSpending(t *testing.T) {
-	j, k := 2.0, 3.0
-	a, b := spending{Seconds: 1, CPU: 2, Joules: &j, Kind: measure.Measured}, spending{Seconds: 10, CPU: 20, Joules: &k, Kind: measure.Measured}
-	if s := (spending{}).plus(a).plus(b); s.Seconds != 11 || s.CPU != 22 || *s.Joules != 5 || s.Kind != measure.Measured {
+	j, k := measure.Joules(2), measure.Joules(3)
+	a, b := spending{Wall: 1, CPU: 2, Joules: &j, Kind: measure.Measured}, spending{Wall: 10, CPU: 20, Joules: &k, Kind: measure.Measured}
+	if s := (spending{}).plus(a).plus(b); s.Wall != 11 || s.CPU != 22 || *s.Joules != 5 || s.Kind != measure.Measured {
 		t.Errorf("%+v", s)
 	}
 	b.Kind = measure.Modelled
 	if s := a.plus(b); s.Joules != nil || s.Kind != "" {
 		t.Errorf("measured and modelled joules add to %v %s", *s.Joules, s.Kind)
 	}
-	if s := a.plus(spending{Seconds: 1}); s.Joules != nil {
+	if s := a.plus(spending{Wall: 1}); s.Joules != nil {
 		t.Error("joules of a part stand for the whole")
 	}
 }
@@ -365,7 +365,25 @@ func TestEveryFigureHasItsOrigin(t *testing.T) {
 	if im := res.Impact; im == nil || im.EnergyIntensity != nil && (im.IntensityCI == nil || im.N == 0) || im.CarbonCI == nil || im.Vectors[0].EnergyCI == nil || im.Vectors[0].CarbonCI == nil {
 		t.Errorf("impact %+v", im)
 	}
-	if f := res.Roofline; f != nil && (f.N == 0 || f.Source == "") {
+	if f := res.Roofline; f != nil && (f.N == 0 || f.Source == "" || f.Rounds < 6 || !holds(f.GFLOPSCI, f.GFLOPS) || !holds(f.GBytesSCI, f.GBytesS)) {
 		t.Errorf("ceilings %+v", f)
 	}
+	if i := res.Idle; i == nil || i.N != 2 || !holds(i.BeforeCI, *i.BeforeW) || !holds(i.AfterCI, *i.AfterW) || i.BeforeS <= 0 || i.AfterS <= 0 {
+		t.Errorf("idle %+v", i)
+	}
+	for _, v := range res.Variants {
+		if c := v.Carbon; !holds(c.PUERange, *c.PUE) || !holds(c.CI95, *c.Total) || c.N == 0 {
+			t.Errorf("%s: PUE %v in %v, %v g in %v", v.Name, *c.PUE, c.PUERange, *c.Total, c.CI95)
+		}
+		for _, p := range v.Profile {
+			if p.N == 0 || !holds(p.CI95, p.Seconds) {
+				t.Errorf("%s: %s takes %v s in %v, n %d", v.Name, p.Op, p.Seconds, p.CI95, p.N)
+			}
+		}
+	}
+}
+
+// holds reports whether the interval is there and holds x.
+func holds(ci *reports.Interval, x float64) bool {
+	return ci != nil && ci[0] <= x && x <= ci[1]
 }

@@ -45,8 +45,42 @@ func (g *greedy) search(start mix, first outcome) (best mix, found outcome, ok b
 			return best, found, ok, err
 		}
 	}
-	best, found, err = g.push(best, found)
+	if best, found, err = g.push(best, found); err == nil {
+		best, found, err = g.ease(best, found)
+	}
 	return best, found, true, err
+}
+
+// ease gives units back to float that a scheme does not make cheaper, such as products that are too small for it: half of them first,
+// those with the least to save before others, then fewer while that costs energy. What is tried last saves energy, or is one unit.
+func (g *greedy) ease(m mix, now outcome) (mix, outcome, error) {
+	var list []step
+	for u, s := range m {
+		if s == keepFloat {
+			continue
+		}
+		h, err := g.harm(m, u, s)
+		if err != nil {
+			return m, now, err
+		}
+		if !math.IsInf(h, 1) { // else it is float already
+			list = append(list, step{u, keepFloat, g.price(u, keepFloat, s)})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b step) int { return cmp.Compare(a.worth, b.worth) })
+	for batch := (len(list) + 1) / 2; batch > 0 && len(list) > 1 && g.left(); batch = min(batch, (len(list)+1)/2) {
+		next := apply(m, list[:batch])
+		o, err := g.try(next)
+		if err != nil {
+			return m, now, err
+		}
+		if o.accurate && o.energy < now.energy {
+			m, now, list = next, o, list[batch:]
+		} else {
+			batch /= 2
+		}
+	}
+	return m, now, nil
 }
 
 // backOff gives units gentler schemes, the most harmful for what they save first, and finds by bisection how few of them must be.

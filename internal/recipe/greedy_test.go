@@ -135,3 +135,29 @@ func TestGreedyUselessUnit(t *testing.T) {
 		t.Errorf("%+v, %v, %v", o, ok, err)
 	}
 }
+
+// A unit that a scheme makes dearer goes back to float at the end, though the scheme as a whole is cheaper.
+func TestGreedyGivesBackWhatSavesNothing(t *testing.T) {
+	for dear := 1; dear < 6; dear++ {
+		a := &additive{share: []float64{0.3, 0.3, 0.2, 0.1, 0.05, 0.05}, ratio: []float64{0.5}, budget: 1, harm: make([][]float64, 6)}
+		for u := range a.harm {
+			a.harm[u] = []float64{0.01}
+		}
+		a.share[dear], a.share[0] = 0.02, a.share[0]+a.share[dear]-0.02 // little time, and more of it under the scheme
+		g := a.greedy(200)
+		g.share = a.share
+		cost := func(m mix) outcome {
+			o := a.outcome(m)
+			if m[dear] != keepFloat {
+				o.energy += 0.05
+			}
+			return o
+		}
+		g.try = func(m mix) (outcome, error) { a.trials++; return cost(m), nil }
+		start := mix{0, 0, 0, 0, 0, 0}
+		m, o, ok, err := g.search(start, cost(start))
+		if err != nil || !ok || m[dear] != keepFloat || o.energy >= cost(start).energy {
+			t.Errorf("unit %d: %v, %+v, %v, %v after %d trials", dear, m, o, ok, err, a.trials)
+		}
+	}
+}

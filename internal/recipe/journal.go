@@ -52,8 +52,10 @@ const (
 	kindProfile  = "profile"
 	kindTask     = "task"
 	kindRoofline = "roofline"
+	kindLive     = "live"     // what a live service said of the grid, or why it said nothing
 	kindTrial    = "trial"    // of a search: a mix and what it showed
 	kindHarm     = "harm"     // likewise: the error of one unit under one scheme
+	kindShares   = "shares"   // likewise: of the time of the units
 	kindSearched = "searched" // no trials come after
 	kindFinished = "finished" // the last line: the reports are written
 )

@@ -15,8 +15,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/wattshed/wattshed/internal/task"
 	"github.com/wattshed/wattshed/internal/tokenize"
 	"github.com/wattshed/wattshed/model"
@@ -62,7 +60,7 @@ type source struct {
 // openModel opens the model of a recipe: a path or builtin:spam-lstm.
 func openModel(spec, dir string, builtin fs.FS) (*source, error) {
 	if spec == builtinModel {
-		b, err := fs.ReadFile(builtin, "spam/model.onnx")
+		b, err := task.Unpack(builtin, "spam/model.onnx.zst")
 		if err != nil {
 			return nil, fmt.Errorf("recipe: model %q: %w", spec, err)
 		}
@@ -111,16 +109,11 @@ func openData(spec, dir, text, label string, builtin fs.FS) (*task.Dataset, erro
 		if builtin == nil {
 			return nil, fmt.Errorf("recipe: data %q: the built-in data cannot be read here", spec)
 		}
-		b, err := fs.ReadFile(builtin, "spam/"+split+".jsonl.zst")
+		b, err := task.Unpack(builtin, "spam/"+split+".jsonl.zst")
 		if err != nil {
 			return nil, fmt.Errorf("recipe: data %q: %w", spec, err)
 		}
-		r, err := zstd.NewReader(bytes.NewReader(b))
-		if err != nil {
-			return nil, fmt.Errorf("recipe: data %q: %w", spec, err)
-		}
-		defer r.Close()
-		return task.ReadJSONL(r, spec, text, label)
+		return task.ReadJSONL(bytes.NewReader(b), spec, text, label)
 	}
 	path := resolve(dir, spec)
 	f, err := os.Open(path)

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/reports"
 )
 
@@ -31,23 +33,36 @@ func (r *run) profile(ctx context.Context, i int, m *made) ([]reports.OpProfile,
 	}
 	defer s.Close()
 	r.progress("time by operator of "+m.Name, i, len(r.made))
-	var before []engine.OpTime
+	var before, last []engine.OpTime
+	runs := map[[2]string][]float64{} // seconds of every inference, by operator and kernel
 	for k := range profileWarmup + profileRuns {
-		if k == profileWarmup {
-			before = s.Profile()
-		}
 		if _, err := s.Run(ctx, r.bound.timing[k%len(r.bound.timing)]); err != nil {
 			return nil, fmt.Errorf("variant %q: %w", m.Name, err)
 		}
+		now := s.Profile()
+		if k < profileWarmup {
+			before, last = now, now
+			continue
+		}
+		for _, t := range since(last, now) {
+			runs[[2]string{t.Op, t.Kernel}] = append(runs[[2]string{t.Op, t.Kernel}], t.Time.Seconds())
+		}
+		last = now
 	}
-	after := since(before, s.Profile())
+	after := since(before, last)
 	var total time.Duration
 	for _, t := range after {
 		total += t.Time
 	}
 	var out []reports.OpProfile
 	for _, t := range after {
-		p := reports.OpProfile{Op: t.Op, Kernel: t.Kernel, Count: t.Count, Seconds: t.Time.Seconds() / profileRuns}
+		p := reports.OpProfile{Op: t.Op, Kernel: t.Kernel, Count: t.Count, Seconds: t.Time.Seconds() / profileRuns, N: profileRuns}
+		if own := runs[[2]string{t.Op, t.Kernel}]; len(own) == profileRuns {
+			if e, err := measure.EstimateOf(own); err == nil {
+				h := measure.TQuantile(profileRuns) * math.Sqrt(e.Var)
+				p.CI95 = intervalOf(measure.Interval{Lo: max(0, p.Seconds-h), Hi: p.Seconds + h})
+			}
+		}
 		if total > 0 {
 			p.Share = float64(t.Time) / float64(total)
 		}

@@ -125,6 +125,7 @@ type CarbonSpec struct {
 	Embodied bool     `yaml:"embodied"`
 	WUE      *float64 `yaml:"wue"`  // litres of water per kWh of the computer, at the site
 	EWIF     *float64 `yaml:"ewif"` // litres of water behind a kWh of its grid
+	Live     string   `yaml:"live"` // service, and zone of it, that is asked for the intensity of the present hour: see carbon.ParseLive; zone is what is taken where it does not answer
 
 	assumed bool // no zone was given
 }

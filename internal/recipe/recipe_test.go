@@ -258,7 +258,7 @@ inputs: {tokenizer: t, text: x, max_length: 1, pooling: p, output: o, random: {s
   npz: n, images: i, size: 1, resize: 1, fit: f, mean: [1], std: [1], layout: l, channels: c}
 target: {runtime: r, provider: p, threads: 1, batch: 1, sequence: 1, exact: true, spinning: s, optimization: o, provider_options: {a: b}}
 measure: {pairs: 1, precision: 1, max_seconds: 1, idle_seconds: 0.5, block_seconds: 1, max_pairs: 1, inputs: 1, seed: 1}
-carbon: {zone: z, pue: 1, provider: p, embodied: true, wue: 1, ewif: 1}
+carbon: {zone: z, pue: 1, provider: p, embodied: true, wue: 1, ewif: 1, live: s}
 variants:
   - name: n
     allow_noop: true

@@ -28,7 +28,7 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 	if res.Task, err = r.taskInfo(ctx); err != nil {
 		return nil, err
 	}
-	factor, err := r.carbonFactor()
+	factor, err := r.carbonFactor(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,11 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 		res.Variants = append(res.Variants, *v)
 	}
 	adjustCarbon(res)
-	res.Blocks, res.Idle, res.Meter = rawBlocks(cmp), idleOf(cmp.Idle), r.meter(cmp)
+	u := 0.0
+	if e := cmp.Baseline.Energy; e != nil {
+		u = e.UAbs
+	}
+	res.Blocks, res.Idle, res.Meter = rawBlocks(cmp), idleOf(cmp.Idle, u), r.meter(cmp)
 	r.breakeven(res, cmp)
 	if res.Roofline, err = r.roofline(ctx, res.Method); err != nil {
 		return nil, err

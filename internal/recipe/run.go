@@ -12,6 +12,7 @@ import (
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/measure/carbon"
 	"github.com/wattshed/wattshed/quantize"
 	"github.com/wattshed/wattshed/reports"
 )
@@ -33,6 +34,9 @@ type Options struct {
 	Child    func(ctx context.Context, request []byte) ([]byte, error)
 	Progress func(what string, done, total int) // may be nil
 	Plan     func(Plan)                         // called once, before the work starts; may be nil
+	// Live asks a service for the present intensity of the grid; nil: none can be asked. It is called only where the recipe names a
+	// service (carbon.live), with a context that ends after liveTimeout.
+	Live func(ctx context.Context, service, zone string) (carbon.Series, error)
 }
 
 // Plan is what a run is going to do.
@@ -67,6 +71,7 @@ type run struct {
 	teacher    engine.Session                   // the baseline on the native runtime, loaded by the first stage that needs it
 	made       []*made                          // baseline first
 	sessions   []engine.Session
+	packs      engine.Packs // packed weights, held once for all native sessions: variants leave most of them as they are
 }
 
 // Run carries out the recipe and returns the result, which is also written to the output folder with its reports.
@@ -171,7 +176,9 @@ func (r *run) loadAll(ctx context.Context) error {
 }
 
 func (r *run) options() engine.Options {
-	return r.recipe.Target.Options(r.threads)
+	o := r.recipe.Target.Options(r.threads)
+	o.Packs = &r.packs
+	return o
 }
 
 func (r *run) progress(what string, done, total int) {

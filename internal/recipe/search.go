@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -126,6 +127,21 @@ func (s *searcher) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Times differ from process to process: those of the first one decide, so that a resumed search repeats its decisions.
+	shares, err := remember(s.journal, kindShares, "", func() (list []float64, err error) {
+		for _, u := range units {
+			list = append(list, u.Share)
+		}
+		return list, nil
+	})
+	if err != nil {
+		return err
+	}
+	for i := range units {
+		if i < len(shares) {
+			units[i].Share = shares[i]
+		}
+	}
 	s.state = &SearchState{Schema: SearchSchema, Schemes: s.spec.schemeNames(), Units: units}
 	for _, r := range s.gates.Rules {
 		s.state.Budget = append(s.state.Budget, r.String())
@@ -174,20 +190,26 @@ func (s *searcher) look(ctx context.Context) error {
 		}
 	}
 	var best *Trial
+	var start mix
 	ratio := make([]float64, len(s.spec.Schemes))
+	whole := make([]*Trial, len(s.spec.Schemes)) // with every unit in the scheme
 	for k, name := range s.state.Schemes {
 		ratio[k] = 1
 		m := s.uniform(k)
-		t, err := next(s.variantOf(m, s.free(name)), m, mixText(s.state.Schemes, m))
-		if err != nil {
-			return err
+		v := s.variantOf(m, s.free(name))
+		t := s.tried(v)
+		if t == nil {
+			var err error
+			if t, err = next(v, m, mixText(s.state.Schemes, m)); err != nil {
+				return err
+			}
 		}
-		if t.Failed != "" || t.Energy == nil {
+		if whole[k] = t; t.Failed != "" || t.Energy == nil {
 			continue
 		}
 		ratio[k] = s.schemeRatio(t)
 		if best == nil || t.Energy.Value < best.Energy.Value {
-			best = t
+			best, start = t, m
 		}
 	}
 	if best == nil {
@@ -203,6 +225,9 @@ func (s *searcher) look(ctx context.Context) error {
 		if countOf(m, keepFloat) == len(m) {
 			return outcome{accurate: true, energy: 1}, nil // the baseline itself
 		}
+		if k := m[0]; k >= 0 && countOf(m, k) == len(m) {
+			return whole[k].outcome(), nil
+		}
 		for _, t := range s.state.Trials[:min(n, len(s.state.Trials))] {
 			if t.Mix != nil && slices.Equal(t.Mix, m) {
 				return t.outcome(), nil
@@ -214,7 +239,7 @@ func (s *searcher) look(ctx context.Context) error {
 		}
 		return t.outcome(), nil
 	}
-	if _, _, _, err := g.search(best.Mix, best.outcome()); err != nil && !errors.Is(err, errOver) {
+	if _, _, _, err := g.search(start, best.outcome()); err != nil && !errors.Is(err, errOver) {
 		return err
 	}
 	if err := canceled(ctx, "search"); err != nil {
@@ -239,6 +264,16 @@ func (s *searcher) stop(why string) error {
 		return err
 	}
 	return s.save()
+}
+
+// tried is the trial of a variant of the recipe that is made in the same way as v, nil where none is.
+func (s *searcher) tried(v VariantSpec) *Trial {
+	for i, g := range s.given {
+		if i < len(s.state.Trials) && reflect.DeepEqual(g.Stages, v.Stages) {
+			return s.state.Trials[i]
+		}
+	}
+	return nil
 }
 
 // uniform gives every unit scheme k.

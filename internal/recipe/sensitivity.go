@@ -91,6 +91,7 @@ type Sensed struct {
 	About   string                 `json:"inputs"` // what the inputs were
 	Weights []quantize.Sensitivity `json:"weights"`
 	Ops     []OpSensitivity        `json:"ops"`
+	Left    []string               `json:"left,omitempty"`   // weights that the scheme leaves in float: they are not in the list
 	NoOps   string                 `json:"no_ops,omitempty"` // why there are no operators
 }
 
@@ -138,8 +139,23 @@ func Sensitivity(ctx context.Context, rec *Recipe, s Sensitive, o Options) (*Sen
 		out.NoOps = fmt.Sprintf("no stage puts operators into %s: %v", s.Scheme, err)
 		return out, nil
 	}
-	out.Ops, err = r.opSensitivities(ctx, q, sense)
-	return out, err
+	if out.Ops, err = r.opSensitivities(ctx, q, sense); err != nil {
+		return nil, err
+	}
+	if q.Mode != "dynamic" { // 8-bit weights of the operators that only the static form has keep their place
+		out.leave()
+	}
+	return out, nil
+}
+
+// leave takes the weights of operators that the stage left as they are out of the list.
+func (s *Sensed) leave() {
+	for _, o := range s.Ops {
+		if o.Output == nil {
+			s.Left = append(s.Left, o.Weights...)
+		}
+	}
+	s.Weights = slices.DeleteFunc(s.Weights, func(w quantize.Sensitivity) bool { return slices.Contains(s.Left, w.Weight) })
 }
 
 // opSensitivities applies the stage to one group of operators after another.

@@ -3,6 +3,8 @@ package recipe
 import (
 	"context"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wattshed/wattshed/measure"
@@ -18,8 +20,16 @@ func TestSensitivityOfOperators(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", scheme, err)
 		}
-		if len(s.Weights) < 3 || len(s.Ops) < 2 || s.NoOps != "" {
-			t.Fatalf("%s: %d weights, %d operators, %s", scheme, len(s.Weights), len(s.Ops), s.NoOps)
+		if len(s.Weights)+len(s.Left) < 3 || len(s.Weights) == 0 || len(s.Ops) < 2 || s.NoOps != "" {
+			t.Fatalf("%s: %d weights, %d left, %d operators, %s", scheme, len(s.Weights), len(s.Left), len(s.Ops), s.NoOps)
+		}
+		if strings.HasSuffix(scheme, "int4") && len(s.Left) < 2 {
+			t.Errorf("%s has no LSTM: both its weights are left, not ranked: left %v", scheme, s.Left)
+		}
+		for _, w := range s.Weights {
+			if slices.Contains(s.Left, w.Weight) {
+				t.Errorf("%s: %q is left and ranked", scheme, w.Weight)
+			}
 		}
 		changed, total := 0, 0.0
 		for i, o := range s.Ops {

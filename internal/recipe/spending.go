@@ -8,14 +8,14 @@ import (
 
 // spending is what some work took. Joules are absent where no complete figure of one kind exists.
 type spending struct {
-	Seconds float64      `json:"seconds"`
-	CPU     float64      `json:"cpu_seconds"`
-	Joules  *float64     `json:"joules,omitempty"`
-	Kind    measure.Kind `json:"kind,omitempty"`
+	Wall   time.Duration   `json:"wall_ns"`
+	CPU    time.Duration   `json:"cpu_ns"`
+	Joules *measure.Joules `json:"joules,omitempty"`
+	Kind   measure.Kind    `json:"kind,omitempty"`
 }
 
 func (a spending) plus(b spending) spending {
-	out := spending{Seconds: a.Seconds + b.Seconds, CPU: a.CPU + b.CPU}
+	out := spending{Wall: a.Wall + b.Wall, CPU: a.CPU + b.CPU}
 	switch {
 	case a == (spending{}):
 		return b
@@ -54,10 +54,10 @@ func (s *spender) stop() {
 func (s *spender) lap() spending {
 	var out spending
 	now := time.Now()
-	out.Seconds = now.Sub(s.start).Seconds()
+	out.Wall = now.Sub(s.start)
 	s.start = now
 	if cpu, err := measure.ProcessCPU(); err == nil {
-		out.CPU = (cpu - s.cpu).Seconds()
+		out.CPU = cpu - s.cpu
 		s.cpu = cpu
 	}
 	var read *measure.Reading
@@ -69,7 +69,7 @@ func (s *spender) lap() spending {
 	if read != nil && s.read != nil {
 		if w, err := measure.Between(*s.read, *read); err == nil && w.Kind() != measure.Mixed {
 			if sum, ok := w.Headline(w.Kind()); ok {
-				j := float64(sum.Joules())
+				j := sum.Joules()
 				out.Joules, out.Kind = &j, w.Kind()
 			}
 		}

@@ -148,7 +148,7 @@ func (q *Quantize) half() bool { return q.Scheme == "fp16" || q.Scheme == "bf16"
 
 func (q *Quantize) check() error {
 	if q.Scheme == "" || !slices.Contains(Schemes, q.Scheme) && shortcuts[q.Scheme][0] == "" {
-		return faultf("quantize.scheme", "%q: want one of %s", q.Scheme, strings.Join(Schemes, ", "))
+		return faultf("quantize.scheme", "%q: want one of %s", q.Scheme, strings.Join(SchemeWords(), ", "))
 	}
 	q.expand()
 	if why := q.unsupported(); why != "" {

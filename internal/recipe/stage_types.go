@@ -3,6 +3,7 @@ package recipe
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,6 +23,11 @@ var Schemes = []string{"fp16", "bf16", fp8E4M3, fp8E5M2, "int16", "uint16", "int
 
 // shortcuts are words that stand for a scheme with a mode.
 var shortcuts = map[string][2]string{"int8-static": {"int8", "static"}, "uint8-static": {"uint8", "static"}, "fp8": {fp8E4M3, weightOnlyMode}}
+
+// SchemeWords are all words that the key scheme takes: Schemes, then those that stand for one of them with a mode.
+func SchemeWords() []string {
+	return append(slices.Clone(Schemes), slices.Sorted(maps.Keys(shortcuts))...)
+}
 
 // expand replaces a shortcut, whose mode may be given too if it is the same, and sets the mode of schemes that have one.
 func (q *Quantize) expand() {

@@ -9,7 +9,9 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"time"
 
+	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 	"github.com/wattshed/wattshed/quantize"
@@ -38,7 +40,66 @@ func PlanStage(ctx context.Context, s Single) (*quantize.StreamPlan, error) {
 	if st, ok := streamOf(s); ok {
 		return st.Plan(ctx)
 	}
-	return inMemory(s, q).Plan(ctx)
+	p, err := inMemory(s, q).Plan(ctx)
+	if err == nil && p.CalibrationRuns > 0 {
+		p.CalibrationSeconds = s.calibrating(ctx, q, p.CalibrationRuns)
+	}
+	return p, err
+}
+
+// calibrating guesses how long calibration takes, from one run on the first of its inputs: 0 where the model is too large to try it or
+// the inputs cannot be made.
+func (s Single) calibrating(ctx context.Context, q *Quantize, runs int) float64 {
+	if s.Inputs == nil || ctx.Err() != nil {
+		return 0
+	}
+	f, err := onnx.Open(s.In)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	if modelBytes(s.In, f.Graph()) > streamAbove {
+		return 0
+	}
+	feeds, _, err := s.Inputs.calibrating(&source{name: s.In, path: s.In, graph: f.Graph()}, s.Builtin)(q.Calibration, runs)
+	if err != nil {
+		return 0
+	}
+	start := time.Now()
+	session, err := engine.Native{}.Load(ctx, engine.Artifact{Graph: f.Graph()}, engine.Options{Threads: s.Threads})
+	if err != nil {
+		return 0
+	}
+	defer session.Close()
+	load, once := time.Since(start), time.Duration(0)
+	for feed, err := range feeds.All() {
+		if err != nil {
+			return 0
+		}
+		for range 2 { // the first run is slower
+			start = time.Now()
+			if _, err := session.Run(ctx, feed); err != nil {
+				return 0
+			}
+			once = time.Since(start)
+		}
+		break
+	}
+	return float64(q.passes()) * (load.Seconds() + calibrationTimes*float64(min(runs, feeds.N))*once.Seconds())
+}
+
+// calibrationTimes is how many times as long as a plain run one takes whose activations are looked at.
+const calibrationTimes = 1.5
+
+// passes is the number of times that the calibration inputs are run through the model.
+func (q *Quantize) passes() int {
+	n := 1
+	for _, more := range []bool{q.Smooth != 0, q.BiasCorrection, q.Rounding == "adaptive"} {
+		if more {
+			n++
+		}
+	}
+	return n
 }
 
 // inMemory is the plan of a stage that does not work block by block.

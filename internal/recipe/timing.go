@@ -14,7 +14,7 @@ import (
 func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 	m := r.recipe.Measure
 	p := measure.Protocol{Meter: r.opt.Meter, HostCPU: measure.HostCPUTime, Covariates: measure.HostCovariates, Seed: m.Seed, MinPairs: m.Pairs, Precision: m.Precision,
-		Block:   blockLength(m.BlockSeconds, r.opt.Meter),
+		Block:   measure.BlockLength(time.Duration(m.BlockSeconds*float64(time.Second)), r.opt.Meter),
 		Idle:    time.Duration(m.IdleSeconds * float64(time.Second)),
 		MaxTime: time.Duration(m.MaxSeconds * float64(len(r.made)-1) * float64(time.Second)),
 		OnBlock: func(b measure.Block) error { return r.journal.put(kindBlock, "", b) },
@@ -54,16 +54,6 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 	// A run that is rendered again reads no meter: what reading cost stays as it was.
 	cmp.Overhead, err = remember(r.journal, kindOverhead, "", func() (measure.Overhead, error) { return cmp.Overhead, nil })
 	return cmp, err
-}
-
-// blockLength is the wanted length of a block, or 50 periods of the meter's slowest counter where those are longer: 5 s of NVML's,
-// 100 s of a management controller's, 500 s of a battery's.
-func blockLength(seconds float64, m measure.Meter) time.Duration {
-	block := time.Duration(seconds * float64(time.Second))
-	if x, ok := m.(measure.Perioder); ok {
-		block = max(block, 50*x.Period())
-	}
-	return block
 }
 
 // measuring says how far p is: pairs against the least number, from there on only their number, since what is left

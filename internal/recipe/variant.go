@@ -197,7 +197,7 @@ func save(path string, g *model.Graph) error {
 // loadTeacher returns the baseline on the native runtime, for stages that distil from it.
 func (r *run) loadTeacher(ctx context.Context) (engine.Session, error) {
 	if r.teacher == nil {
-		s, err := r.opt.Runtimes["native"].Load(ctx, engine.Artifact{Graph: r.src.graph}, engine.Options{Threads: r.threads})
+		s, err := r.opt.Runtimes["native"].Load(ctx, engine.Artifact{Graph: r.src.graph}, engine.Options{Threads: r.threads, Packs: &r.packs})
 		if err != nil {
 			return nil, fmt.Errorf("teacher: %w", err)
 		}

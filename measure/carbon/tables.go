@@ -58,6 +58,7 @@ type Factor struct {
 	Licence   string
 	Basis     string // what kind of figure: average and not marginal, location-based and not market-based
 	Stale     bool   // older than three years
+	Live      *Live  // what a live service says of it, or why it gave none; nil where none was asked
 }
 
 // Spread returns the standard deviation of the factor in g/kWh: that of its last five years, or 5 % of it where the series is too

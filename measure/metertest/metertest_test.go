@@ -1,6 +1,9 @@
 package metertest_test
 
 import (
+	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -10,10 +13,20 @@ import (
 )
 
 func ours(h metertest.Host) (measure.Meter, error) {
-	if h.Open != nil {
+	o := measure.SensorOptions{Now: h.Now}
+	switch h.Source {
+	case "perf":
 		return measure.NewPerf(h.Sys, measure.PerfOptions{Now: h.Now, Open: h.Open})
+	case "powercap":
+		return measure.NewPowercap(h.Sys, measure.PowercapOptions{Now: h.Now, PMax: h.PMax})
+	case "hwmon":
+		return measure.NewHwmon(h.Sys, o)
+	case "battery":
+		return measure.NewBattery(h.Sys, o)
+	case "jetson":
+		return measure.NewJetson(h.Sys, o)
 	}
-	return measure.NewPowercap(h.Sys, measure.PowercapOptions{Now: h.Now, PMax: h.PMax})
+	return nil, fmt.Errorf("%w: %q", errors.ErrUnsupported, h.Source)
 }
 
 func TestOurMeters(t *testing.T) { metertest.Run(t, os.DirFS("../../testdata/energy"), ours) }
@@ -45,8 +58,12 @@ func TestSuiteRejects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(cases) != 22 {
-		t.Errorf("%d cases, want the 22 fixtures", len(cases))
+	by := map[string]int{}
+	for _, c := range cases {
+		by[c.Source]++
+	}
+	if want := map[string]int{"powercap": 20, "perf": 2, "hwmon": 7, "battery": 4, "jetson": 6}; !maps.Equal(by, want) {
+		t.Errorf("cases %v, want %v", by, want)
 	}
 	rejected := map[string]bool{}
 	for _, c := range cases {
@@ -61,7 +78,9 @@ func TestSuiteRejects(t *testing.T) {
 			rejected[c.Name] = true
 		}
 	}
-	for _, name := range []string{"client_nesting", "mmio_duplicate", "counter_reset", "eacces", "stuck_counter", "perf_power", "dies", "amd_package", "hot_removed", "hot_replugged", "perf_amd_offline"} {
+	for _, name := range []string{"client_nesting", "mmio_duplicate", "counter_reset", "eacces", "stuck_counter", "perf_power", "dies", "amd_package", "hot_removed", "hot_replugged", "perf_amd_offline",
+		"hwmon_boards", "hwmon_lost_board", "hwmon_wrong_unit", "hwmon_reset", "hwmon_stale", "hwmon_grace", "battery_plugged", "battery_wrong_unit", "battery_removed",
+		"jetson_rails", "jetson_siblings", "jetson_wrong_unit", "jetson_denied", "jetson_lost"} {
 		if !rejected[name] {
 			t.Errorf("a reader that sums every zone and hides gaps passes %s", name)
 		}
@@ -108,4 +127,19 @@ func TestEdgeRejects(t *testing.T) {
 		return
 	}
 	t.Fatal("no case edge_unreadable")
+}
+
+// TestSkipsWhatIsNotRead: a meter of powercap alone runs the powercap cases; the others are skipped and not failed.
+func TestSkipsWhatIsNotRead(t *testing.T) {
+	ran := 0
+	metertest.Run(t, os.DirFS("../../testdata/energy"), func(h metertest.Host) (measure.Meter, error) {
+		if h.Source != "powercap" {
+			return nil, fmt.Errorf("%w: powercap only", errors.ErrUnsupported)
+		}
+		ran++
+		return ours(h)
+	})
+	if ran != 20 {
+		t.Errorf("%d cases were played, want the 20 of powercap", ran)
+	}
 }

@@ -34,7 +34,7 @@ func TestTableBesideCodeCarbon(t *testing.T) {
 		return v
 	}
 	for _, c := range cases {
-		if c.Perf {
+		if c.Source != "powercap" {
 			continue
 		}
 		row := rows[c.Name]

@@ -66,7 +66,7 @@ type step struct {
 // errnos are the errors that a script may name in place of a value: denied, a bad transfer, a zone or a device that is gone.
 var errnos = map[string]error{"EACCES": syscall.EACCES, "EPERM": syscall.EPERM, "EIO": syscall.EIO, "ENOENT": syscall.ENOENT, "ENODEV": syscall.ENODEV}
 
-// parseSamples reads a samples.csv: time, zone or event, value or errno. Any other text is served as it stands.
+// parseSamples reads a samples.csv: time, zone, event or file of sysfs, value or errno. Any other text is served as it stands.
 func parseSamples(text string) ([]step, error) {
 	var steps []step
 	for n, line := range strings.Split(strings.TrimSpace(text), "\n") {
@@ -97,7 +97,7 @@ func parseSamples(text string) ([]step, error) {
 	return steps, nil
 }
 
-// played is a sysfs whose energy_uj files say what the script says now.
+// played is a sysfs whose files say what the script says now: the energy_uj of a zone, or any file by its path.
 type played struct {
 	fstest.MapFS
 	at    time.Duration
@@ -108,9 +108,9 @@ type played struct {
 // powercapDevices is where the zones of the trees lie.
 const powercapDevices = "devices/virtual/powercap/"
 
-// newPlayed hides the zones of the tree that the script does not list: a counter that never moves would rightly be
-// called stuck.
-func newPlayed(tree fstest.MapFS, steps []step) *played {
+// newPlayed hides, where zones is set, the powercap zones of the tree that the script does not list: a counter that never moves would
+// rightly be called stuck.
+func newPlayed(tree fstest.MapFS, steps []step, zones bool) *played {
 	listed := map[string]bool{}
 	for _, s := range steps {
 		for k := range s.values {
@@ -126,7 +126,7 @@ func newPlayed(tree fstest.MapFS, steps []step) *played {
 		case f.Mode&fs.ModeSymlink != 0:
 			zone = strings.TrimPrefix(path.Join(path.Dir(name), string(f.Data)), powercapDevices)
 		}
-		if !strings.Contains(zone, ":") || listed[zone] {
+		if !zones || !strings.Contains(zone, ":") || listed[zone] {
 			p.MapFS[name] = f
 		}
 	}
@@ -140,21 +140,42 @@ func (p *played) advance(i int) { p.at, p.next = p.steps[i].at, i }
 // now is the injected clock.
 func (p *played) now() time.Duration { return p.at }
 
-// Open serves scripted energy_uj files and leaves the rest to the tree.
+// Open serves scripted files and leaves the rest to the tree.
 func (p *played) Open(name string) (fs.File, error) {
-	if path.Base(name) == "energy_uj" {
-		dir := path.Dir(name)
-		if t, err := p.MapFS.ReadLink(dir); err == nil {
-			dir = path.Join(path.Dir(dir), t)
-		}
-		if v, ok := p.steps[p.next].values[strings.TrimPrefix(dir, powercapDevices)]; ok {
-			if v.err != nil {
-				return nil, &fs.PathError{Op: "open", Path: name, Err: v.err}
-			}
-			return fstest.MapFS{"energy_uj": {Data: []byte(v.text + "\n"), Mode: 0o444}}.Open("energy_uj")
-		}
+	real := p.resolve(name)
+	v, ok := p.steps[p.next].values[real]
+	if zone := strings.TrimPrefix(path.Dir(real), powercapDevices); !ok && path.Base(real) == "energy_uj" {
+		v, ok = p.steps[p.next].values[zone]
 	}
-	return p.MapFS.Open(name)
+	switch {
+	case !ok:
+		return p.MapFS.Open(name)
+	case v.err != nil:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: v.err}
+	}
+	base := path.Base(name)
+	return fstest.MapFS{base: {Data: []byte(v.text + "\n"), Mode: 0o444}}.Open(base)
+}
+
+// resolve follows the symbolic links among the folders of name, up to 8 of them.
+func (p *played) resolve(name string) string {
+	for range 8 {
+		at, rest := "", name
+		for rest != "" {
+			var part string
+			part, rest, _ = strings.Cut(rest, "/")
+			at = path.Join(at, part)
+			if target, err := p.MapFS.ReadLink(at); err == nil {
+				at = path.Join(path.Dir(at), target, rest)
+				break
+			}
+		}
+		if at == name || !fs.ValidPath(at) {
+			return name
+		}
+		name = at
+	}
+	return name
 }
 
 // event is an opened perf event of the script.

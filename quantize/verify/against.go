@@ -9,13 +9,14 @@ import (
 	"github.com/wattshed/wattshed/model"
 )
 
-// Restored is a stored weight turned back into numbers and compared with the original's.
+// Restored is a stored weight turned back into numbers, or a float weight that was changed, compared with the original's.
 type Restored struct {
-	Weight string  `json:"weight"`  // the original's name
-	Stored string  `json:"stored"`  // the name of the integers or half-size values
-	DType  string  `json:"dtype"`   // as stored
-	SQNR   float64 `json:"sqnr_db"` // 10*log10(sum w^2 / sum (w-w')^2), at most 200
-	Max    float64 `json:"max_abs"` // largest |w-w'|
+	Weight string   `json:"weight"`          // the original's name
+	Stored string   `json:"stored"`          // the name of the integers or half-size values
+	DType  string   `json:"dtype"`           // as stored
+	SQNR   float64  `json:"sqnr_db"`         // 10*log10(sum w^2 / sum (w-w')^2), at most 200
+	Max    float64  `json:"max_abs"`         // largest |w-w'|
+	Zeros  *float64 `json:"zeros,omitempty"` // of a float weight: its share of zeros
 }
 
 // Least signal-to-noise ratios, in dB, of stored weights by width. Rounding to nearest gives about 6 dB a bit above 10 for
@@ -28,7 +29,9 @@ const (
 
 // Against compares the weights of g with those of the original that it was made from, found by name: an exporter's name of
 // a stored weight begins with the original's. Findings are restored weights that lie too far from the original (RuleError),
-// and float weights of the same name that have nothing in common with it (RuleChanged).
+// and float weights of the same name that have nothing in common with it (RuleChanged). Float weights that differ, as pruning or training
+// leaves them, are in the list too. Where most weights have nothing in common with the original's, or none is found in it, the one
+// finding is RuleOrigin: g was not made from that model by quantizing or pruning it.
 func Against(g, original *model.Graph) ([]Restored, []Finding) {
 	a := &against{checker: &checker{root: g, once: map[string]bool{}}, originals: map[string]*model.Tensor{}}
 	for _, w := range original.Weights() {
@@ -37,13 +40,21 @@ func Against(g, original *model.Graph) ([]Restored, []Finding) {
 		}
 	}
 	a.graph(g, nil)
+	for _, w := range g.Weights() {
+		a.float(w.Value, w.Tensor)
+	}
+	a.origin(g, original)
 	return a.restored, a.found
 }
 
 type against struct {
 	*checker
-	originals map[string]*model.Tensor
-	restored  []Restored
+	originals           map[string]*model.Tensor
+	restored            []Restored
+	compared, unrelated int // weights of two and more dimensions
+	elements            int // of them, and of the unrelated ones
+	strangeElements     int
+	example             string // of an unrelated one: why
 }
 
 func (a *against) graph(g *model.Graph, outer *scope) {
@@ -74,24 +85,6 @@ func (a *against) graph(g *model.Graph, outer *scope) {
 			a.graph(sub, s)
 		}
 	}
-	for _, name := range g.Initializers() {
-		t, w := g.Initializer(name), a.originals[name]
-		if w == nil || t.DType() != model.Float32 {
-			continue
-		}
-		if !slices.Equal(t.Shape(), w.Shape()) {
-			a.add(RuleChanged, nil, name, "shape %v, the original has %v", t.Shape(), w.Shape())
-			continue
-		}
-		x, err1 := t.Float32()
-		y, err2 := w.Float32()
-		if err1 != nil || err2 != nil {
-			continue
-		}
-		if db, _ := noise(y, x); db < 0 {
-			a.add(RuleChanged, nil, name, "signal-to-noise ratio %.1f dB against the original", db)
-		}
-	}
 }
 
 // original returns the float weight that the stored name begins with, the longest such name.
@@ -108,7 +101,13 @@ func (a *against) original(stored string) (string, *model.Tensor) {
 // dimensions may be exchanged against the original.
 func (a *against) compare(n *model.Node, stored string, t *model.Tensor, x []float32, shape []int, least float64) {
 	name, w := a.original(stored)
-	if w == nil || w.Len() != len(x) {
+	if w == nil {
+		return
+	}
+	if w.Len() != len(x) {
+		if w.Rank() > 1 && len(shape) > 1 {
+			a.strange(name, w, "%d values are stored, the original has shape %v", len(x), w.Shape())
+		}
 		return
 	}
 	y, err := w.Float32()
@@ -117,10 +116,16 @@ func (a *against) compare(n *model.Node, stored string, t *model.Tensor, x []flo
 	}
 	db, most := noise(y, x)
 	if r := len(shape); r >= 2 && w.Rank() >= 2 && (shape[r-1] == w.Shape()[w.Rank()-2] || strings.Contains(stored, "transposed")) {
-		if d, m := noise(y, exchanged(x, shape)); d > db {
-			db, most = d, m
+		other := exchanged(x, shape)
+		if d, m := noise(y, other); d > db {
+			db, most, x = d, m, other
 		}
 	}
+	if rescaled(stored[len(name):]) && w.Rank() > 1 && len(shape) == w.Rank() {
+		y = rescale(y, x, w.Shape())
+		db, most = noise(y, x)
+	}
+	a.alike(name, w, x, y)
 	a.restored = append(a.restored, Restored{Weight: name, Stored: stored, DType: t.DType().String(), SQNR: db, Max: most})
 	if !(db >= least) {
 		a.add(RuleError, n, stored, "signal-to-noise ratio %.1f dB against %q of the original, want %.0f", db, name, least)

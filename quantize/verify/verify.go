@@ -36,6 +36,7 @@ const (
 	RuleOverflow  Rule = "overflow" // a half-size weight is infinite or no number
 	RuleError     Rule = "error"    // restored weights are too far from the original's
 	RuleChanged   Rule = "changed"  // a float weight is not that of the original
+	RuleOrigin    Rule = "origin"   // the model was not made from the original
 	RulePlan      Rule = "plan"     // an initializer is not the one that was written, as the file's own metadata says
 )
 

@@ -4,9 +4,12 @@ static_float.onnx   a small convolutional classifier: Conv, Relu, depthwise Conv
 static_qdq.onnx     what onnxruntime.quantization.quantize_static makes of it (QDQ, u8 activations, s8 weights by channel, MinMax)
 static_reduced.onnx the same with reduce_range
 static_ranges.json  the ranges that its calibrator found, as a calibration file
+static_ranges_percentile.json, static_ranges_entropy.json
+                    the same by its methods Percentile (99.99) and Entropy, symmetric ranges off
+With the word "ranges" only the last two are written.
 The inputs are tensors of gen.py's generator: family 0 of seeds 8, 16, ... 64.
 """
-import json, os, warnings
+import json, os, sys, tempfile, warnings
 import numpy as np, onnx
 from onnx import TensorProto as T, helper as h, numpy_helper as nh
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, create_calibrator, quantize_static
@@ -50,15 +53,24 @@ def main():
     m = h.make_model(g, opset_imports=[h.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(m, full_check=True)
     path = os.path.join(HERE, "static_float.onnx")
-    onnx.save(m, path)
-    for name, reduce in (("static_qdq", False), ("static_reduced", True)):
-        quantize_static(path, os.path.join(HERE, name + ".onnx"), Reader(), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=reduce,
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax)
-    cal = create_calibrator(path, None, os.path.join("/tmp", "augmented.onnx"), CalibrationMethod.MinMax)
-    cal.collect_data(Reader())
-    ranges = {k: [float(np.asarray(v.range_value[0]).ravel()[0]), float(np.asarray(v.range_value[1]).ravel()[0])] for k, v in cal.compute_data().data.items()}
-    with open(os.path.join(HERE, "static_ranges.json"), "w") as f:
-        json.dump({"schema": "wattshed.calibration/1", "method": "min-max", "source": "onnxruntime.quantization 1.32.0", "runs": 8, "ranges": ranges}, f, indent=1)
+    if sys.argv[1:] != ["ranges"]:
+        onnx.save(m, path)
+        for name, reduce in (("static_qdq", False), ("static_reduced", True)):
+            quantize_static(path, os.path.join(HERE, name + ".onnx"), Reader(), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=reduce,
+                            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax)
+        ranges(path, "static_ranges", "min-max", CalibrationMethod.MinMax, {})
+    ranges(path, "static_ranges_percentile", "percentile", CalibrationMethod.Percentile, {"percentile": 99.99})
+    ranges(path, "static_ranges_entropy", "entropy", CalibrationMethod.Entropy, {})
+
+
+def ranges(path, name, word, method, options):
+    """Writes the ranges that a calibrator finds."""
+    with tempfile.TemporaryDirectory() as scratch:
+        cal = create_calibrator(path, None, os.path.join(scratch, "augmented.onnx"), method, extra_options=options)
+        cal.collect_data(Reader())
+        found = {k: [float(np.asarray(v.range_value[0]).ravel()[0]), float(np.asarray(v.range_value[1]).ravel()[0])] for k, v in cal.compute_data().data.items()}
+    with open(os.path.join(HERE, name + ".json"), "w") as f:
+        json.dump({"schema": "wattshed.calibration/1", "method": word, "source": "onnxruntime.quantization 1.32.0", "runs": 8, "ranges": found}, f, indent=1)
         f.write("\n")
 
 

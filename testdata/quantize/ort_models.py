@@ -3,6 +3,7 @@
 In an environment with onnx 1.23.2, onnx_ir, onnxruntime 1.32.0, numpy and sympy. SCHEME is one of
   dynamic   quantize_dynamic, s8 weights by channel
   static    quant_pre_process, then quantize_static: QDQ, u8 activations, s8 weights by channel, MinMax
+  static-percentile, static-entropy   the same with those methods of calibration, percentile 99.99
   int4      MatMulNBitsQuantizer: products and tables, blocks of 32, with zero points
   int4-matmul   the same of products only
   raise     nothing but opset 17
@@ -13,6 +14,9 @@ import os, sys, tempfile
 import numpy as np, onnx
 from onnx import version_converter
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType
+
+
+METHODS = {"static": CalibrationMethod.MinMax, "static-percentile": CalibrationMethod.Percentile, "static-entropy": CalibrationMethod.Entropy}
 
 
 class Reader(CalibrationDataReader):
@@ -47,13 +51,13 @@ def main():
         if scheme == "dynamic":
             from onnxruntime.quantization import quantize_dynamic
             quantize_dynamic(model, out, weight_type=QuantType.QInt8, per_channel=True)
-        elif scheme == "static":
+        elif scheme in METHODS:
             from onnxruntime.quantization import quantize_static
             from onnxruntime.quantization.shape_inference import quant_pre_process
             prepared = os.path.join(scratch, "prepared.onnx")
             quant_pre_process(raised(model, 17, scratch), prepared, auto_merge=True, skip_symbolic_shape="--skip-symbolic" in sys.argv)
             quantize_static(prepared, out, Reader(calibration), quant_format=QuantFormat.QDQ, per_channel="--per-tensor" not in sys.argv, activation_type=QuantType.QUInt8,
-                            weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax)
+                            weight_type=QuantType.QInt8, calibrate_method=METHODS[scheme], extra_options={"CalibPercentile": 99.99})
         elif scheme in ("int4", "int4-matmul"):
             from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
             m = onnx.load(model)

@@ -33,8 +33,12 @@ func int8Files() []file {
 		widen(b, &stubs, mr)
 	}
 	for mr := 1; mr <= 4; mr++ {
-		narrowProduct(b, &stubs, mr)
+		narrowTile{mr, 2}.kernel(b, &stubs)
 	}
+	narrowTile{1, 4}.kernel(b, &stubs)
+	wideRow(b, &stubs)
+	widePairs(b, &stubs)
+	packFours(b, &stubs)
 	v := newAsm("int8.go")
 	for mr := 1; mr <= 6; mr++ {
 		vexProduct(v, &stubs, mr, 2)
@@ -85,22 +89,15 @@ func widen(a *asm, stubs *strings.Builder, mr int) {
 	a.op("ADDQ R9, DI")
 	a.op("DECQ DX")
 	a.op("JNE  loop")
-	a.op("MOVQ mask+56(FP), AX")
-	a.op("VMOVDQU (AX), Y14")
-	a.op("VMOVDQU 32(AX), Y15")
 	for i := range mr {
 		for h := range 2 {
 			s := 4*i + 2*h
 			a.op("VPHADDD Y%d, Y%d, Y%d", s+1, s, s) // columns 0 1 4 5 | 2 3 6 7
-			a.op("VPERMQ $0xd8, Y%d, Y%d", s, s)
-			a.op("VPMASKMOVD Y%d, Y%d, %d(BX)", s, 14+h, 32*h)
-		}
-		if i < mr-1 {
-			a.op("ADDQ R13, BX")
+			a.op("VPERMQ $0xd8, Y%d, Y%d", s, 2*i+h)
 		}
 	}
-	a.op("VZEROUPPER")
-	a.op("RET")
+	a.op("MOVQ mask+56(FP), AX")
+	storeSums(a, mr, 2, true)
 }
 
 // sumBytes writes the sum of unsigned bytes by VPSADBW; n is a multiple of 32, not 0.

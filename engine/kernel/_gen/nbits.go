@@ -25,7 +25,7 @@ func (t nbTile) acc(set, r, p, v int) string {
 
 func (t nbTile) out(r, v int) string { return fmt.Sprintf("Z%d", 2*t.sets()*t.rows*t.parts+2*r+v) }
 
-const nbArgs = `blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72`
+const nbArgs = `blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80`
 
 // row is the address of row r, d bytes on: SI and R8 for A, R11 and R9 for the terms of the blocks.
 func (t nbTile) row(base, stride, triple string, r, d int) string {
@@ -383,5 +383,12 @@ func nbitsFiles() []file {
 		}
 	}
 	nbSplit(a, &stubs)
-	return []file{a.file("nbits_amd64.s"), {"nbits_stubs_amd64.go", []byte(stubs.String())}}
+	y := newAsm("nbits256.go")
+	for _, bits := range []int{4, 8} {
+		for _, parts := range []int{1, 3} {
+			nbRow{bits, parts}.kernel(y, &stubs)
+		}
+	}
+	nbSplit256(y, &stubs)
+	return []file{a.file("nbits_amd64.s"), y.file("nbits_avx2_amd64.s"), {"nbits_stubs_amd64.go", []byte(stubs.String())}}
 }

@@ -112,12 +112,23 @@ func TestTable(t *testing.T) {
 		{task: "t", variant: "int8", by: "onnxruntime.quantization", runtime: "ort", failed: "no\nsuch thing", n: 10},
 		{task: "cosine", variant: "int4-rtn", by: "wattshed", runtime: "native", value: 0.97, first: 1},
 		{task: "cosine", variant: "int4-gptq", by: "wattshed", runtime: "native", value: 0.985, first: 1, lessCI: measure.Interval{}},
+		{task: "topics", variant: "int4-rtn", by: "wattshed", runtime: "native", value: 0.9, first: 1},
+		{task: "topics", variant: "int4-gptq", by: "wattshed", runtime: "native", value: 0.92, first: 1},
+		{task: "sts", variant: "int4-rtn", by: "wattshed", runtime: "native", value: 0.85, less: -0.02, lessCI: measure.Interval{Lo: -0.03, Hi: -0.01}, first: 1},
+		{task: "sts", variant: "int4-awq", by: "wattshed", runtime: "native", value: 0.858, less: -0.012, first: 1},
+		{task: "sts", variant: "int4-rtn", by: "wattshed", runtime: "ort", value: 0.87, less: 0.001, lessCI: measure.Interval{Lo: -0.001, Hi: 0.002}, first: 1},
+		{task: "sts", variant: "int4-awq", by: "wattshed", runtime: "ort", value: 0.86, less: -0.01, first: 1},
 	}
 	var b bytes.Buffer
 	if err := table(&b, rows); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| 0.250 |", "0.050: NO", "| fails |", "no such thing", "int4-gptq closes 50 %"} {
+	for _, once := range []string{"int4-gptq closes", "int4-awq closes 40 %"} {
+		if n := strings.Count(b.String(), once); n != 1 {
+			t.Errorf("%q stands there %d times:\n%s", once, n, &b)
+		}
+	}
+	for _, want := range []string{"(ort), so that there is nothing to close", "| 0.250 |", "0.050: NO", "| fails |", "no such thing", "int4-gptq closes 50 %"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, &b)
 		}

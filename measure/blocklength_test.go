@@ -1,4 +1,4 @@
-package recipe
+package measure_test
 
 import (
 	"testing"
@@ -26,14 +26,14 @@ func TestBlockLength(t *testing.T) {
 		{1, 10 * time.Second, 500 * time.Second},     // battery
 		{30, 100 * time.Millisecond, 30 * time.Second},
 	} {
-		if got := blockLength(c.seconds, slowMeter(c.period)); got != c.want {
+		if got := measure.BlockLength(time.Duration(c.seconds*1e9), slowMeter(c.period)); got != c.want {
 			t.Errorf("%v s with a period of %v: %v, want %v", c.seconds, c.period, got, c.want)
 		}
-		if got := blockLength(c.seconds, measure.NewGuard(slowMeter(c.period))); got != c.want {
+		if got := measure.BlockLength(time.Duration(c.seconds*1e9), measure.NewGuard(slowMeter(c.period))); got != c.want {
 			t.Errorf("guarded: %v, want %v", got, c.want)
 		}
 	}
-	if got := blockLength(1, nil); got != time.Second {
+	if got := measure.BlockLength(time.Second, nil); got != time.Second {
 		t.Errorf("without a meter %v", got)
 	}
 }

@@ -1,0 +1,121 @@
+package verify_test
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/quantize"
+	"github.com/wattshed/wattshed/quantize/verify"
+)
+
+// TestAgainstPruned: float weights that were pruned are in the list with their zeros; the error is that of the weights taken away.
+func TestAgainstPruned(t *testing.T) {
+	g := float()
+	edit(g, "table", func(x []float32) {
+		for i, v := range x {
+			if math.Abs(float64(v)) < 0.6745 { // half of a normal distribution
+				x[i] = 0
+			}
+		}
+	})
+	restored, found := verify.Against(g, float())
+	if len(restored) != 1 || len(found) != 0 {
+		t.Fatalf("%+v, %v", restored, found)
+	}
+	r := restored[0]
+	// the inner half of a normal distribution has 0.0716 of its variance, which is 11.45 dB
+	if r.Weight != "table" || r.DType != "float32" || r.Zeros == nil || math.Abs(*r.Zeros-0.5) > 0.02 || math.Abs(r.SQNR-11.45) > 0.5 || r.Max > 0.6745 {
+		t.Errorf("%+v, zeros %v", r, *r.Zeros)
+	}
+	if restored, found = verify.Against(float(), float()); len(restored) != 0 || len(found) != 0 {
+		t.Errorf("the same model: %+v, %v", restored, found)
+	}
+}
+
+// TestAgainstAnother: a model that was not made from the original has one finding, which says so, whether its weights have other shapes,
+// other values, other names, or are quantized besides.
+func TestAgainstAnother(t *testing.T) {
+	renewed := func(g *model.Graph) *model.Graph {
+		for i, name := range []string{"table", "w1", "w2", "W", "R"} {
+			g.SetInitializer(name, normal(uint64(40+i), g.Initializer(name).Shape()...))
+		}
+		return g
+	}
+	narrow := float()
+	for name, shape := range map[string][]int{"table": {200, 32}, "w1": {32, 16}, "w2": {12, 16}, "W": {1, 16, 12}, "R": {1, 16, 4}} {
+		narrow.SetInitializer(name, normal(9, shape...))
+	}
+	renamed := float()
+	for _, name := range []string{"table", "w1", "w2", "W", "R"} {
+		tensor := renamed.Initializer(name)
+		renamed.SetInitializer("other."+name, tensor)
+		for _, n := range renamed.Nodes {
+			if i := slices.Index(n.Inputs, name); i >= 0 {
+				n.Inputs[i] = "other." + name
+			}
+		}
+		renamed.RemoveInitializer(name)
+	}
+	quantized := renewed(float())
+	if _, err := (quantize.Dynamic{}).Apply(quantized); err != nil {
+		t.Fatal(err)
+	}
+	for what, g := range map[string]*model.Graph{"other values": renewed(float()), "other shapes": narrow, "quantized": quantized, "other names": renamed} {
+		restored, found := verify.Against(g, float())
+		if len(found) != 1 || found[0].Rule != verify.RuleOrigin || !strings.Contains(found[0].What, "not a quantization of that model") || len(restored) > 0 {
+			t.Errorf("%s: %v, %+v", what, found, restored)
+		}
+	}
+}
+
+// TestAgainstFolded: a weight whose channels a folded BatchNormalization rescaled is compared but for the scale; another one of the same name
+// is not taken for it.
+func TestAgainstFolded(t *testing.T) {
+	original := &model.Graph{Name: "o", Model: &model.Info{IRVersion: 10}, Inputs: []*model.Value{value("x", model.Float32, 1, 8, 6, 6)}, Outputs: []*model.Value{value("y", model.Float32, 1, 16, 6, 6)}}
+	original.SetOpset("", 17)
+	original.SetInitializer("w", normal(1, 16, 8, 1, 1))
+	for i, name := range []string{"s", "b", "m", "v"} {
+		original.SetInitializer(name, normal(uint64(2+i), 16))
+		edit(original, name, func(x []float32) {
+			for i := range x {
+				x[i] = float32(math.Abs(float64(x[i]))) + 0.1
+			}
+		})
+	}
+	original.Nodes = []*model.Node{{Op: "Conv", Name: "conv", Inputs: []string{"x", "w"}, Outputs: []string{"c"}},
+		{Op: "BatchNormalization", Name: "norm", Inputs: []string{"c", "s", "b", "m", "v"}, Outputs: []string{"y"}}}
+	for _, seed := range []uint64{1, 77} {
+		g := original.Clone()
+		g.SetInitializer("w", normal(seed, 16, 8, 1, 1))
+		if _, err := (quantize.Static{DataFree: true}).Apply(context.Background(), g, engine.Feeds{}); err != nil {
+			t.Fatal(err)
+		}
+		restored, found := verify.Against(g, original)
+		same := len(found) == 0 && len(restored) == 1 && restored[0].SQNR > 30 // 7 bits: 36 dB and some
+		if same != (seed == 1) {
+			t.Errorf("seed %d: %+v, %v", seed, restored, found)
+		}
+	}
+}
+
+// TestAgainstTrained: training moves weights and leaves them alike: no finding, and every moved weight in the list.
+func TestAgainstTrained(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	g := float()
+	for _, name := range []string{"table", "w1", "w2"} {
+		edit(g, name, func(x []float32) {
+			for i := range x {
+				x[i] += float32(0.5 * rng.NormFloat64())
+			}
+		})
+	}
+	if restored, found := verify.Against(g, float()); len(restored) != 3 || len(found) != 0 {
+		t.Errorf("%+v, %v", restored, found)
+	}
+}
