@@ -8,8 +8,6 @@ import (
 	"strings"
 	"unicode"
 
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
@@ -127,15 +125,11 @@ const (
 	sizeSmall = vg.Length(9.5)
 )
 
-// text makes a style in the sans face of the Liberation family that plot carries.
+// text makes a style in the regular face.
 func text(size vg.Length, c color.Color, x draw.XAlignment) draw.TextStyle {
-	return draw.TextStyle{
-		Color:   c,
-		Font:    font.Font{Typeface: "Liberation", Variant: "Sans", Size: size},
-		XAlign:  x,
-		YAlign:  draw.YCenter,
-		Handler: plot.DefaultTextHandler,
-	}
+	f := typeface
+	f.Size = size
+	return draw.TextStyle{Color: c, Font: f, XAlign: x, YAlign: draw.YCenter, Handler: textHandler()}
 }
 
 // put writes s with the middle of its lower-case letters at the height of pt: the drawing library

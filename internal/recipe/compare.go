@@ -91,9 +91,9 @@ func differ(a, b *reports.Variant) Difference {
 			d.Notes = append(d.Notes, "accuracy: the two results have different metrics")
 		}
 		if d.AccuracyDelta = accuracyBetween(a.Accuracy, b.Accuracy); d.AccuracyDelta != nil {
-			d.Accuracy += fmt.Sprintf(", %+.4f", d.AccuracyDelta.Value)
+			d.Accuracy += ", " + signed(d.AccuracyDelta.Value)
 			if ci := d.AccuracyDelta.CI95; ci != nil {
-				d.Accuracy += fmt.Sprintf(" [%+.4f, %+.4f]", ci[0], ci[1])
+				d.Accuracy += " [" + signed(ci[0]) + ", " + signed(ci[1]) + "]"
 			}
 		}
 	}
@@ -106,6 +106,14 @@ func differ(a, b *reports.Variant) Difference {
 		}
 	}
 	return d
+}
+
+// signed writes a difference with its sign; what rounds to nothing has none to speak of.
+func signed(x float64) string {
+	if s := fmt.Sprintf("%+.4f", x); s != "-0.0000" {
+		return s
+	}
+	return "+0.0000"
 }
 
 // accuracyBetween is the difference of two scores of one metric. The examples' outcomes are not in a result, so the scores are
