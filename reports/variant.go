@@ -112,6 +112,7 @@ type Accuracy struct {
 	Delta         *Delta    `json:"delta,omitempty"`
 	P01           *float64  `json:"p01,omitempty"` // 1st percentile of the outcomes, where they are graded
 	LowerIsBetter bool      `json:"lower_is_better,omitempty"`
+	P01CI         *Interval `json:"p01_ci95,omitempty"`
 }
 
 // Rate says of a throughput how it was measured: its interval over N blocks.

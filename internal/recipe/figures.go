@@ -56,8 +56,9 @@ func (r *run) accuracy(i int, m *made) (*reports.Accuracy, error) {
 
 // fidelityOf fills in mean, interval and low percentile of cosines; the baseline's are 1.
 func fidelityOf(a *reports.Accuracy, x []float64) (*reports.Accuracy, error) {
-	p01 := measure.Percentile(slices.Sorted(slices.Values(x)), 0.01)
-	a.P01 = &p01
+	sorted := slices.Sorted(slices.Values(x))
+	p01 := measure.Percentile(sorted, 0.01)
+	a.P01, a.P01CI = &p01, percentileInterval(sorted, 0.01, p01)
 	ones := make([]float64, len(x))
 	sum := 0.0
 	for i, v := range x {
@@ -75,6 +76,19 @@ func fidelityOf(a *reports.Accuracy, x []float64) (*reports.Accuracy, error) {
 	a.CI95 = intervalOf(measure.Interval{Lo: 1 + d.CI95.Lo, Hi: 1 + d.CI95.Hi})
 	a.Delta = &reports.Delta{Value: d.Value, CI95: intervalOf(d.CI95), Test: d.Test, N: a.N}
 	return a, nil
+}
+
+// percentileInterval is the distribution-free 95 % interval of the p-th quantile of sorted values: the order statistics n·p ± 1.96·√(n·p·(1-p))
+// (Hahn and Meeker, Statistical Intervals, 5.2), held around the figure x itself; nil below two values. Where n·p is small its lower end is
+// the least value, which then covers with less than 95 %.
+func percentileInterval(sorted []float64, p, x float64) *reports.Interval {
+	n := float64(len(sorted))
+	if n < 2 {
+		return nil
+	}
+	d := 1.96 * math.Sqrt(n*p*(1-p))
+	at := func(rank float64) float64 { return sorted[int(min(max(rank, 0), n-1))] }
+	return hold(measure.Interval{Lo: at(math.Floor(n*p - d - 1)), Hi: at(math.Ceil(n*p + d))}, x)
 }
 
 func correct(outcomes []float64) []bool {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wattshed/wattshed/distill"
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/reports"
 )
 
@@ -114,7 +115,8 @@ func parseIn(t testing.TB, dir, text string) *Recipe {
 
 // options are those of a run on the native runtime with neither meter nor child process.
 func options(out string) Options {
-	return Options{Out: out, Runtimes: map[string]engine.Runtime{"native": engine.Native{}}, Tool: reports.Tool{Name: "wattshed", Version: "test"}, Plan: func(Plan) {}}
+	return Options{Out: out, Runtimes: map[string]engine.Runtime{"native": engine.Native{}}, Tool: reports.Tool{Name: "wattshed", Version: "test"}, Plan: func(Plan) {},
+		Ceilings: func(threads int) kernel.Peak { return kernel.Peak{F32Flops: 1e9 * float64(threads), ReadBps: 1e9} }} // measuring them takes a second
 }
 
 // unsteady are the keys of result.json that time, energy or the machine's load decide: everything else must not
@@ -128,7 +130,7 @@ var unsteady = []string{
 	"variants[].latency_s", "variants[].throughput_per_s", "variants[].throughput", "meter", "variants[].energy_j", "variants[].carbon_g",
 	"variants[].cost",                                                           // of making the variant
 	"variants[].memory_bytes.peak_rss", "variants[].memory_bytes.empty_process", // of another process
-	"variants[].profile[].seconds", "variants[].profile[].share",
+	"variants[].profile[].seconds", "variants[].profile[].ci95", "variants[].profile[].share",
 }
 
 // steady returns the result as JSON without what unsteady names, operators of a profile in order of their names.

@@ -28,8 +28,12 @@ func (r *run) roofline(ctx context.Context, m *reports.Method) (*reports.Rooflin
 	f, err := remember(r.journal, kindRoofline, "", func() (reports.Roofline, error) {
 		r.progress("ceilings of this machine", 0, 0)
 		var flops, bytes []float64
+		look := r.opt.Ceilings
+		if look == nil {
+			look = ceilings
+		}
 		for range rooflineN {
-			sum := ceilings(r.threads)
+			sum := look(r.threads)
 			flops, bytes = append(flops, sum.F32Flops/1e9), append(bytes, sum.ReadBps/1e9)
 			if err := canceled(ctx, "ceilings"); err != nil {
 				return reports.Roofline{}, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/measure/carbon"
 	"github.com/wattshed/wattshed/quantize"
@@ -37,6 +38,8 @@ type Options struct {
 	// Live asks a service for the present intensity of the grid; nil: none can be asked. It is called only where the recipe names a
 	// service (carbon.live), with a context that ends after liveTimeout.
 	Live func(ctx context.Context, service, zone string) (carbon.Series, error)
+	// Ceilings measures what so many threads of this machine can do together; nil: the kernels' own loops do.
+	Ceilings func(threads int) kernel.Peak
 }
 
 // Plan is what a run is going to do.
