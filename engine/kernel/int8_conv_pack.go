@@ -3,10 +3,16 @@ package kernel
 // column returns the column, in 0..63, at place p of a panel of four vectors: 64 results packed lane by lane are then in order.
 func column(p int) int { return p/4%4*16 + p/16*4 + p%4 }
 
-// packDense orders the weights as [group][panel][tap][four channels][column][4].
+// packDense orders the weights as [group][panel][tap][four channels][column][4], in panels of up to 64 columns, or of 16 in the order of lane16
+// where there is no VNNI.
 func (c *ConvU8) packDense() {
+	c.dense = true
+	most := 64
+	if !c.isa.hasVNNI512() {
+		most = 16
+	}
 	for first := 0; first < c.og; {
-		w := min(64, c.og-first)
+		w := min(most, c.og-first)
 		c.panels = append(c.panels, convEdge{first: first, vecs: ceilDiv(w, 16), width: w, off: c.padded})
 		c.padded += ceilDiv(w, 16) * 16
 		first += w
@@ -20,7 +26,10 @@ func (c *ConvU8) packDense() {
 			panel := c.data[g*c.perGroup+e.off*k4*4:][:e.vecs*16*k4*4]
 			for p := range e.vecs * 16 {
 				col := p
-				if e.vecs == 4 {
+				switch {
+				case most == 16:
+					col = lane16(p)
+				case e.vecs == 4:
 					col = column(p)
 				}
 				if col >= e.width {
@@ -32,6 +41,21 @@ func (c *ConvU8) packDense() {
 			}
 		}
 	}
+}
+
+// narrow reports whether two neighbouring channels of a weight are at most 128 apart from 0 in sum.
+func (c *ConvU8) narrow() bool {
+	for o := range c.Cout {
+		w := c.W[o*c.cg*c.taps:][:c.cg*c.taps]
+		for i := 0; i+1 < c.cg; i += 2 {
+			for t := range c.taps {
+				if s := int(w[i*c.taps+t]) + int(w[(i+1)*c.taps+t]); s < -128 || s > 128 {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 // packColumn writes the weights w [cg, taps] of one output channel into place p of a panel of the given width.
