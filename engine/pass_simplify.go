@@ -30,6 +30,7 @@ func (c *compiler) passList() []pass {
 		{"hardswish", rewrite(fuseHardSwish)},
 		{"silu", rewrite(fuseSiLU)},
 		{"quantmatmul", rewrite(fuseQuantMatMul)},
+		{"quantconv", rewrite(fuseQuantConv)},
 		{"quantgather", rewrite(fuseQuantGather)},
 		{"nbits", rewrite(fuseNBits)},
 		{"nbitsbias", rewrite(fuseNBitsBias)},
