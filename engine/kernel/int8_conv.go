@@ -46,9 +46,6 @@ type ConvU8 struct {
 	plain     []int32     // bias in channel order, zero point of x included
 }
 
-// convEdge is a panel of columns: where it starts and the vectors of 16 that it has.
-type convEdge struct{ first, vecs, width, off int }
-
 const badConvU8 = "kernel: invalid integer convolution"
 
 // NewConvU8 packs weights. It panics when lengths do not fit the description.

@@ -232,7 +232,7 @@ func (j *convU8Job) denseRows(gr, r0, r1, p0, p1, taps, k4 int, addresses func(d
 			p, y := &ptrs[mr].p[(r-r0)*taps], j.y[r*c.Cout+col:]
 			switch {
 			case !vnni:
-				convNarrow16(m, taps, k4, p, w, y, c.Cout, e.width, &q)
+				convNarrow16(m, taps, k4, p, w, y, c.Cout, &e, &q)
 			case e.vecs == 4:
 				convVNNIx64m(m, taps, k4, p, w, &y[0], c.Cout, &q)
 			case e.vecs == 3:
@@ -253,14 +253,25 @@ func (j *convU8Job) denseRows(gr, r0, r1, p0, p1, taps, k4 int, addresses func(d
 	j.tableRows(r0, r1, gr*c.og+first, c.panels[p1-1].first+c.panels[p1-1].width-first)
 }
 
-// convNarrow16 computes mr rows of up to 16 columns.
-func convNarrow16(mr, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y []uint8, ldy, width int, q *convOut) {
+// convNarrow16 computes mr rows of the columns of a panel.
+func convNarrow16(mr, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y []uint8, ldy int, e *convEdge, q *convOut) {
 	var t [64]uint8
-	d, ld := &y[0], ldy
+	d, ld, width := &y[0], ldy, e.width
 	if width < 16 {
 		d, ld = &t[0], 16
 	}
+	if e.paired {
+		mr += 4
+	}
 	switch mr {
+	case 5:
+		convPairedx16m1(taps, k4, ptrs, w, d, ld, q)
+	case 6:
+		convPairedx16m2(taps, k4, ptrs, w, d, ld, q)
+	case 7:
+		convPairedx16m3(taps, k4, ptrs, w, d, ld, q)
+	case 8:
+		convPairedx16m4(taps, k4, ptrs, w, d, ld, q)
 	case 1:
 		convNarrowx16m1(taps, k4, ptrs, w, d, ld, q)
 	case 2:
@@ -271,7 +282,7 @@ func convNarrow16(mr, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y []uint8, ld
 		convNarrowx16m4(taps, k4, ptrs, w, d, ld, q)
 	}
 	if width < 16 {
-		for i := range mr {
+		for i := range (mr-1)%4 + 1 {
 			copy(y[i*ldy:][:width], t[16*i:])
 		}
 	}

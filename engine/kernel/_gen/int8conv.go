@@ -33,7 +33,8 @@ func int8ConvFiles() []file {
 	b := newAsm("int8conv.go")
 	depthwiseU8x16(b, &s)
 	for mr := 1; mr <= 4; mr++ {
-		convNarrow(b, &s, mr)
+		convNarrow(b, &s, mr, false)
+		convNarrow(b, &s, mr, true)
 	}
 	return []file{a.file("int8_conv_avx512_amd64.s"), b.file("int8_conv_avx2_amd64.s"), {"int8_conv_stubs_amd64.go", []byte(s.String())}}
 }
@@ -255,11 +256,15 @@ func convStore16(a *asm, r int) {
 }
 
 // convNarrow writes the AVX2 convolution for weights of which two neighbours are at most 128 apart from 0 in sum: 255 times that fits the 16 bits
-// of VPMADDUBSW. mr rows of 16 columns. Registers as in convU8.
-func convNarrow(a *asm, s *strings.Builder, mr int) {
-	name := fmt.Sprintf("convNarrowx16m%d", mr)
+// of VPMADDUBSW. Of paired ones that holds for the four that meet in one lane of two groups of four, so that their products are added in 16 bits
+// and widened once. mr rows of 16 columns. Registers as in convU8.
+func convNarrow(a *asm, s *strings.Builder, mr int, paired bool) {
+	name, kind := fmt.Sprintf("convNarrowx16m%d", mr), "narrow"
+	if paired {
+		name, kind = fmt.Sprintf("convPairedx16m%d", mr), "paired"
+	}
 	decl := fmt.Sprintf("func %s(%s)", name, convU8Args)
-	fmt.Fprintf(s, "\n// %s computes 16 columns of %d row(s) of narrow weights: taps times k4 groups of four products.\n//\n//go:noescape\n%s\n", name, mr, decl)
+	fmt.Fprintf(s, "\n// %s computes 16 columns of %d row(s) of %s weights: taps times k4 groups of four products.\n//\n//go:noescape\n%s\n", name, mr, kind, decl)
 	a.text(decl, name, 56)
 	for _, l := range []string{"q+48(FP), BX", "taps+0(FP), AX", "k4+8(FP), CX", "ptrs+16(FP), SI", "w+24(FP), DI"} {
 		a.op("MOVQ %s", l)
@@ -270,14 +275,42 @@ func convNarrow(a *asm, s *strings.Builder, mr int) {
 			a.op("VMOVDQU %d(BX), Y%d", 32*v, 2*i+v)
 		}
 	}
-	a.op("VPCMPEQW Y13, Y13, Y13")
-	a.op("VPSRLW $15, Y13, Y13")
+	a.op("VPCMPEQW Y14, Y14, Y14")
+	a.op("VPSRLW $15, Y14, Y14")
 	a.label("tap")
 	for i := range mr {
 		a.op("MOVQ %d(SI), %s", 8*i, convRow[i])
 	}
 	a.op("XORQ DX, DX")
-	a.b.WriteString("\n\tPCALIGN $32\n")
+	if paired {
+		a.op("DECQ CX")
+		a.op("JLE  last")
+		a.b.WriteString("\n\tPCALIGN $32\n")
+		a.label("pair")
+		a.op("VMOVDQU (DI), Y8")
+		a.op("VMOVDQU 32(DI), Y9")
+		for i := range mr {
+			a.op("VPBROADCASTD (%s)(DX*4), Y10", convRow[i])
+			a.op("VPBROADCASTD 4(%s)(DX*4), Y11", convRow[i])
+			for v := range 2 {
+				a.op("VPMADDUBSW Y%d, Y10, Y12", 8+v)
+				a.op("VPMADDUBSW %d(DI), Y11, Y13", 64+32*v)
+				a.op("VPADDW Y13, Y12, Y12")
+				a.op("VPMADDWD Y14, Y12, Y12")
+				a.op("VPADDD Y12, Y%d, Y%d", 2*i+v, 2*i+v)
+			}
+		}
+		a.op("ADDQ $128, DI")
+		a.op("ADDQ $2, DX")
+		a.op("CMPQ DX, CX")
+		a.op("JLT  pair")
+		a.label("last")
+		a.op("INCQ CX")
+		a.op("CMPQ DX, CX")
+		a.op("JGE  next")
+	} else {
+		a.b.WriteString("\n\tPCALIGN $32\n")
+	}
 	a.label("loop")
 	a.op("VMOVDQU (DI), Y8")
 	a.op("VMOVDQU 32(DI), Y9")
@@ -285,7 +318,7 @@ func convNarrow(a *asm, s *strings.Builder, mr int) {
 		a.op("VPBROADCASTD (%s)(DX*4), Y10", convRow[i])
 		for v := range 2 {
 			a.op("VPMADDUBSW Y%d, Y10, Y%d", 8+v, 11+v)
-			a.op("VPMADDWD Y13, Y%d, Y%d", 11+v, 11+v)
+			a.op("VPMADDWD Y14, Y%d, Y%d", 11+v, 11+v)
 			a.op("VPADDD Y%d, Y%d, Y%d", 11+v, 2*i+v, 2*i+v)
 		}
 	}
@@ -293,6 +326,9 @@ func convNarrow(a *asm, s *strings.Builder, mr int) {
 	a.op("INCQ DX")
 	a.op("CMPQ DX, CX")
 	a.op("JLT  loop")
+	if paired {
+		a.label("next")
+	}
 	a.op("ADDQ $%d, SI", 8*mr)
 	a.op("DECQ AX")
 	a.op("JNE  tap")
