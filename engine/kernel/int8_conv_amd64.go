@@ -227,12 +227,14 @@ func (j *convU8Job) denseRows(gr, r0, r1, p0, p1, taps, k4 int, addresses func(d
 		}
 		w := &c.data[gr*c.perGroup+e.off*k4*4*taps]
 		col := gr*c.og + e.first
+		if !vnni {
+			j.narrowRows(r0, r1, taps, k4, ptrs[mr].p, w, col, &e, &q)
+			continue
+		}
 		for r := r0; r < r1; r += mr {
 			m := min(mr, r1-r)
 			p, y := &ptrs[mr].p[(r-r0)*taps], j.y[r*c.Cout+col:]
 			switch {
-			case !vnni:
-				convNarrow16(m, taps, k4, p, w, y, c.Cout, &e, &q)
 			case e.vecs == 4:
 				convVNNIx64m(m, taps, k4, p, w, &y[0], c.Cout, &q)
 			case e.vecs == 3:
@@ -253,37 +255,49 @@ func (j *convU8Job) denseRows(gr, r0, r1, p0, p1, taps, k4 int, addresses func(d
 	j.tableRows(r0, r1, gr*c.og+first, c.panels[p1-1].first+c.panels[p1-1].width-first)
 }
 
-// convNarrow16 computes mr rows of the columns of a panel.
-func convNarrow16(mr, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y []uint8, ldy int, e *convEdge, q *convOut) {
-	var t [64]uint8
-	d, ld, width := &y[0], ldy, e.width
-	if width < 16 {
-		d, ld = &t[0], 16
+// narrowRows computes rows r0..r1 of a panel, which starts at column col of y.
+func (j *convU8Job) narrowRows(r0, r1, taps, k4 int, ptrs []unsafe.Pointer, w *int8, col int, e *convEdge, q *convOut) {
+	ld, tiles := j.c.Cout, (r1-r0)/4
+	if e.width == 16 {
+		if tiles > 0 {
+			convNarrow16(4, tiles, taps, k4, &ptrs[0], w, &j.y[r0*ld+col], ld, e, q)
+		}
+		if rest := (r1 - r0) % 4; rest > 0 {
+			convNarrow16(rest, 1, taps, k4, &ptrs[tiles*4*taps], w, &j.y[(r0+tiles*4)*ld+col], ld, e, q)
+		}
+		return
 	}
+	var t [64]uint8
+	for r := r0; r < r1; r += 4 {
+		m := min(4, r1-r)
+		convNarrow16(m, 1, taps, k4, &ptrs[(r-r0)*taps], w, &t[0], 16, e, q)
+		for i := range m {
+			copy(j.y[(r+i)*ld+col:][:e.width], t[16*i:])
+		}
+	}
+}
+
+// convNarrow16 computes tiles of mr rows of the columns of a panel.
+func convNarrow16(mr, tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, e *convEdge, q *convOut) {
 	if e.paired {
 		mr += 4
 	}
 	switch mr {
 	case 5:
-		convPairedx16m1(taps, k4, ptrs, w, d, ld, q)
+		convPairedx16m1(tiles, taps, k4, ptrs, w, y, ldy, q)
 	case 6:
-		convPairedx16m2(taps, k4, ptrs, w, d, ld, q)
+		convPairedx16m2(tiles, taps, k4, ptrs, w, y, ldy, q)
 	case 7:
-		convPairedx16m3(taps, k4, ptrs, w, d, ld, q)
+		convPairedx16m3(tiles, taps, k4, ptrs, w, y, ldy, q)
 	case 8:
-		convPairedx16m4(taps, k4, ptrs, w, d, ld, q)
+		convPairedx16m4(tiles, taps, k4, ptrs, w, y, ldy, q)
 	case 1:
-		convNarrowx16m1(taps, k4, ptrs, w, d, ld, q)
+		convNarrowx16m1(tiles, taps, k4, ptrs, w, y, ldy, q)
 	case 2:
-		convNarrowx16m2(taps, k4, ptrs, w, d, ld, q)
+		convNarrowx16m2(tiles, taps, k4, ptrs, w, y, ldy, q)
 	case 3:
-		convNarrowx16m3(taps, k4, ptrs, w, d, ld, q)
+		convNarrowx16m3(tiles, taps, k4, ptrs, w, y, ldy, q)
 	default:
-		convNarrowx16m4(taps, k4, ptrs, w, d, ld, q)
-	}
-	if width < 16 {
-		for i := range (mr-1)%4 + 1 {
-			copy(y[i*ldy:][:width], t[16*i:])
-		}
+		convNarrowx16m4(tiles, taps, k4, ptrs, w, y, ldy, q)
 	}
 }

@@ -61,13 +61,17 @@ taps:
 	VZEROUPPER
 	RET
 
-// func convNarrowx16m1(taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
-TEXT ·convNarrowx16m1(SB), NOSPLIT, $0-56
-	MOVQ q+48(FP), BX
-	MOVQ taps+0(FP), AX
-	MOVQ k4+8(FP), CX
-	MOVQ ptrs+16(FP), SI
-	MOVQ w+24(FP), DI
+// func convNarrowx16m1(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+TEXT ·convNarrowx16m1(SB), NOSPLIT, $0-64
+	MOVQ tiles+0(FP), R13
+	MOVQ y+40(FP), R12
+	MOVQ ptrs+24(FP), SI
+	MOVQ k4+16(FP), CX
+
+tile:
+	MOVQ q+56(FP), BX
+	MOVQ taps+8(FP), AX
+	MOVQ w+32(FP), DI
 	MOVQ (BX), BX
 	VMOVDQU 0(BX), Y0
 	VMOVDQU 32(BX), Y1
@@ -97,9 +101,9 @@ loop:
 	ADDQ $8, SI
 	DECQ AX
 	JNE  tap
-	MOVQ q+48(FP), BX
-	MOVQ y+32(FP), DI
-	MOVQ ldy+40(FP), DX
+	MOVQ q+56(FP), BX
+	MOVQ R12, DI
+	MOVQ ldy+48(FP), DX
 	MOVQ 8(BX), R8
 	VBROADCASTSS 16(BX), Y12
 	VPBROADCASTW 20(BX), Y13
@@ -118,16 +122,24 @@ loop:
 	VPMAXUB Y14, Y0, Y0
 	VPERMQ $0x08, Y0, Y0
 	VMOVDQU X0, (DI)
+	ADDQ DX, DI
+	MOVQ DI, R12
+	DECQ R13
+	JNE  tile
 	VZEROUPPER
 	RET
 
-// func convPairedx16m1(taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
-TEXT ·convPairedx16m1(SB), NOSPLIT, $0-56
-	MOVQ q+48(FP), BX
-	MOVQ taps+0(FP), AX
-	MOVQ k4+8(FP), CX
-	MOVQ ptrs+16(FP), SI
-	MOVQ w+24(FP), DI
+// func convPairedx16m1(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+TEXT ·convPairedx16m1(SB), NOSPLIT, $0-64
+	MOVQ tiles+0(FP), R13
+	MOVQ y+40(FP), R12
+	MOVQ ptrs+24(FP), SI
+	MOVQ k4+16(FP), CX
+
+tile:
+	MOVQ q+56(FP), BX
+	MOVQ taps+8(FP), AX
+	MOVQ w+32(FP), DI
 	MOVQ (BX), BX
 	VMOVDQU 0(BX), Y0
 	VMOVDQU 32(BX), Y1
@@ -186,9 +198,9 @@ next:
 	ADDQ $8, SI
 	DECQ AX
 	JNE  tap
-	MOVQ q+48(FP), BX
-	MOVQ y+32(FP), DI
-	MOVQ ldy+40(FP), DX
+	MOVQ q+56(FP), BX
+	MOVQ R12, DI
+	MOVQ ldy+48(FP), DX
 	MOVQ 8(BX), R8
 	VBROADCASTSS 16(BX), Y12
 	VPBROADCASTW 20(BX), Y13
@@ -207,16 +219,24 @@ next:
 	VPMAXUB Y14, Y0, Y0
 	VPERMQ $0x08, Y0, Y0
 	VMOVDQU X0, (DI)
+	ADDQ DX, DI
+	MOVQ DI, R12
+	DECQ R13
+	JNE  tile
 	VZEROUPPER
 	RET
 
-// func convNarrowx16m2(taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
-TEXT ·convNarrowx16m2(SB), NOSPLIT, $0-56
-	MOVQ q+48(FP), BX
-	MOVQ taps+0(FP), AX
-	MOVQ k4+8(FP), CX
-	MOVQ ptrs+16(FP), SI
-	MOVQ w+24(FP), DI
+// func convNarrowx16m2(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+TEXT ·convNarrowx16m2(SB), NOSPLIT, $0-64
+	MOVQ tiles+0(FP), R13
+	MOVQ y+40(FP), R12
+	MOVQ ptrs+24(FP), SI
+	MOVQ k4+16(FP), CX
+
+tile:
+	MOVQ q+56(FP), BX
+	MOVQ taps+8(FP), AX
+	MOVQ w+32(FP), DI
 	MOVQ (BX), BX
 	VMOVDQU 0(BX), Y0
 	VMOVDQU 0(BX), Y2
@@ -256,9 +276,9 @@ loop:
 	ADDQ $16, SI
 	DECQ AX
 	JNE  tap
-	MOVQ q+48(FP), BX
-	MOVQ y+32(FP), DI
-	MOVQ ldy+40(FP), DX
+	MOVQ q+56(FP), BX
+	MOVQ R12, DI
+	MOVQ ldy+48(FP), DX
 	MOVQ 8(BX), R8
 	VBROADCASTSS 16(BX), Y12
 	VPBROADCASTW 20(BX), Y13
@@ -292,16 +312,24 @@ loop:
 	VPMAXUB Y14, Y2, Y2
 	VPERMQ $0x08, Y2, Y2
 	VMOVDQU X2, (DI)
+	ADDQ DX, DI
+	MOVQ DI, R12
+	DECQ R13
+	JNE  tile
 	VZEROUPPER
 	RET
 
-// func convPairedx16m2(taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
-TEXT ·convPairedx16m2(SB), NOSPLIT, $0-56
-	MOVQ q+48(FP), BX
-	MOVQ taps+0(FP), AX
-	MOVQ k4+8(FP), CX
-	MOVQ ptrs+16(FP), SI
-	MOVQ w+24(FP), DI
+// func convPairedx16m2(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+TEXT ·convPairedx16m2(SB), NOSPLIT, $0-64
+	MOVQ tiles+0(FP), R13
+	MOVQ y+40(FP), R12
+	MOVQ ptrs+24(FP), SI
+	MOVQ k4+16(FP), CX
+
+tile:
+	MOVQ q+56(FP), BX
+	MOVQ taps+8(FP), AX
+	MOVQ w+32(FP), DI
 	MOVQ (BX), BX
 	VMOVDQU 0(BX), Y0
 	VMOVDQU 0(BX), Y2
@@ -382,9 +410,9 @@ next:
 	ADDQ $16, SI
 	DECQ AX
 	JNE  tap
-	MOVQ q+48(FP), BX
-	MOVQ y+32(FP), DI
-	MOVQ ldy+40(FP), DX
+	MOVQ q+56(FP), BX
+	MOVQ R12, DI
+	MOVQ ldy+48(FP), DX
 	MOVQ 8(BX), R8
 	VBROADCASTSS 16(BX), Y12
 	VPBROADCASTW 20(BX), Y13
@@ -418,16 +446,24 @@ next:
 	VPMAXUB Y14, Y2, Y2
 	VPERMQ $0x08, Y2, Y2
 	VMOVDQU X2, (DI)
+	ADDQ DX, DI
+	MOVQ DI, R12
+	DECQ R13
+	JNE  tile
 	VZEROUPPER
 	RET
 
-// func convNarrowx16m3(taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
-TEXT ·convNarrowx16m3(SB), NOSPLIT, $0-56
-	MOVQ q+48(FP), BX
-	MOVQ taps+0(FP), AX
-	MOVQ k4+8(FP), CX
-	MOVQ ptrs+16(FP), SI
-	MOVQ w+24(FP), DI
+// func convNarrowx16m3(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+TEXT ·convNarrowx16m3(SB), NOSPLIT, $0-64
+	MOVQ tiles+0(FP), R13
+	MOVQ y+40(FP), R12
+	MOVQ ptrs+24(FP), SI
+	MOVQ k4+16(FP), CX
+
+tile:
+	MOVQ q+56(FP), BX
+	MOVQ taps+8(FP), AX
+	MOVQ w+32(FP), DI
 	MOVQ (BX), BX
 	VMOVDQU 0(BX), Y0
 	VMOVDQU 0(BX), Y2
@@ -477,9 +513,9 @@ loop:
 	ADDQ $24, SI
 	DECQ AX
 	JNE  tap
-	MOVQ q+48(FP), BX
-	MOVQ y+32(FP), DI
-	MOVQ ldy+40(FP), DX
+	MOVQ q+56(FP), BX
+	MOVQ R12, DI
+	MOVQ ldy+48(FP), DX
 	MOVQ 8(BX), R8
 	VBROADCASTSS 16(BX), Y12
 	VPBROADCASTW 20(BX), Y13
@@ -528,16 +564,24 @@ loop:
 	VPMAXUB Y14, Y4, Y4
 	VPERMQ $0x08, Y4, Y4
 	VMOVDQU X4, (DI)
+	ADDQ DX, DI
+	MOVQ DI, R12
+	DECQ R13
+	JNE  tile
 	VZEROUPPER
 	RET
 
-// func convPairedx16m3(taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
-TEXT ·convPairedx16m3(SB), NOSPLIT, $0-56
-	MOVQ q+48(FP), BX
-	MOVQ taps+0(FP), AX
-	MOVQ k4+8(FP), CX
-	MOVQ ptrs+16(FP), SI
-	MOVQ w+24(FP), DI
+// func convPairedx16m3(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+TEXT ·convPairedx16m3(SB), NOSPLIT, $0-64
+	MOVQ tiles+0(FP), R13
+	MOVQ y+40(FP), R12
+	MOVQ ptrs+24(FP), SI
+	MOVQ k4+16(FP), CX
+
+tile:
+	MOVQ q+56(FP), BX
+	MOVQ taps+8(FP), AX
+	MOVQ w+32(FP), DI
 	MOVQ (BX), BX
 	VMOVDQU 0(BX), Y0
 	VMOVDQU 0(BX), Y2
@@ -640,9 +684,9 @@ next:
 	ADDQ $24, SI
 	DECQ AX
 	JNE  tap
-	MOVQ q+48(FP), BX
-	MOVQ y+32(FP), DI
-	MOVQ ldy+40(FP), DX
+	MOVQ q+56(FP), BX
+	MOVQ R12, DI
+	MOVQ ldy+48(FP), DX
 	MOVQ 8(BX), R8
 	VBROADCASTSS 16(BX), Y12
 	VPBROADCASTW 20(BX), Y13
@@ -691,16 +735,24 @@ next:
 	VPMAXUB Y14, Y4, Y4
 	VPERMQ $0x08, Y4, Y4
 	VMOVDQU X4, (DI)
+	ADDQ DX, DI
+	MOVQ DI, R12
+	DECQ R13
+	JNE  tile
 	VZEROUPPER
 	RET
 
-// func convNarrowx16m4(taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
-TEXT ·convNarrowx16m4(SB), NOSPLIT, $0-56
-	MOVQ q+48(FP), BX
-	MOVQ taps+0(FP), AX
-	MOVQ k4+8(FP), CX
-	MOVQ ptrs+16(FP), SI
-	MOVQ w+24(FP), DI
+// func convNarrowx16m4(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+TEXT ·convNarrowx16m4(SB), NOSPLIT, $0-64
+	MOVQ tiles+0(FP), R13
+	MOVQ y+40(FP), R12
+	MOVQ ptrs+24(FP), SI
+	MOVQ k4+16(FP), CX
+
+tile:
+	MOVQ q+56(FP), BX
+	MOVQ taps+8(FP), AX
+	MOVQ w+32(FP), DI
 	MOVQ (BX), BX
 	VMOVDQU 0(BX), Y0
 	VMOVDQU 0(BX), Y2
@@ -760,9 +812,9 @@ loop:
 	ADDQ $32, SI
 	DECQ AX
 	JNE  tap
-	MOVQ q+48(FP), BX
-	MOVQ y+32(FP), DI
-	MOVQ ldy+40(FP), DX
+	MOVQ q+56(FP), BX
+	MOVQ R12, DI
+	MOVQ ldy+48(FP), DX
 	MOVQ 8(BX), R8
 	VBROADCASTSS 16(BX), Y12
 	VPBROADCASTW 20(BX), Y13
@@ -826,16 +878,24 @@ loop:
 	VPMAXUB Y14, Y6, Y6
 	VPERMQ $0x08, Y6, Y6
 	VMOVDQU X6, (DI)
+	ADDQ DX, DI
+	MOVQ DI, R12
+	DECQ R13
+	JNE  tile
 	VZEROUPPER
 	RET
 
-// func convPairedx16m4(taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
-TEXT ·convPairedx16m4(SB), NOSPLIT, $0-56
-	MOVQ q+48(FP), BX
-	MOVQ taps+0(FP), AX
-	MOVQ k4+8(FP), CX
-	MOVQ ptrs+16(FP), SI
-	MOVQ w+24(FP), DI
+// func convPairedx16m4(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+TEXT ·convPairedx16m4(SB), NOSPLIT, $0-64
+	MOVQ tiles+0(FP), R13
+	MOVQ y+40(FP), R12
+	MOVQ ptrs+24(FP), SI
+	MOVQ k4+16(FP), CX
+
+tile:
+	MOVQ q+56(FP), BX
+	MOVQ taps+8(FP), AX
+	MOVQ w+32(FP), DI
 	MOVQ (BX), BX
 	VMOVDQU 0(BX), Y0
 	VMOVDQU 0(BX), Y2
@@ -960,9 +1020,9 @@ next:
 	ADDQ $32, SI
 	DECQ AX
 	JNE  tap
-	MOVQ q+48(FP), BX
-	MOVQ y+32(FP), DI
-	MOVQ ldy+40(FP), DX
+	MOVQ q+56(FP), BX
+	MOVQ R12, DI
+	MOVQ ldy+48(FP), DX
 	MOVQ 8(BX), R8
 	VBROADCASTSS 16(BX), Y12
 	VPBROADCASTW 20(BX), Y13
@@ -1026,5 +1086,9 @@ next:
 	VPMAXUB Y14, Y6, Y6
 	VPERMQ $0x08, Y6, Y6
 	VMOVDQU X6, (DI)
+	ADDQ DX, DI
+	MOVQ DI, R12
+	DECQ R13
+	JNE  tile
 	VZEROUPPER
 	RET

@@ -257,19 +257,22 @@ func convStore16(a *asm, r int) {
 
 // convNarrow writes the AVX2 convolution for weights of which two neighbours are at most 128 apart from 0 in sum: 255 times that fits the 16 bits
 // of VPMADDUBSW. Of paired ones that holds for the four that meet in one lane of two groups of four, so that their products are added in 16 bits
-// and widened once. mr rows of 16 columns. Registers as in convU8.
+// and widened once. tiles of mr rows of 16 columns, one after the other. Registers as in convU8, and R13 tiles, R12 y.
 func convNarrow(a *asm, s *strings.Builder, mr int, paired bool) {
 	name, kind := fmt.Sprintf("convNarrowx16m%d", mr), "narrow"
 	if paired {
 		name, kind = fmt.Sprintf("convPairedx16m%d", mr), "paired"
 	}
-	decl := fmt.Sprintf("func %s(%s)", name, convU8Args)
-	fmt.Fprintf(s, "\n// %s computes 16 columns of %d row(s) of %s weights: taps times k4 groups of four products.\n//\n//go:noescape\n%s\n", name, mr, kind, decl)
-	a.text(decl, name, 56)
-	for _, l := range []string{"q+48(FP), BX", "taps+0(FP), AX", "k4+8(FP), CX", "ptrs+16(FP), SI", "w+24(FP), DI"} {
+	decl := fmt.Sprintf("func %s(tiles, %s)", name, convU8Args)
+	fmt.Fprintf(s, "\n// %s computes 16 columns of tiles of %d row(s) of %s weights: taps times k4 groups of four products.\n//\n//go:noescape\n%s\n", name, mr, kind, decl)
+	a.text(decl, name, 64)
+	for _, l := range []string{"tiles+0(FP), R13", "y+40(FP), R12", "ptrs+24(FP), SI", "k4+16(FP), CX"} {
 		a.op("MOVQ %s", l)
 	}
-	a.op("MOVQ (BX), BX")
+	a.label("tile")
+	for _, l := range []string{"q+56(FP), BX", "taps+8(FP), AX", "w+32(FP), DI", "(BX), BX"} {
+		a.op("MOVQ %s", l)
+	}
 	for v := range 2 {
 		for i := range mr {
 			a.op("VMOVDQU %d(BX), Y%d", 32*v, 2*i+v)
@@ -332,7 +335,7 @@ func convNarrow(a *asm, s *strings.Builder, mr int, paired bool) {
 	a.op("ADDQ $%d, SI", 8*mr)
 	a.op("DECQ AX")
 	a.op("JNE  tap")
-	for _, l := range []string{"q+48(FP), BX", "y+32(FP), DI", "ldy+40(FP), DX", "8(BX), R8"} {
+	for _, l := range []string{"q+56(FP), BX", "R12, DI", "ldy+48(FP), DX", "8(BX), R8"} {
 		a.op("MOVQ %s", l)
 	}
 	a.op("VBROADCASTSS 16(BX), Y12")
@@ -340,10 +343,11 @@ func convNarrow(a *asm, s *strings.Builder, mr int, paired bool) {
 	a.op("VPBROADCASTD 28(BX), Y14")
 	for i := range mr {
 		convStore16(a, 2*i)
-		if i < mr-1 {
-			a.op("ADDQ DX, DI")
-		}
+		a.op("ADDQ DX, DI")
 	}
+	a.op("MOVQ DI, R12")
+	a.op("DECQ R13")
+	a.op("JNE  tile")
 	a.op("VZEROUPPER")
 	a.op("RET")
 }
