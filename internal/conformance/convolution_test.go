@@ -75,7 +75,7 @@ func TestConvolution(t *testing.T) {
 
 // byteWeights draws the weights of a convolution of bytes with their zero points.
 func (r source) byteWeights(shape []int) (w, zero *model.Tensor) {
-	q := quant{r.Rand}
+	q := quant(r)
 	if r.IntN(2) == 0 {
 		return q.bytes(false, shape...), model.Scalar(uint8(r.IntN(256)))
 	}
@@ -89,7 +89,7 @@ func TestConvInteger(t *testing.T) {
 		s := r.convolution(1+n%3, false)
 		w, wz := r.byteWeights(s.w)
 		o := one{name: fmt.Sprintf("ConvInteger %d: x %v w %s%v %v", n, s.x, w.DType(), s.w, s.attrs), op: "ConvInteger", attrs: s.attrs, outputs: []model.DType{model.Int32},
-			inputs: []*model.Tensor{quant{r.Rand}.bytes(false, s.x...), w, model.Scalar(uint8(r.IntN(256))), wz}}
+			inputs: []*model.Tensor{quant(r).bytes(false, s.x...), w, model.Scalar(uint8(r.IntN(256))), wz}}
 		switch n % 4 {
 		case 1:
 			o.constant = []int{1, 3}
@@ -108,7 +108,7 @@ func TestConvIntegerZeros(t *testing.T) {
 	r := newSource(33)
 	for n := range 120 {
 		s := r.convolution(1+n%3, false)
-		q, signed := quant{r.Rand}, n%2 == 1
+		q, signed := quant(r), n%2 == 1
 		x, w := q.bytes(signed, s.x...), q.bytes(n%3 == 0, s.w...)
 		xz := q.zero(signed)
 		wz := q.bytes(n%3 == 0, s.cout)
@@ -152,7 +152,7 @@ func TestDynamicConvolution(t *testing.T) {
 	rt := reference(t)
 	for n := range 100 {
 		r := source{rand.New(rand.NewPCG(34, uint64(n)))}
-		b := &qdqGraph{quant: quant{r.Rand}, feed: engine.Feed{}}
+		b := &qdqGraph{quant: quant(r), feed: engine.Feed{}}
 		b.g = &model.Graph{Name: fmt.Sprintf("dynamic %d", n), Model: &model.Info{IRVersion: 8, Opsets: []model.Opset{{Version: 17}}}}
 		s := r.convolution(1+n%2, false)
 		w, wz := r.byteWeights(s.w)
