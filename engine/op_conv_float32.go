@@ -25,9 +25,12 @@ func prepConv(p *prep) (any, error) {
 // weights: as columns they would leave much of the last panel empty, and be packed at every call.
 const smallImage = 200
 
+// forkConv is the number of multiply-adds from which on a convolution is spread over threads: some 30 microseconds.
+const forkConv = 1_200_000
+
 // convFloat32 convolves with matrix products: W[cout, K] times the columns [K, out], or rows times packed weights.
 func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
-	g, ok := v.w.window2D()
+	vol, ok := v.w.volume()
 	if !ok {
 		if err := convPlain[float32](c, v); err != nil {
 			return err
@@ -56,8 +59,9 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 	if err != nil || len(y) == 0 {
 		return err
 	}
-	in, out, cg, og := g.H*g.W, g.OH*g.OW, v.cin/v.groups, v.cout/v.groups
-	if cg == 1 && og == 1 {
+	g, flat := vol.Window, len(v.w.in) < 3
+	in, out, cg, og := vol.D*g.H*g.W, vol.OD*g.OH*g.OW, v.cin/v.groups, v.cout/v.groups
+	if cg == 1 && og == 1 && flat {
 		c.Note("depthwise", v.macs(), int64(4*len(w)))
 		kern, act := g.KH*g.KW, ep.Act
 		if ep.Residual != nil {
@@ -90,18 +94,23 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 		return convRows(c, v, &g, x, st.weights(w, v.cout, cg, g.KH*g.KW), y, ep)
 	}
 	c.Note("conv-"+kernel.Active().String(), v.macs(), int64(4*len(w)))
-	k := cg * g.KH * g.KW
-	for n := range v.n {
-		for gr := range v.groups {
-			e := ep
-			if bias != nil {
-				e.BiasM = bias[gr*og : (gr+1)*og]
-			}
-			if ep.Residual != nil {
-				e.Residual, e.LdR = ep.Residual[(n*v.cout+gr*og)*out:], out
-			}
-			kernel.ConvF32(c.pool, og, w[gr*og*k:(gr+1)*og*k], cg, x[(n*v.cin+gr*cg)*in:][:cg*in], &g, y[(n*v.cout+gr*og)*out:][:og*out], e)
+	k := cg * product(v.w.kernel)
+	one := func(p *kernel.Pool, i int) {
+		n, gr, e := i/v.groups, i%v.groups, ep
+		if bias != nil {
+			e.BiasM = bias[gr*og : (gr+1)*og]
 		}
+		if ep.Residual != nil {
+			e.Residual, e.LdR = ep.Residual[(n*v.cout+gr*og)*out:], out
+		}
+		kernel.ConvVolumeF32(p, og, w[gr*og*k:(gr+1)*og*k], cg, x[(n*v.cin+gr*cg)*in:][:cg*in], &vol, y[(n*v.cout+gr*og)*out:][:og*out], e)
+	}
+	if v.n*v.groups >= 2*c.pool.Threads() && v.macs() > forkConv { // whole groups in every thread
+		c.pool.Run(v.n*v.groups, func(i int) { one(nil, i) })
+		return nil
+	}
+	for i := range v.n * v.groups {
+		one(c.pool, i)
 	}
 	return nil
 }
@@ -194,28 +203,4 @@ func imageRows(dst, src []float32, c int, g *kernel.Window) {
 			}
 		}
 	}
-}
-
-// maxColumns is the number of elements of the columns of one group up to which a transposed convolution goes over them.
-const maxColumns = 1 << 28
-
-// transposeByProducts adds a transposed convolution to y as the product of the transposed weights with the image, whose columns
-// are then added where they belong. It reports false where the window is not that of an image.
-func transposeByProducts(c *Call, n, groups, cg, og int, w *convWindow, y, x, wd []float32) bool {
-	g, ok := w.window2D()
-	in, out, kern := product(w.out), product(w.in), product(w.kernel)
-	if !ok || !g.Valid() || cg == 0 || og == 0 || in == 0 || int64(og*kern) > min(maxColumns, c.arena.bound()/16)/int64(in) {
-		return false
-	}
-	c.Note("columns-"+kernel.Active().String(), int64(n)*int64(groups*cg)*int64(in)*int64(og*kern), int64(4*len(wd)))
-	cols := Scratch[float32](c, og*kern*in)
-	for i := range n * groups {
-		gr := i % groups
-		kernel.MatMulF32(c.pool, og*kern, in, cg, wd[gr*cg*og*kern:][:cg*og*kern], og*kern, true, x[i*cg*in:][:cg*in], in, false, cols, in, kernel.Epilogue{})
-		dst := y[i*og*out:][:og*out]
-		rowsParallel(c.pool, og, in*kern, func(lo, hi int) {
-			kernel.Col2Im(dst[lo*out:hi*out], cols[lo*kern*in:hi*kern*in], hi-lo, &g)
-		})
-	}
-	return true
 }

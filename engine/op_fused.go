@@ -11,12 +11,13 @@ import (
 // fusedOps are the operators that passes make.
 func fusedOps() map[string]opDef {
 	return qualify(fusedDomain, map[string]opDef{
-		"MatMul":      {run: opEpilogueMatMul, prep: prepMatMul},
-		"QuantMatMul": {run: opQuantMatMul, prep: prepQuantMatMul},
-		"Conv":        {run: opConvResidual, prep: prepConv},
-		"QuantGather": plain(opQuantGather),
-		"Attention":   float(opFusedAttention),
-		"SiLU":        float(unary(kernel.SiLU, func(x float64) float64 { return x * sigmoid64(x) })),
+		"MatMul":         {run: opEpilogueMatMul, prep: prepMatMul},
+		"QuantMatMul":    {run: opQuantMatMul, prep: prepQuantMatMul},
+		"QuantConvFloat": {run: opQuantConvFloat, prep: prepQuantConvFloat},
+		"Conv":           {run: opConvResidual, prep: prepConv},
+		"QuantGather":    plain(opQuantGather),
+		"Attention":      float(opFusedAttention),
+		"SiLU":           float(unary(kernel.SiLU, func(x float64) float64 { return x * sigmoid64(x) })),
 	})
 }
 

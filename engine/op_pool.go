@@ -70,6 +70,16 @@ func opMaxPool(c *Call) error {
 		if g, ok := w.window2D(); ok && !c.Wants(1) {
 			return poolKernel(c, x, planes, &g, shape, func(dst, src []float32, n int) { kernel.MaxPool(dst, src, n, &g) })
 		}
+		if v, ok := w.volume(); ok && !c.Wants(1) {
+			return poolVolume(c, x, planes, &v, shape, kernel.MaxPool, func(dst []float32, slices [][]float32, _ int) {
+				for i := range dst {
+					dst[i] = float32(math.Inf(-1))
+				}
+				for _, s := range slices {
+					kernel.Max(dst, dst, s)
+				}
+			})
+		}
 		return maxPool[float32](c, x, planes, w, shape)
 	case model.Float64:
 		return maxPool[float64](c, x, planes, w, shape)
@@ -93,6 +103,34 @@ func poolKernel(c *Call, x *model.Tensor, planes int, g *kernel.Window, shape []
 	}
 	in, out := g.H*g.W, g.OH*g.OW
 	rowsParallel(c.pool, planes, out*g.KH*g.KW, func(lo, hi int) { f(dst[lo*out:hi*out], src[lo*in:hi*in], hi-lo) })
+	return nil
+}
+
+// poolVolume pools every slice of volumes by flat and combines the slices under a window; combine also gets the output of the depth.
+func poolVolume(c *Call, x *model.Tensor, planes int, v *kernel.Volume, shape []int, flat func(dst, src []float32, n int, g *kernel.Window),
+	combine func(dst []float32, slices [][]float32, o int)) error {
+	src, err := model.Data[float32](x)
+	if err != nil {
+		return err
+	}
+	dst, err := Out[float32](c, 0, shape)
+	if err != nil || len(dst) == 0 {
+		return err
+	}
+	in, out := v.H*v.W, v.OH*v.OW
+	tmp := Scratch[float32](c, planes*v.D*out)
+	rowsParallel(c.pool, planes, v.D*out*v.KH*v.KW, func(lo, hi int) {
+		flat(tmp[lo*v.D*out:hi*v.D*out], src[lo*v.D*in:hi*v.D*in], (hi-lo)*v.D, &v.Window)
+		for i := lo * v.OD; i < hi*v.OD; i++ {
+			var slices [][]float32
+			for k := range v.KD {
+				if z := i%v.OD*v.SD - v.Front + k*v.DD; z >= 0 && z < v.D {
+					slices = append(slices, tmp[(i/v.OD*v.D+z)*out:][:out])
+				}
+			}
+			combine(dst[i*out:(i+1)*out], slices, i%v.OD)
+		}
+	})
 	return nil
 }
 
@@ -162,6 +200,21 @@ func opAveragePool(c *Call) error {
 	if x.DType() == model.Float32 {
 		if g, ok := w.window2D(); ok {
 			return poolKernel(c, x, planes, &g, shape, func(dst, src []float32, n int) { kernel.AveragePool(dst, src, n, &g, pad) })
+		}
+		if v, ok := w.volume(); ok { // the number of elements is that of a slice times that of slices
+			flat := func(dst, src []float32, n int, g *kernel.Window) { kernel.AveragePool(dst, src, n, g, pad) }
+			return poolVolume(c, x, planes, &v, shape, flat, func(dst []float32, slices [][]float32, o int) {
+				n := len(slices)
+				if pad {
+					for n = 0; n < v.KD && o*v.SD-v.Front+n*v.DD < v.D+w.after[0]; n++ {
+					}
+				}
+				clear(dst)
+				for _, s := range slices {
+					kernel.Add(dst, dst, s)
+				}
+				kernel.MulS(dst, dst, 1/float32(max(n, 1)))
+			})
 		}
 	}
 	return poolPlain(c, x, planes, w, shape, func(s []float64, o int) float64 {

@@ -15,7 +15,8 @@ func quantOps() map[string]opDef {
 		"DynamicQuantizeLinear": plain(opDynamicQuantizeLinear),
 		"MatMulInteger":         {run: opMatMulInteger, prep: prepMatMulInteger},
 		"QLinearMatMul":         plain(opQLinearMatMul),
-		"ConvInteger":           plain(opConvInteger), "QLinearConv": plain(opQLinearConv),
+		"ConvInteger":           {run: opConvInteger, prep: prepConvInteger(1, 3)},
+		"QLinearConv":           {run: opQLinearConv, prep: prepConvInteger(3, 5)},
 	})
 }
 

@@ -26,8 +26,8 @@ func rnnOps() map[string]opDef {
 	}
 	return qualify("", map[string]opDef{
 		"LSTM": def(opLSTM[float32], opLSTM[float64], []int{4}),
-		"GRU":  def(byBatch(opGRU[float32], 3), opGRU[float64], []int{2, 1}),
-		"RNN":  def(byBatch(opRNN[float32], 1), opRNN[float64], []int{1}),
+		"GRU":  def(opGRU[float32], opGRU[float64], []int{2, 1}),
+		"RNN":  def(opRNN[float32], opRNN[float64], []int{1}),
 	})
 }
 
@@ -272,6 +272,10 @@ func opGRU[T real](c *Call) error {
 	}
 	c.Note("gru-"+kernel.Active().String(), int64(r.t*r.b*r.d*3*r.h*(r.i+r.h)), r.weightBytes())
 	linear := c.Node.Int("linear_before_reset", 0) != 0
+	if f, ok := any(r).(*rnnCall[float32]); ok && f.ready() {
+		runCells(f, any(bias).([]float32), any(h).([]float32), true, linear)
+		return r.finish(h)
+	}
 	n, hs := r.b*r.h, r.h
 	zr, hn := Scratch[T](c, r.t*2*n), Scratch[T](c, r.t*n)
 	tz, tn, rh, oldH := Scratch[T](c, 2*n), Scratch[T](c, n), Scratch[T](c, n), Scratch[T](c, n)
@@ -310,18 +314,6 @@ func opGRU[T real](c *Call) error {
 
 // gruCell is one step: g holds the sums for z and r, m those of the hidden gate without its recurrent part.
 func gruCell[T real](r *rnnCall[T], d int, g, m, rh, old, h []T, linear bool) {
-	if f, ok := any(g).([]float32); ok && r.defaults {
-		rh32, old32 := any(rh).([]float32), any(old).([]float32)
-		if linear {
-			kernel.GRUGates(f, old32, nil, r.b, r.h)
-			kernel.GRUOutput(f, any(m).([]float32), rh32, old32, any(h).([]float32), r.b, r.h)
-			return
-		}
-		kernel.GRUGates(f, old32, rh32, r.b, r.h)
-		r.hid[d][1].mul(r.c, r.b, rh, m, nil, true)
-		kernel.GRUOutput(f, any(m).([]float32), nil, old32, any(h).([]float32), r.b, r.h)
-		return
-	}
 	clipTo(g, r.clip)
 	r.acts[2*d](g)
 	n := r.h
@@ -363,6 +355,11 @@ func opRNN[T real](c *Call) error {
 	}
 	if err := r.outputs(); err != nil {
 		return err
+	}
+	c.Note("rnn-"+kernel.Active().String(), int64(r.t*r.b*r.d*r.h*(r.i+r.h)), r.weightBytes())
+	if f, ok := any(r).(*rnnCall[float32]); ok && f.ready() {
+		runCells(f, any(bias).([]float32), any(h).([]float32), false, false)
+		return r.finish(h)
 	}
 	n := r.b * r.h
 	all, tmp, old := Scratch[T](c, r.t*n), Scratch[T](c, n), Scratch[T](c, n)

@@ -133,7 +133,7 @@ func activationOf(e *editor, n *model.Node) kernel.Activation {
 
 func addActivation(e *editor, n *model.Node) {
 	_, _, ok := fusedInputs(n)
-	ok = ok || n.Domain == fusedDomain && n.Op == "Conv"
+	ok = ok || n.Domain == fusedDomain && (n.Op == "Conv" || n.Op == "QuantConvFloat")
 	conv := n.Is("Conv") && (n.Domain == "" || n.Domain == "ai.onnx")
 	gemm := n.Is("Gemm")
 	if !ok && !conv && !gemm || n.Int(actAttr, 0) != 0 {

@@ -54,3 +54,72 @@ func fuseQuantMatMul(e *editor, n *model.Node) {
 		return
 	}
 }
+
+// fuseQuantConv joins ConvInteger of a dynamically quantized input, Cast to float32, the multiplication by the product of the scales and, where
+// there is one, the addition of a bias per channel into one QuantConvFloat: qa, W, a_scale, w_scale, a_zero, w_zero, bias.
+func fuseQuantConv(e *editor, n *model.Node) {
+	if !n.Is("ConvInteger") {
+		return
+	}
+	w, dq := e.constant(n.In(1)), e.from(n.In(0), "DynamicQuantizeLinear")
+	if w == nil || !isByte(w) || w.Rank() < 3 || w.Rank() > 5 || w.Len() == 0 || dq == nil || n.In(2) != dq.Out(2) {
+		return
+	}
+	if z := e.constant(n.In(3)); n.In(3) != "" && (z == nil || z.DType() != w.DType() || z.Len() != 1 && z.Len() != w.Shape()[0] || z.Rank() > 1) {
+		return
+	}
+	cast := e.user(n.Out(0))
+	if cast == nil || !cast.Is("Cast") || model.DType(cast.Int("to", 0)) != model.Float32 {
+		return
+	}
+	mul := e.user(cast.Out(0))
+	if mul == nil || !mul.Is("Mul") {
+		return
+	}
+	scales := e.from(other(mul, cast.Out(0)), "Mul")
+	if scales == nil || len(scales.Inputs) != 2 || !e.inner(n, cast, mul) {
+		return
+	}
+	for i := range scales.Inputs {
+		if scales.In(i) != dq.Out(1) {
+			continue
+		}
+		ws := e.perChannel(scales.In(1-i), w.Rank(), w.Shape()[0])
+		if ws == nil {
+			continue
+		}
+		fused := &model.Node{Name: n.Name, Op: "QuantConvFloat", Domain: fusedDomain, Outputs: mul.Outputs, Attrs: n.Attrs,
+			Inputs: []string{n.In(0), n.In(1), scales.In(i), e.addConstant(ws), n.In(2), n.In(3), ""}}
+		last := []*model.Node{n, cast, mul}
+		if add := e.user(mul.Out(0)); add != nil && add.Is("Add") {
+			if b := e.perChannel(other(add, mul.Out(0)), w.Rank(), w.Shape()[0]); b != nil && b.Len() == w.Shape()[0] {
+				fused.Inputs[6], fused.Outputs = e.addConstant(b), add.Outputs
+				last = append(last, add)
+			}
+		}
+		e.replace(fused, last...)
+		if u := e.users[scales.Out(0)]; len(u) == 0 && !e.pinned[scales.Out(0)] {
+			e.remove(scales)
+		}
+		return
+	}
+}
+
+// perChannel returns a float32 constant that broadcasts over the n channels of a tensor [N, C, spatial...] of a rank, as a list: one element or n; nil
+// for others.
+func (e *editor) perChannel(name string, rank, n int) *model.Tensor {
+	t := e.constant(name)
+	if t == nil || t.DType() != model.Float32 || t.Rank() > rank || t.Len() != 1 && t.Len() != n {
+		return nil
+	}
+	for i, d := range t.Shape() {
+		if d != 1 && t.Rank()-i != rank-1 {
+			return nil
+		}
+	}
+	v, err := t.Float32()
+	if err != nil {
+		return nil
+	}
+	return model.FromSlice([]int{len(v)}, v)
+}

@@ -30,6 +30,7 @@ func passList(bare bool) []pass {
 		{"hardswish", rewrite(fuseHardSwish)},
 		{"silu", rewrite(fuseSiLU)},
 		{"quantmatmul", rewrite(fuseQuantMatMul)},
+		{"quantconv", rewrite(fuseQuantConv)},
 		{"quantgather", rewrite(fuseQuantGather)},
 		{"nbits", rewrite(fuseNBits)},
 		{"nbitsbias", rewrite(fuseNBitsBias)},

@@ -187,7 +187,7 @@ func (r *rnnCall[T]) matrices(wt, rt *model.Tensor, split []int) error {
 func (r *rnnCall[T]) ready() bool {
 	quant := r.d > 0 && r.proj[0][0].quant != nil
 	for d := range r.d {
-		for _, m := range [2]*rnnMatrix[T]{r.proj[d][0], r.hid[d][0]} {
+		for _, m := range slices.Concat(r.proj[d], r.hid[d]) {
 			if m.packed == nil && m.quant == nil && m.n > 0 && m.k > 0 || quant != (m.quant != nil) {
 				return false
 			}

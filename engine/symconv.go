@@ -60,7 +60,7 @@ func (s *symbols) image(n *model.Node) {
 		return
 	}
 	switch n.Op {
-	case "Conv":
+	case "Conv", "ConvInteger":
 		w := s.shapes[n.In(1)]
 		if len(w) != len(x) {
 			return

@@ -243,7 +243,7 @@ func (s *symbols) node(n *model.Node) {
 			out = s.broadcast(out, in(1+i))
 		}
 		s.set(n, out)
-	case "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool":
+	case "Conv", "ConvInteger", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool":
 		s.image(n)
 	case "Where":
 		s.set(n, s.broadcast(in(0), s.broadcast(in(1), in(2))))

@@ -105,6 +105,20 @@ func (w *convWindow) window2D() (kernel.Window, bool) {
 	return kernel.Window{}, false
 }
 
+// volume returns the geometry for the kernels of images and volumes; ok is false with more than three spatial dimensions.
+func (w *convWindow) volume() (v kernel.Volume, ok bool) {
+	if g, ok := w.window2D(); ok {
+		return g.Flat(), true
+	}
+	if len(w.in) != 3 {
+		return v, false
+	}
+	slice := convWindow{in: w.in[1:], kernel: w.kernel[1:], stride: w.stride[1:], dilation: w.dilation[1:], before: w.before[1:], after: w.after[1:], out: w.out[1:]}
+	v.Window, _ = slice.window2D()
+	v.D, v.KD, v.SD, v.DD, v.Front, v.OD = w.in[0], w.kernel[0], w.stride[0], w.dilation[0], w.before[0], w.out[0]
+	return v, true
+}
+
 // each calls f for every kernel position k and input position i that output o meets inside the input.
 func (w *convWindow) each(o int, f func(k, i int)) {
 	d := len(w.in)

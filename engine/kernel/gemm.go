@@ -88,6 +88,8 @@ const (
 	rowsPerTask = 192
 	// panelsPerTask bounds the panels of B in one task.
 	panelsPerTask = 8
+	// packedBytes bounds what a task of a convolution packs.
+	packedBytes = 192 << 10
 	// kBlock bounds the rows of a panel that are used before the next rows of A: 32*kBlock floats stay close.
 	kBlock = 512
 	// kBlockTiles is the same for products on tiles: a panel of B stays in the L1 cache for all rows of a task.
@@ -157,6 +159,9 @@ func (g *gemmJob) run(p *Pool) {
 	}
 	np := panels(g.n)
 	g.rows, g.panels = min(g.m, rowsPerTask), min(np, panelsPerTask)
+	if g.image != nil { // what a task packs stays in the L2 cache
+		g.panels = min(g.panels, max(1, packedBytes/(4*PanelWidth*max(g.k, 1))))
+	}
 	if threads > 1 {
 		// At least four tasks per thread, cutting columns first: panels are what is not shared.
 		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < 4*threads && g.panels > 1 {

@@ -8,14 +8,30 @@ import "sync"
 // not overlap src or w. It takes scratch memory for the padded image; the caller bounds the geometry. It panics if the geometry
 // is not valid or a slice is too short.
 func ConvF32(p *Pool, m int, w []float32, c int, src []float32, g *Window, dst []float32, ep Epilogue) {
-	if !g.Valid() || c < 0 || m < 0 {
+	v := g.Flat()
+	ConvVolumeF32(p, m, w, c, src, &v, dst, ep)
+}
+
+// ConvVolumeF32 is ConvF32 of a volume: w [m, c*KD*KH*KW], src [c,D,H,W], dst [m, OD*OH*OW], a chain over (channel, kd, kh, kw). Of the
+// epilogue, Bias must be nil.
+func ConvVolumeF32(p *Pool, m int, w []float32, c int, src []float32, v *Volume, dst []float32, ep Epilogue) {
+	if !v.Valid() {
 		panic(badConv)
 	}
-	k, n := c*g.KH*g.KW, g.OH*g.OW
-	if len(src) < c*g.H*g.W {
+	convVolume(p, m, w, c, src, v, dst, ep)
+}
+
+// convVolume is ConvVolumeF32 without the check of the geometry: pads may be negative, which leaves out that many pixels at the start.
+func convVolume(p *Pool, m int, w []float32, c int, src []float32, v *Volume, dst []float32, ep Epilogue) {
+	if c < 0 || m < 0 || v.OD > 1 && ep.Bias != nil {
+		panic(badConv)
+	}
+	slice := v.OH * v.OW
+	k, n := c*v.KD*v.KH*v.KW, v.OD*slice
+	if len(src) < c*v.D*v.H*v.W {
 		panic(badShapeLen)
 	}
-	if g.pointwise() {
+	if v.pointwise() {
 		MatMulF32(p, m, n, k, w, k, false, src, n, false, dst, n, ep)
 		return
 	}
@@ -26,11 +42,31 @@ func ConvF32(p *Pool, m int, w []float32, c int, src []float32, g *Window, dst [
 		return
 	}
 	im := convImages.Get().(*convImage)
-	im.set(p, c, src, g)
-	j := newGemmJob(m, n, k, w, k, dst, n, &ep)
-	j.ps, j.pack, j.image = k*PanelWidth, true, im
-	j.run(p)
-	j.release()
+	im.set(p, c, src, v)
+	one := func(p *Pool, od int) {
+		part := im
+		if v.OD > 1 {
+			part = &convImage{g: im.g, data: im.data[od*im.sliceStep:], offs: im.offs, rowStep: im.rowStep}
+		}
+		e := ep
+		if e.Residual != nil {
+			e.Residual = e.Residual[od*slice:]
+		}
+		j := newGemmJob(m, slice, k, w, k, dst[od*slice:], n, &e)
+		j.ps, j.pack, j.image = k*PanelWidth, true, part
+		j.run(p)
+		j.release()
+	}
+	switch {
+	case v.OD == 1:
+		one(p, 0)
+	case v.OD >= 2*p.Threads() && 2*m*n*k >= forkFlops:
+		p.Run(v.OD, func(od int) { one(nil, od) })
+	default:
+		for od := range v.OD {
+			one(p, od)
+		}
+	}
 	im.data, im.g = nil, nil
 	convImages.Put(im)
 }
@@ -41,44 +77,54 @@ func (g *Window) pointwise() bool {
 }
 
 // convImage is an image laid out so that a row of columns is copied in a few contiguous pieces: padded, every row split
-// into SW runs of the pixels x with the same x mod SW. Element (q, j) of the columns is data[offs[q] + pos(j)].
+// into SW runs of the pixels x with the same x mod SW. Element (q, j) of the columns of a slice is data[offs[q] + pos(j)].
 type convImage struct {
-	g       *Window
-	data    []float32
-	padded  []float32 // memory for data
-	offs    []int
-	rowStep int // elements between output rows
+	g         *Window
+	data      []float32
+	padded    []float32 // memory for data
+	offs      []int
+	rowStep   int // elements between output rows
+	sliceStep int // elements between the slices of outputs
 }
 
 var convImages = sync.Pool{New: func() any { return new(convImage) }}
 
-func (im *convImage) set(p *Pool, c int, src []float32, g *Window) {
+func (im *convImage) set(p *Pool, c int, src []float32, v *Volume) {
+	g := &v.Window
 	im.g = g
-	height, width := (g.OH-1)*g.SH+(g.KH-1)*g.DH+1, (g.OW-1)*g.SW+(g.KW-1)*g.DW+1
+	depth, height, width := (v.OD-1)*v.SD+(v.KD-1)*v.DD+1, (g.OH-1)*g.SH+(g.KH-1)*g.DH+1, (g.OW-1)*g.SW+(g.KW-1)*g.DW+1
 	run := ceilDiv(width, g.SW)
-	if g.SW == 1 && g.Top == 0 && g.Left == 0 && height <= g.H && width <= g.W {
-		im.data, run, height = src, g.W, g.H // nothing to pad or to split
+	if g.SW == 1 && g.Top == 0 && g.Left == 0 && v.Front == 0 && depth <= v.D && height <= g.H && width <= g.W {
+		im.data, run, height, depth = src, g.W, g.H, v.D // nothing to pad or to split
 	} else {
-		size := c * height * g.SW * run
+		plane := height * g.SW * run
+		size := c * depth * plane
 		if cap(im.padded) < size {
 			im.padded = make([]float32, size)
 		}
 		im.data = im.padded[:size]
-		plane := height * g.SW * run
 		if size < 1<<16 {
 			p = nil
 		}
-		p.Run(c, func(ch int) {
-			g.splitRows(im.data[ch*plane:(ch+1)*plane], src[ch*g.H*g.W:(ch+1)*g.H*g.W], height, run)
+		p.Run(c*depth, func(i int) {
+			d, z := im.data[i*plane:(i+1)*plane], i%depth-v.Front
+			if z < 0 || z >= v.D {
+				clear(d)
+				return
+			}
+			g.splitRows(d, src[(i/depth*v.D+z)*g.H*g.W:][:g.H*g.W], height, run)
 		})
 	}
 	im.rowStep = g.SH * g.SW * run
+	im.sliceStep = v.SD * height * g.SW * run
 	im.offs = im.offs[:0]
 	for ch := range c {
-		for kh := range g.KH {
-			for kw := range g.KW {
-				x := kw * g.DW
-				im.offs = append(im.offs, ((ch*height+kh*g.DH)*g.SW+x%g.SW)*run+x/g.SW)
+		for kd := range v.KD {
+			for kh := range g.KH {
+				for kw := range g.KW {
+					x := kw * g.DW
+					im.offs = append(im.offs, (((ch*depth+kd*v.DD)*height+kh*g.DH)*g.SW+x%g.SW)*run+x/g.SW)
+				}
 			}
 		}
 	}

@@ -14,11 +14,22 @@ func (im *convImage) packPanel(isa ISA, dst []float32, j int) {
 	}
 	n := min(PanelWidth, im.g.OH*im.g.OW-j*PanelWidth)
 	stride := panelStride(n)
+	// The first and the last row lie in the image; so do the others, between them.
 	for e := 0; e < n; e += lanes {
+		at := j*PanelWidth + e
+		if left := min(n-e, im.g.OW-at%im.g.OW); lanes == 8 && left >= 8 { // contiguous in the image
+			src := &im.data[im.pos(at):][0]
+			if left >= 16 {
+				packRun256x2(&dst[e], 4*stride, src, &im.offs[0], len(im.offs))
+				e += 8
+			} else {
+				packRun256x1(&dst[e], 4*stride, src, &im.offs[0], len(im.offs))
+			}
+			continue
+		}
 		var pieces [16]convPiece
 		var store convPiece
 		w := min(lanes, n-e)
-		store.setMask(0, w)
 		count := 0
 		for lane := 0; lane < w; {
 			at := j*PanelWidth + e + lane
@@ -28,11 +39,15 @@ func (im *convImage) packPanel(isa ISA, dst []float32, j int) {
 			count++
 			lane = end
 		}
-		// The first and the last row lie in the image; so do the others, between them.
-		if isa >= AVX512 {
+		switch {
+		case isa >= AVX512:
+			store.setMask(0, w)
 			packConv512(&dst[e], 4*stride, &im.data[0], &im.offs[0], len(im.offs), &pieces[0], count, &store)
-		} else {
+		case stride >= 8: // rows are filled up to whole vectors
 			packConv256(&dst[e], 4*stride, &im.data[0], &im.offs[0], len(im.offs), &pieces[0], count, &store)
+		default:
+			store.setMask(0, w)
+			packConvTail256(&dst[e], 4*stride, &im.data[0], &im.offs[0], len(im.offs), &pieces[0], count, &store)
 		}
 	}
 }

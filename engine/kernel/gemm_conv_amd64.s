@@ -48,6 +48,40 @@ TEXT ·packConv256(SB), NOSPLIT, $0-64
 	MOVQ pieces+40(FP), R10
 	MOVQ n+48(FP), R11
 	MOVQ store+56(FP), R12
+
+row:
+	MOVQ (R9), R13
+	LEAQ (SI)(R13*4), R13
+	MOVQ R10, BX
+	MOVQ R11, CX
+	VPXOR X0, X0, X0
+
+piece:
+	MOVQ (BX), AX
+	VMOVDQU 16(BX), Y1
+	VMASKMOVPS (R13)(AX*1), Y1, Y1
+	VORPS Y1, Y0, Y0
+	ADDQ $48, BX
+	DECQ CX
+	JNE  piece
+	VMOVUPS Y0, (DI)
+	ADDQ $8, R9
+	ADDQ R8, DI
+	DECQ DX
+	JNE  row
+	VZEROUPPER
+	RET
+
+// func packConvTail256(dst *float32, stride int, src *float32, offs *int, k int, pieces *convPiece, n int, store *convPiece)
+TEXT ·packConvTail256(SB), NOSPLIT, $0-64
+	MOVQ dst+0(FP), DI
+	MOVQ stride+8(FP), R8
+	MOVQ src+16(FP), SI
+	MOVQ offs+24(FP), R9
+	MOVQ k+32(FP), DX
+	MOVQ pieces+40(FP), R10
+	MOVQ n+48(FP), R11
+	MOVQ store+56(FP), R12
 	VMOVDQU 16(R12), Y2
 
 row:
@@ -66,6 +100,46 @@ piece:
 	DECQ CX
 	JNE  piece
 	VMASKMOVPS Y0, Y2, (DI)
+	ADDQ $8, R9
+	ADDQ R8, DI
+	DECQ DX
+	JNE  row
+	VZEROUPPER
+	RET
+
+// func packRun256x1(dst *float32, stride int, src *float32, offs *int, k int)
+TEXT ·packRun256x1(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ stride+8(FP), R8
+	MOVQ src+16(FP), SI
+	MOVQ offs+24(FP), R9
+	MOVQ k+32(FP), DX
+
+row:
+	MOVQ (R9), R13
+	VMOVUPS 0(SI)(R13*4), Y0
+	VMOVUPS Y0, 0(DI)
+	ADDQ $8, R9
+	ADDQ R8, DI
+	DECQ DX
+	JNE  row
+	VZEROUPPER
+	RET
+
+// func packRun256x2(dst *float32, stride int, src *float32, offs *int, k int)
+TEXT ·packRun256x2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ stride+8(FP), R8
+	MOVQ src+16(FP), SI
+	MOVQ offs+24(FP), R9
+	MOVQ k+32(FP), DX
+
+row:
+	MOVQ (R9), R13
+	VMOVUPS 0(SI)(R13*4), Y0
+	VMOVUPS 32(SI)(R13*4), Y1
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS Y1, 32(DI)
 	ADDQ $8, R9
 	ADDQ R8, DI
 	DECQ DX

@@ -20,3 +20,18 @@ func packConv512(dst *float32, stride int, src *float32, offs *int, k int, piece
 //
 //go:noescape
 func packConv256(dst *float32, stride int, src *float32, offs *int, k int, pieces *convPiece, n int, store *convPiece)
+
+// packConvTail256 writes one vector of k rows: the n pieces at src + 4*offs[q]. stride is in bytes.
+//
+//go:noescape
+func packConvTail256(dst *float32, stride int, src *float32, offs *int, k int, pieces *convPiece, n int, store *convPiece)
+
+// packRun256x1 writes 8 columns of k rows: row q from src + 4*offs[q] on. stride is in bytes.
+//
+//go:noescape
+func packRun256x1(dst *float32, stride int, src *float32, offs *int, k int)
+
+// packRun256x2 writes 16 columns of k rows: row q from src + 4*offs[q] on. stride is in bytes.
+//
+//go:noescape
+func packRun256x2(dst *float32, stride int, src *float32, offs *int, k int)

@@ -31,6 +31,7 @@ type ConvU8 struct {
 	cg, og    int // channels per group
 	taps      int
 	depthwise bool
+	dense     bool       // packed by packDense
 	slab      bool       // rows of the input are copied between their padding first, pixels filled up to fours of channels
 	panels    []convEdge // of one group
 	data      []int8     // packed weights, group after group
@@ -44,9 +45,6 @@ type ConvU8 struct {
 	isa       ISA         // the level that the weights are packed for
 	plain     []int32     // bias in channel order, zero point of x included
 }
-
-// convEdge is a panel of columns: where it starts and the vectors of 16 that it has.
-type convEdge struct{ first, vecs, width, off int }
 
 const badConvU8 = "kernel: invalid integer convolution"
 
@@ -87,7 +85,7 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 		c.packDepthwise16()
 	case c.depthwise:
 		return c
-	case c.isa.hasVNNI512() && len(c.ZeroW) == 0:
+	case len(c.ZeroW) == 0 && (c.isa.hasVNNI512() || (c.isa == AVX2 || c.isa == AVX512) && c.narrow()):
 		c.packDense()
 	default:
 		c.packGemm()
@@ -135,7 +133,7 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 	if len(j.x) == 0 {
 		j.x = c.pad
 	}
-	if c.cg%4 != 0 && c.Groups > 1 && len(c.data) > 0 && !c.depthwise && c.isa.hasVNNI512() { // whole fours are read
+	if c.cg%4 != 0 && c.Groups > 1 && c.dense { // whole fours are read
 		s := getScratchU8(len(j.x) + 4)
 		copy(s.b, j.x)
 		j.x = s.b
@@ -159,7 +157,7 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 		block -= 24
 	}
 	parts := 1
-	if c.depthwise && c.isa.hasAVX2() || c.slab && c.isa.hasVNNI512() { // whole rows of the output
+	if c.depthwise && c.isa.hasAVX2() || c.slab && c.dense { // whole rows of the output
 		if c.depthwise {
 			block *= 2
 		}

@@ -29,8 +29,8 @@ func (j *convU8Job) block(gr, r0, r1, p0, p1 int) {
 	switch {
 	case c.depthwise:
 		j.depthwiseGo(r0, r1)
-	case c.isa >= AVX512VNNI && len(c.ZeroW) == 0:
-		j.dense512(gr, r0, r1, p0, p1, c.taps, ceilDiv(c.cg, 4), func(dst []unsafe.Pointer, mr int) { j.addresses(dst, r0, r1, mr, gr*c.cg) })
+	case c.dense:
+		j.denseRows(gr, r0, r1, p0, p1, c.taps, ceilDiv(c.cg, 4), func(dst []unsafe.Pointer, mr int) { j.addresses(dst, r0, r1, mr, gr*c.cg) })
 	default:
 		j.gemmRows(gr, r0, r1)
 	}
@@ -96,7 +96,7 @@ func (j *convU8Job) band(n, h0, h1, p0, p1 int) {
 		taps, k4 = c.taps, in.cp/4
 	}
 	r0, r1 := (n*g.OH+h0)*g.OW, (n*g.OH+h1)*g.OW
-	j.dense512(0, r0, r1, p0, p1, taps, k4, func(dst []unsafe.Pointer, mr int) {
+	j.denseRows(0, r0, r1, p0, p1, taps, k4, func(dst []unsafe.Pointer, mr int) {
 		for at := 0; at < r1-r0; {
 			oh, ow := at/g.OW, at%g.OW
 			tile := at / mr * mr
@@ -204,18 +204,22 @@ func (j *convU8Job) depthwise256(n, h0, h1 int) {
 	ptrs.release()
 }
 
-// dense512 computes rows r0..r1 of group gr, panels p0..p1: addresses writes where the taps of the rows lie, tile after tile of mr rows.
-func (j *convU8Job) dense512(gr, r0, r1, p0, p1, taps, k4 int, addresses func(dst []unsafe.Pointer, mr int)) {
+// denseRows computes rows r0..r1 of group gr, panels p0..p1: addresses writes where the taps of the rows lie, tile after tile of mr rows.
+func (j *convU8Job) denseRows(gr, r0, r1, p0, p1, taps, k4 int, addresses func(dst []unsafe.Pointer, mr int)) {
 	c := j.c
-	var ptrs [2]*pointers // for tiles of 6 and of 8 rows
+	vnni := c.isa.hasVNNI512()
+	var ptrs [9]*pointers // for tiles of 4, 6 and 8 rows
 	for _, e := range c.panels[p0:p1] {
-		mr, which := 8, 1
-		if e.vecs == 4 {
-			mr, which = 6, 0
+		mr := 8
+		switch {
+		case !vnni:
+			mr = 4
+		case e.vecs == 4:
+			mr = 6
 		}
-		if ptrs[which] == nil {
-			ptrs[which] = getPointers((r1 - r0) * taps)
-			addresses(ptrs[which].p, mr)
+		if ptrs[mr] == nil {
+			ptrs[mr] = getPointers((r1 - r0) * taps)
+			addresses(ptrs[mr].p, mr)
 		}
 		q := c.out(gr*c.padded+e.off, e.width-(e.vecs-1)*16)
 		if e.vecs == 4 {
@@ -223,18 +227,22 @@ func (j *convU8Job) dense512(gr, r0, r1, p0, p1, taps, k4 int, addresses func(ds
 		}
 		w := &c.data[gr*c.perGroup+e.off*k4*4*taps]
 		col := gr*c.og + e.first
+		if !vnni {
+			j.narrowRows(r0, r1, taps, k4, ptrs[mr].p, w, col, &e, &q)
+			continue
+		}
 		for r := r0; r < r1; r += mr {
 			m := min(mr, r1-r)
-			p, y := &ptrs[which].p[(r-r0)*taps], &j.y[r*c.Cout+col]
-			switch e.vecs {
-			case 4:
-				convVNNIx64m(m, taps, k4, p, w, y, c.Cout, &q)
-			case 3:
-				convVNNIx48m(m, taps, k4, p, w, y, c.Cout, &q)
-			case 2:
-				convVNNIx32m(m, taps, k4, p, w, y, c.Cout, &q)
+			p, y := &ptrs[mr].p[(r-r0)*taps], j.y[r*c.Cout+col:]
+			switch {
+			case e.vecs == 4:
+				convVNNIx64m(m, taps, k4, p, w, &y[0], c.Cout, &q)
+			case e.vecs == 3:
+				convVNNIx48m(m, taps, k4, p, w, &y[0], c.Cout, &q)
+			case e.vecs == 2:
+				convVNNIx32m(m, taps, k4, p, w, &y[0], c.Cout, &q)
 			default:
-				convVNNIx16m(m, taps, k4, p, w, y, c.Cout, &q)
+				convVNNIx16m(m, taps, k4, p, w, &y[0], c.Cout, &q)
 			}
 		}
 	}
@@ -245,4 +253,51 @@ func (j *convU8Job) dense512(gr, r0, r1, p0, p1, taps, k4 int, addresses func(ds
 	}
 	first := c.panels[p0].first
 	j.tableRows(r0, r1, gr*c.og+first, c.panels[p1-1].first+c.panels[p1-1].width-first)
+}
+
+// narrowRows computes rows r0..r1 of a panel, which starts at column col of y.
+func (j *convU8Job) narrowRows(r0, r1, taps, k4 int, ptrs []unsafe.Pointer, w *int8, col int, e *convEdge, q *convOut) {
+	ld, tiles := j.c.Cout, (r1-r0)/4
+	if e.width == 16 {
+		if tiles > 0 {
+			convNarrow16(4, tiles, taps, k4, &ptrs[0], w, &j.y[r0*ld+col], ld, e, q)
+		}
+		if rest := (r1 - r0) % 4; rest > 0 {
+			convNarrow16(rest, 1, taps, k4, &ptrs[tiles*4*taps], w, &j.y[(r0+tiles*4)*ld+col], ld, e, q)
+		}
+		return
+	}
+	var t [64]uint8
+	for r := r0; r < r1; r += 4 {
+		m := min(4, r1-r)
+		convNarrow16(m, 1, taps, k4, &ptrs[(r-r0)*taps], w, &t[0], 16, e, q)
+		for i := range m {
+			copy(j.y[(r+i)*ld+col:][:e.width], t[16*i:])
+		}
+	}
+}
+
+// convNarrow16 computes tiles of mr rows of the columns of a panel.
+func convNarrow16(mr, tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, e *convEdge, q *convOut) {
+	if e.paired {
+		mr += 4
+	}
+	switch mr {
+	case 5:
+		convPairedx16m1(tiles, taps, k4, ptrs, w, y, ldy, q)
+	case 6:
+		convPairedx16m2(tiles, taps, k4, ptrs, w, y, ldy, q)
+	case 7:
+		convPairedx16m3(tiles, taps, k4, ptrs, w, y, ldy, q)
+	case 8:
+		convPairedx16m4(tiles, taps, k4, ptrs, w, y, ldy, q)
+	case 1:
+		convNarrowx16m1(tiles, taps, k4, ptrs, w, y, ldy, q)
+	case 2:
+		convNarrowx16m2(tiles, taps, k4, ptrs, w, y, ldy, q)
+	case 3:
+		convNarrowx16m3(tiles, taps, k4, ptrs, w, y, ldy, q)
+	default:
+		convNarrowx16m4(tiles, taps, k4, ptrs, w, y, ldy, q)
+	}
 }

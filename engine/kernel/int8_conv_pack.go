@@ -1,13 +1,25 @@
 package kernel
 
+// convEdge is a panel of columns: where it starts and the vectors of 16 that it has.
+type convEdge struct {
+	first, vecs, width, off int
+	paired                  bool // see paired
+}
+
 // column returns the column, in 0..63, at place p of a panel of four vectors: 64 results packed lane by lane are then in order.
 func column(p int) int { return p/4%4*16 + p/16*4 + p%4 }
 
-// packDense orders the weights as [group][panel][tap][four channels][column][4].
+// packDense orders the weights as [group][panel][tap][four channels][column][4], in panels of up to 64 columns, or of 16 in the order of lane16
+// where there is no VNNI.
 func (c *ConvU8) packDense() {
+	c.dense = true
+	most := 64
+	if !c.isa.hasVNNI512() {
+		most = 16
+	}
 	for first := 0; first < c.og; {
-		w := min(64, c.og-first)
-		c.panels = append(c.panels, convEdge{first: first, vecs: ceilDiv(w, 16), width: w, off: c.padded})
+		w := min(most, c.og-first)
+		c.panels = append(c.panels, convEdge{first: first, vecs: ceilDiv(w, 16), width: w, off: c.padded, paired: true})
 		c.padded += ceilDiv(w, 16) * 16
 		first += w
 	}
@@ -16,11 +28,15 @@ func (c *ConvU8) packDense() {
 	c.data = make([]int8, c.perGroup*c.Groups)
 	c.bias, c.scale = make([]int32, c.padded*c.Groups), make([]float32, c.padded*c.Groups)
 	for g := range c.Groups {
-		for _, e := range c.panels {
+		for i := range c.panels {
+			e := &c.panels[i]
 			panel := c.data[g*c.perGroup+e.off*k4*4:][:e.vecs*16*k4*4]
 			for p := range e.vecs * 16 {
 				col := p
-				if e.vecs == 4 {
+				switch {
+				case most == 16:
+					col = lane16(p)
+				case e.vecs == 4:
 					col = column(p)
 				}
 				if col >= e.width {
@@ -30,8 +46,39 @@ func (c *ConvU8) packDense() {
 				c.bias[g*c.padded+e.off+p], c.scale[g*c.padded+e.off+p] = c.plain[o], c.scaleOf(o)
 				c.packColumn(panel, p, e.vecs*16, c.W[o*c.cg*c.taps:][:c.cg*c.taps])
 			}
+			e.paired = e.paired && most == 16 && paired(panel)
 		}
 	}
+}
+
+// narrow reports whether two neighbouring channels of a weight are at most 128 apart from 0 in sum.
+func (c *ConvU8) narrow() bool {
+	for o := range c.Cout {
+		w := c.W[o*c.cg*c.taps:][:c.cg*c.taps]
+		for i := 0; i+1 < c.cg; i += 2 {
+			for t := range c.taps {
+				if s := int(w[i*c.taps+t]) + int(w[(i+1)*c.taps+t]); s < -128 || s > 128 {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// paired reports whether in a panel of 16 columns the positive weights that meet in one lane of two neighbouring groups of four add up to at most
+// 128, and the negative ones too.
+func paired(panel []int8) bool {
+	for i := 0; i+64 < len(panel); i += 2 {
+		pos, neg := 0, 0
+		for _, w := range [4]int8{panel[i], panel[i+1], panel[i+64], panel[i+65]} {
+			pos, neg = pos+int(max(w, 0)), neg+int(min(w, 0))
+		}
+		if pos > 128 || neg < -128 {
+			return false
+		}
+	}
+	return true
 }
 
 // packColumn writes the weights w [cg, taps] of one output channel into place p of a panel of the given width.

@@ -189,3 +189,43 @@ func depthwise512(pixels, t4 int, ptrs *unsafe.Pointer, at, step int, w *int8, y
 //
 //go:noescape
 func depthwise256(pixels, t2 int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)
+
+// convNarrowx16m1 computes 16 columns of tiles of 1 row(s) of narrow weights: taps times k4 groups of four products.
+//
+//go:noescape
+func convNarrowx16m1(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+
+// convPairedx16m1 computes 16 columns of tiles of 1 row(s) of paired weights: taps times k4 groups of four products.
+//
+//go:noescape
+func convPairedx16m1(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+
+// convNarrowx16m2 computes 16 columns of tiles of 2 row(s) of narrow weights: taps times k4 groups of four products.
+//
+//go:noescape
+func convNarrowx16m2(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+
+// convPairedx16m2 computes 16 columns of tiles of 2 row(s) of paired weights: taps times k4 groups of four products.
+//
+//go:noescape
+func convPairedx16m2(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+
+// convNarrowx16m3 computes 16 columns of tiles of 3 row(s) of narrow weights: taps times k4 groups of four products.
+//
+//go:noescape
+func convNarrowx16m3(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+
+// convPairedx16m3 computes 16 columns of tiles of 3 row(s) of paired weights: taps times k4 groups of four products.
+//
+//go:noescape
+func convPairedx16m3(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+
+// convNarrowx16m4 computes 16 columns of tiles of 4 row(s) of narrow weights: taps times k4 groups of four products.
+//
+//go:noescape
+func convNarrowx16m4(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)
+
+// convPairedx16m4 computes 16 columns of tiles of 4 row(s) of paired weights: taps times k4 groups of four products.
+//
+//go:noescape
+func convPairedx16m4(tiles, taps, k4 int, ptrs *unsafe.Pointer, w *int8, y *uint8, ldy int, q *convOut)

@@ -98,36 +98,50 @@ func stridedRow(dst, src []float32, stride int) {
 
 // Col2Im adds the columns [c*KH*KW, OH*OW] back to dst [c,H,W], in increasing (kh,kw): the gradient of Im2Col.
 func Col2Im(dst, cols []float32, c int, g *Window) {
-	if !g.Valid() || c < 0 {
+	v := g.Flat()
+	Col2ImVolume(dst, cols, c, &v)
+}
+
+// Col2ImVolume is Col2Im of a volume: columns [c*KD*KH*KW, OD*OH*OW], dst [c,D,H,W], in increasing (kd,kh,kw).
+func Col2ImVolume(dst, cols []float32, c int, v *Volume) {
+	if !v.Valid() || c < 0 {
 		panic(badConv)
 	}
-	plane, out := g.H*g.W, g.OH*g.OW
-	if len(dst) < c*plane || len(cols) < c*g.KH*g.KW*out {
+	plane, slice := v.H*v.W, v.OH*v.OW
+	out, taps := v.OD*slice, v.KD*v.KH*v.KW
+	if len(dst) < c*v.D*plane || len(cols) < c*taps*out {
 		panic(badShapeLen)
 	}
 	for ch := range c {
-		d := dst[ch*plane : (ch+1)*plane]
-		for kh := range g.KH {
-			for kw := range g.KW {
-				s := cols[((ch*g.KH+kh)*g.KW+kw)*out:][:out]
-				offW := kw*g.DW - g.Left
-				lo, hi := span(g.W, g.OW, g.SW, offW)
-				for oh := range g.OH {
-					ih := oh*g.SH + kh*g.DH - g.Top
-					if ih < 0 || ih >= g.H || lo == hi {
-						continue
-					}
-					row, x := d[ih*g.W:(ih+1)*g.W], s[oh*g.OW:(oh+1)*g.OW]
-					if g.SW == 1 {
-						t := row[lo+offW : hi+offW]
-						Add(t, t, x[lo:hi])
-						continue
-					}
-					for o := lo; o < hi; o++ {
-						row[o*g.SW+offW] += x[o]
-					}
+		for t := range taps {
+			kd, kh, kw := t/(v.KH*v.KW), t/v.KW%v.KH, t%v.KW
+			for od := range v.OD {
+				z := od*v.SD + kd*v.DD - v.Front
+				if z < 0 || z >= v.D {
+					continue
 				}
+				v.addPlane(dst[(ch*v.D+z)*plane:][:plane], cols[(ch*taps+t)*out+od*slice:][:slice], kh*v.DH-v.Top, kw*v.DW-v.Left)
 			}
+		}
+	}
+}
+
+// addPlane adds x [OH,OW] to the pixels (oh*SH+offH, ow*SW+offW) of d [H,W].
+func (g *Window) addPlane(d, x []float32, offH, offW int) {
+	lo, hi := span(g.W, g.OW, g.SW, offW)
+	for oh := range g.OH {
+		ih := oh*g.SH + offH
+		if ih < 0 || ih >= g.H || lo == hi {
+			continue
+		}
+		row, s := d[ih*g.W:(ih+1)*g.W], x[oh*g.OW:(oh+1)*g.OW]
+		if g.SW == 1 {
+			t := row[lo+offW : hi+offW]
+			Add(t, t, s[lo:hi])
+			continue
+		}
+		for o := lo; o < hi; o++ {
+			row[o*g.SW+offW] += s[o]
 		}
 	}
 }

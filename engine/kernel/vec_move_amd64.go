@@ -6,6 +6,9 @@ package kernel
 func stride2AVX2(dst, src *float32, n int)
 
 //go:noescape
+func interleave2AVX2(dst, x, y *float32, n int)
+
+//go:noescape
 func transpose8AVX2(dst, src *byte, dstStride, srcStride, blocks int)
 
 // stride2Vec does stride2AVX2 where it can.
@@ -14,6 +17,15 @@ func stride2Vec(dst, src *float32, n int) bool {
 		return false
 	}
 	stride2AVX2(dst, src, n)
+	return true
+}
+
+// interleave2Vec does interleave2AVX2 where it can.
+func interleave2Vec(dst, x, y *float32, n int) bool {
+	if Active() < AVX2 {
+		return false
+	}
+	interleave2AVX2(dst, x, y, n)
 	return true
 }
 

@@ -4,4 +4,6 @@ package kernel
 
 func stride2Vec(dst, src *float32, n int) bool { return false }
 
+func interleave2Vec(dst, x, y *float32, n int) bool { return false }
+
 func transpose8Vec(dst, src *byte, dstStride, srcStride, blocks int) bool { return false }

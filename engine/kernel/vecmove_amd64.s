@@ -23,6 +23,31 @@ loop:
 	VZEROUPPER
 	RET
 
+// func interleave2AVX2(dst, x, y *float32, n int)
+// for i := range n { dst[2*i], dst[2*i+1] = x[i], y[i] }; n is a positive multiple of 8
+TEXT ·interleave2AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ y+16(FP), DX
+	MOVQ n+24(FP), BX
+
+loop:
+	VMOVUPS (SI), Y0
+	VMOVUPS (DX), Y1
+	VUNPCKLPS Y1, Y0, Y2
+	VUNPCKHPS Y1, Y0, Y3
+	VPERM2F128 $0x20, Y3, Y2, Y4
+	VPERM2F128 $0x31, Y3, Y2, Y5
+	VMOVUPS Y4, (DI)
+	VMOVUPS Y5, 32(DI)
+	ADDQ $32, SI
+	ADDQ $32, DX
+	ADDQ $64, DI
+	SUBQ $8, BX
+	JNZ loop
+	VZEROUPPER
+	RET
+
 // func transpose8AVX2(dst, src *byte, dstStride, srcStride, blocks int)
 // for i := range 8 { for j := range 8*blocks { dst[j,i] = src[i,j] } } on 32-bit elements, strides in bytes; blocks >= 1
 TEXT ·transpose8AVX2(SB), NOSPLIT, $0-40

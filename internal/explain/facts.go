@@ -143,7 +143,7 @@ func (f *facts) int8Products() map[*model.Node]*model.Tensor {
 }
 
 // products are the operators that multiply by weights; their share of the time.
-var products = []string{"MatMul", "Gemm", "Conv", "LSTM", "GRU", "QuantMatMul", "MatMulInteger", "QLinearMatMul", "QLinearConv", "QGemm",
+var products = []string{"MatMul", "Gemm", "Conv", "LSTM", "GRU", "QuantMatMul", "QuantConvFloat", "MatMulInteger", "QLinearMatMul", "QLinearConv", "QGemm",
 	"DynamicQuantizeLSTM", "ConvInteger", "MatMulNBits"}
 
 // timeOf returns the share of the time of the operators, or guess without a profile.

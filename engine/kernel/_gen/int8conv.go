@@ -32,6 +32,10 @@ func int8ConvFiles() []file {
 	depthwiseU8(a, &s)
 	b := newAsm("int8conv.go")
 	depthwiseU8x16(b, &s)
+	for mr := 1; mr <= 4; mr++ {
+		convNarrow(b, &s, mr, false)
+		convNarrow(b, &s, mr, true)
+	}
 	return []file{a.file("int8_conv_avx512_amd64.s"), b.file("int8_conv_avx2_amd64.s"), {"int8_conv_stubs_amd64.go", []byte(s.String())}}
 }
 
@@ -226,22 +230,124 @@ func depthwiseU8x16(a *asm, s *strings.Builder) {
 	a.op("ADDQ $64, BX")
 	a.op("DECQ AX")
 	a.op("JNE  taps")
-	for v := range 2 {
-		a.op("VCVTDQ2PS Y%d, Y%d", v, v)
-		a.op("VMULPS %d(R8), Y%d, Y%d", 32*v, v, v)
-		a.op("VMINPS Y12, Y%d, Y%d", v, v)
-		a.op("VCVTPS2DQ Y%d, Y%d", v, v)
-	}
-	a.op("VPACKSSDW Y1, Y0, Y0")
-	a.op("VPADDSW Y13, Y0, Y0")
-	a.op("VPACKUSWB Y0, Y0, Y0")
-	a.op("VPMAXUB Y14, Y0, Y0")
-	a.op("VPERMQ $0x08, Y0, Y0")
-	a.op("VMOVDQU X0, (DI)")
+	convStore16(a, 0)
 	a.op("ADDQ DX, DI")
 	a.op("ADDQ R12, R13")
 	a.op("DECQ CX")
 	a.op("JNE  pixel")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// convStore16 turns the sums of 16 columns, at registers r and r+1 in the order of lane16, into bytes at (DI): Y12 hi, Y13 zero as words, Y14 lo, R8 scale.
+func convStore16(a *asm, r int) {
+	for v := range 2 {
+		a.op("VCVTDQ2PS Y%d, Y%d", r+v, r+v)
+		a.op("VMULPS %d(R8), Y%d, Y%d", 32*v, r+v, r+v)
+		a.op("VMINPS Y12, Y%d, Y%d", r+v, r+v)
+		a.op("VCVTPS2DQ Y%d, Y%d", r+v, r+v)
+	}
+	a.op("VPACKSSDW Y%d, Y%d, Y%d", r+1, r, r)
+	a.op("VPADDSW Y13, Y%d, Y%d", r, r)
+	a.op("VPACKUSWB Y%d, Y%d, Y%d", r, r, r)
+	a.op("VPMAXUB Y14, Y%d, Y%d", r, r)
+	a.op("VPERMQ $0x08, Y%d, Y%d", r, r)
+	a.op("VMOVDQU X%d, (DI)", r)
+}
+
+// convNarrow writes the AVX2 convolution for weights of which two neighbours are at most 128 apart from 0 in sum: 255 times that fits the 16 bits
+// of VPMADDUBSW. Of paired ones that holds for the four that meet in one lane of two groups of four, so that their products are added in 16 bits
+// and widened once. tiles of mr rows of 16 columns, one after the other. Registers as in convU8, and R13 tiles, R12 y.
+func convNarrow(a *asm, s *strings.Builder, mr int, paired bool) {
+	name, kind := fmt.Sprintf("convNarrowx16m%d", mr), "narrow"
+	if paired {
+		name, kind = fmt.Sprintf("convPairedx16m%d", mr), "paired"
+	}
+	decl := fmt.Sprintf("func %s(tiles, %s)", name, convU8Args)
+	fmt.Fprintf(s, "\n// %s computes 16 columns of tiles of %d row(s) of %s weights: taps times k4 groups of four products.\n//\n//go:noescape\n%s\n", name, mr, kind, decl)
+	a.text(decl, name, 64)
+	for _, l := range []string{"tiles+0(FP), R13", "y+40(FP), R12", "ptrs+24(FP), SI", "k4+16(FP), CX"} {
+		a.op("MOVQ %s", l)
+	}
+	a.label("tile")
+	for _, l := range []string{"q+56(FP), BX", "taps+8(FP), AX", "w+32(FP), DI", "(BX), BX"} {
+		a.op("MOVQ %s", l)
+	}
+	for v := range 2 {
+		for i := range mr {
+			a.op("VMOVDQU %d(BX), Y%d", 32*v, 2*i+v)
+		}
+	}
+	a.op("VPCMPEQW Y14, Y14, Y14")
+	a.op("VPSRLW $15, Y14, Y14")
+	a.label("tap")
+	for i := range mr {
+		a.op("MOVQ %d(SI), %s", 8*i, convRow[i])
+	}
+	a.op("XORQ DX, DX")
+	if paired {
+		a.op("DECQ CX")
+		a.op("JLE  last")
+		a.b.WriteString("\n\tPCALIGN $32\n")
+		a.label("pair")
+		a.op("VMOVDQU (DI), Y8")
+		a.op("VMOVDQU 32(DI), Y9")
+		for i := range mr {
+			a.op("VPBROADCASTD (%s)(DX*4), Y10", convRow[i])
+			a.op("VPBROADCASTD 4(%s)(DX*4), Y11", convRow[i])
+			for v := range 2 {
+				a.op("VPMADDUBSW Y%d, Y10, Y12", 8+v)
+				a.op("VPMADDUBSW %d(DI), Y11, Y13", 64+32*v)
+				a.op("VPADDW Y13, Y12, Y12")
+				a.op("VPMADDWD Y14, Y12, Y12")
+				a.op("VPADDD Y12, Y%d, Y%d", 2*i+v, 2*i+v)
+			}
+		}
+		a.op("ADDQ $128, DI")
+		a.op("ADDQ $2, DX")
+		a.op("CMPQ DX, CX")
+		a.op("JLT  pair")
+		a.label("last")
+		a.op("INCQ CX")
+		a.op("CMPQ DX, CX")
+		a.op("JGE  next")
+	} else {
+		a.b.WriteString("\n\tPCALIGN $32\n")
+	}
+	a.label("loop")
+	a.op("VMOVDQU (DI), Y8")
+	a.op("VMOVDQU 32(DI), Y9")
+	for i := range mr {
+		a.op("VPBROADCASTD (%s)(DX*4), Y10", convRow[i])
+		for v := range 2 {
+			a.op("VPMADDUBSW Y%d, Y10, Y%d", 8+v, 11+v)
+			a.op("VPMADDWD Y14, Y%d, Y%d", 11+v, 11+v)
+			a.op("VPADDD Y%d, Y%d, Y%d", 11+v, 2*i+v, 2*i+v)
+		}
+	}
+	a.op("ADDQ $64, DI")
+	a.op("INCQ DX")
+	a.op("CMPQ DX, CX")
+	a.op("JLT  loop")
+	if paired {
+		a.label("next")
+	}
+	a.op("ADDQ $%d, SI", 8*mr)
+	a.op("DECQ AX")
+	a.op("JNE  tap")
+	for _, l := range []string{"q+56(FP), BX", "R12, DI", "ldy+48(FP), DX", "8(BX), R8"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("VBROADCASTSS 16(BX), Y12")
+	a.op("VPBROADCASTW 20(BX), Y13")
+	a.op("VPBROADCASTD 28(BX), Y14")
+	for i := range mr {
+		convStore16(a, 2*i)
+		a.op("ADDQ DX, DI")
+	}
+	a.op("MOVQ DI, R12")
+	a.op("DECQ R13")
+	a.op("JNE  tile")
 	a.op("VZEROUPPER")
 	a.op("RET")
 }

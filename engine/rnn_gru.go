@@ -1,0 +1,324 @@
+package engine
+
+import "github.com/wattshed/wattshed/engine/kernel"
+
+// GRU and RNN in float32. As in the LSTM, the inputs of some steps are projected at a time, every thread takes whole sequences, and a batch with
+// fewer than there are threads is cut by hidden units within each step. A row of a product never depends on the others, so the
+// bits are those of one thread.
+
+// cellTask is some batch entries in one direction. The gates z and r, and the only one of an RNN, are [rows, wide]; the hidden gate of a
+// GRU, apart from its recurrent part, is [rows, H].
+type cellTask struct {
+	r      *rnnCall[float32]
+	d      int
+	b0, nb int
+	gru    bool
+	linear bool      // linear_before_reset
+	bias   []float32 // of the gates, [wide]
+	bn, br []float32 // of the hidden gate: of its projected input, and of its recurrent part where that is linear
+	h, old []float32 // state, [nb, H], and that of the step before
+	xs     []float32 // inputs of the steps of a round, where they are not rows of X
+	gates  []float32
+	hidden []float32
+	rh     []float32 // r*h, or the recurrent part of the hidden gate; [nb, H]
+	steps  int       // of a round
+}
+
+// runCells runs the recurrence of a GRU or RNN on the states h, [D, B, H]; bias is B of the operator, or nil.
+func runCells(r *rnnCall[float32], bias, h []float32, gru, linear bool) {
+	c, n := r.c, r.b*r.h
+	if r.t == 0 || n == 0 {
+		return
+	}
+	matrices, wide := 1, r.h
+	if gru {
+		matrices, wide = 3, 2*r.h
+	}
+	threads := c.pool.Threads()
+	parts := max(1, min(r.b, threads, r.b*r.t*matrices*r.h*(r.i+r.h)/forkRecurrence))
+	units := 1
+	if r.d*parts < threads && r.h%kernel.PanelWidth == 0 {
+		units = max(1, min(threads, r.h/kernel.PanelWidth, matrices*r.h*r.h*r.b/forkRNN))
+	}
+	var tasks []*cellTask
+	for d := range r.d {
+		var all, bn, br []float32
+		if bias != nil && gru {
+			all, bn, br = gruBias(c, bias[d*6*r.h:(d+1)*6*r.h], r.h, linear)
+		} else {
+			all = sumBias(c, bias, d, r.h)
+		}
+		for p := range parts {
+			t := &cellTask{r: r, d: d, gru: gru, linear: linear, bias: all, bn: bn, br: br, b0: p * r.b / parts}
+			t.nb = (p+1)*r.b/parts - t.b0
+			at, size := d*n+t.b0*r.h, t.nb*r.h
+			t.h = h[at : at+size]
+			if t.steps = min(r.t, max(1, rnnRows/t.nb)); units > 1 {
+				t.steps = r.t
+			}
+			t.gates = Scratch[float32](c, t.steps*t.nb*wide)
+			if gru {
+				t.hidden, t.rh = Scratch[float32](c, t.steps*size), Scratch[float32](c, size)
+			}
+			if r.ragged || r.reverse[d] || t.nb < r.b {
+				t.xs = Scratch[float32](c, t.steps*t.nb*r.i)
+			}
+			if r.ragged || units > 1 {
+				t.old = Scratch[float32](c, size)
+			}
+			tasks = append(tasks, t)
+		}
+	}
+	if units > 1 {
+		for _, t := range tasks {
+			t.runUnits(units)
+		}
+		return
+	}
+	if len(tasks) == 1 {
+		tasks[0].run()
+		return
+	}
+	c.pool.Run(len(tasks), func(i int) { tasks[i].run() })
+}
+
+// gruBias splits the biases Wz Wr Wh Rz Rr Rh of one direction: those of z and r, of the projected input of the hidden gate and of its recurrent part.
+func gruBias(c *Call, b []float32, h int, linear bool) (zr, n, rn []float32) {
+	zr, n, rn = Scratch[float32](c, 2*h), Scratch[float32](c, h), b[5*h:]
+	kernel.Add(zr, b[:2*h], b[3*h:5*h])
+	copy(n, b[2*h:3*h])
+	if !linear {
+		kernel.Add(n, n, rn)
+	}
+	return zr, n, rn
+}
+
+// project computes the gates of n steps from s0 on without their recurrent parts.
+func (t *cellTask) project(pool *kernel.Pool, s0, n int) {
+	r := t.r
+	x := t.xs
+	if x == nil {
+		x = r.x[s0*r.b*r.i:]
+	} else {
+		for s := range n {
+			for b := range t.nb {
+				at := max(0, r.at(t.d, s0+s, t.b0+b))
+				copy(x[(s*t.nb+b)*r.i:][:r.i], r.x[(at*r.b+t.b0+b)*r.i:])
+			}
+		}
+	}
+	rows := n * t.nb
+	r.proj[t.d][0].project(pool, rows, x, t.gates, t.bias)
+	if t.gru {
+		r.proj[t.d][1].project(pool, rows, x, t.hidden, t.bn)
+	}
+}
+
+// project is x[rows, k] W^T + bias.
+func (m *rnnMatrix[T]) project(pool *kernel.Pool, rows int, x, out, bias []float32) {
+	if m.k == 0 {
+		for i := range rows {
+			z := out[i*m.n : (i+1)*m.n]
+			clear(z)
+			copy(z, bias)
+		}
+		return
+	}
+	kernel.GemmF32(pool, rows, x, m.k, m.packed, out, m.n, kernel.Epilogue{Bias: bias})
+}
+
+// run computes all steps.
+func (t *cellTask) run() {
+	r := t.r
+	hs, w := r.h, r.hid[t.d]
+	size, wide := t.nb*r.h, w[0].n
+	add := kernel.Epilogue{Accumulate: true}
+	for s0 := 0; s0 < r.t; s0 += t.steps {
+		n := min(t.steps, r.t-s0)
+		t.project(nil, s0, n)
+		for s := range n {
+			if r.ragged {
+				copy(t.old, t.h)
+			}
+			g := t.gates[s*t.nb*wide:][:t.nb*wide]
+			kernel.GemmF32(nil, t.nb, t.h, hs, w[0].packed, g, wide, add)
+			if !t.gru {
+				t.activate(g, 0)
+				copy(t.h, g)
+				t.keep(s0 + s)
+				continue
+			}
+			m := t.hidden[s*size:][:size]
+			if t.linear {
+				kernel.GemmF32(nil, t.nb, t.h, hs, w[1].packed, t.rh, hs, kernel.Epilogue{Bias: t.br})
+			}
+			t.activate(g, 0)
+			for b := range t.nb {
+				reset, rh := g[(2*b+1)*hs:(2*b+2)*hs], t.rh[b*hs:(b+1)*hs]
+				if t.linear {
+					row := m[b*hs : (b+1)*hs]
+					kernel.MulAdd(row, reset, rh, row)
+				} else {
+					kernel.Mul(rh, reset, t.h[b*hs:(b+1)*hs])
+				}
+			}
+			if !t.linear {
+				kernel.GemmF32(nil, t.nb, t.rh, hs, w[1].packed, m, hs, add)
+			}
+			t.activate(m, 1)
+			for b := range t.nb {
+				blend(t.h[b*hs:(b+1)*hs], g[2*b*hs:(2*b+1)*hs], m[b*hs:(b+1)*hs], t.h[b*hs:(b+1)*hs])
+			}
+			t.keep(s0 + s)
+		}
+	}
+}
+
+// activate limits gates and applies activation k of the direction.
+func (t *cellTask) activate(g []float32, k int) {
+	clipTo(g, t.r.clip)
+	t.r.acts[t.d*len(t.r.hid[t.d])+k](g)
+}
+
+// blend is h = n + z*(old - n), the product and the sum fused, which is (1-z)*n + z*old.
+func blend(h, z, n, old []float32) {
+	kernel.Sub(h, old, n)
+	kernel.MulAdd(h, z, h, n)
+}
+
+// runUnits computes all steps with the hidden units cut into parts: a part reads the whole state of the step before and writes its units of the next
+// one. A GRU whose reset gate comes before its product takes two of the pool's steps for one of its own.
+func (t *cellTask) runUnits(parts int) {
+	r := t.r
+	hs := r.h
+	t.project(r.c.pool, 0, r.t)
+	panels := hs / kernel.PanelWidth
+	states := [2][]float32{t.h, t.old}
+	halves := 1
+	if t.gru && !t.linear {
+		halves = 2
+	}
+	r.c.pool.RunSteps(r.t*halves, parts, func(i, p int) {
+		s := i / halves
+		from, to := p*panels/parts*kernel.PanelWidth, (p+1)*panels/parts*kernel.PanelWidth
+		u := &unitStep{t: t, s: s, from: from, to: to, old: states[s%2], next: states[(s+1)%2]}
+		switch {
+		case !t.gru:
+			u.simple()
+		case i%halves == 0:
+			u.gates()
+		}
+		if t.gru && i%halves == halves-1 {
+			u.output()
+		}
+	})
+	if r.t%2 == 1 {
+		copy(t.h, t.old)
+	}
+}
+
+// unitStep is one step of units from to to of all entries of a task.
+type unitStep struct {
+	t         *cellTask
+	s         int
+	from, to  int
+	old, next []float32
+}
+
+// columns adds state times columns at to at+to-from of a recurrent matrix to out, whose rows are ld elements apart.
+func (u *unitStep) columns(m *rnnMatrix[float32], at int, state, out []float32, ld int, ep kernel.Epilogue) {
+	kernel.GemmF32(nil, u.t.nb, state, u.t.r.h, m.packed.Columns(at, u.to-u.from), out, ld, ep)
+}
+
+// simple is a step of an RNN.
+func (u *unitStep) simple() {
+	t, hs := u.t, u.t.r.h
+	g := t.gates[u.s*t.nb*hs:][:t.nb*hs]
+	u.columns(t.r.hid[t.d][0], u.from, u.old, g[u.from:], hs, kernel.Epilogue{Accumulate: true})
+	for b := range t.nb {
+		row := g[b*hs+u.from : b*hs+u.to]
+		t.activate(row, 0)
+		copy(u.next[b*hs+u.from:], row)
+		u.keep(b)
+	}
+}
+
+// gates computes z, r and either r*h or the recurrent part of the hidden gate.
+func (u *unitStep) gates() {
+	t, hs := u.t, u.t.r.h
+	w := t.r.hid[t.d]
+	g := t.gates[u.s*t.nb*2*hs:][:t.nb*2*hs]
+	add := kernel.Epilogue{Accumulate: true}
+	u.columns(w[0], u.from, u.old, g[u.from:], 2*hs, add)
+	u.columns(w[0], hs+u.from, u.old, g[hs+u.from:], 2*hs, add)
+	if t.linear {
+		var ep kernel.Epilogue
+		if t.br != nil {
+			ep.Bias = t.br[u.from:u.to]
+		}
+		u.columns(w[1], u.from, u.old, t.rh[u.from:], hs, ep)
+	}
+	for b := range t.nb {
+		z, reset := g[2*b*hs+u.from:2*b*hs+u.to], g[(2*b+1)*hs+u.from:(2*b+1)*hs+u.to]
+		t.activate(z, 0)
+		t.activate(reset, 0)
+		if !t.linear {
+			kernel.Mul(t.rh[b*hs+u.from:b*hs+u.to], reset, u.old[b*hs+u.from:b*hs+u.to])
+		}
+	}
+}
+
+// output computes the hidden gate and the state.
+func (u *unitStep) output() {
+	t, hs := u.t, u.t.r.h
+	g, m := t.gates[u.s*t.nb*2*hs:][:t.nb*2*hs], t.hidden[u.s*t.nb*hs:][:t.nb*hs]
+	if !t.linear {
+		u.columns(t.r.hid[t.d][1], u.from, t.rh, m[u.from:], hs, kernel.Epilogue{Accumulate: true})
+	}
+	for b := range t.nb {
+		lo, hi := b*hs+u.from, b*hs+u.to
+		n := m[lo:hi]
+		if t.linear {
+			kernel.MulAdd(n, g[(2*b+1)*hs+u.from:(2*b+1)*hs+u.to], t.rh[lo:hi], n)
+		}
+		t.activate(n, 1)
+		blend(u.next[lo:hi], g[2*b*hs+u.from:2*b*hs+u.to], n, u.old[lo:hi])
+		u.keep(b)
+	}
+}
+
+// keep restores the units of an entry whose sequence is over, and stores those of the others in Y.
+func (u *unitStep) keep(b int) {
+	t, r, hs := u.t, u.t.r, u.t.r.h
+	lo, hi := b*hs+u.from, b*hs+u.to
+	if u.s >= r.lens[t.b0+b] {
+		copy(u.next[lo:hi], u.old[lo:hi])
+		return
+	}
+	if r.y != nil {
+		y := r.y[((r.at(t.d, u.s, t.b0+b)*r.d+t.d)*r.b+t.b0+b)*hs:]
+		copy(y[u.from:u.to], u.next[lo:hi])
+	}
+}
+
+// keep restores the states of entries whose sequence is over and stores those of the others in Y.
+func (t *cellTask) keep(s int) {
+	r, n := t.r, t.r.h
+	if !r.ragged && r.y != nil {
+		at := s
+		if r.reverse[t.d] {
+			at = r.t - 1 - s
+		}
+		copy(r.y[((at*r.d+t.d)*r.b+t.b0)*n:], t.h)
+		return
+	}
+	for b := range t.nb {
+		if s >= r.lens[t.b0+b] {
+			copy(t.h[b*n:(b+1)*n], t.old[b*n:])
+			continue
+		}
+		if r.y != nil {
+			copy(r.y[((r.at(t.d, s, t.b0+b)*r.d+t.d)*r.b+t.b0+b)*n:][:n], t.h[b*n:])
+		}
+	}
+}
