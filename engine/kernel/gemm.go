@@ -81,6 +81,29 @@ func MatMulF32(p *Pool, m, n, k int, a []float32, lda int, transA bool, b []floa
 	}
 }
 
+// gemmCut says how a product is cut: the rows and panels of a task at most, the rows of a panel that are used before the next rows of A, and the
+// panels whose epilogue runs together.
+type gemmCut struct{ rows, panels, k, group int }
+
+// cuts returns how the product is cut. In float32 on 256-bit registers a block of A, 240 KiB at most, stays in the L2 cache while all of B goes by, which
+// is asked for in time (see block256).
+func (g *gemmJob) cuts() gemmCut {
+	c := gemmCut{rowsPerTask, panelsPerTask, kBlock, panelsPerTask}
+	switch {
+	case g.rounded != nil:
+		c.k = kBlockTiles
+	case g.half == nil && g.isa.hasAVX2() && !g.isa.hasAVX512():
+		c = gemmCut{rows: 160, panels: 64, k: 384, group: panelsPerTask}
+		if g.m > directRows {
+			c.group = 4
+		}
+		if g.pack { // what a task packs shall still be near when it is used
+			c.panels = panelsPerTask
+		}
+	}
+	return c
+}
+
 const (
 	// directRows is the number of rows up to which MatMulF32 reads B in place: packing pays only when a panel is used often.
 	directRows = 24
@@ -122,6 +145,7 @@ type gemmJob struct {
 	ldc      int
 	ep       Epilogue
 	isa      ISA
+	cut      gemmCut
 	rowTasks int
 	rows     int // per task
 	panels   int // per task
@@ -158,9 +182,10 @@ func (g *gemmJob) run(p *Pool) {
 		threads = 1
 	}
 	np := panels(g.n)
-	g.rows, g.panels = min(g.m, rowsPerTask), min(np, panelsPerTask)
+	g.cut = g.cuts()
+	g.rows, g.panels = min(g.m, g.cut.rows), min(np, g.cut.panels)
 	if g.image != nil { // what a task packs stays in the L2 cache
-		g.panels = min(g.panels, max(1, packedBytes/(4*PanelWidth*max(g.k, 1))))
+		g.panels = min(g.panels, panelsPerTask, max(1, packedBytes/(4*PanelWidth*max(g.k, 1))))
 	}
 	if threads > 1 {
 		// At least four tasks per thread, cutting columns first: panels are what is not shared.
@@ -208,31 +233,43 @@ func (g *gemmJob) doTask(t int) {
 	}
 	if g.k == 0 {
 		g.zeroTerms(i0, i1, j0, j1)
+		g.epilogue(i0, i1, j0*PanelWidth, min(g.n, j1*PanelWidth))
 	} else {
-		blocks, block := 1, kBlock
-		if g.rounded != nil {
-			block = kBlockTiles
-		}
-		if i1-i0 > 3 {
-			blocks = ceilDiv(g.k, block)
-		}
-		kb := (ceilDiv(g.k, blocks) + kAlign - 1) &^ (kAlign - 1)
-		for k0 := 0; k0 < g.k; k0 += kb {
-			kk, acc := min(kb, g.k-k0), k0 > 0 || g.ep.Accumulate
-			switch {
-			case g.rounded != nil:
-				g.blockBF16(i0, i1, j0, j1, k0, kk, acc)
-			case g.half != nil:
-				g.blockHalf(i0, i1, j0, j1, k0, kk, acc)
-			default:
-				g.block(b, i0, i1, j0, j1, k0, k0, kk, acc)
-			}
-		}
+		g.blocks(b, i0, i1, j0, j1)
 	}
 	if s != nil {
 		scratchPoolF32.Put(s)
 	}
-	g.epilogue(i0, i1, j0*PanelWidth, min(g.n, j1*PanelWidth))
+}
+
+// blocks computes rows i0..i1 of panels j0..j1 with their epilogue; b starts at panel j0.
+func (g *gemmJob) blocks(b []float32, i0, i1, j0, j1 int) {
+	blocks := 1
+	if i1-i0 > 3 {
+		blocks = ceilDiv(g.k, g.cut.k)
+	}
+	kb := (ceilDiv(g.k, blocks) + kAlign - 1) &^ (kAlign - 1)
+	for k0 := 0; k0 < g.k; k0 += kb {
+		kk, acc, step := min(kb, g.k-k0), k0 > 0 || g.ep.Accumulate, j1-j0
+		last := k0+kb >= g.k
+		if last && !g.ep.plain() {
+			step = min(step, g.cut.group)
+		}
+		for j := j0; j < j1; j += step {
+			end := min(j+step, j1)
+			switch {
+			case g.rounded != nil:
+				g.blockBF16(i0, i1, j, end, k0, kk, acc)
+			case g.half != nil:
+				g.blockHalf(i0, i1, j, end, k0, kk, acc)
+			default:
+				g.block(b[(j-j0)*g.ps:], i0, i1, j, end, k0, k0, kk, acc)
+			}
+			if last {
+				g.epilogue(i0, i1, j*PanelWidth, min(g.n, end*PanelWidth))
+			}
+		}
+	}
 }
 
 // zeroTerms is a product with k = 0.

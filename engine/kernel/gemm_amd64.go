@@ -54,6 +54,14 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 	}
 }
 
+const (
+	// sweepBlocks is the number of blocks of rows from which on block256 prefetches the next panel while it computes one: every call of the kernel its
+	// part, half of the panel during each half of this one. With fewer there is no time for that.
+	sweepBlocks = 4
+	// sweepTurn is what four rows of a panel have, in bytes: one turn of the kernel's loop.
+	sweepTurn = 4 * 4 * PanelWidth
+)
+
 func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 	lda, bs, ldc := 4*g.lda, 4*g.rowStride(PanelWidth), 4*g.ldc
 	j := j0
@@ -73,11 +81,18 @@ func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 			}
 			mask := &maskTable[16-min(16, w-h)]
 			blocks := ceilDiv(i1-i0, rows)
+			pf, step, next := y, 0, (j+1-j0)*g.ps+bk*bs+h*kk
+			if blocks >= sweepBlocks && !g.inPlace && g.half == nil && next < len(b) {
+				step = ceilDiv(sweepTurn, 2*blocks)
+			}
 			for t, i := 0, i0; i < i1; t++ {
 				mr := (i1 - i + blocks - t - 1) / (blocks - t)
 				x, z := &g.a[i*g.lda+k0], &g.c[i*g.ldc+j*PanelWidth+h]
 				if full {
-					gemm256x16m(mr, kk, x, lda, y, 4*bs, z, ldc, acc)
+					if step != 0 {
+						pf = &b[min(next+t*(kk/4)*step/4, len(b)-1)]
+					}
+					gemm256x16m(mr, kk, x, lda, y, 4*bs, z, ldc, acc, pf, step)
 				} else {
 					gemm256x16masked(mr, kk, x, lda, y, 4*bs, z, ldc, mask, acc)
 				}

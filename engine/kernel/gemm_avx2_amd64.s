@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func gemm256x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
-TEXT ·gemm256x16m1(SB), NOSPLIT, $0-64
+// func gemm256x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+TEXT ·gemm256x16m1(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -13,18 +13,26 @@ TEXT ·gemm256x16m1(SB), NOSPLIT, $0-64
 	MOVQ bs+32(FP), R9
 	MOVQ c+40(FP), BX
 	MOVQ ldc+48(FP), R13
+	MOVQ pf+64(FP), R11
+	MOVQ step+72(FP), R12
 	LEAQ (R9)(R9*2), R15
 	MOVQ acc+56(FP), CX
 	TESTQ CX, CX
 	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 	JMP  start
 
 load:
 	MOVQ BX, CX
 	VMOVUPS 0(CX), Y0
 	VMOVUPS 32(CX), Y1
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 
 start:
 	SUBQ $4, DX
@@ -43,6 +51,8 @@ loop:
 	VBROADCASTSS 4(SI), Y4
 	VFMADD231PS Y2, Y4, Y0
 	VFMADD231PS Y3, Y4, Y1
+	PREFETCHT1 (R11)
+	ADDQ R12, R11
 	VMOVUPS (DI)(R9*2), Y2
 	VMOVUPS 32(DI)(R9*2), Y3
 	VBROADCASTSS 8(SI), Y4
@@ -79,8 +89,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm256x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
-TEXT ·gemm256x16m2(SB), NOSPLIT, $0-64
+// func gemm256x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+TEXT ·gemm256x16m2(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -88,6 +98,8 @@ TEXT ·gemm256x16m2(SB), NOSPLIT, $0-64
 	MOVQ bs+32(FP), R9
 	MOVQ c+40(FP), BX
 	MOVQ ldc+48(FP), R13
+	MOVQ pf+64(FP), R11
+	MOVQ step+72(FP), R12
 	LEAQ (R9)(R9*2), R15
 	MOVQ acc+56(FP), CX
 	TESTQ CX, CX
@@ -96,6 +108,12 @@ TEXT ·gemm256x16m2(SB), NOSPLIT, $0-64
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
 	VPXOR Y3, Y3, Y3
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 	JMP  start
 
 load:
@@ -105,6 +123,12 @@ load:
 	ADDQ R13, CX
 	VMOVUPS 0(CX), Y2
 	VMOVUPS 32(CX), Y3
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 
 start:
 	SUBQ $4, DX
@@ -129,6 +153,8 @@ loop:
 	VBROADCASTSS 4(SI)(R8*1), Y7
 	VFMADD231PS Y4, Y7, Y2
 	VFMADD231PS Y5, Y7, Y3
+	PREFETCHT1 (R11)
+	ADDQ R12, R11
 	VMOVUPS (DI)(R9*2), Y4
 	VMOVUPS 32(DI)(R9*2), Y5
 	VBROADCASTSS 8(SI), Y6
@@ -177,8 +203,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm256x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
-TEXT ·gemm256x16m3(SB), NOSPLIT, $0-64
+// func gemm256x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+TEXT ·gemm256x16m3(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -186,6 +212,8 @@ TEXT ·gemm256x16m3(SB), NOSPLIT, $0-64
 	MOVQ bs+32(FP), R9
 	MOVQ c+40(FP), BX
 	MOVQ ldc+48(FP), R13
+	MOVQ pf+64(FP), R11
+	MOVQ step+72(FP), R12
 	LEAQ (R9)(R9*2), R15
 	MOVQ acc+56(FP), CX
 	TESTQ CX, CX
@@ -196,6 +224,15 @@ TEXT ·gemm256x16m3(SB), NOSPLIT, $0-64
 	VPXOR Y3, Y3, Y3
 	VPXOR Y4, Y4, Y4
 	VPXOR Y5, Y5, Y5
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 	JMP  start
 
 load:
@@ -208,6 +245,15 @@ load:
 	ADDQ R13, CX
 	VMOVUPS 0(CX), Y4
 	VMOVUPS 32(CX), Y5
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 
 start:
 	SUBQ $4, DX
@@ -238,6 +284,8 @@ loop:
 	VBROADCASTSS 4(SI)(R8*2), Y8
 	VFMADD231PS Y6, Y8, Y4
 	VFMADD231PS Y7, Y8, Y5
+	PREFETCHT1 (R11)
+	ADDQ R12, R11
 	VMOVUPS (DI)(R9*2), Y6
 	VMOVUPS 32(DI)(R9*2), Y7
 	VBROADCASTSS 8(SI), Y8
@@ -298,8 +346,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm256x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
-TEXT ·gemm256x16m4(SB), NOSPLIT, $0-64
+// func gemm256x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+TEXT ·gemm256x16m4(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -307,6 +355,8 @@ TEXT ·gemm256x16m4(SB), NOSPLIT, $0-64
 	MOVQ bs+32(FP), R9
 	MOVQ c+40(FP), BX
 	MOVQ ldc+48(FP), R13
+	MOVQ pf+64(FP), R11
+	MOVQ step+72(FP), R12
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
@@ -321,6 +371,18 @@ TEXT ·gemm256x16m4(SB), NOSPLIT, $0-64
 	VPXOR Y5, Y5, Y5
 	VPXOR Y6, Y6, Y6
 	VPXOR Y7, Y7, Y7
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 	JMP  start
 
 load:
@@ -336,6 +398,18 @@ load:
 	ADDQ R13, CX
 	VMOVUPS 0(CX), Y6
 	VMOVUPS 32(CX), Y7
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 
 start:
 	SUBQ $4, DX
@@ -372,6 +446,8 @@ loop:
 	VBROADCASTSS 4(R10), Y11
 	VFMADD231PS Y8, Y11, Y6
 	VFMADD231PS Y9, Y11, Y7
+	PREFETCHT1 (R11)
+	ADDQ R12, R11
 	VMOVUPS (DI)(R9*2), Y8
 	VMOVUPS 32(DI)(R9*2), Y9
 	VBROADCASTSS 8(SI), Y10
@@ -446,8 +522,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm256x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
-TEXT ·gemm256x16m5(SB), NOSPLIT, $0-64
+// func gemm256x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+TEXT ·gemm256x16m5(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -455,6 +531,8 @@ TEXT ·gemm256x16m5(SB), NOSPLIT, $0-64
 	MOVQ bs+32(FP), R9
 	MOVQ c+40(FP), BX
 	MOVQ ldc+48(FP), R13
+	MOVQ pf+64(FP), R11
+	MOVQ step+72(FP), R12
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
@@ -471,6 +549,21 @@ TEXT ·gemm256x16m5(SB), NOSPLIT, $0-64
 	VPXOR Y7, Y7, Y7
 	VPXOR Y8, Y8, Y8
 	VPXOR Y9, Y9, Y9
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 	JMP  start
 
 load:
@@ -489,6 +582,21 @@ load:
 	ADDQ R13, CX
 	VMOVUPS 0(CX), Y8
 	VMOVUPS 32(CX), Y9
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 
 start:
 	SUBQ $4, DX
@@ -531,6 +639,8 @@ loop:
 	VBROADCASTSS 4(R10)(R8*1), Y12
 	VFMADD231PS Y10, Y12, Y8
 	VFMADD231PS Y11, Y12, Y9
+	PREFETCHT1 (R11)
+	ADDQ R12, R11
 	VMOVUPS (DI)(R9*2), Y10
 	VMOVUPS 32(DI)(R9*2), Y11
 	VBROADCASTSS 8(SI), Y12
@@ -617,8 +727,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm256x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
-TEXT ·gemm256x16m6(SB), NOSPLIT, $0-64
+// func gemm256x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+TEXT ·gemm256x16m6(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -626,6 +736,8 @@ TEXT ·gemm256x16m6(SB), NOSPLIT, $0-64
 	MOVQ bs+32(FP), R9
 	MOVQ c+40(FP), BX
 	MOVQ ldc+48(FP), R13
+	MOVQ pf+64(FP), R11
+	MOVQ step+72(FP), R12
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
@@ -644,6 +756,24 @@ TEXT ·gemm256x16m6(SB), NOSPLIT, $0-64
 	VPXOR Y9, Y9, Y9
 	VPXOR Y10, Y10, Y10
 	VPXOR Y11, Y11, Y11
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 	JMP  start
 
 load:
@@ -665,6 +795,24 @@ load:
 	ADDQ R13, CX
 	VMOVUPS 0(CX), Y10
 	VMOVUPS 32(CX), Y11
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
 
 start:
 	SUBQ $4, DX
@@ -713,6 +861,8 @@ loop:
 	VBROADCASTSS 4(R10)(R8*2), Y15
 	VFMADD231PS Y12, Y15, Y10
 	VFMADD231PS Y13, Y15, Y11
+	PREFETCHT1 (R11)
+	ADDQ R12, R11
 	VMOVUPS (DI)(R9*2), Y12
 	VMOVUPS 32(DI)(R9*2), Y13
 	VBROADCASTSS 8(SI), Y14

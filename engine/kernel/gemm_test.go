@@ -221,7 +221,7 @@ func TestGemmBits(t *testing.T) {
 // TestGemmThreadsAndBlocks takes shapes that are cut into K blocks, row tasks and panel tasks.
 func TestGemmThreadsAndBlocks(t *testing.T) {
 	pools := []*Pool{NewPool(1, 0), NewPool(2, 0), NewPool(4, 10*time.Microsecond)}
-	shapes := [][3]int{{1, 1000, 700}, {2, 515, 1300}, {3, 300, 900}, {30, 290, 1100}, {217, 300, 40}, {400, 70, 130}}
+	shapes := [][3]int{{1, 1000, 700}, {2, 515, 1300}, {3, 300, 900}, {30, 290, 1100}, {217, 300, 40}, {400, 70, 130}, {26, 2085, 33}, {165, 70, 420}}
 	if raceEnabled {
 		pools, shapes = pools[2:], shapes[3:]
 	}

@@ -21,6 +21,8 @@ type tile struct {
 	unroll         int
 	prefetch       bool // of what lies 1 KiB on in B, the next rows if it is packed: pays from 9 rows on
 	embedBroadcast bool // the multiply takes its broadcast from memory
+	own            bool // asks for the lines of C before it needs them, to write: stores to lines that are far away wait for each other
+	sweep          bool // has arguments pf and step: in every turn of its loop it prefetches what lies at pf, and pf moves by step bytes
 	half           halfKind
 }
 
@@ -50,6 +52,9 @@ func (t tile) decl(mr int) string {
 	if t.acc {
 		args += ", acc int"
 	}
+	if t.sweep {
+		args += ", pf *float32, step int"
+	}
 	return fmt.Sprintf("func %s%d(%s)", t.name, mr, args)
 }
 
@@ -61,15 +66,22 @@ func (t tile) argBytes() int {
 	if t.acc {
 		n += 8
 	}
+	if t.sweep {
+		n += 16
+	}
 	return n
 }
 
 // kernel writes the micro-kernel with mr rows. Registers: DX k, SI R10-R12 rows of A, R8 lda, DI b, R9 bs, R15 3*bs,
-// BX c, R13 ldc, CX and AX scratch.
+// BX c, R13 ldc, CX and AX scratch; of a sweep, which has no more than six rows, R11 pf and R12 step.
 func (t tile) kernel(a *asm, mr int) {
 	a.text(t.decl(mr), fmt.Sprintf("%s%d", t.name, mr), t.argBytes())
 	for _, l := range []string{"k+0(FP), DX", "a+8(FP), SI", "lda+16(FP), R8", "b+24(FP), DI", "bs+32(FP), R9", "c+40(FP), BX", "ldc+48(FP), R13"} {
 		a.op("MOVQ %s", l)
+	}
+	if t.sweep {
+		a.op("MOVQ pf+64(FP), R11")
+		a.op("MOVQ step+72(FP), R12")
 	}
 	t.loadMask(a)
 	t.half.loadMask(a, t.highMask())
@@ -100,6 +112,10 @@ func (t tile) kernel(a *asm, mr int) {
 	a.label("loop")
 	for u := range t.unroll {
 		t.step(a, mr, u)
+		if t.sweep && u == 1 {
+			a.op("PREFETCHT1 (R11)")
+			a.op("ADDQ R12, R11")
+		}
 	}
 	adv(t.unroll)
 	a.op("SUBQ $%d, DX", t.unroll)
@@ -169,6 +185,10 @@ func (t tile) start(a *asm, mr int) {
 			a.op("%s %s, %s, %s", xor, t.sum(i, v), t.sum(i, v), t.sum(i, v))
 		}
 	}
+	if t.own {
+		a.op("MOVQ BX, CX")
+		t.ownRows(a, mr)
+	}
 	if !t.acc {
 		return
 	}
@@ -183,7 +203,22 @@ func (t tile) start(a *asm, mr int) {
 			a.op("ADDQ R13, CX")
 		}
 	}
+	if t.own { // the rows after these: most often those of the next call
+		a.op("ADDQ R13, CX")
+		t.ownRows(a, mr)
+	}
 	a.label("start")
+}
+
+// ownRows prefetches the first and the last byte of mr rows of C at CX to write them.
+func (t tile) ownRows(a *asm, mr int) {
+	for i := range mr {
+		a.op("BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)")
+		a.op("BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $%d // PREFETCHW %d(CX)", t.nv*t.width()-1, t.nv*t.width()-1)
+		if i < mr-1 {
+			a.op("ADDQ R13, CX")
+		}
+	}
 }
 
 // loadVec loads vector v of a row of B or C.
@@ -291,7 +326,7 @@ func f32Tiles() []struct {
 	z2.name, z2.isa, z2.nv, z2.masked, z2.unroll = "gemm512x32m", "Z", 2, true, 4
 	z2.prefetch = true
 	z1.name, z1.isa, z1.nv, z1.masked, z1.unroll, z1.embedBroadcast = "gemm512x16m", "Z", 1, true, 4, true
-	y2.name, y2.isa, y2.nv, y2.unroll = "gemm256x16m", "Y", 2, 4
+	y2.name, y2.isa, y2.nv, y2.unroll, y2.own, y2.sweep = "gemm256x16m", "Y", 2, 4, true, true
 	ym.name, ym.isa, ym.nv, ym.masked, ym.unroll = "gemm256x16masked", "Y", 2, true, 2
 	return []struct {
 		t   tile
