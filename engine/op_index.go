@@ -60,11 +60,11 @@ func opGather(c *Call) error {
 	if err != nil {
 		return err
 	}
-	for o := range outer {
-		for i, v := range idx {
-			dst.copy((o*len(idx)+i)*inner, src, (o*n+v)*inner, inner)
+	rowsParallel(c.pool, outer*len(idx), inner, func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			dst.copy(r*inner, src, (r/len(idx)*n+idx[r%len(idx)])*inner, inner)
 		}
-	}
+	})
 	return done()
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -80,23 +81,67 @@ func transposeTo(c *Call, i int, x *model.Tensor, perm []int) error {
 	return done()
 }
 
-// transposeElems copies rows in parallel.
+// transposeElems copies rows in parallel, or matrices where the innermost dimension of dst is not that of src.
 func transposeElems(p *kernel.Pool, dst, src elems, shape, str []int) {
 	l := newLoops(shape, str)
 	n, s := l.inner(), l.str[0][len(l.dims)-1]
+	if s != 1 && dst.size > 0 && dst.size <= 8 {
+		if j := slices.Index(l.str[0], 1); j >= 0 {
+			transposeMatrices(p, dst, src, &l, j)
+			return
+		}
+	}
+	around, step := 1, 0 // rows whose places in src are evenly spaced
+	if k := len(l.dims) - 2; k >= 0 {
+		around, step = l.dims[k], l.str[0][k]
+	}
 	rowsParallel(p, l.rows(), n, func(lo, hi int) {
 		var o [1]int
-		for r := lo; r < hi; r++ {
+		for r := lo; r < hi; {
 			l.offsets(r, o[:])
-			if s == 1 {
-				dst.copy(r*n, src, o[0], n)
-				continue
+			for end := min(hi, r-r%around+around); r < end; r++ {
+				if s == 1 {
+					dst.copy(r*n, src, o[0], n)
+				} else {
+					for i, at := r*n, o[0]; i < (r+1)*n; i, at = i+1, at+s {
+						dst.copy(i, src, at, 1)
+					}
+				}
+				o[0] += step
 			}
-			at := o[0]
-			for i := r * n; i < (r+1)*n; i++ {
-				dst.copy(i, src, at, 1)
-				at += s
-			}
+		}
+	})
+}
+
+// transposeStrip is the number of rows of a matrix in dst that one piece of work makes.
+const transposeStrip = 64
+
+// transposeMatrices copies to the dimensions of l, of which j has stride 1 in src: for every position in the others a matrix
+// whose columns are the rows of src.
+func transposeMatrices(p *kernel.Pool, dst, src elems, l *loops, j int) {
+	last := len(l.dims) - 1
+	m, n := l.dims[last], l.dims[j]
+	// the loops over the matrices: strides in src and in dst
+	outer := loops{str: make([][]int, 2)}
+	for k, at := last, 1; k >= 0; k-- {
+		if k != j && k != last {
+			outer.dims = append([]int{l.dims[k]}, outer.dims...)
+			outer.str[0], outer.str[1] = append([]int{l.str[0][k]}, outer.str[0]...), append([]int{at}, outer.str[1]...)
+		}
+		at *= l.dims[k]
+	}
+	outer.dims = append(outer.dims, 1) // offsets are those of rows
+	apart := product(l.dims[j+1:])
+	strips, w := (n+transposeStrip-1)/transposeStrip, dst.size
+	rowsParallel(p, outer.rows()*strips, m*min(n, transposeStrip), func(lo, hi int) {
+		var o [2]int
+		for r := lo; r < hi; {
+			k := r % strips
+			end := min(strips, k+hi-r)
+			outer.offsets(r/strips, o[:])
+			from, to := k*transposeStrip, min(n, end*transposeStrip)
+			kernel.Transpose(dst.b[(o[1]+from*apart)*w:], src.b[(o[0]+from)*w:], w, m, to-from, apart, l.str[0][last])
+			r += end - k
 		}
 	})
 }
@@ -143,9 +188,11 @@ func concat(c *Call, i int, ts []*model.Tensor, ax int) error {
 		if n == 0 {
 			continue
 		}
-		for o := range outer {
-			dst.copy(o*row+at, src, o*n, n)
-		}
+		rowsParallel(c.pool, outer, n, func(lo, hi int) {
+			for o := lo; o < hi; o++ {
+				dst.copy(o*row+at, src, o*n, n)
+			}
+		})
 		at += n
 	}
 	return done()

@@ -38,6 +38,7 @@ type source struct {
 	asset    string
 	embedded string
 	gemv     int  // 1 + index in gemvKinds
+	move     int  // 1 + index in moveKinds
 	seeded   bool // with random weights in the place of constant ones
 
 	mobilenet bool // that of mobilenetModel
@@ -83,6 +84,7 @@ func selectRows(threads []int, only *regexp.Regexp) []row {
 		}
 		gemvRows(t, add)
 		operatorRows(t, add)
+		moveRows(t, add)
 		for _, q := range []bool{false, true} {
 			add("MiniLM "+kind(q)+" load to first result", row{model: minilm, int8: q, feed: tokens(1, 128, false), threads: t, load: true, goal: goal{2, 5, false, 0}})
 		}
@@ -204,6 +206,9 @@ func (s source) open(assets, dir string) (string, error) {
 	}
 	if s.operator > 0 {
 		return operatorModel(s.operator-1, dir)
+	}
+	if s.move > 0 {
+		return moveModel(s.move-1, dir)
 	}
 	if s.mobilenet {
 		return mobilenetModel(dir)

@@ -89,7 +89,11 @@ func (x *result) markdown(w io.Writer) error {
 	if x.Roofline > 0 {
 		share = fmt.Sprintf("%.0f %%", 100*x.Roofline)
 		if x.Bandwidth {
-			share = fmt.Sprintf("%.0f %% [%.0f, %.0f] of reading, minima %.0f %%", 100*x.Roofline, 100*x.RoofLo, 100*x.RoofHi, 100*x.RoofMin)
+			what := "reading"
+			if x.Copying {
+				what = "copying"
+			}
+			share = fmt.Sprintf("%.0f %% [%.0f, %.0f] of %s, minima %.0f %%", 100*x.Roofline, 100*x.RoofLo, 100*x.RoofHi, what, 100*x.RoofMin)
 		}
 	}
 	rounds := fmt.Sprintf("%d, %d discarded", x.Rounds, x.Discarded)

@@ -76,7 +76,8 @@ type result struct {
 	Ratios     []ratio         `json:"ratios,omitempty"`
 	Roofline   float64         `json:"roofline_share,omitempty"` // of this machine's peak, 0 = not known
 	Bandwidth  bool            `json:"roofline_is_bandwidth,omitempty"`
-	RoofLo     float64         `json:"roofline_ci95_lo,omitempty"` // of the share of the bandwidth
+	Copying    bool            `json:"roofline_is_copying,omitempty"` // the bandwidth is that of copying, not of reading
+	RoofLo     float64         `json:"roofline_ci95_lo,omitempty"`    // of the share of the bandwidth
 	RoofHi     float64         `json:"roofline_ci95_hi,omitempty"`
 	RoofMin    float64         `json:"roofline_of_minima,omitempty"`
 	MACs       int64           `json:"macs,omitempty"`
@@ -210,7 +211,12 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 			return nil, err
 		}
 	}
-	res := &result{Row: r.name, Threads: r.threads, Goal: r.goal}
+	if r.model.move > 0 {
+		if cs, err = b.addCopier(ctx, r, cs); err != nil {
+			return nil, err
+		}
+	}
+	res := &result{Row: r.name, Threads: r.threads, Goal: r.goal, Copying: r.model.move > 0}
 	if res.Difference, err = difference(outs[0], outs[1]); err != nil {
 		return nil, err
 	}
@@ -245,7 +251,7 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 		return nil, err
 	}
 	switch {
-	case r.model.gemv > 0:
+	case r.model.gemv > 0 || r.model.move > 0:
 		if err := b.bandwidth(cs, res); err != nil {
 			return nil, err
 		}

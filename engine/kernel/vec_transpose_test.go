@@ -1,0 +1,62 @@
+package kernel
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// TestTransposeStrided compares matrices of all element sizes, at any address and with any strides, with the definition.
+// What lies between the rows of dst stays as it is.
+func TestTransposeStrided(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	for range cases(20000) {
+		size, m, n := 1<<r.IntN(4), 1+r.IntN(40), 1+r.IntN(40)
+		if r.IntN(200) == 0 {
+			n += transposeStrip
+		}
+		ds, ss, shift := m+r.IntN(3), n+r.IntN(3), r.IntN(8)
+		src, dst := make([]byte, shift+((m-1)*ss+n)*size), make([]byte, shift+((n-1)*ds+m)*size)
+		for i := range src {
+			src[i] = byte(r.Uint32())
+		}
+		for i := range dst {
+			dst[i] = byte(r.Uint32())
+		}
+		src, dst = src[shift:], dst[shift:]
+		want := bytes.Clone(dst)
+		for i := range m {
+			for j := range n {
+				copy(want[(j*ds+i)*size:][:size], src[(i*ss+j)*size:])
+			}
+		}
+		Transpose(dst, src, size, m, n, ds, ss)
+		if !bytes.Equal(dst, want) {
+			t.Fatalf("%d by %d elements of %d bytes, strides %d and %d, address %d, are wrong", m, n, size, ds, ss, shift)
+		}
+	}
+}
+
+// BenchmarkMove reports what moving 16 MiB takes as a share of copying them, which reads and writes as many bytes.
+func BenchmarkMove(b *testing.B) {
+	const total = 16 << 20
+	src, dst := make([]byte, total), make([]byte, total)
+	b.Run("copy", func(b *testing.B) {
+		b.SetBytes(2 * total)
+		for b.Loop() {
+			copy(dst, src)
+		}
+	})
+	for _, size := range []int{1, 2, 4, 8} {
+		for _, rows := range []int{3, 64, 384, 2048} {
+			n := total / size / rows
+			b.Run(fmt.Sprintf("transpose/%d bytes/%d rows", size, rows), func(b *testing.B) {
+				b.SetBytes(2 * total)
+				for b.Loop() {
+					Transpose(dst, src, size, rows, n, rows, n)
+				}
+			})
+		}
+	}
+}
