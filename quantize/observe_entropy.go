@@ -7,7 +7,8 @@ import "math"
 // EntropyCalibrater generalizes it to values of both signs; with 256 levels and a histogram of 4,096 bins). Zeros, of which Relu makes
 // half of all values, have a level of their own in every window and are left out; and what the divergence of a sample exceeds that of its
 // distribution by is taken off, (bins-levels)/2n for n values (G. Miller, "Note on the bias of information estimates", 1955), without
-// which a few thousand values in as many bins favour the narrowest window.
+// which a few thousand values in as many bins favour the narrowest window. Windows that cost more squared error than the whole range does are not
+// taken: behind HardSwish, whose values crowd around 0, the divergence alone cuts off most of the signal.
 type entropy struct{ histogram }
 
 // levels is the number of values that 8 bits hold.
@@ -18,8 +19,6 @@ func (h *entropy) Range() (lo, hi float32) {
 	if h.n == h.zeros || h.lo == h.hi {
 		return h.lo, h.hi
 	}
-	h.counts[halfBins] -= h.zeros
-	defer func() { h.counts[halfBins] += h.zeros }()
 	// the bins that windows may cover: both sides of 0, or one for values of one sign
 	left, right := halfBins, halfBins // reach of the window to either side
 	if h.lo >= 0 {
@@ -28,17 +27,25 @@ func (h *entropy) Range() (lo, hi float32) {
 	if h.hi <= 0 {
 		right = 0
 	}
+	h.counts[halfBins] -= h.zeros
+	defer func() { h.counts[halfBins] += h.zeros }()
+	squares := meanSquares{meanSquaresParams{&h.histogram, Uint8Range, false}}
+	most := squares.error(h.lo, h.hi)
+	window := func(reach int) (lo, hi float32) {
+		return h.clip(h.edge(halfBins-min(left, reach)), h.edge(halfBins+min(right, reach)))
+	}
+	bounded := func(reach int) bool { lo, hi := window(reach); return squares.error(lo, hi) <= most }
 	best, at := math.Inf(1), halfBins
 	for reach := levels / 2; reach <= halfBins; reach += 8 {
 		first, last := halfBins-min(left, reach), halfBins+min(right, reach)
 		if last-first < levels {
 			continue
 		}
-		if d := h.divergence(first, last); d < best {
+		if d := h.divergence(first, last); d < best && (reach == halfBins || bounded(reach)) {
 			best, at = d, reach
 		}
 	}
-	return h.clip(h.edge(halfBins-min(left, at)), h.edge(halfBins+min(right, at)))
+	return window(at)
 }
 
 // divergence returns that of the window first..last, quantized to levels values, from what was observed, where values

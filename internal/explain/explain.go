@@ -55,7 +55,7 @@ type rule func(*facts) *Cause
 var rules = []rule{
 	islands, dynamicConv, noVNNI, tinyProducts, depthwise, floatEmbeddings, floatWeights, metadata, zerosInDense, zerosInFile, ragged, opsetBlocks, notFused,
 	weightOnlyBatch, castsAtLoad, widened, quantizingCost,
-	oneScale, saturation, randomCalibration, noRecovery, activationOutliers, overflow, fewMantissaBits,
+	oneScale, saturation, randomCalibration, noRecovery, activationOutliers, overflow, fewMantissaBits, fewBits,
 }
 
 // Explain returns the causes of the effects that the variant decidedly shows: the larger an effect and the larger a cause's share

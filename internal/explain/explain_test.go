@@ -215,6 +215,9 @@ func lessAccurate(c map[string]*build) {
 	}
 	c["outliers in activations"] = b
 
+	b = newBuild("int4", map[string]any{"mode": "weight-only", "algorithm": "rtn"}).accuracy(-0.1)
+	c["four bits, rounded to nearest"] = b
+
 	b = newBuild("fp16", map[string]any{"storage": "graph"}).accuracy(-0.4)
 	b.orig.SetInitializer("w", model.FromSlice([]int{2, 2}, []float32{1, 2, 3, 1e6}))
 	c["values beyond fp16"] = b

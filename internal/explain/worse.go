@@ -193,6 +193,17 @@ func overflow(f *facts) *Cause {
 	return nil
 }
 
+// fewBits: fifteen steps for a group of weights.
+func fewBits(f *facts) *Cause {
+	if f.scheme != "int4" && f.scheme != "uint4" {
+		return nil
+	}
+	if a := f.option("algorithm"); a != "" && a != "rtn" {
+		return &Cause{LessAccurate, "four bits a weight", 0.5, a + " already spreads the error of rounding to 4 bits over the weights", "smaller groups, or leave the most harmful weights in int8: inspect --sensitivity, search"}
+	}
+	return &Cause{LessAccurate, "four bits, rounded to nearest", 0.8, "each weight is rounded to one of 16 values on its own, whatever the inputs are like", "algorithm: gptq or awq, with calibration data, or smaller groups"}
+}
+
 // fewMantissaBits: a float of 8 bits keeps three bits of a weight, or two.
 func fewMantissaBits(f *facts) *Cause {
 	if !strings.HasPrefix(f.scheme, "fp8") {
