@@ -175,6 +175,7 @@ type Error struct {
 	Reason       string
 }
 
+// Error gives the place, as NAME:LINE:COLUMN where it is known, and the reason.
 func (e *Error) Error() string {
 	at := e.Name
 	if e.Line > 0 {
