@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Exporter renders a result in one format. It writes nothing when it returns an error that
@@ -36,5 +37,9 @@ func FormatByName(name string) (Format, error) {
 			return f, nil
 		}
 	}
-	return Format{}, fmt.Errorf("reports: format %q: not in this version", name)
+	var known []string
+	for _, f := range Formats() {
+		known = append(known, f.Name)
+	}
+	return Format{}, fmt.Errorf("reports: format %q: not in this version, which has %s", name, strings.Join(known, ", "))
 }

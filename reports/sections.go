@@ -277,7 +277,7 @@ func profileWords(r *Result) string {
 			sums = append(sums, plain(v.Name)+" "+show(sum, "s")+" of operators, "+show(t.Own, "s")+" a run")
 		}
 	}
-	s := "The operators are timed one by one in a few runs of their own, so their sum may be more than a run takes: what they tell is which share goes where"
+	s := "The operators are timed one by one in a few runs of their own, one variant after the other, so their sum may differ from what a run takes: what they tell is which share goes where"
 	if len(sums) > 0 {
 		s += " (" + strings.Join(sums, "; ") + ")"
 	}

@@ -53,7 +53,7 @@ func compareResults(c *cli.Context, a, b string) error {
 		return printJSON(c, diffs)
 	}
 	tw := tabwriter.NewWriter(c.App.Writer, 2, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "VARIANT\tSIZE RATIO\tACCURACY A -> B, DIFFERENCE\tLATENCY RATIO B/A\tENERGY A -> B, RATIO")
+	fmt.Fprintln(tw, "VARIANT\tSIZE RATIO\tACCURACY A -> B, DIFFERENCE\tMEDIANS B/A\tENERGY A -> B, RATIO")
 	for _, d := range diffs {
 		name := d.Variant
 		if d.OnlyIn != "" {
@@ -64,6 +64,7 @@ func compareResults(c *cli.Context, a, b string) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
+	fmt.Fprintln(c.App.Writer, "ratios are of medians of single runs, taken at different times: the intervals hold the spread within each result, not what changed on the machine in between")
 	said := map[string]bool{}
 	for _, d := range diffs {
 		if line := fmt.Sprintf("account of the joules: A %s, B %s", d.AccountA, d.AccountB); d.AccountA != "" && !said[line] {

@@ -318,6 +318,7 @@ func lasting(t *testing.T, dir string) []byte {
 			p := p.(map[string]any)
 			delete(p, "seconds")
 			delete(p, "share")
+			delete(p, "ci95")
 			ops[fmt.Sprint(p["op"], p["kernel"])] = p
 		}
 		v["profile"] = ops

@@ -94,6 +94,9 @@ func verifyModel(ctx context.Context, path, original, runtime string) (v *verifi
 			return nil, err
 		}
 		defer o.Close()
+		if styles := quantize.Styles(o.Graph()); len(styles) > 0 {
+			return nil, withHint(usagef("--against: %s: is quantized itself: %s", original, strings.Join(styles, ", ")), "--against takes the float model that MODEL was made from")
+		}
 		var found []verify.Finding
 		v.Restored, found = verify.Against(f.Graph(), o.Graph())
 		v.Findings = append(v.Findings, found...)

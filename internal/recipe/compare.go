@@ -39,7 +39,7 @@ func accountOf(e *reports.Energy) string {
 }
 
 // CompareResults compares the variants that both results have, in the order of a, and names those that only one of them has after
-// them. The latency ratio is one of medians with an interval over the samples of both; it fails when no variant is in both.
+// them. The latency ratio is one of medians with an interval over the samples of both, or over their blocks where that is wider; it fails when no variant is in both.
 func CompareResults(a, b *reports.Result) ([]Difference, error) {
 	var out, alone []Difference
 	inB := map[string]*reports.Variant{}
@@ -100,6 +100,12 @@ func differ(a, b *reports.Variant) Difference {
 	if a.Latency != nil && b.Latency != nil && len(a.Latency.Samples) > 1 && len(b.Latency.Samples) > 1 {
 		if d.Ratio = medianRatio(a.Latency.Samples, b.Latency.Samples); d.Ratio != nil {
 			d.Latency = fmt.Sprintf("%.3f", d.Ratio.Value)
+		}
+		if d.Ratio != nil && d.Ratio.CI95 != nil && a.Latency.CI95 != nil && b.Latency.CI95 != nil {
+			// Single runs of a block are alike, so an interval over them is too narrow; those of the medians are over blocks.
+			if w := math.Hypot(logHalf(*a.Latency.CI95), logHalf(*b.Latency.CI95)); finite(w) {
+				*d.Ratio.CI95 = reports.Interval{min(d.Ratio.CI95[0], d.Ratio.Value*math.Exp(-w)), max(d.Ratio.CI95[1], d.Ratio.Value*math.Exp(w))}
+			}
 		}
 		if d.Ratio != nil && d.Ratio.CI95 != nil {
 			d.Latency += fmt.Sprintf(" [%.3f, %.3f]", d.Ratio.CI95[0], d.Ratio.CI95[1])

@@ -366,8 +366,13 @@ func compareWith(t *testing.T, a *reports.Result) {
 	}
 	b.Variants[0].Latency, b.Variants[1].Latency, b.Variants[1].Accuracy = &slow, nil, nil
 	diffs, err = CompareResults(a, &b)
-	if err != nil || len(diffs) != 2 {
+	if err != nil || len(diffs) != len(a.Variants) {
 		t.Fatalf("%d differences, %v", len(diffs), err)
+	}
+	for _, d := range diffs[2:] {
+		if d.OnlyIn != "A" {
+			t.Errorf("%s is in A alone: %+v", d.Variant, d)
+		}
 	}
 	if r := diffs[0].Ratio; !near(r.Value, 2) || r.CI95[0] > 2 || r.CI95[1] < 2 {
 		t.Errorf("twice as slow: %+v", r)
