@@ -53,7 +53,7 @@ func ModelOf(h HostFacts) (PowerModel, error) {
 		if knownHost {
 			what = fmt.Sprintf("guest of %s on %s", provider, generation)
 		}
-		m.Assumption = fmt.Sprintf("%s: %d vCPU of %.2f W idle to %.2f W at full load (Cloud Carbon Footprint, Apache-2.0), memory included", what, m.Threads, float64(lo), float64(hi))
+		m.Assumption = fmt.Sprintf("%s: %d vCPU, each %.2f W idle to %.2f W at full load (Cloud Carbon Footprint, Apache-2.0), memory included", what, m.Threads, float64(lo), float64(hi))
 	case known && serverCPU(cpuKey(h.CPU)):
 		ratio, err := fullLoadRatio()
 		if err != nil {
