@@ -80,11 +80,17 @@ func (c *ConvSums) ChannelsFirst() bool { return c.wide != nil }
 // Scratch returns the number of elements of the padded image that Sums and Float take scratch memory for in every thread, beside not more than
 // input and output, or math.MaxInt; see PaddedLen.
 func (c *ConvSums) Scratch(v *Volume) int {
-	if c.wide == nil || c.depthwise(v) {
+	if c.wide == nil {
 		return 0
+	}
+	if c.depthwise(v) {
+		return DepthwiseLen(&v.Window)
 	}
 	return PaddedLen(c.cg, v)
 }
+
+// Wide returns the weights less their zero points, [Cout, Cin/Groups, KD, KH, KW], or nil where Scratch is always 0.
+func (c *ConvSums) Wide() []float32 { return c.wide }
 
 // depthwise tells that every channel is an image of its own.
 func (c *ConvSums) depthwise(v *Volume) bool {
