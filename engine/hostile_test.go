@@ -145,20 +145,26 @@ func TestHostileGeometry(t *testing.T) {
 			append(far(2, 1<<15), groups), middle(9, 6, -12, 40, -80)},
 		{"volume of bytes", "ConvInteger", []*model.Tensor{model.FromSlice([]int{1, 2, 1, 1, 1}, []uint8{3, 5}), model.FromSlice([]int{2, 1, 1, 1, 1}, []int8{2, -4})},
 			append(far(3, 1<<11), groups), middle(27, 6, -20)},
+		{"pooled slices", "AveragePool", []*model.Tensor{floats([]int{1, 1, 1 << 10, 1, 1}, column[3:3+1<<10]...)},
+			[]model.Attr{ints("kernel_shape", 1, 1, 1), ints("strides", 1<<10, 1, 1), ints("pads", 0, 64, 64, 0, 64, 64)}, middle(129*129, 3)},
+		{"pad before one pixel", "Conv", []*model.Tensor{floats([]int{1, 1, 1, 1}, 3), floats([]int{2, 1, 1, 1}, 2, 4)},
+			[]model.Attr{ints("strides", 2, 2), ints("pads", 1, 1, 0, 0)}, []float64{0, 0}},
 	} {
 		for _, constant := range []bool{false, true} {
 			b := newBuilder(1, 13)
 			in := engine.Feed{}
 			x := b.input("x", c.in[0].DType(), nil)
 			in[x] = c.in[0]
-			w := "w"
-			if constant {
-				w = b.constant(c.in[1])
-			} else {
-				w = b.input(w, c.in[1].DType(), nil)
-				in[w] = c.in[1]
+			names := []string{x}
+			for _, w := range c.in[1:] {
+				if constant {
+					names = append(names, b.constant(w))
+				} else {
+					names = append(names, b.input("w", w.DType(), nil))
+					in["w"] = w
+				}
 			}
-			y := b.node(c.op, []string{x, w}, c.attrs...)
+			y := b.node(c.op, names, c.attrs...)
 			b.output(y)
 			s, err := engine.Native{}.Load(t.Context(), engine.Artifact{Graph: b.g}, engine.Options{Threads: 2, Memory: 1 << 24})
 			if err != nil {
