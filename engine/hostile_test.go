@@ -3,6 +3,8 @@ package engine_test
 import (
 	"context"
 	"math"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +94,97 @@ func TestHostileSizes(t *testing.T) {
 			cancel()
 			if err == nil || strings.Contains(err.Error(), "internal error") {
 				t.Errorf("%s, constant %v: %v", c.name, fold, err)
+			}
+		}
+	}
+}
+
+// TestHostileGeometry: strides, dilations and pads whose windows reach far beyond a small image give the few values of the definition, and
+// take no more memory than a run may: a padded image, or all parts of a stride, would be gigabytes.
+func TestHostileGeometry(t *testing.T) {
+	floats := func(shape []int, v ...float32) *model.Tensor { return model.FromSlice(shape, v) }
+	ints := func(name string, v ...int64) model.Attr { return model.IntsAttr(name, v...) }
+	far := func(dims int, at int64) []model.Attr { // the outputs are 3 in every direction, of which the middle one meets the image
+		a, p := slices.Repeat([]int64{at}, dims), slices.Repeat([]int64{at}, 2*dims)
+		return []model.Attr{ints("strides", a...), ints("pads", p...)}
+	}
+	middle := func(n int, v ...float64) []float64 {
+		var y []float64
+		for _, v := range v {
+			plane := make([]float64, n)
+			plane[n/2] = v
+			y = append(y, plane...)
+		}
+		return y
+	}
+	column, columns := make([]float32, 1<<15), make([]float64, 1<<19)
+	for i := range column {
+		column[i] = float32(i % 1000)
+		for ch := range 16 {
+			columns[ch<<15+i] = float64(i%1000) * float64(ch+1)
+		}
+	}
+	groups := model.IntAttr("group", 2)
+	bytes := model.FromSlice([]int{1, 2, 1, 1}, []uint8{3, 5})
+	for _, c := range []struct {
+		name, op string
+		in       []*model.Tensor
+		attrs    []model.Attr
+		want     []float64
+	}{
+		{"transposed column", "ConvTranspose", []*model.Tensor{floats([]int{1, 1, 1 << 15, 1}, column...),
+			floats([]int{1, 16, 1, 1}, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)}, []model.Attr{ints("strides", 1, 1024)}, columns},
+		{"transposed and cropped", "ConvTranspose", []*model.Tensor{floats([]int{1, 1, 1, 1}, 3), floats([]int{1, 1, 2, 2}, 2, 4, 8, 16)},
+			[]model.Attr{ints("dilations", 1<<17, 1<<17), ints("pads", 0, 0, 1<<17, 1<<17)}, []float64{6}},
+		{"image", "Conv", []*model.Tensor{floats([]int{1, 1, 1, 1}, 3), floats([]int{2, 1, 1, 1}, 2, 4)}, far(2, 1<<15), middle(9, 6, 12)},
+		{"image in groups", "Conv", []*model.Tensor{floats([]int{1, 2, 1, 1}, 3, 5), floats([]int{4, 1, 1, 1}, 2, 4, 8, 16)},
+			append(far(2, 1<<15), groups), middle(9, 6, 12, 40, 80)},
+		{"volume", "Conv", []*model.Tensor{floats([]int{1, 1, 1, 1, 1}, 3), floats([]int{1, 1, 1, 1, 1}, 2)}, far(3, 1<<11), middle(27, 6)},
+		{"depthwise bytes", "ConvInteger", []*model.Tensor{bytes, model.FromSlice([]int{2, 1, 1, 1}, []int8{2, -4})}, append(far(2, 1<<15), groups), middle(9, 6, -20)},
+		{"bytes in groups", "ConvInteger", []*model.Tensor{bytes, model.FromSlice([]int{4, 1, 1, 1}, []int8{2, -4, 8, -16})},
+			append(far(2, 1<<15), groups), middle(9, 6, -12, 40, -80)},
+		{"volume of bytes", "ConvInteger", []*model.Tensor{model.FromSlice([]int{1, 2, 1, 1, 1}, []uint8{3, 5}), model.FromSlice([]int{2, 1, 1, 1, 1}, []int8{2, -4})},
+			append(far(3, 1<<11), groups), middle(27, 6, -20)},
+		{"pooled slices", "AveragePool", []*model.Tensor{floats([]int{1, 1, 1 << 10, 1, 1}, column[3:3+1<<10]...)},
+			[]model.Attr{ints("kernel_shape", 1, 1, 1), ints("strides", 1<<10, 1, 1), ints("pads", 0, 64, 64, 0, 64, 64)}, middle(129*129, 3)},
+		{"pad before one pixel", "Conv", []*model.Tensor{floats([]int{1, 1, 1, 1}, 3), floats([]int{2, 1, 1, 1}, 2, 4)},
+			[]model.Attr{ints("strides", 2, 2), ints("pads", 1, 1, 0, 0)}, []float64{0, 0}},
+	} {
+		for _, constant := range []bool{false, true} {
+			b := newBuilder(1, 13)
+			in := engine.Feed{}
+			x := b.input("x", c.in[0].DType(), nil)
+			in[x] = c.in[0]
+			names := []string{x}
+			for _, w := range c.in[1:] {
+				if constant {
+					names = append(names, b.constant(w))
+				} else {
+					names = append(names, b.input("w", w.DType(), nil))
+					in["w"] = w
+				}
+			}
+			y := b.node(c.op, names, c.attrs...)
+			b.output(y)
+			s, err := engine.Native{}.Load(t.Context(), engine.Artifact{Graph: b.g}, engine.Options{Threads: 2, Memory: 1 << 24})
+			if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			out, err := s.Run(t.Context(), in)
+			runtime.ReadMemStats(&after)
+			if err != nil {
+				t.Fatalf("%s, constant %v: %v", c.name, constant, err)
+			}
+			if n := after.TotalAlloc - before.TotalAlloc; n > 1<<24 {
+				t.Errorf("%s, constant %v: the run took %d bytes, of %d", c.name, constant, n, 1<<24)
+			}
+			if got, err := engine.Float64s(out[y]); err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%s, constant %v: %d values, %v, differ from the %d of the definition", c.name, constant, len(got), err, len(c.want))
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
 			}
 		}
 	}

@@ -72,6 +72,16 @@ func opConv(c *Call) error {
 	return typeError(x)
 }
 
+// maxPadded is the number of elements of padded images, of all threads together, up to which they may be larger than the images.
+const maxPadded = 1 << 28
+
+// mayPad tells whether every thread may hold a padded image of n elements, which an input of in elements becomes. Four times the input always may, since
+// pads of a kernel's size make small images that large; more is the work of strides, dilations and pads that reach far beyond the
+// image, and a quarter of the memory that the run may use is left to it.
+func mayPad(c *Call, n, in int) bool {
+	return n <= max(4*in, int(min(maxPadded, c.arena.bound()/16))/c.pool.Threads())
+}
+
 // activateOut applies an activation to output 0.
 func activateOut(c *Call, act kernel.Activation) error {
 	if act == kernel.ActNone {

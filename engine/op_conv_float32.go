@@ -61,7 +61,7 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 	}
 	g, flat := vol.Window, len(v.w.in) < 3
 	in, out, cg, og := vol.D*g.H*g.W, vol.OD*g.OH*g.OW, v.cin/v.groups, v.cout/v.groups
-	if cg == 1 && og == 1 && flat {
+	if cg == 1 && og == 1 && flat && mayPad(c, kernel.DepthwiseLen(&g), in) {
 		c.Note("depthwise", v.macs(), int64(4*len(w)))
 		kern, act := g.KH*g.KW, ep.Act
 		if ep.Residual != nil {
@@ -92,6 +92,10 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 		c.Note("conv-rows-"+kernel.Active().String(), v.macs(), int64(4*len(w)))
 		ep.Bias = bias
 		return convRows(c, v, &g, x, st.weights(w, v.cout, cg, g.KH*g.KW), y, ep)
+	}
+	if !mayPad(c, kernel.PaddedLen(cg, &vol), cg*in) {
+		convDirect(c.pool, y, x, w, bias, v)
+		return addThen(c, y, ep)
 	}
 	c.Note("conv-"+kernel.Active().String(), v.macs(), int64(4*len(w)))
 	k := cg * product(v.w.kernel)
@@ -135,7 +139,7 @@ func (st *convState) weights(w []float32, cout, cin, kern int) *kernel.PackedF32
 func convRows(c *Call, v *convCall, g *kernel.Window, x []float32, w *kernel.PackedF32, y []float32, ep kernel.Epilogue) error {
 	in, out, k := g.H*g.W, g.OH*g.OW, w.K
 	a := x
-	if in != 1 || k != v.cin {
+	if in != 1 || out != 1 || k != v.cin || g.Top+g.Left > 0 {
 		a = Scratch[float32](c, v.n*out*k)
 		last := Scratch[float32](c, v.n*in*v.cin) // channels last
 		rowsParallel(c.pool, v.n, in*v.cin+out*k, func(lo, hi int) {

@@ -154,7 +154,7 @@ type convOfBytes struct {
 	volume kernel.Volume
 	bytes  []uint8
 	zero   uint8
-	wide   [2][]float64 // instead, of more than three dimensions: images and weights less their zero points
+	wide   [2][]float64 // instead, of more than three dimensions or too far padded: images and weights less their zero points
 }
 
 // shifted returns x - zero as float64; zero may have one value per slice of the first dimension.
@@ -204,6 +204,14 @@ func newConvOfBytes(c *Call, x, w, xz, wz *model.Tensor) (*convOfBytes, error) {
 		if b.sums, err = packConvSums(w, wz, v.groups); err != nil {
 			return nil, err
 		}
+	}
+	if !mayPad(c, b.sums.Scratch(&b.volume), v.cin/v.groups*product(v.w.in)) {
+		for _, w := range b.sums.Wide() { // the tensor may be kept in this form only
+			b.wide[1] = append(b.wide[1], float64(w))
+		}
+		b.sums = nil
+		b.wide[0], err = shifted(x, xz)
+		return b, err
 	}
 	c.Note("sums-"+kernel.Active().String(), v.macs(), b.sums.Bytes())
 	b.bytes, b.zero, err = byteImages(c, b.sums, x, xz)
@@ -308,8 +316,11 @@ func prepQuantConvFloat(p *prep) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s == nil || p.constant(3) == nil {
-		return nil, fmt.Errorf("the weights are no constant")
+	if s == nil {
+		return nil, fmt.Errorf("weights %q, input 1, are no constant bytes of rank 3 to 5, or their zero point %q, input 5, is no constant", p.node.In(1), p.node.In(5))
+	}
+	if p.constant(3) == nil {
+		return nil, fmt.Errorf("scale %q of the weights, input 3, is no constant", p.node.In(3))
 	}
 	st := &convFloatState{convSums: *s}
 	if st.scale, err = model.Data[float32](p.constant(3)); err != nil {
@@ -329,7 +340,7 @@ func opQuantConvFloat(c *Call) error {
 	}
 	st, ok := c.st.state.(*convFloatState)
 	if !ok {
-		return fmt.Errorf("not prepared")
+		return fmt.Errorf("weights %q, input 1, are not packed", c.Node.In(1))
 	}
 	sa, err := c.Need(2)
 	if err != nil {
@@ -347,7 +358,7 @@ func opQuantConvFloat(c *Call) error {
 		return err
 	}
 	g, ok := v.w.volume()
-	if !ok || !isByte(x) {
+	if !ok || !isByte(x) || !mayPad(c, st.conv.Scratch(&g), v.cin/v.groups*product(v.w.in)) {
 		return errUnfused
 	}
 	src, zero, err := byteImages(c, st.conv, x, c.Arg(4))

@@ -217,7 +217,7 @@ func transposeFast(c *Call, t *transposedConv[float32]) bool {
 	if k == nil {
 		k = newTransposed(t.weights, t.cg*t.groups, t.og*t.groups, t.groups, t.w)
 	}
-	if k == nil {
+	if k == nil || !mayPad(c, k.Scratch(&g), len(t.x)/(t.n*t.groups)) {
 		return transposeByProducts(c, t)
 	}
 	k.Run(c.pool, t.n, &g, t.x, t.bias, t.y)

@@ -70,7 +70,7 @@ func opMaxPool(c *Call) error {
 		if g, ok := w.window2D(); ok && !c.Wants(1) {
 			return poolKernel(c, x, planes, &g, shape, func(dst, src []float32, n int) { kernel.MaxPool(dst, src, n, &g) })
 		}
-		if v, ok := w.volume(); ok && !c.Wants(1) {
+		if v, ok := w.volume(); ok && !c.Wants(1) && mayPoolSlices(c, x, planes, &v) {
 			return poolVolume(c, x, planes, &v, shape, kernel.MaxPool, func(dst []float32, slices [][]float32, _ int) {
 				for i := range dst {
 					dst[i] = float32(math.Inf(-1))
@@ -104,6 +104,14 @@ func poolKernel(c *Call, x *model.Tensor, planes int, g *kernel.Window, shape []
 	in, out := g.H*g.W, g.OH*g.OW
 	rowsParallel(c.pool, planes, out*g.KH*g.KW, func(lo, hi int) { f(dst[lo*out:hi*out], src[lo*in:hi*in], hi-lo) })
 	return nil
+}
+
+// mayPoolSlices tells whether all pooled slices of the volumes may be held at once: a quarter of the memory that the run may use, and not far more
+// than volumes and output, which pads and a stride of the depth can make small.
+func mayPoolSlices(c *Call, x *model.Tensor, planes int, v *kernel.Volume) bool {
+	out := v.OH * v.OW
+	most := min(c.arena.bound()/16, max(maxColumns, 4*int64(x.Len()+planes*v.OD*out)))
+	return out == 0 || int64(planes*v.D) <= most/int64(out)
 }
 
 // poolVolume pools every slice of volumes by flat and combines the slices under a window; combine also gets the output of the depth.
@@ -201,7 +209,7 @@ func opAveragePool(c *Call) error {
 		if g, ok := w.window2D(); ok {
 			return poolKernel(c, x, planes, &g, shape, func(dst, src []float32, n int) { kernel.AveragePool(dst, src, n, &g, pad) })
 		}
-		if v, ok := w.volume(); ok { // the number of elements is that of a slice times that of slices
+		if v, ok := w.volume(); ok && mayPoolSlices(c, x, planes, &v) { // the number of elements is that of a slice times that of slices
 			flat := func(dst, src []float32, n int, g *kernel.Window) { kernel.AveragePool(dst, src, n, g, pad) }
 			return poolVolume(c, x, planes, &v, shape, flat, func(dst []float32, slices [][]float32, o int) {
 				n := len(slices)

@@ -54,22 +54,46 @@ func (t *TransposedConv) Bytes() int64 { return 4 * int64(t.Cin*t.og*t.KH*t.KW) 
 // tapsOf is the number of elements k of a kernel with k mod stride = r.
 func tapsOf(kernel, stride, r int) int { return max(0, ceilDiv(kernel-r, stride)) }
 
-// remainder is one direction of the convolution that makes every stride-th output: outputs first, first+stride, ... count of them.
-type remainder struct{ taps, first, count, before int }
+// remainder is one direction of the convolution that makes every stride-th output, that of remainder r: outputs first, first+stride, ... count of
+// them, those of the remainders before being at.
+type remainder struct{ r, taps, first, count, before, at int }
 
-// remaindersOf returns the parts of one direction. before is the padding of a part, negative where it starts inside of the input.
+// remaindersOf returns the parts of one direction that have outputs. before is the padding of a part, negative where it starts inside of the input.
 func remaindersOf(kernel, stride, dilation, before, out int) (parts []remainder) {
+	at := 0
 	for r := range stride {
-		p := remainder{taps: tapsOf(kernel, stride, r)}
+		p := remainder{r: r, taps: tapsOf(kernel, stride, r), at: at}
 		q := (before - r + stride - 1) / stride // output o meets element r+t*stride at (o+before-r)/stride - t
 		p.first = q*stride + r - before
-		if p.first < out {
-			p.count = ceilDiv(out-p.first, stride)
+		if p.first >= out {
+			continue
 		}
+		p.count = ceilDiv(out-p.first, stride)
 		p.before = (p.taps-1)*dilation - q
-		parts = append(parts, p)
+		parts, at = append(parts, p), at+p.count
 	}
 	return parts
+}
+
+// Scratch returns the number of elements of the padded image that Run takes scratch memory for in every thread, beside not more than
+// the output of a group, or math.MaxInt; see PaddedLen.
+func (t *TransposedConv) Scratch(g *Window) int {
+	most := 0
+	cols := remaindersOf(t.KW, t.SW, t.DW, g.Left, g.W)
+	for _, r := range remaindersOf(t.KH, t.SH, t.DH, g.Top, g.H) {
+		for _, c := range cols {
+			if r.taps > 0 && c.taps > 0 {
+				v := t.volume(g, r, c)
+				most = max(most, PaddedLen(t.cg, &v))
+			}
+		}
+	}
+	return most
+}
+
+// volume is the geometry of the convolution of one remainder of rows and of columns.
+func (t *TransposedConv) volume(g *Window, r, c remainder) Volume {
+	return Window{H: g.OH, W: g.OW, KH: r.taps, KW: c.taps, SH: 1, SW: 1, DH: t.DH, DW: t.DW, Top: r.before, Left: c.before, OH: r.count, OW: c.count}.Flat()
 }
 
 // Run writes the whole of y [n, Cout, H, W] from x [n, Cin, OH, OW], g being the geometry of the convolution that this one is the
@@ -116,23 +140,15 @@ type transposedJob struct {
 func (j *transposedJob) image(p *Pool, gr int, x, y []float32) {
 	t, g := j.t, j.g
 	if t.SH == 1 && t.SW == 1 {
-		j.part(p, gr, 0, 0, x, y)
+		j.part(p, gr, j.rows[0], j.cols[0], x, y)
 		return
 	}
-	most := 0
-	for _, c := range j.cols {
-		most = max(most, c.count)
-	}
-	for rh, r := range j.rows {
-		if r.count == 0 {
-			continue
-		}
-		plane := t.og * r.count * most
-		s := getScratchF32(t.SW * plane)
-		merged := j.merged(p, rh, x, s.f)
-		for rw, c := range j.cols {
-			if c.count > 0 && !merged {
-				j.part(p, gr, rh, rw, x, s.f[rw*plane:][:t.og*r.count*c.count])
+	for _, r := range j.rows {
+		s := getScratchF32(t.og * r.count * g.W) // the counts of the columns add up to W
+		merged := j.merged(p, r, x, s.f)
+		for _, c := range j.cols {
+			if !merged {
+				j.part(p, gr, r, c, x, s.f[t.og*r.count*c.at:][:t.og*r.count*c.count])
 			}
 		}
 		q := p
@@ -141,7 +157,7 @@ func (j *transposedJob) image(p *Pool, gr int, x, y []float32) {
 		}
 		q.Run(t.og, func(o int) {
 			for i := range r.count {
-				j.spread(y[(o*g.H+r.first+i*t.SH)*g.W:][:g.W], s.f, plane, o*r.count+i)
+				j.spread(y[(o*g.H+r.first+i*t.SH)*g.W:][:g.W], s.f, t.og*r.count, o*r.count+i)
 			}
 		})
 		scratchPoolF32.Put(s)
@@ -149,9 +165,9 @@ func (j *transposedJob) image(p *Pool, gr int, x, y []float32) {
 }
 
 // merged computes all columns of a remainder of rows in one product where each is a product with the image itself.
-func (j *transposedJob) merged(p *Pool, rh int, x, dst []float32) bool {
-	t, r := j.t, j.rows[rh]
-	if t.Groups > 1 || r.taps != 1 || r.before != 0 || r.count != j.g.OH {
+func (j *transposedJob) merged(p *Pool, r remainder, x, dst []float32) bool {
+	t := j.t
+	if t.Groups > 1 || len(j.cols) != t.SW || r.taps != 1 || r.before != 0 || r.count != j.g.OH {
 		return false
 	}
 	for _, c := range j.cols {
@@ -169,24 +185,24 @@ func (j *transposedJob) merged(p *Pool, rh int, x, dst []float32) bool {
 		}
 		ep.BiasM = b.f
 	}
-	w := t.w[rh*t.SW]
+	w := t.w[r.r*t.SW]
 	MatMulF32(p, m, n, t.cg, w[:m*t.cg:m*t.cg], t.cg, false, x, n, false, dst, n, ep)
 	return true
 }
 
-// spread writes one row of the output from row i of the parts of its columns, which lie plane elements apart.
-func (j *transposedJob) spread(row, parts []float32, plane, i int) {
+// spread writes one row of the output from row i of the parts of its columns, each of rows rows.
+func (j *transposedJob) spread(row, parts []float32, rows, i int) {
 	if len(j.cols) == 2 && j.cols[0].first+j.cols[1].first == 1 {
 		a, b := 0, 1
 		if j.cols[0].first == 1 {
 			a, b = 1, 0
 		}
-		na, nb := j.cols[a].count, j.cols[b].count
-		interleave2(row, parts[a*plane+i*na:][:na], parts[b*plane+i*nb:][:nb])
+		x, y := j.cols[a], j.cols[b]
+		interleave2(row, parts[rows*x.at+i*x.count:][:x.count], parts[rows*y.at+i*y.count:][:y.count])
 		return
 	}
-	for rw, c := range j.cols {
-		src := parts[rw*plane+i*c.count:][:c.count]
+	for _, c := range j.cols {
+		src := parts[rows*c.at+i*c.count:][:c.count]
 		for k, at := 0, c.first; k < len(src); k, at = k+1, at+j.t.SW {
 			row[at] = src[k]
 		}
@@ -208,8 +224,8 @@ func interleave2(dst, x, y []float32) {
 }
 
 // part computes the outputs of one remainder of rows and of columns: dst [og, rows, columns].
-func (j *transposedJob) part(p *Pool, gr, rh, rw int, x, dst []float32) {
-	t, r, c := j.t, j.rows[rh], j.cols[rw]
+func (j *transposedJob) part(p *Pool, gr int, r, c remainder, x, dst []float32) {
+	t := j.t
 	k := t.cg * r.taps * c.taps
 	if k == 0 {
 		size := r.count * c.count
@@ -224,6 +240,6 @@ func (j *transposedJob) part(p *Pool, gr, rh, rw int, x, dst []float32) {
 		}
 		return
 	}
-	v := Window{H: j.g.OH, W: j.g.OW, KH: r.taps, KW: c.taps, SH: 1, SW: 1, DH: t.DH, DW: t.DW, Top: r.before, Left: c.before, OH: r.count, OW: c.count}.Flat()
-	convVolume(p, t.og, t.w[rh*t.SW+rw][gr*t.og*k:][:t.og*k], t.cg, x, &v, dst, Epilogue{BiasM: j.bias})
+	v := t.volume(j.g, r, c)
+	convVolume(p, t.og, t.w[r.r*t.SW+c.r][gr*t.og*k:][:t.og*k], t.cg, x, &v, dst, Epilogue{BiasM: j.bias})
 }

@@ -8,13 +8,3 @@ func (b *PackedF32) Columns(from, n int) *PackedF32 {
 	}
 	return &PackedF32{K: b.K, N: n, data: b.data[b.K*from:][:packedLen(b.K, n)]}
 }
-
-// Columns returns a view of columns from to from+n of b; from must be a multiple of PanelWidth, and n too unless the view
-// ends where b does.
-func (b *PackedS8) Columns(from, n int) *PackedS8 {
-	if from < 0 || n < 0 || from+n > b.N || from%PanelWidth != 0 || n%PanelWidth != 0 && from+n != b.N {
-		panic(badB)
-	}
-	k4 := ceilDiv(b.K, 4) * 4
-	return &PackedS8{K: b.K, N: n, ColSum: b.ColSum[from : from+n], data: b.data[from*k4:][:panels(n)*PanelWidth*k4]}
-}

@@ -1,11 +1,14 @@
 package kernel
 
-import "sync"
+import (
+	"math"
+	"sync"
+)
 
 // ConvF32 convolves one image, or one group of its channels: dst[m, OH*OW] = epilogue(w * columns(src)), with w [m, c*KH*KW],
 // src [c,H,W] and the columns of Im2Col, of which only what a task needs at a time is ever in memory. The bits are those
 // of Im2Col followed by MatMulF32: a chain over (channel, kh, kw). BiasM of the epilogue is the usual bias. dst must
-// not overlap src or w. It takes scratch memory for the padded image; the caller bounds the geometry. It panics if the geometry
+// not overlap src or w. It takes scratch memory for the padded image; the caller bounds its PaddedLen. It panics if the geometry
 // is not valid or a slice is too short.
 func ConvF32(p *Pool, m int, w []float32, c int, src []float32, g *Window, dst []float32, ep Epilogue) {
 	v := g.Flat()
@@ -76,6 +79,45 @@ func (g *Window) pointwise() bool {
 	return g.KH == 1 && g.KW == 1 && g.SH == 1 && g.SW == 1 && g.Top == 0 && g.Left == 0 && g.OH == g.H && g.OW == g.W
 }
 
+// PaddedLen returns the number of elements of scratch memory that ConvVolumeF32 takes for the padded image of c channels: 0 where it needs none, and
+// math.MaxInt where an int does not hold it. The windows of strided or dilated outputs span that image, so that it may be far larger than
+// all of input, weights and output.
+func PaddedLen(c int, v *Volume) int {
+	if v.pointwise() || v.OD*v.OH*v.OW == 0 {
+		return 0
+	}
+	depth, height, width := spanLen(v.OD, v.SD, v.KD, v.DD), spanLen(v.OH, v.SH, v.KH, v.DH), spanLen(v.OW, v.SW, v.KW, v.DW)
+	if v.unpadded(depth, height, width) {
+		return 0
+	}
+	if width > math.MaxInt-v.SW {
+		return math.MaxInt
+	}
+	return satMul(satMul(c, depth), satMul(height, ceilDiv(width, v.SW)*v.SW))
+}
+
+// spanLen is (out-1)*stride + (kernel-1)*dilation + 1, the length that all windows of one direction span, or math.MaxInt.
+func spanLen(out, stride, kernel, dilation int) int {
+	a, b := satMul(out-1, stride), satMul(kernel-1, dilation)
+	if a > math.MaxInt-1-b {
+		return math.MaxInt
+	}
+	return a + b + 1
+}
+
+// satMul is the product of two numbers that are not negative, or math.MaxInt.
+func satMul(a, b int) int {
+	if b != 0 && a > math.MaxInt/b {
+		return math.MaxInt
+	}
+	return a * b
+}
+
+// unpadded tells that windows that span as much need neither padding nor the rows split.
+func (v *Volume) unpadded(depth, height, width int) bool {
+	return v.SW == 1 && v.Top == 0 && v.Left == 0 && v.Front == 0 && depth <= v.D && height <= v.H && width <= v.W
+}
+
 // convImage is an image laid out so that a row of columns is copied in a few contiguous pieces: padded, every row split
 // into SW runs of the pixels x with the same x mod SW. Element (q, j) of the columns of a slice is data[offs[q] + pos(j)].
 type convImage struct {
@@ -92,9 +134,9 @@ var convImages = sync.Pool{New: func() any { return new(convImage) }}
 func (im *convImage) set(p *Pool, c int, src []float32, v *Volume) {
 	g := &v.Window
 	im.g = g
-	depth, height, width := (v.OD-1)*v.SD+(v.KD-1)*v.DD+1, (g.OH-1)*g.SH+(g.KH-1)*g.DH+1, (g.OW-1)*g.SW+(g.KW-1)*g.DW+1
+	depth, height, width := spanLen(v.OD, v.SD, v.KD, v.DD), spanLen(g.OH, g.SH, g.KH, g.DH), spanLen(g.OW, g.SW, g.KW, g.DW)
 	run := ceilDiv(width, g.SW)
-	if g.SW == 1 && g.Top == 0 && g.Left == 0 && v.Front == 0 && depth <= v.D && height <= g.H && width <= g.W {
+	if v.unpadded(depth, height, width) {
 		im.data, run, height, depth = src, g.W, g.H, v.D // nothing to pad or to split
 	} else {
 		plane := height * g.SW * run

@@ -77,6 +77,26 @@ func (c *ConvSums) MACs() int64 { return int64(c.cg * c.taps) }
 // [Cout, OD, OH, OW].
 func (c *ConvSums) ChannelsFirst() bool { return c.wide != nil }
 
+// Scratch returns the number of elements of the padded image that Sums and Float take scratch memory for in every thread, beside not more than
+// input and output, or math.MaxInt; see PaddedLen.
+func (c *ConvSums) Scratch(v *Volume) int {
+	if c.wide == nil {
+		return 0
+	}
+	if c.depthwise(v) {
+		return DepthwiseLen(&v.Window)
+	}
+	return PaddedLen(c.cg, v)
+}
+
+// Wide returns the weights less their zero points, [Cout, Cin/Groups, KD, KH, KW], or nil where Scratch is always 0.
+func (c *ConvSums) Wide() []float32 { return c.wide }
+
+// depthwise tells that every channel is an image of its own.
+func (c *ConvSums) depthwise(v *Volume) bool {
+	return c.cg == 1 && c.og == 1 && v.KD == 1 && v.D == 1 && v.OD == 1 && v.Front == 0
+}
+
 func (c *ConvSums) zeroOf(o int) int32 {
 	if len(c.ZeroW) == 0 {
 		return 0
@@ -159,7 +179,7 @@ func (j *convSumsJob) wideGroups(n, g0, g1 int) {
 	in, out, k, w := v.D*v.H*v.W, v.OD*v.OH*v.OW, c.cg*c.taps, g1-g0
 	x, y := getScratchF32(w*c.cg*in), getScratchF32(w*c.og*out)
 	DequantizeU8(x.f, j.x[(n*c.Cin+g0*c.cg)*in:][:w*c.cg*in], 1, j.zx[0])
-	if c.cg == 1 && c.og == 1 && v.KD == 1 && v.D == 1 && v.OD == 1 && v.Front == 0 {
+	if c.depthwise(v) {
 		DepthwiseConv(y.f, x.f, c.wide[g0*k:g1*k], nil, w, &v.Window, ActNone)
 	} else {
 		for g := range w {

@@ -1,11 +1,14 @@
 package kernel
 
-import "sync"
+import (
+	"math"
+	"sync"
+)
 
 // DepthwiseConv convolves every channel of src [c,H,W] with its own kernel w [c,KH,KW] into dst [c,OH,OW]; bias is
 // nil or [c], act is applied last. An output is the chain of fused multiply-adds over (kh,kw) in increasing order, padding
 // being 0, that starts at the bias (or 0). dst must not overlap src. It takes memory for one padded input plane,
-// (OH-1)*SH+(KH-1)*DH+1 rows of (OW-1)*SW+(KW-1)*DW+1: the caller bounds the geometry.
+// (OH-1)*SH+(KH-1)*DH+1 rows of (OW-1)*SW+(KW-1)*DW+1: the caller bounds its DepthwiseLen.
 func DepthwiseConv(dst, src, w, bias []float32, c int, g *Window, act Activation) {
 	if !g.Valid() || c < 0 {
 		panic(badConv)
@@ -29,6 +32,18 @@ func DepthwiseConv(dst, src, w, bias []float32, c int, g *Window, act Activation
 	}
 	s.g = nil
 	depthPlanes.Put(s)
+}
+
+// DepthwiseLen returns the number of elements of that padded plane, or math.MaxInt where an int does not hold it.
+func DepthwiseLen(g *Window) int {
+	if g.OH*g.OW == 0 {
+		return 0
+	}
+	h, w := spanLen(g.OH, g.SH, g.KH, g.DH), spanLen(g.OW, g.SW, g.KW, g.DW)
+	if h > math.MaxInt-g.SH || w > math.MaxInt-g.SW {
+		return math.MaxInt
+	}
+	return satMul(ceilDiv(h, g.SH)*g.SH, ceilDiv(w, g.SW)*g.SW)
 }
 
 // depthPlane holds one padded input plane split by row and column modulo the strides, so that what one kernel element
