@@ -186,20 +186,6 @@ func branching() *model.Graph {
 	return g
 }
 
-// outputOf runs a session and returns the elements of its first output, not copied.
-func outputOf(t *testing.T, s engine.Session, in engine.Feed) []float32 {
-	t.Helper()
-	out, err := s.Run(t.Context(), in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	y, err := model.Data[float32](out[s.Outputs()[0].Name])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return y
-}
-
 // TestPassesOfMemory: the passes that work on the plan are counted, and left out when they are to be skipped.
 func TestPassesOfMemory(t *testing.T) {
 	in := map[string]any{}
