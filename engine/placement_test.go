@@ -49,6 +49,7 @@ func TestPlanOfMemory(t *testing.T) {
 		{"aliases", func() *model.Graph { return outputs("z1 b same flat", "Identity", "Neg") }, signs, nil},
 		{"sequence", func() *model.Graph { return outputs("seq z2", "Identity", "Neg") }, signs, nil},
 		{"sequence alone", func() *model.Graph { return outputs("seq", "Identity", "Neg") }, signs, func() *model.Graph { return outputs("z1 z2", "Identity", "Neg") }},
+		{"sequence of states", func() *model.Graph { return states(true) }, branches, func() *model.Graph { return states(false) }},
 	}
 	for _, c := range cases {
 		for _, bare := range []bool{false, true} {
@@ -183,6 +184,30 @@ func branching() *model.Graph {
 		Nodes: []*model.Node{node("Add", "x x", "a"), node("Relu", "x", "b"), node("ReduceMean", "x", "mean"), node("Greater", "mean zero", "c"), cond, node("Tanh", "z", "w"), node("Add", "w a", "y")}}
 	g.Nodes[2].Attrs = []model.Attr{model.IntAttr("keepdims", 0)}
 	g.SetInitializer("zero", model.Scalar(float32(0)))
+	return g
+}
+
+// states is the graph of s0 = sin(x) and s1 to s4, the cosine of the one before each: in a loop that puts every state it begins
+// with into a sequence, or unrolled.
+func states(loop bool) *model.Graph {
+	node := func(op string, in, out string) *model.Node {
+		return &model.Node{Op: op, Inputs: strings.Fields(in), Outputs: strings.Fields(out)}
+	}
+	g := &model.Graph{Model: &model.Info{IRVersion: 8, Opsets: []model.Opset{{Version: 17}}}, Inputs: []*model.Value{vector("x", -1, 6)}, Nodes: []*model.Node{node("Sin", "x", "s0")}}
+	names := "s0 s1 s2 s3 s4"
+	if loop {
+		names = "seq s4"
+		body := &model.Graph{Name: "body", Inputs: []*model.Value{{Name: "i"}, {Name: "go"}, {Name: "s"}, {Name: "l"}}, Outputs: []*model.Value{{Name: "on"}, {Name: "next"}, {Name: "longer"}},
+			Nodes: []*model.Node{node("Identity", "go", "on"), node("SequenceInsert", "l s", "longer"), node("Cos", "s", "next")}}
+		run := &model.Node{Op: "Loop", Inputs: []string{"trips", "", "s0", "empty"}, Outputs: []string{"s4", "seq"}, Attrs: []model.Attr{{Name: "body", Kind: model.AttrGraph, G: body}}}
+		g.Nodes = append(g.Nodes, node("SequenceEmpty", "", "empty"), run)
+		g.SetInitializer("trips", model.Scalar(int64(4)))
+	} else {
+		g.Nodes = append(g.Nodes, node("Cos", "s0", "s1"), node("Cos", "s1", "s2"), node("Cos", "s2", "s3"), node("Cos", "s3", "s4"))
+	}
+	for _, name := range strings.Fields(names) {
+		g.Outputs = append(g.Outputs, &model.Value{Name: name})
+	}
 	return g
 }
 
