@@ -125,7 +125,11 @@ func (a *arena) tryGet(n int) (*buffer, error) {
 			return b, nil
 		}
 	}
-	b, err := a.fresh(n, widerClasses)
+	wider := widerClasses
+	if k >= 0 {
+		wider = 0 // it is about to leave, with all of its memory
+	}
+	b, err := a.fresh(n, wider)
 	if err != nil {
 		return nil, err
 	}
@@ -190,8 +194,9 @@ func (a *arena) release(b *buffer) {
 	}
 }
 
-// follow makes the next run follow a placement, if there is room for its blocks. A second such run lets go of whatever else
-// the arena holds.
+// follow makes the next run follow a placement, if there is room for its blocks. A second such run in a row lets go of
+// whatever else the arena holds; so does one that finds more than twice the blocks of the larger of its placement and the one
+// before, which leaves two in turn what both need.
 func (a *arena) follow(p *placement) {
 	for _, size := range p.blocks {
 		b, err := a.fresh(size, 0)
@@ -202,7 +207,7 @@ func (a *arena) follow(p *placement) {
 		b.piece = -1
 		a.blocks = append(a.blocks, b)
 	}
-	if a.last == p {
+	if a.last == p || a.last != nil && a.held > 2*max(p.size, a.last.size) {
 		a.trim()
 	}
 	if len(a.pieces) < len(p.in) {
@@ -220,6 +225,7 @@ func (a *arena) end() {
 		}
 	}
 	clear(a.blocks)
+	clear(a.pieces[:a.asked]) // they would keep blocks that the arena has let go of
 	a.rec, a.plan, a.event, a.asked, a.blocks, a.strayed = nil, nil, 0, 0, a.blocks[:0], false
 }
 

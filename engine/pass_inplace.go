@@ -1,10 +1,10 @@
 package engine
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -30,7 +30,7 @@ func (p *Plan) Passes() []PassCount {
 	p.mu.Lock()
 	all := slices.Collect(maps.Values(p.placed))
 	p.mu.Unlock()
-	slices.SortFunc(all, func(a, b *placed) int { return cmp.Compare(a.inputs, b.inputs) })
+	sort.Slice(all, func(i, j int) bool { return all[i].inputs < all[j].inputs })
 	passes := slices.Clone(p.passes)
 	for _, e := range all {
 		if e.misses.Load() >= maxMisses {

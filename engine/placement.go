@@ -186,6 +186,7 @@ type placed struct {
 	t      *trace
 	p      *placement
 	misses atomic.Int32
+	used   int // which run of the plan was the last with such inputs
 }
 
 func (e *placed) get() *placement {
@@ -223,6 +224,9 @@ func (p *Plan) begin(a *arena, sig string) {
 	}
 	p.mu.Lock()
 	e := p.placed[sig]
+	if p.runs++; e != nil {
+		e.used = p.runs
+	}
 	p.mu.Unlock()
 	switch {
 	case e == nil:
@@ -248,8 +252,11 @@ func (p *Plan) finish(a *arena, sig string, in map[string]any) {
 	if rec == nil || e != nil {
 		return
 	}
-	if p.placed == nil || len(p.placed) >= maxPlacements {
+	if p.placed == nil {
 		p.placed = map[string]*placed{}
+	}
+	if len(p.placed) >= maxPlacements {
+		p.forget()
 	}
 	var names []string
 	for _, pi := range p.inputs {
@@ -257,9 +264,26 @@ func (p *Plan) finish(a *arena, sig string, in map[string]any) {
 			names = append(names, fmt.Sprint(pi.value.Name, t.Shape()))
 		}
 	}
-	e = &placed{inputs: strings.Join(names, " "), t: rec}
+	e = &placed{inputs: strings.Join(names, " "), t: rec, used: p.runs}
 	if rec.full {
+		e.t = nil // no run is going to follow it
 		e.misses.Store(maxMisses)
 	}
 	p.placed[sig] = e
+}
+
+// forget drops one placement: one that no run follows any more, if there is such, and of those the one that was not asked
+// for longest. p.mu is held.
+func (p *Plan) forget() {
+	before := func(e, o *placed) bool {
+		x, y := e.misses.Load() >= maxMisses, o.misses.Load() >= maxMisses
+		return x && !y || x == y && e.used < o.used
+	}
+	out := ""
+	for sig, e := range p.placed {
+		if o := p.placed[out]; o == nil || before(e, o) {
+			out = sig
+		}
+	}
+	delete(p.placed, out)
 }

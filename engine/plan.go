@@ -32,6 +32,7 @@ type Plan struct {
 	mu     sync.Mutex
 	arenas []*arena
 	placed map[string]*placed // by what Plan.signature returns
+	runs   int                // that have looked for theirs
 	peak   atomic.Int64
 }
 

@@ -237,6 +237,12 @@ func (c *Call) runBody(name string, in []slot) ([]slot, error) {
 		if outs[i].buf == nil {
 			outs[i].buf = c.owner(outs[i].t, in)
 		}
+		for _, t := range outs[i].seq { // those that the body made have left already
+			if o := c.owner(t, in); o != nil {
+				c.arena.giveAway(o)
+				c.arena.release(o)
+			}
+		}
 	}
 	return outs, nil
 }

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,7 +141,7 @@ func (s Stream) prepare(ctx context.Context, f *onnx.File, left map[string]strin
 		return nil, err
 	}
 	st.record = p.set(st.graph)
-	slices.SortStableFunc(st.jobs, func(a, b *job) int { return int(min(max(b.bytes-a.bytes, -1), 1)) })
+	sort.SliceStable(st.jobs, func(i, j int) bool { return st.jobs[i].bytes > st.jobs[j].bytes })
 	return st, ctx.Err()
 }
 

@@ -1,10 +1,10 @@
 package recipe
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/reports"
@@ -24,7 +24,7 @@ func pareto(trials []*Trial) (front []*Trial, best *Trial) {
 			front = append(front, t)
 		}
 	}
-	slices.SortStableFunc(front, func(a, b *Trial) int { return cmp.Compare(a.Energy.Value, b.Energy.Value) })
+	sort.SliceStable(front, func(i, j int) bool { return front[i].Energy.Value < front[j].Energy.Value })
 	return front, best
 }
 
