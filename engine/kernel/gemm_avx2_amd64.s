@@ -22,8 +22,8 @@ TEXT ·gemm256x16m1(SB), NOSPLIT, $0-80
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	MOVQ BX, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	JMP  start
 
 load:
@@ -31,8 +31,8 @@ load:
 	VMOVUPS 0(CX), Y0
 	VMOVUPS 32(CX), Y1
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 
 start:
 	SUBQ $4, DX
@@ -109,11 +109,11 @@ TEXT ·gemm256x16m2(SB), NOSPLIT, $0-80
 	VPXOR Y2, Y2, Y2
 	VPXOR Y3, Y3, Y3
 	MOVQ BX, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	JMP  start
 
 load:
@@ -124,11 +124,11 @@ load:
 	VMOVUPS 0(CX), Y2
 	VMOVUPS 32(CX), Y3
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 
 start:
 	SUBQ $4, DX
@@ -225,14 +225,14 @@ TEXT ·gemm256x16m3(SB), NOSPLIT, $0-80
 	VPXOR Y4, Y4, Y4
 	VPXOR Y5, Y5, Y5
 	MOVQ BX, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	JMP  start
 
 load:
@@ -246,14 +246,14 @@ load:
 	VMOVUPS 0(CX), Y4
 	VMOVUPS 32(CX), Y5
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 
 start:
 	SUBQ $4, DX
@@ -372,17 +372,17 @@ TEXT ·gemm256x16m4(SB), NOSPLIT, $0-80
 	VPXOR Y6, Y6, Y6
 	VPXOR Y7, Y7, Y7
 	MOVQ BX, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	JMP  start
 
 load:
@@ -399,17 +399,17 @@ load:
 	VMOVUPS 0(CX), Y6
 	VMOVUPS 32(CX), Y7
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 
 start:
 	SUBQ $4, DX
@@ -550,20 +550,20 @@ TEXT ·gemm256x16m5(SB), NOSPLIT, $0-80
 	VPXOR Y8, Y8, Y8
 	VPXOR Y9, Y9, Y9
 	MOVQ BX, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	JMP  start
 
 load:
@@ -583,20 +583,20 @@ load:
 	VMOVUPS 0(CX), Y8
 	VMOVUPS 32(CX), Y9
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 
 start:
 	SUBQ $4, DX
@@ -757,23 +757,23 @@ TEXT ·gemm256x16m6(SB), NOSPLIT, $0-80
 	VPXOR Y10, Y10, Y10
 	VPXOR Y11, Y11, Y11
 	MOVQ BX, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	JMP  start
 
 load:
@@ -796,23 +796,23 @@ load:
 	VMOVUPS 0(CX), Y10
 	VMOVUPS 32(CX), Y11
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $63 // PREFETCHW 63(CX)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
 
 start:
 	SUBQ $4, DX

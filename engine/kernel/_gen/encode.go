@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Instructions that the Go assembler has no mnemonic for, encoded by hand: AMX tiles, VPDPBUSD with a VEX prefix (AVX-VNNI) and the
-// bfloat16 instructions of AVX-512. Each one is written as BYTE with its text in Intel's syntax (destination first) as a comment, which
+// Instructions that the Go assembler has no mnemonic for, encoded by hand: AMX tiles, VPDPBUSD with a VEX prefix (AVX-VNNI), the
+// bfloat16 instructions of AVX-512 and PREFETCHW. Each one is written as BYTE with its text in Intel's syntax (destination first) as a comment, which
 // is what objdump prints; testdata/encodings.txt holds a disassembler's answer for every one that is in use, and a test compares.
 // Formats: Intel SDM volume 2, 2.3 (VEX), 2.7 (EVEX) and the pages of the instructions.
 
@@ -232,4 +232,14 @@ func cvtBF16(isa string, dst int, x rm) inst {
 	half := map[string]string{"Y": "X", "Z": "Y"}[isa]
 	text := fmt.Sprintf("vcvtneps2bf16 %s,%s", vecText(half, regNum(dst), false), vecText(isa, x, false))
 	return inst{text, evex(ppF3, l, 0x72, dst, 0, x, n, false)}
+}
+
+// prefetchW asks for the cache line of x in order to write it (AMD and Intel: PREFETCHW, 0F 0D /1).
+func prefetchW(x mem) inst {
+	tail, b, idx := modrm(1, x, 1)
+	code := []byte{0x0f, 0x0d}
+	if b|idx != 0 {
+		code = []byte{byte(0x40 | idx<<1 | b), 0x0f, 0x0d}
+	}
+	return inst{"prefetchw BYTE PTR " + x.String(), append(code, tail...)}
 }

@@ -25,7 +25,7 @@ func samples() []inst {
 	}
 	for i, m := range addresses {
 		r := (5*i + 3) % 16
-		out = append(out, tileConfig(m), dotU8S8VEX("Y", r, 15-r, m), dotU8S8VEX("X", 15-r, r, m),
+		out = append(out, tileConfig(m), prefetchW(m), dotU8S8VEX("Y", r, 15-r, m), dotU8S8VEX("X", 15-r, r, m),
 			dotBF16("Z", 2*r, 31-r, m, false), dotBF16("Z", r, 31-2*r, m, true), dotBF16("Y", r, r, m, false),
 			cvtTwoBF16("Z", 31-r, 2*r, m), cvtTwoBF16("Y", r, r, m), cvtBF16("Z", r, m), cvtBF16("Y", 31-r, m))
 		if m.index != "" {

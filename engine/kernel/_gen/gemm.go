@@ -213,8 +213,8 @@ func (t tile) start(a *asm, mr int) {
 // ownRows prefetches the first and the last byte of mr rows of C at CX to write them.
 func (t tile) ownRows(a *asm, mr int) {
 	for i := range mr {
-		a.op("BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // PREFETCHW (CX)")
-		a.op("BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $%d // PREFETCHW %d(CX)", t.nv*t.width()-1, t.nv*t.width()-1)
+		a.inst(prefetchW(mem{base: "CX"}))
+		a.inst(prefetchW(mem{base: "CX", disp: t.nv*t.width() - 1}))
 		if i < mr-1 {
 			a.op("ADDQ R13, CX")
 		}
