@@ -13,16 +13,8 @@ func fuseQuantMatMul(e *editor, n *model.Node) {
 	if w == nil || w.Rank() != 2 || w.Len() == 0 || !isByte(w) {
 		return
 	}
-	cast := e.user(n.Out(0))
-	if cast == nil || !cast.Is("Cast") || model.DType(cast.Int("to", 0)) != model.Float32 {
-		return
-	}
-	mul := e.user(cast.Out(0))
-	if mul == nil || !mul.Is("Mul") {
-		return
-	}
-	scales := e.from(other(mul, cast.Out(0)), "Mul")
-	if scales == nil || len(scales.Inputs) != 2 {
+	cast, mul, scales := e.scaledSums(n)
+	if scales == nil {
 		return
 	}
 	dq := e.from(n.In(0), "DynamicQuantizeLinear")
@@ -48,10 +40,30 @@ func fuseQuantMatMul(e *editor, n *model.Node) {
 		fused := &model.Node{Name: n.Name, Op: "QuantMatMul", Domain: fusedDomain, Outputs: mul.Outputs,
 			Inputs: []string{n.In(0), n.In(1), scales.In(i), scales.In(1 - i), n.In(2), wz}}
 		e.replace(fused, n, cast, mul)
-		if u := e.users[scales.Out(0)]; len(u) == 0 && !e.pinned[scales.Out(0)] {
-			e.remove(scales)
-		}
+		e.removeUnused(scales)
 		return
+	}
+}
+
+// scaledSums returns what follows integer sums: their Cast to float32, the Mul by a product of two scales, and the Mul that makes that product; nil
+// for what does not.
+func (e *editor) scaledSums(n *model.Node) (cast, mul, scales *model.Node) {
+	if cast = e.user(n.Out(0)); cast == nil || !cast.Is("Cast") || model.DType(cast.Int("to", 0)) != model.Float32 {
+		return nil, nil, nil
+	}
+	if mul = e.user(cast.Out(0)); mul == nil || !mul.Is("Mul") {
+		return nil, nil, nil
+	}
+	if scales = e.from(other(mul, cast.Out(0)), "Mul"); scales == nil || len(scales.Inputs) != 2 {
+		return nil, nil, nil
+	}
+	return cast, mul, scales
+}
+
+// removeUnused removes a node of one output that nobody reads any more.
+func (e *editor) removeUnused(n *model.Node) {
+	if out := n.Out(0); len(e.users[out]) == 0 && !e.pinned[out] {
+		e.remove(n)
 	}
 }
 
@@ -68,16 +80,8 @@ func fuseQuantConv(e *editor, n *model.Node) {
 	if z := e.constant(n.In(3)); n.In(3) != "" && (z == nil || z.DType() != w.DType() || z.Len() != 1 && z.Len() != w.Shape()[0] || z.Rank() > 1) {
 		return
 	}
-	cast := e.user(n.Out(0))
-	if cast == nil || !cast.Is("Cast") || model.DType(cast.Int("to", 0)) != model.Float32 {
-		return
-	}
-	mul := e.user(cast.Out(0))
-	if mul == nil || !mul.Is("Mul") {
-		return
-	}
-	scales := e.from(other(mul, cast.Out(0)), "Mul")
-	if scales == nil || len(scales.Inputs) != 2 || !e.inner(n, cast, mul) {
+	cast, mul, scales := e.scaledSums(n)
+	if scales == nil || !e.inner(n, cast, mul) {
 		return
 	}
 	for i := range scales.Inputs {
@@ -98,9 +102,7 @@ func fuseQuantConv(e *editor, n *model.Node) {
 			}
 		}
 		e.replace(fused, last...)
-		if u := e.users[scales.Out(0)]; len(u) == 0 && !e.pinned[scales.Out(0)] {
-			e.remove(scales)
-		}
+		e.removeUnused(scales)
 		return
 	}
 }

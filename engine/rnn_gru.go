@@ -2,45 +2,32 @@ package engine
 
 import "github.com/wattshed/wattshed/engine/kernel"
 
-// GRU and RNN in float32. As in the LSTM, the inputs of some steps are projected at a time, every thread takes whole sequences, and a batch with
-// fewer than there are threads is cut by hidden units within each step. A row of a product never depends on the others, so the
-// bits are those of one thread.
+// GRU and RNN in float32: see rnnTask.
 
-// cellTask is some batch entries in one direction. The gates z and r, and the only one of an RNN, are [rows, wide]; the hidden gate of a
-// GRU, apart from its recurrent part, is [rows, H].
+// cellTask is a task of either. The gates z and r, and the only one of an RNN, are [rows, wide]; the hidden gate of a GRU, apart from its
+// recurrent part, is [rows, H].
 type cellTask struct {
-	r      *rnnCall[float32]
-	d      int
-	b0, nb int
+	rnnTask
 	gru    bool
 	linear bool      // linear_before_reset
-	bias   []float32 // of the gates, [wide]
-	bn, br []float32 // of the hidden gate: of its projected input, and of its recurrent part where that is linear
-	h, old []float32 // state, [nb, H], and that of the step before
-	xs     []float32 // inputs of the steps of a round, where they are not rows of X
-	gates  []float32
+	bn, br []float32 // biases of the hidden gate: of its projected input, and of its recurrent part where that is linear
+	xs     []float32 // see inputRoom
 	hidden []float32
 	rh     []float32 // r*h, or the recurrent part of the hidden gate; [nb, H]
-	steps  int       // of a round
 }
 
 // runCells runs the recurrence of a GRU or RNN on the states h, [D, B, H]; bias is B of the operator, or nil.
 func runCells(r *rnnCall[float32], bias, h []float32, gru, linear bool) {
-	c, n := r.c, r.b*r.h
-	if r.t == 0 || n == 0 {
+	c := r.c
+	if r.t == 0 || r.b*r.h == 0 {
 		return
 	}
 	matrices, wide := 1, r.h
 	if gru {
 		matrices, wide = 3, 2*r.h
 	}
-	threads := c.pool.Threads()
-	parts := max(1, min(r.b, threads, r.b*r.t*matrices*r.h*(r.i+r.h)/forkRecurrence))
-	units := 1
-	if r.d*parts < threads && r.h%kernel.PanelWidth == 0 {
-		units = max(1, min(threads, r.h/kernel.PanelWidth, matrices*r.h*r.h*r.b/forkRNN))
-	}
-	var tasks []*cellTask
+	parts, units := r.cut(matrices)
+	var tasks []recurrent
 	for d := range r.d {
 		var all, bn, br []float32
 		if bias != nil && gru {
@@ -49,37 +36,14 @@ func runCells(r *rnnCall[float32], bias, h []float32, gru, linear bool) {
 			all = sumBias(c, bias, d, r.h)
 		}
 		for p := range parts {
-			t := &cellTask{r: r, d: d, gru: gru, linear: linear, bias: all, bn: bn, br: br, b0: p * r.b / parts}
-			t.nb = (p+1)*r.b/parts - t.b0
-			at, size := d*n+t.b0*r.h, t.nb*r.h
-			t.h = h[at : at+size]
-			if t.steps = min(r.t, max(1, rnnRows/t.nb)); units > 1 {
-				t.steps = r.t
-			}
-			t.gates = Scratch[float32](c, t.steps*t.nb*wide)
-			if gru {
-				t.hidden, t.rh = Scratch[float32](c, t.steps*size), Scratch[float32](c, size)
-			}
-			if r.ragged || r.reverse[d] || t.nb < r.b {
-				t.xs = Scratch[float32](c, t.steps*t.nb*r.i)
-			}
-			if r.ragged || units > 1 {
-				t.old = Scratch[float32](c, size)
+			t := &cellTask{rnnTask: newRNNTask(r, d, p, parts, units, all, h, wide), gru: gru, linear: linear, bn: bn, br: br}
+			if t.xs = inputRoom[float32](&t.rnnTask, r.i); gru {
+				t.hidden, t.rh = Scratch[float32](c, t.steps*t.nb*r.h), Scratch[float32](c, t.nb*r.h)
 			}
 			tasks = append(tasks, t)
 		}
 	}
-	if units > 1 {
-		for _, t := range tasks {
-			t.runUnits(units)
-		}
-		return
-	}
-	if len(tasks) == 1 {
-		tasks[0].run()
-		return
-	}
-	c.pool.Run(len(tasks), func(i int) { tasks[i].run() })
+	runTasks(c.pool, tasks, units)
 }
 
 // gruBias splits the biases Wz Wr Wh Rz Rr Rh of one direction: those of z and r, of the projected input of the hidden gate and of its recurrent part.
@@ -95,36 +59,11 @@ func gruBias(c *Call, b []float32, h int, linear bool) (zr, n, rn []float32) {
 
 // project computes the gates of n steps from s0 on without their recurrent parts.
 func (t *cellTask) project(pool *kernel.Pool, s0, n int) {
-	r := t.r
-	x := t.xs
-	if x == nil {
-		x = r.x[s0*r.b*r.i:]
-	} else {
-		for s := range n {
-			for b := range t.nb {
-				at := max(0, r.at(t.d, s0+s, t.b0+b))
-				copy(x[(s*t.nb+b)*r.i:][:r.i], r.x[(at*r.b+t.b0+b)*r.i:])
-			}
-		}
-	}
-	rows := n * t.nb
-	r.proj[t.d][0].project(pool, rows, x, t.gates, t.bias)
+	x, rows := stepInputs(&t.rnnTask, t.xs, t.r.x, s0, n, t.r.i), n*t.nb
+	t.r.proj[t.d][0].project(pool, rows, x, t.gates, t.bias)
 	if t.gru {
-		r.proj[t.d][1].project(pool, rows, x, t.hidden, t.bn)
+		t.r.proj[t.d][1].project(pool, rows, x, t.hidden, t.bn)
 	}
-}
-
-// project is x[rows, k] W^T + bias.
-func (m *rnnMatrix[T]) project(pool *kernel.Pool, rows int, x, out, bias []float32) {
-	if m.k == 0 {
-		for i := range rows {
-			z := out[i*m.n : (i+1)*m.n]
-			clear(z)
-			copy(z, bias)
-		}
-		return
-	}
-	kernel.GemmF32(pool, rows, x, m.k, m.packed, out, m.n, kernel.Epilogue{Bias: bias})
 }
 
 // run computes all steps.
@@ -145,7 +84,7 @@ func (t *cellTask) run() {
 			if !t.gru {
 				t.activate(g, 0)
 				copy(t.h, g)
-				t.keep(s0 + s)
+				t.keep(s0+s, nil, nil)
 				continue
 			}
 			m := t.hidden[s*size:][:size]
@@ -169,7 +108,7 @@ func (t *cellTask) run() {
 			for b := range t.nb {
 				blend(t.h[b*hs:(b+1)*hs], g[2*b*hs:(2*b+1)*hs], m[b*hs:(b+1)*hs], t.h[b*hs:(b+1)*hs])
 			}
-			t.keep(s0 + s)
+			t.keep(s0+s, nil, nil)
 		}
 	}
 }
@@ -289,36 +228,10 @@ func (u *unitStep) output() {
 
 // keep restores the units of an entry whose sequence is over, and stores those of the others in Y.
 func (u *unitStep) keep(b int) {
-	t, r, hs := u.t, u.t.r, u.t.r.h
-	lo, hi := b*hs+u.from, b*hs+u.to
-	if u.s >= r.lens[t.b0+b] {
+	lo, hi := b*u.t.r.h+u.from, b*u.t.r.h+u.to
+	if u.s >= u.t.r.lens[u.t.b0+b] {
 		copy(u.next[lo:hi], u.old[lo:hi])
 		return
 	}
-	if r.y != nil {
-		y := r.y[((r.at(t.d, u.s, t.b0+b)*r.d+t.d)*r.b+t.b0+b)*hs:]
-		copy(y[u.from:u.to], u.next[lo:hi])
-	}
-}
-
-// keep restores the states of entries whose sequence is over and stores those of the others in Y.
-func (t *cellTask) keep(s int) {
-	r, n := t.r, t.r.h
-	if !r.ragged && r.y != nil {
-		at := s
-		if r.reverse[t.d] {
-			at = r.t - 1 - s
-		}
-		copy(r.y[((at*r.d+t.d)*r.b+t.b0)*n:], t.h)
-		return
-	}
-	for b := range t.nb {
-		if s >= r.lens[t.b0+b] {
-			copy(t.h[b*n:(b+1)*n], t.old[b*n:])
-			continue
-		}
-		if r.y != nil {
-			copy(r.y[((r.at(t.d, s, t.b0+b)*r.d+t.d)*r.b+t.b0+b)*n:][:n], t.h[b*n:])
-		}
-	}
+	u.t.store(u.s, b, u.from, u.to, u.next)
 }

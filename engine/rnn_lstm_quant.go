@@ -24,8 +24,8 @@ func fourfold(n int) int { return (n + 3) &^ 3 }
 
 // lstmQuant runs the recurrence with int8 weights on states h and cell, [D, B, H].
 func lstmQuant(r *rnnCall[float32], bias, h, cell []float32) {
-	c, n := r.c, r.b*r.h
-	if r.t == 0 || n == 0 {
+	c := r.c
+	if r.t == 0 || r.b*r.h == 0 {
 		return
 	}
 	i4, h4 := fourfold(r.i), fourfold(r.h)
@@ -38,19 +38,11 @@ func lstmQuant(r *rnnCall[float32], bias, h, cell []float32) {
 		ranges := &[2][][2]float32{make([][2]float32, parts), make([][2]float32, parts)}
 		tasks := make([]*lstmQuantTask, parts)
 		for p := range parts {
-			t := &lstmQuantTask{lstmTask: lstmTask{r: r, d: d, bias: sum, b0: p * r.b / parts}, qx: qx, ranges: ranges}
+			t := &lstmQuantTask{lstmTask: lstmTask{rnnTask: newRNNTask(r, d, p, parts, 1, sum, h, 4*r.h)}, qx: qx, ranges: ranges}
 			t.sx[0], t.zx[0] = sx, zx
-			t.nb = (p+1)*r.b/parts - t.b0
-			at, size := d*n+t.b0*r.h, t.nb*r.h
-			t.h, t.c = h[at:at+size], cell[at:at+size]
-			t.steps = min(r.t, max(1, rnnRows/t.nb))
-			t.gates, t.sums = Scratch[float32](c, t.steps*t.nb*4*r.h), Scratch[float32](c, t.nb*4*r.h)
-			t.qh = Scratch[uint8](c, t.nb*h4)
-			if r.ragged || r.reverse[d] || t.nb < r.b {
-				t.qs = Scratch[uint8](c, t.steps*t.nb*i4)
-			}
-			if r.ragged {
-				t.oldH, t.oldC = Scratch[float32](c, size), Scratch[float32](c, size)
+			t.sums, t.qh, t.qs = Scratch[float32](c, t.nb*4*r.h), Scratch[uint8](c, t.nb*h4), inputRoom[uint8](&t.rnnTask, i4)
+			if t.c = t.states(cell); t.old != nil {
+				t.oldC = Scratch[float32](c, t.nb*r.h)
 			}
 			lo, hi := kernel.RangeF32(t.h)
 			ranges[0][p] = [2]float32{lo, hi}
@@ -76,17 +68,7 @@ func (t *lstmQuantTask) project(s0 int) {
 	r := t.r
 	i4, n := fourfold(r.i), min(t.steps, r.t-s0)
 	rows := n * t.nb
-	q := t.qs
-	if q == nil {
-		q = t.qx[s0*r.b*i4:]
-	} else {
-		for s := range n {
-			for b := range t.nb {
-				at := max(0, r.at(t.d, s0+s, t.b0+b))
-				copy(q[(s*t.nb+b)*i4:][:i4], t.qx[(at*r.b+t.b0+b)*i4:])
-			}
-		}
-	}
+	q := stepInputs(&t.rnnTask, t.qs, t.qx, s0, n, i4)
 	w := r.proj[t.d][0].quant
 	kernel.QuantGemm(nil, rows, q, i4, t.sx[:], t.zx[:], w.q, w.scale, w.zero, t.gates, 4*r.h, kernel.Epilogue{Bias: t.bias})
 }
@@ -108,11 +90,11 @@ func (t *lstmQuantTask) step(s, p int) {
 	kernel.QuantGemm(nil, t.nb, t.qh, h4, t.sh[:], t.zh[:], w.q, w.scale, w.zero, t.sums, 4*r.h,
 		kernel.Epilogue{Residual: t.gates[s%t.steps*size:][:size], LdR: 4 * r.h})
 	if r.ragged {
-		copy(t.oldH, t.h)
+		copy(t.old, t.h)
 		copy(t.oldC, t.c)
 	}
 	kernel.LSTMGates(t.sums, t.c, t.c, t.h, t.nb, r.h)
-	t.keep(s, t.h)
+	t.keep(s, t.c, t.oldC)
 	lo, hi = kernel.RangeF32(t.h)
 	t.ranges[(s+1)%2][p] = [2]float32{lo, hi}
 }

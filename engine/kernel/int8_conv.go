@@ -250,8 +250,9 @@ func (j *convU8Job) gemmRows(gr, r0, r1 int) {
 	} else {
 		ld := ceilDiv(k, 4) * 4
 		a := getScratchU8(m * ld)
+		flat, out := g.Flat(), g.OH*g.OW
 		for r := range m {
-			j.gather(a.b[r*ld:][:k], r0+r, gr)
+			gatherTaps(a.b[r*ld:][:k], j.x, &flat, c.Cin, c.cg, (r0+r)/out, (r0+r)%out, gr, c.ZeroX)
 		}
 		MatMulInteger(nil, m, a.b, ld, nil, c.gemm[gr], zw, s.v, c.og)
 		scratchPoolU8.Put(a)
@@ -272,28 +273,35 @@ func (j *convU8Job) gemmRows(gr, r0, r1 int) {
 	sumsPool.Put(s)
 }
 
-// gather copies what row r meets of the channels of group gr.
-func (j *convU8Job) gather(d []uint8, r, gr int) {
-	c, g := j.c, j.g
-	n, oh, ow := r/(g.OH*g.OW), r/g.OW%g.OH, r%g.OW
-	for kh := range g.KH {
-		h, w := oh*g.SH+kh*g.DH-g.Top, ow*g.SW-g.Left
-		e := d[kh*g.KW*c.cg:][:g.KW*c.cg]
-		if h < 0 || h >= g.H {
-			fill(e, c.ZeroX)
-			continue
-		}
-		row := (n*g.H + h) * g.W
-		if c.Groups == 1 && g.DW == 1 && w >= 0 && w+g.KW <= g.W {
-			copy(e, j.x[(row+w)*c.Cin:])
-			continue
-		}
-		for kw := range g.KW {
-			f := e[kw*c.cg:][:c.cg]
-			if p := w + kw*g.DW; p >= 0 && p < g.W {
-				copy(f, j.x[(row+p)*c.Cin+gr*c.cg:])
-			} else {
-				fill(f, c.ZeroX)
+// gatherTaps copies what row r of the results of image n meets of the cg channels of group gr of x, [n, D, H, W, cin]: [taps, cg], with zero
+// in the padding.
+func gatherTaps(d, x []uint8, v *Volume, cin, cg, n, r, gr int, zero uint8) {
+	od, oh, ow := r/(v.OH*v.OW), r/v.OW%v.OH, r%v.OW
+	line := v.KW * cg
+	w := ow*v.SW - v.Left
+	whole := cg == cin && v.DW == 1 && w >= 0 && w+v.KW <= v.W
+	for kd := range v.KD {
+		z := od*v.SD + kd*v.DD - v.Front
+		for kh := range v.KH {
+			h := oh*v.SH + kh*v.DH - v.Top
+			e := d[:line]
+			d = d[line:]
+			if h < 0 || h >= v.H || z < 0 || z >= v.D {
+				fill(e, zero)
+				continue
+			}
+			row := ((n*v.D+z)*v.H + h) * v.W
+			if whole {
+				copy(e, x[(row+w)*cin:])
+				continue
+			}
+			for kw := range v.KW {
+				f := e[kw*cg:][:cg]
+				if p := w + kw*v.DW; p >= 0 && p < v.W {
+					copy(f, x[(row+p)*cin+gr*cg:])
+				} else {
+					fill(f, zero)
+				}
 			}
 		}
 	}

@@ -92,18 +92,25 @@ func (c *ConvU8) packColumn(panel []int8, p, width int, w []int8) {
 	}
 }
 
-// packGemm packs the weights of every group as the matrix [taps*channels, columns].
-func (c *ConvU8) packGemm() {
-	k := c.cg * c.taps
-	t := make([]int8, c.og*k)
-	for g := range c.Groups {
-		for o := range c.og {
-			for i, v := range c.W[(g*c.og+o)*k:][:k] {
-				t[o*k+i%c.taps*c.cg+i/c.taps] = v
+// packGroups packs weights [groups*og, cg, taps] of every group as the matrix [taps*cg, og].
+func packGroups(w []int8, groups, og, cg, taps int) []*PackedS8 {
+	k := cg * taps
+	t := make([]int8, og*k)
+	var out []*PackedS8
+	for g := range groups {
+		for o := range og {
+			for i, v := range w[(g*og+o)*k:][:k] {
+				t[o*k+i%taps*cg+i/taps] = v
 			}
 		}
-		c.gemm = append(c.gemm, PackS8(k, c.og, t, k, true))
+		out = append(out, PackS8(k, og, t, k, true))
 	}
+	return out
+}
+
+// packGemm packs the weights of every group as the matrix [taps*channels, columns].
+func (c *ConvU8) packGemm() {
+	c.gemm = packGroups(c.W, c.Groups, c.og, c.cg, c.taps)
 	c.scale = make([]float32, c.Cout)
 	for o := range c.scale {
 		c.scale[o] = c.scaleOf(o)

@@ -47,15 +47,7 @@ func NewConvSums(cfg ConvSumsConfig) *ConvSums {
 			c.wide[i] = float32(int32(w) - c.zeroOf(i/k))
 		}
 	} else {
-		t := make([]int8, c.og*k)
-		for g := range c.Groups {
-			for o := range c.og {
-				for i, v := range c.W[(g*c.og+o)*k:][:k] {
-					t[o*k+i%c.taps*c.cg+i/c.taps] = v
-				}
-			}
-			c.gemm = append(c.gemm, PackS8(k, c.og, t, k, true))
-		}
+		c.gemm = packGroups(c.W, c.Groups, c.og, c.cg, c.taps)
 	}
 	c.W = nil
 	return c
@@ -216,43 +208,9 @@ func (j *convSumsJob) rows(n, gr, r0, r1 int) ([]uint8, int, *scratchU8) {
 	ld := ceilDiv(k, 4) * 4
 	s := getScratchU8(m * ld)
 	for r := range m {
-		j.gather(s.b[r*ld:][:k], n, r0+r, gr)
+		gatherTaps(s.b[r*ld:][:k], j.x, v, c.Cin, c.cg, n, r0+r, gr, j.zx[0])
 	}
 	return s.b, ld, s
-}
-
-// gather copies what row r of image n meets of the channels of group gr: [taps, channels].
-func (j *convSumsJob) gather(d []uint8, n, r, gr int) {
-	c, v := j.c, j.v
-	od, oh, ow := r/(v.OH*v.OW), r/v.OW%v.OH, r%v.OW
-	line := v.KW * c.cg
-	w := ow*v.SW - v.Left
-	whole := c.Groups == 1 && v.DW == 1 && w >= 0 && w+v.KW <= v.W
-	for kd := range v.KD {
-		z := od*v.SD + kd*v.DD - v.Front
-		for kh := range v.KH {
-			h := oh*v.SH + kh*v.DH - v.Top
-			e := d[:line]
-			d = d[line:]
-			if h < 0 || h >= v.H || z < 0 || z >= v.D {
-				fill(e, j.zx[0])
-				continue
-			}
-			row := ((n*v.D+z)*v.H + h) * v.W
-			if whole {
-				copy(e, j.x[(row+w)*c.Cin:])
-				continue
-			}
-			for kw := range v.KW {
-				f := e[kw*c.cg:][:c.cg]
-				if p := w + kw*v.DW; p >= 0 && p < v.W {
-					copy(f, j.x[(row+p)*c.Cin+gr*c.cg:])
-				} else {
-					fill(f, j.zx[0])
-				}
-			}
-		}
-	}
 }
 
 // block computes rows r0..r1 of group gr of image n.
