@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -375,6 +376,12 @@ func opPRelu(c *Call) error {
 	}
 	if x.DType() != s.DType() {
 		return fmt.Errorf("slope has type %s: %w", s.DType(), model.ErrType)
+	}
+	if c.Opset < 7 && x.Rank() > 2 && s.Rank() == 1 && s.Shape()[0] == x.Shape()[1] { // one slope a channel, before slopes were broadcast
+		shape := append([]int{s.Shape()[0]}, slices.Repeat([]int{1}, x.Rank()-2)...)
+		if s, err = s.Reshape(shape); err != nil {
+			return err
+		}
 	}
 	if shape, err := broadcastShape(x.Shape(), s.Shape()); err != nil || !sameShape(shape, x.Shape()) {
 		return errShape("slope", s, fmt.Sprintf("one that broadcasts to %v", x.Shape()))

@@ -161,9 +161,12 @@ func optimizerCall(c *Call, k int, f func(rate float64, step int64, v [][]float6
 	return nil
 }
 
+// optimizerEpsilon is what Adagrad and Adam add to the divisor when the node does not say.
+const optimizerEpsilon = 1e-6
+
 func opAdagrad(c *Call) error {
 	n := c.Node
-	decay, eps, norm := float64(n.Float("decay_factor", 0)), float64(n.Float("epsilon", 0)), float64(n.Float("norm_coefficient", 0))
+	decay, eps, norm := float64(n.Float("decay_factor", 0)), float64(n.Float("epsilon", optimizerEpsilon)), float64(n.Float("norm_coefficient", 0))
 	return optimizerCall(c, 3, func(rate float64, step int64, v [][]float64) [][]float64 {
 		x, g, h := v[0], v[1], v[2]
 		r := rate / (1 + float64(step)*decay)
@@ -179,7 +182,7 @@ func opAdagrad(c *Call) error {
 func opAdam(c *Call) error {
 	n := c.Node
 	a, b := float64(n.Float("alpha", 0.9)), float64(n.Float("beta", 0.999))
-	eps, norm, post := float64(n.Float("epsilon", 0)), float64(n.Float("norm_coefficient", 0)), float64(n.Float("norm_coefficient_post", 0))
+	eps, norm, post := float64(n.Float("epsilon", optimizerEpsilon)), float64(n.Float("norm_coefficient", 0)), float64(n.Float("norm_coefficient_post", 0))
 	return optimizerCall(c, 4, func(rate float64, step int64, v [][]float64) [][]float64 {
 		x, g, m, h := v[0], v[1], v[2], v[3]
 		r := rate

@@ -24,7 +24,7 @@ MAVEN_REPO=${MAVEN_REPO:-$HOME/.m2/repository}
 ARCH=${ARCH:-$(uname -m)}
 TRIES=${TRIES:-3}
 
-ids="M1 M2 M3 M8 M10 M12 M14cls M16 M28 M31 D2 D3 D12 D16 ort"
+ids="M1 M2 M3 M8 M10 M12 M14cls M16 M28 M31 M32 D2 D3 D12 D16 ort"
 
 # spec ID prints what an asset is, one directive a line:
 #   from WORLD NAME VERSION     WORLD is pypi, maven, npm or debian
@@ -109,6 +109,11 @@ file c6f406d62be36d6b4572542c0950a2abd59f56237068793290680bba89fbafe5 onnx/backe
 file 770b0f3c8623e18bf58b53754d710051b4c268248422142980a132bbe6dfe908 onnx/backend/test/data/light/light_squeezenet.onnx
 file 8e547d732b3a3d66eeb8fa64a026adb994d3db552f0bbd52e436d06300d89afe onnx/backend/test/data/light/light_vgg19.onnx
 file 6444bb58b98c3d14f551a3bdb83eea9e5db7e147790db3115c447e9c9a8338b0 onnx/backend/test/data/light/light_zfnet512.onnx
+S
+    ;;
+  M32) cat <<'S'
+from debian libonnx-testdata 1.12.0-2
+tree ee33b28abbf8a2d9a6dfec3d448867b2d78353ce6dfd6b96234100e3fbf6134c * usr/share/libonnx-testdata/data data
 S
     ;;
   D2) cat <<'S'
