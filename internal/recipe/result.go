@@ -89,6 +89,11 @@ func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, fa
 		v.Notes = append(v.Notes, reports.Note{Stage: "quantize", Action: reports.Remark, Why: expanded})
 		r.warn("variant %q: %s", m.Name, expanded)
 	}
+	for _, remark := range m.Remarks {
+		if said, ok := strings.CutPrefix(remark, warning); ok {
+			r.warn("variant %q: %s", m.Name, said)
+		}
+	}
 	path := m.Path
 	if i == 0 && r.src.path != "" {
 		path = r.recipe.Model // as the recipe names it, wherever it lies on this machine
