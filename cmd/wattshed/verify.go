@@ -159,7 +159,11 @@ func (v *verified) printRestored(w io.Writer) {
 	}
 	fmt.Fprintln(tw)
 	for _, r := range v.Restored {
-		fmt.Fprintf(tw, "%s\t%s\t%.1f dB\t%.3g", clip(r.Weight, 48), r.DType, r.SQNR, r.Max)
+		stored := r.DType
+		if r.Codes != "" {
+			stored += " (" + r.Codes + ")"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%.1f dB\t%.3g", clip(r.Weight, 48), stored, r.SQNR, r.Max)
 		switch {
 		case r.Zeros != nil:
 			fmt.Fprintf(tw, "\t%.1f %%", 100**r.Zeros)

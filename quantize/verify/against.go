@@ -13,7 +13,8 @@ import (
 type Restored struct {
 	Weight string   `json:"weight"`          // the original's name
 	Stored string   `json:"stored"`          // the name of the integers or half-size values
-	DType  string   `json:"dtype"`           // as stored
+	DType  string   `json:"dtype"`           // as stored; of groups of 4 and 8 bits int4 and int8
+	Codes  string   `json:"codes,omitempty"` // of groups: what their codes are
 	SQNR   float64  `json:"sqnr_db"`         // see quantize.SQNR
 	Max    float64  `json:"max_abs"`         // largest |w-w'|
 	Zeros  *float64 `json:"zeros,omitempty"` // of a float weight: its share of zeros

@@ -23,6 +23,7 @@ func (a *against) nbits(s *scope, n *model.Node) {
 		return
 	}
 	zeros := s.constant(n.In(3))
+	middle, plain := float32(int(1)<<(bits-1)), true
 	x := make([]float32, 0, rows*k)
 	for r := range rows {
 		for i := range k {
@@ -31,6 +32,7 @@ func (a *against) nbits(s *scope, n *model.Node) {
 			if !ok {
 				return
 			}
+			plain = plain && z == middle
 			at := b*block + i%block
 			v := float32(raw[at*bits/8])
 			if bits == 4 {
@@ -40,9 +42,7 @@ func (a *against) nbits(s *scope, n *model.Node) {
 		}
 	}
 	a.compare(n, n.In(1), t, x, []int{rows, k}, bound(model.Int4))
-	if i := len(a.restored) - 1; i >= 0 && a.restored[i].Stored == n.In(1) {
-		a.restored[i].DType = fmt.Sprintf("uint%d", bits)
-	}
+	a.coded(n.In(1), bits, plain)
 }
 
 // blockTable handles the table [rows, columns] of GatherBlockQuantized, quantized along its columns: uint8 with bits below 8 holds
@@ -76,6 +76,7 @@ func (a *against) blockTable(s *scope, n *model.Node) {
 	if t.DType() == model.Uint8 {
 		middle = float32(int(1) << (bits - 1))
 	}
+	plain := true
 	x := make([]float32, len(q))
 	for i, v := range q {
 		r, b := i/shape[1], i%shape[1]/block
@@ -85,11 +86,25 @@ func (a *against) blockTable(s *scope, n *model.Node) {
 				z = zero[at]
 			}
 		}
+		plain = plain && z == middle
 		x[i] = (v - z) * scale[r*across+b]
 	}
 	a.compare(n, n.In(0), t, x, shape, bound(model.Int4))
-	if i := len(a.restored) - 1; i >= 0 && a.restored[i].Stored == n.In(0) && bits < 8 {
-		a.restored[i].DType = fmt.Sprintf("uint%d", bits)
+	if t.DType() == model.Uint8 {
+		a.coded(n.In(0), bits, plain)
+	}
+}
+
+// coded names the weight that was just compared by what its codes stand for, and by what they are: those of the operators of groups
+// are unsigned, and where all zero points are the middle one they are signed numbers shifted by it.
+func (a *against) coded(stored string, bits int, plain bool) {
+	i := len(a.restored) - 1
+	if i < 0 || a.restored[i].Stored != stored {
+		return
+	}
+	r := &a.restored[i]
+	if r.DType, r.Codes = fmt.Sprintf("int%d", bits), fmt.Sprintf("uint%d with zero points", bits); plain {
+		r.Codes = fmt.Sprintf("symmetric: uint%d with zero point %d", bits, 1<<(bits-1))
 	}
 }
 
