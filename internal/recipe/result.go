@@ -22,7 +22,7 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 	res.Host = r.opt.Host
 	info := r.sessions[0].Info()
 	res.Target = &reports.Target{Runtime: info.Runtime, Provider: info.Provider, Version: info.Version, ISA: info.ISA,
-		Threads: info.Threads, Batch: r.recipe.Target.Batch, Sequence: r.recipe.Target.Sequence}
+		Threads: info.Threads, Batch: r.recipe.Target.Batch, Sequence: max(r.recipe.Target.Sequence, r.bound.sequence)}
 	res.Model = &reports.Model{Name: r.src.name, Path: r.recipe.Model, Format: "onnx", Bytes: r.src.bytes, SHA256: r.src.sha256}
 	var err error
 	if res.Task, err = r.taskInfo(ctx); err != nil {
@@ -62,6 +62,9 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 	res.Impact = r.impact(res, cmp, factor)
 	for _, w := range cmp.Warnings {
 		r.warn("%s", w)
+	}
+	if r.bound.length != "" {
+		r.warn("%s: no other is given", r.bound.length)
 	}
 	if r.bound.random {
 		r.warn("random inputs: what is scored on them is fidelity to the baseline, not an accuracy")
