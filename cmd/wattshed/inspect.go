@@ -90,7 +90,7 @@ func inspectCommand() *cli.Command {
 			jsonFlag(), quietFlag(),
 		}, sensitivityFlags()...),
 		Action: func(c *cli.Context) (err error) {
-			path, err := one(c, "MODEL")
+			path, err := modelFile(c)
 			if err != nil {
 				return err
 			}

@@ -220,8 +220,10 @@ func report(w io.Writer, args []string, err error) int {
 	case hint != "":
 	case errors.Is(err, ort.ErrNotFound):
 		hint = hintRuntime
+	case errors.As(err, &name) && name.Want == "file":
+		hint = "wattshed train builtin:spam/train -o spam.onnx makes a file to try things on"
 	case errors.As(err, &name):
-		hint = didYouMean(name.Name, name.Known)
+		hint = didYouMean(name.Name, name.Known())
 	case strings.Contains(err.Error(), "malformed protobuf"):
 		hint = "is it an ONNX model, and whole?"
 	}

@@ -45,12 +45,15 @@ func verifyCommand() *cli.Command {
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			path, err := one(c, "MODEL")
+			path, err := modelFile(c)
 			if err != nil {
 				return err
 			}
 			if r := c.String("runtime"); r != "" && r != "ort" {
 				return usagef("--runtime: %q: want ort", r)
+			}
+			if err := recipe.FileOnly(c.String("against")); err != nil {
+				return usageError{fmt.Errorf("--against: %w", err)}
 			}
 			v, err := verifyModel(c.Context, path, c.String("against"), c.String("runtime"))
 			if err != nil {

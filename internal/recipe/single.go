@@ -142,6 +142,9 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 
 // distinct refuses an output that is the input, or another file that is read.
 func distinct(in, out string, others ...string) error {
+	if err := FileOnly(in); err != nil {
+		return err
+	}
 	if _, err := os.Stat(in); err != nil {
 		return err
 	}
