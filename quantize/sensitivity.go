@@ -15,7 +15,8 @@ import (
 // Sensitivity says what happens when one weight alone is quantized.
 type Sensitivity struct {
 	Weight   string   `json:"weight"`
-	Ops      []string `json:"ops"` // that read it
+	Reader   string   `json:"reader,omitempty"` // see model.Weight
+	Ops      []string `json:"ops"`              // that read it
 	Elements int      `json:"elements"`
 	SQNR     float64  `json:"sqnr_db"`         // of the weight: 10*log10(sum w^2 / sum (w-w')^2), at most 200
 	Output   float64  `json:"output_sqnr_db"`  // the same of all float outputs over the feeds
@@ -163,7 +164,7 @@ func channelAxis(w *model.Weight) (out, in int) {
 
 // one quantizes w in g, compares, and puts the old weight back.
 func (s Sensing) one(ctx context.Context, g *model.Graph, w *model.Weight, want []engine.Feed, score []float64) (Sensitivity, error) {
-	r := Sensitivity{Weight: w.Name, Ops: newNote(w).Ops, Elements: w.Tensor.Len()}
+	r := Sensitivity{Weight: w.Name, Reader: w.Reader(), Ops: newNote(w).Ops, Elements: w.Tensor.Len()}
 	x, err := w.Tensor.Float32()
 	if err != nil {
 		return r, err

@@ -296,7 +296,7 @@ func noteSection(r *Result) section {
 			notes = notes[:noteRows]
 		}
 		for _, n := range notes {
-			row := []string{plain(r.Variants[i].Name), plain(n.Stage), plain(n.Weight), plain(n.Op), string(n.Action), plain(n.How), "", ""}
+			row := []string{plain(r.Variants[i].Name), plain(n.Stage), plain(n.named()), plain(n.Op), string(n.Action), plain(n.How), "", ""}
 			if n.Why != "" {
 				row[5] = strings.TrimPrefix(row[5]+"; "+plain(n.Why), "; ")
 			}

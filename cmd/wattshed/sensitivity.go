@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/quantize"
 	"github.com/wattshed/wattshed/reports"
 )
@@ -141,7 +142,7 @@ func printSensitivity(w io.Writer, list []quantize.Sensitivity) {
 	}
 	fmt.Fprintln(tw, head)
 	for _, s := range list {
-		fmt.Fprintf(tw, "%s\t%s\t%d\t%.1f\t%.1f\t%.2g\t%.1f %%", clip(s.Weight, 48), clip(strings.Join(s.Ops, " "), 24), s.Elements, s.SQNR, s.Output, s.KL, 100*s.Share)
+		fmt.Fprintf(tw, "%s\t%s\t%d\t%.1f\t%.1f\t%.2g\t%.1f %%", clip(model.WithReader(s.Weight, s.Reader), 48), clip(strings.Join(s.Ops, " "), 24), s.Elements, s.SQNR, s.Output, s.KL, 100*s.Share)
 		if scored {
 			fmt.Fprintf(tw, "\t%s", change(s.Score))
 		}
@@ -153,7 +154,7 @@ func printSensitivity(w io.Writer, list []quantize.Sensitivity) {
 func drawSensitivity(path, scheme string, list []quantize.Sensitivity) error {
 	var rows []reports.SensitivityRow
 	for _, s := range list {
-		rows = append(rows, reports.SensitivityRow{Weight: s.Weight, SQNR: s.SQNR, Output: s.Output})
+		rows = append(rows, reports.SensitivityRow{Weight: model.WithReader(s.Weight, s.Reader), SQNR: s.SQNR, Output: s.Output})
 	}
 	p := reports.SensitivityPlot(scheme, rows)
 	var b bytes.Buffer

@@ -102,7 +102,7 @@ func printNotes(w io.Writer, notes []model.Note) {
 		ops := fmt.Sprint(n.Ops)
 		key := n.Action + "\x00" + n.Reason + "\x00" + ops
 		if rows[key] == nil {
-			rows[key] = &noteRow{action: n.Action, reason: n.Reason, ops: ops, example: n.Weight}
+			rows[key] = &noteRow{action: n.Action, reason: n.Reason, ops: ops, example: model.WithReader(n.Weight, n.Reader)}
 			keys = append(keys, key)
 		}
 		r := rows[key]

@@ -166,7 +166,7 @@ func (v *verified) printRestored(w io.Writer) {
 		if r.Codes != "" {
 			stored += " (" + r.Codes + ")"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%.1f dB\t%.3g", clip(r.Weight, 48), stored, r.SQNR, r.Max)
+		fmt.Fprintf(tw, "%s\t%s\t%.1f dB\t%.3g", clip(model.WithReader(r.Weight, r.Reader), 48), stored, r.SQNR, r.Max)
 		switch {
 		case r.Zeros != nil:
 			fmt.Fprintf(tw, "\t%.1f %%", 100**r.Zeros)

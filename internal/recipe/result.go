@@ -144,7 +144,7 @@ func notesOf(m *made) []reports.Note {
 	}
 	for _, st := range m.Notes {
 		for _, n := range st.Notes {
-			note := reports.Note{Stage: st.Stage, Weight: n.Weight, BytesBefore: n.BytesBefore, BytesAfter: n.BytesAfter}
+			note := reports.Note{Stage: st.Stage, Weight: n.Weight, Reader: n.Reader, BytesBefore: n.BytesBefore, BytesAfter: n.BytesAfter}
 			if len(n.Ops) > 0 {
 				note.Op = n.Ops[0]
 			}

@@ -11,13 +11,14 @@ import (
 
 // Restored is a stored weight turned back into numbers, or a float weight that was changed, compared with the original's.
 type Restored struct {
-	Weight string   `json:"weight"`          // the original's name
-	Stored string   `json:"stored"`          // the name of the integers or half-size values
-	DType  string   `json:"dtype"`           // as stored; of groups of 4 and 8 bits int4 and int8
-	Codes  string   `json:"codes,omitempty"` // of groups: what their codes are
-	SQNR   float64  `json:"sqnr_db"`         // see quantize.SQNR
-	Max    float64  `json:"max_abs"`         // largest |w-w'|
-	Zeros  *float64 `json:"zeros,omitempty"` // of a float weight: its share of zeros
+	Weight string   `json:"weight"`           // the original's name
+	Reader string   `json:"reader,omitempty"` // see model.Weight
+	Stored string   `json:"stored"`           // the name of the integers or half-size values
+	DType  string   `json:"dtype"`            // as stored; of groups of 4 and 8 bits int4 and int8
+	Codes  string   `json:"codes,omitempty"`  // of groups: what their codes are
+	SQNR   float64  `json:"sqnr_db"`          // see quantize.SQNR
+	Max    float64  `json:"max_abs"`          // largest |w-w'|
+	Zeros  *float64 `json:"zeros,omitempty"`  // of a float weight: its share of zeros
 
 	Values []float32 `json:"-"` // in the original's order and scale; Stored alone keeps them
 }
@@ -56,10 +57,11 @@ func Stored(g, original *model.Graph) map[string]Restored {
 
 // compareAll compares every weight of g with the original's.
 func compareAll(g, original *model.Graph, keep bool) *against {
-	a := &against{checker: &checker{root: g, once: map[string]bool{}}, originals: map[string]*model.Tensor{}, keep: keep}
+	a := &against{checker: &checker{root: g, once: map[string]bool{}}, originals: map[string]*model.Tensor{}, readers: map[string]string{}, keep: keep}
 	for _, w := range original.Weights() {
 		if w.Tensor.DType() == model.Float32 && w.Tensor.Rank() > 0 && w.Tensor.Len() > 0 {
 			a.originals[w.Value] = w.Tensor
+			a.readers[w.Value] = w.Reader()
 		}
 	}
 	a.graph(g, nil)
@@ -72,6 +74,7 @@ func compareAll(g, original *model.Graph, keep bool) *against {
 type against struct {
 	*checker
 	originals           map[string]*model.Tensor
+	readers             map[string]string // of the originals
 	restored            []Restored
 	compared, unrelated int // weights of two and more dimensions
 	elements            int // of them, and of the unrelated ones
@@ -144,7 +147,7 @@ func (a *against) compare(n *model.Node, stored string, t *model.Tensor, x []flo
 			db, most, x = d, m, other
 		}
 	}
-	r := Restored{Weight: name, Stored: stored, DType: t.DType().String()}
+	r := Restored{Weight: name, Reader: a.readers[name], Stored: stored, DType: t.DType().String()}
 	if r.Values = x; rescaled(stored[len(name):]) && w.Rank() > 1 && len(shape) == w.Rank() {
 		factor := rescale(y, x, w.Shape())
 		y, r.Values = slices.Clone(y), slices.Clone(x)

@@ -84,7 +84,7 @@ func (a *against) float(value string, t *model.Tensor) {
 			zeros += 1 / float64(len(x))
 		}
 	}
-	a.restored = append(a.restored, Restored{Weight: name, Stored: name, DType: t.DType().String(), SQNR: db, Max: most, Zeros: &zeros})
+	a.restored = append(a.restored, Restored{Weight: name, Reader: a.readers[name], Stored: name, DType: t.DType().String(), SQNR: db, Max: most, Zeros: &zeros})
 	if db < 0 {
 		a.add(RuleChanged, nil, name, "signal-to-noise ratio %.1f dB against the original", db)
 	}
