@@ -109,6 +109,9 @@ func withOptions(c *cli.Context, out string, resume bool, f func(recipe.Options)
 	p := newProgress(c)
 	defer p.close()
 	o.Progress = p.set
+	if !c.Bool("quiet") {
+		o.Note = func(s string) { fmt.Fprintf(c.App.ErrWriter, "note: %s\n", s) }
+	}
 	return f(o)
 }
 
