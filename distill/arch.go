@@ -28,7 +28,7 @@ type Arch struct {
 func (a Arch) Check() error {
 	switch {
 	case a.Kind != "lstm" && a.Kind != "logistic":
-		return fmt.Errorf("distill: kind %q, want lstm or logistic", a.Kind)
+		return fmt.Errorf("distill: a classifier of kind %q: want lstm (an LSTM over the tokens) or logistic (a linear layer on the mean of their embeddings)", a.Kind)
 	case a.Vocabulary < 2 || a.Embedding < 1 || a.Classes < 2 || a.Kind == "lstm" && a.Hidden < 1:
 		return fmt.Errorf("distill: %s of vocabulary %d, embedding %d, hidden %d, classes %d: too small", a.Kind, a.Vocabulary, a.Embedding, a.Hidden, a.Classes)
 	case a.Vocabulary > 1<<24 || a.Embedding > 1<<14 || a.Hidden > 1<<14 || a.Classes > 1<<20:

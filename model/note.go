@@ -3,6 +3,7 @@ package model
 // Note says what a stage did to one weight, or why it left the weight as it was.
 type Note struct {
 	Weight      string   `json:"weight"`           // the weight's name
+	Reader      string   `json:"reader,omitempty"` // see Weight.Reader
 	Ops         []string `json:"ops,omitempty"`    // operators that read it
 	Action      string   `json:"action"`           // such as "int8 per-channel", "pruned 2:4", or Left
 	Reason      string   `json:"reason,omitempty"` // why it was left, or a remark

@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Weight is a constant tensor of a graph with the places that read it: an initializer, or the value of
 // a Constant node, in the graph itself or in a body of If, Loop or Scan.
@@ -21,6 +24,30 @@ type Use struct {
 	Graph *Graph
 	Node  *Node
 	Input int
+}
+
+// Reader names the node that reads the weight first, by its operator where it has no name, if the weight's own name is only a number, as
+// exporters give: "123", "onnx::MatMul_123". It is "" for names that say something, and where nothing reads the weight.
+func (w *Weight) Reader() string {
+	name := w.Name[strings.LastIndexByte(w.Name, '/')+1:]
+	if after, ok := strings.CutPrefix(name, "onnx::"); ok {
+		name = after[strings.LastIndexByte(after, '_')+1:]
+	}
+	if name == "" || strings.Trim(name, "0123456789") != "" || len(w.Uses) == 0 {
+		return ""
+	}
+	if n := w.Uses[0].Node; n.Name != "" {
+		return n.Name
+	}
+	return w.Uses[0].Node.Op
+}
+
+// WithReader is the name of a weight for people, with the node that Reader names beside it.
+func WithReader(weight, reader string) string {
+	if reader == "" {
+		return weight
+	}
+	return weight + " (" + reader + ")"
 }
 
 // Set puts t in the place of the weight's tensor, in the graph that holds it.

@@ -98,7 +98,7 @@ func Select(g *model.Graph, o Options) (model.Mask, []model.Note, error) {
 		if w.Tensor.Rank() < 2 || !w.Tensor.DType().IsFloat() {
 			continue
 		}
-		n := model.Note{Weight: w.Name, Ops: opsOf(w), Action: model.Left,
+		n := model.Note{Weight: w.Name, Reader: w.Reader(), Ops: opsOf(w), Action: model.Left,
 			BytesBefore: int64(w.Tensor.ByteSize()), BytesAfter: int64(w.Tensor.ByteSize())}
 		axis, why := inputAxis(w, o.Ops)
 		if why == "" && names[w.Name] > 1 {

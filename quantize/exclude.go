@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -53,6 +54,42 @@ func named(patterns, names []string) string {
 		}
 	}
 	return ""
+}
+
+// Unmatched returns the patterns that name nothing in any of the graphs and their bodies: no node, operator, value or weight.
+func Unmatched(patterns []string, graphs ...*model.Graph) []string {
+	names := Names(graphs...)
+	var lost []string
+	for _, pattern := range patterns {
+		if _, exact := slices.BinarySearch(names, pattern); !exact && named([]string{pattern}, names) == "" && !slices.Contains(lost, pattern) {
+			lost = append(lost, pattern)
+		}
+	}
+	return lost
+}
+
+// Names lists all that exclude can name in the graphs and their bodies, sorted, each once.
+func Names(graphs ...*model.Graph) []string {
+	seen := map[string]bool{}
+	var visit func(g *model.Graph)
+	visit = func(g *model.Graph) {
+		for _, n := range g.Nodes {
+			for _, name := range slices.Concat([]string{n.Name, n.Op}, n.Inputs, n.Outputs) {
+				seen[name] = true
+			}
+			for _, sub := range n.Subgraphs() {
+				visit(sub)
+			}
+		}
+	}
+	for _, g := range graphs {
+		visit(g)
+		for _, w := range g.Weights() {
+			seen[w.Name], seen[w.Value] = true, true
+		}
+	}
+	delete(seen, "")
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // Literal returns the pattern that matches name alone.

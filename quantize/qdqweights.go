@@ -132,6 +132,8 @@ func (s *QDQWeights) whyLeft(w *model.Weight) string {
 		return "stored as " + w.Tensor.DType().String()
 	case w.Tensor.Rank() < 2:
 		return "a vector"
+	case w.Tensor.Len() == 0:
+		return "empty"
 	case w.Tensor.Len() < minHalf:
 		return fmt.Sprintf("fewer than %d elements", minHalf)
 	}

@@ -124,7 +124,7 @@ func otherNotes(w *model.Weight) []model.Note {
 
 // newNote starts the note of a weight as left.
 func newNote(w *model.Weight) model.Note {
-	n := model.Note{Weight: w.Name, Action: model.Left, BytesBefore: int64(w.Tensor.ByteSize()), BytesAfter: int64(w.Tensor.ByteSize())}
+	n := model.Note{Weight: w.Name, Reader: w.Reader(), Action: model.Left, BytesBefore: int64(w.Tensor.ByteSize()), BytesAfter: int64(w.Tensor.ByteSize())}
 	for _, u := range w.Uses {
 		if !slices.Contains(n.Ops, u.Node.Op) {
 			n.Ops = append(n.Ops, u.Node.Op)

@@ -15,7 +15,8 @@ import (
 // Sensitivity says what happens when one weight alone is quantized.
 type Sensitivity struct {
 	Weight   string   `json:"weight"`
-	Ops      []string `json:"ops"` // that read it
+	Reader   string   `json:"reader,omitempty"` // see model.Weight
+	Ops      []string `json:"ops"`              // that read it
 	Elements int      `json:"elements"`
 	SQNR     float64  `json:"sqnr_db"`         // of the weight: 10*log10(sum w^2 / sum (w-w')^2), at most 200
 	Output   float64  `json:"output_sqnr_db"`  // the same of all float outputs over the feeds
@@ -68,7 +69,10 @@ func ScoreChange(base, own []float64) (*Change, error) {
 // Sensing are the settings of Sensitivities.
 type Sensing struct {
 	// Scheme quantizes the weights; its Axis is set per weight: output channels for PerChannel, inputs for PerGroup.
-	Scheme   Scheme
+	Scheme Scheme
+	// Stored returns what a weight is in the file that is written, in its own order and scale, with the ratio of what is stored there to
+	// its noise; nil for what Scheme makes of it. May be nil.
+	Stored   func(*model.Weight) (values []float32, sqnr float64)
 	Ops      []string // operators whose weights are looked at; nil means MatMul, Gemm, Conv, ConvTranspose, LSTM, GRU, Gather
 	Feeds    engine.Feeds
 	Load     func(context.Context, *model.Graph) (engine.Session, error)
@@ -160,31 +164,16 @@ func channelAxis(w *model.Weight) (out, in int) {
 
 // one quantizes w in g, compares, and puts the old weight back.
 func (s Sensing) one(ctx context.Context, g *model.Graph, w *model.Weight, want []engine.Feed, score []float64) (Sensitivity, error) {
-	r := Sensitivity{Weight: w.Name, Ops: newNote(w).Ops, Elements: w.Tensor.Len()}
+	r := Sensitivity{Weight: w.Name, Reader: w.Reader(), Ops: newNote(w).Ops, Elements: w.Tensor.Len()}
 	x, err := w.Tensor.Float32()
 	if err != nil {
 		return r, err
 	}
-	sc := s.Scheme
-	out, in := channelAxis(w)
-	if sc.Axis = out; sc.Granularity == PerGroup {
-		sc.Axis = in
-	}
-	grid, err := sc.ChooseParams(x, w.Tensor.Shape())
+	y, db, err := s.restored(w, x)
 	if err != nil {
 		return r, err
 	}
-	q, err := grid.Quantize(x)
-	if err != nil {
-		return r, err
-	}
-	y, err := grid.Dequantize(q)
-	if err != nil {
-		return r, err
-	}
-	var e noiseSum
-	e.add(x, y)
-	r.SQNR = e.db()
+	r.SQNR = db
 	old := w.Tensor
 	w.Set(model.FromSlice(old.Shape(), y))
 	defer w.Set(old)
@@ -210,6 +199,39 @@ func (s Sensing) one(ctx context.Context, g *model.Graph, w *model.Weight, want 
 		}
 	}
 	return r, nil
+}
+
+// restored returns what quantizing makes of x, the elements of w, and its signal-to-noise ratio.
+func (s Sensing) restored(w *model.Weight, x []float32) (y []float32, db float64, err error) {
+	if s.Stored != nil {
+		if y, db := s.Stored(w); len(y) == len(x) {
+			return y, db, nil
+		}
+	}
+	sc := s.Scheme
+	out, in := channelAxis(w)
+	if sc.Axis = out; sc.Granularity == PerGroup {
+		sc.Axis = in
+	}
+	grid, err := sc.ChooseParams(x, w.Tensor.Shape())
+	if err != nil {
+		return nil, 0, err
+	}
+	q, err := grid.Quantize(x)
+	if err != nil {
+		return nil, 0, err
+	}
+	y, err = grid.Dequantize(q)
+	return y, SQNR(x, y), err
+}
+
+// SQNR returns the signal-to-quantization-noise ratio of got for want, of equal length, in dB: 10*log10(sum w^2 / sum (w-w')^2) over
+// all elements of the tensor in float64, 200 at most, which is that of no difference. Infinities that are equal, as in masks, do not
+// count.
+func SQNR(want, got []float32) float64 {
+	var n noiseSum
+	n.add(want, got)
+	return n.db()
 }
 
 // outputs runs all feeds and keeps what comes out.

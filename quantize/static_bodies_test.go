@@ -31,7 +31,13 @@ func TestSchemesInLoops(t *testing.T) {
 			"static":      func(g *model.Graph) ([]model.Note, error) { return quantize.Static{}.Apply(ctx, g, feedsOf(feed)) },
 			"dynamic":     func(g *model.Graph) ([]model.Note, error) { return quantize.Dynamic{}.Apply(g) },
 			"weight-only": func(g *model.Graph) ([]model.Note, error) { return quantize.WeightOnly{Bits: 8}.Apply(ctx, g) },
-			"fp16":        func(g *model.Graph) ([]model.Note, error) { return quantize.HalfWeights(g, model.Float16) },
+			"int16": func(g *model.Graph) ([]model.Note, error) {
+				return quantize.QDQWeights{DType: model.Int16, Symmetric: true}.Apply(g)
+			},
+			"blocks": func(g *model.Graph) ([]model.Note, error) {
+				return quantize.WeightOnly{Bits: 8, Group: 16, Format: quantize.QDQ}.Apply(ctx, g)
+			},
+			"fp16": func(g *model.Graph) ([]model.Note, error) { return quantize.HalfWeights(g, model.Float16) },
 			"fp16 graph": func(g *model.Graph) ([]model.Note, error) {
 				return quantize.Half{DType: model.Float16, Feeds: feedsOf(feed)}.Apply(ctx, g)
 			},

@@ -44,7 +44,7 @@ func (p *staticPlan) planTables() error {
 	if len(ops) == 0 {
 		return nil
 	}
-	d, err := Dynamic{DType: p.Weights, Granularity: p.Granularity, Ops: ops, ReduceRange: &p.reduceRecurrent}.plan(p.g)
+	d, err := Dynamic{DType: p.Weights, Granularity: p.Granularity, Ops: ops, Exclude: p.Exclude, ReduceRange: &p.reduceRecurrent}.plan(p.g)
 	if err != nil {
 		return err
 	}

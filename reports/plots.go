@@ -180,7 +180,7 @@ func ratioPanel(r *Result, get func(v *Variant) (*Ratio, bool)) (panel, bool) {
 }
 
 func plotLatency(r *Result) Plot {
-	p := Plot{Name: "latency", Title: "Latency before and after", Alt: "Mean and 95th percentile of the run time of each variant, and its ratio to the baseline with 95 % intervals."}
+	p := Plot{Name: "latency", Title: "Latency before and after", Alt: "Geometric mean over blocks and 95th percentile of the run time of each variant, and its ratio to the baseline with 95 % intervals."}
 	most := 0.0
 	var ns, pairs []int
 	for i := range r.Variants {

@@ -296,7 +296,7 @@ func noteSection(r *Result) section {
 			notes = notes[:noteRows]
 		}
 		for _, n := range notes {
-			row := []string{plain(r.Variants[i].Name), plain(n.Stage), plain(n.Weight), plain(n.Op), string(n.Action), plain(n.How), "", ""}
+			row := []string{plain(r.Variants[i].Name), plain(n.Stage), plain(n.named()), plain(n.Op), string(n.Action), plain(n.How), "", ""}
 			if n.Why != "" {
 				row[5] = strings.TrimPrefix(row[5]+"; "+plain(n.Why), "; ")
 			}
@@ -337,9 +337,12 @@ func methodSection(r *Result) section {
 	}
 	for i := range r.Variants {
 		if l := r.Variants[i].Latency; l != nil && l.N > 0 {
-			s.Notes = append(s.Notes, "Latency in the first table is the mean of blocks, the statistic that the ratio compares; the median, 95th and 99th percentile are of all single runs, none removed.")
+			s.Notes = append(s.Notes, "Latency in the first table is the geometric mean over blocks of their mean times, the statistic that the ratio compares; the median, 95th and 99th percentile are of all single runs, none removed.")
 			break
 		}
+	}
+	if pooledEnergy(r) {
+		s.Notes = append(s.Notes, pooledWords)
 	}
 	if sub, _ := energyWords(r); sub != "" {
 		s.Notes = append(s.Notes, "Energy and carbon marked modelled are "+modelledWords+": a ratio of them is a ratio of CPU times, and their joules rest on the assumptions here.")

@@ -5,6 +5,28 @@ import (
 	"strings"
 )
 
+// countedWords says what it means that another process counted the machine.
+func countedWords(by string) string {
+	return "counted by " + by + ", another measurement by wattshed that had this machine's counters first: joules that were measured meanwhile hold the work of both, " +
+		"so none of them is in a total here, and modelled ones leave the machine's idle power to the other"
+}
+
+// pooledWords tell the two statistics of energy apart.
+const pooledWords = "Joules of a run are pooled, means over all blocks of a variant, but for those beside a ratio that a counter measured, which are geometric means of the " +
+	"same pairs. Ratios are paired, geometric means over neighbouring blocks (of modelled energy, of CPU times): where the machine drifted, quotients of pooled joules " +
+	"differ from them, and the ratios are the comparison."
+
+// pooledEnergy reports whether the result shows joules beside a ratio that is not their quotient.
+func pooledEnergy(r *Result) bool {
+	for i := range r.Variants {
+		v := &r.Variants[i]
+		if e := v.Energy; i > 0 && e != nil && e.PerInference != nil && e.Ratio != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // domainSection lists every zone that the meter read, for every variant: what counts, what is a breakdown of it, and what its source says.
 func domainSection(r *Result) section {
 	s := section{Title: "Energy by zone, and where it comes from", Head: []string{"Variant", "Zone", "Scope", "Part of the total", "Energy per inference", "Source", "Kind", "Status", "n"}, Collapsed: true}
@@ -18,7 +40,7 @@ func domainSection(r *Result) section {
 	if m := r.Meter; m != nil {
 		note("The meter", m.Describe)
 		if m.CountedBy != "" {
-			note("This machine", "counted by "+m.CountedBy+" during the run or a part of it")
+			note("This machine", countedWords(m.CountedBy)+", during the run or a part of it")
 		}
 	}
 	for i := range r.Variants {
@@ -47,7 +69,7 @@ func domainSection(r *Result) section {
 				note(d.Domain, "update period "+seconds(d.PeriodS))
 			}
 			if d.CountedBy != "" {
-				note(d.Domain, "counted by "+d.CountedBy)
+				note(d.Domain, countedWords(d.CountedBy))
 			}
 		}
 		if e.Coverage != nil && *e.Coverage < 1 {
@@ -57,12 +79,15 @@ func domainSection(r *Result) section {
 			note("No energy without idle", e.NetAbsent)
 		}
 	}
+	if len(s.Rows) > 0 && pooledEnergy(r) {
+		s.Notes = append(s.Notes, pooledWords)
+	}
 	return s
 }
 
 // latencySection gives what one arm says without its partner, each figure with its interval over the blocks.
 func latencySection(r *Result) section {
-	s := section{Title: "Latency and throughput in detail", Head: []string{"Variant", "Mean of blocks, baseline → variant", "Their ratio", "Median of runs", "95th percentile", "99th percentile", "Mean of runs", "Throughput per s", "Runs", "Blocks"}, Collapsed: true}
+	s := section{Title: "Latency and throughput in detail", Head: []string{"Variant", "Geometric mean of blocks, baseline → variant", "Their ratio", "Median of runs", "95th percentile", "99th percentile", "Mean of runs", "Throughput per s", "Runs", "Blocks"}, Collapsed: true}
 	for i := range r.Variants {
 		v := &r.Variants[i]
 		l := v.Latency

@@ -21,7 +21,7 @@ func TestDomainsAreShown(t *testing.T) {
 		if err := export(&b); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"intel-rapl:0:0", "partial", "SGX may blur it", "counted by process 42", "the meter saw 90", "idle power was not measured", "99th percentile"} {
+		for _, want := range []string{"intel-rapl:0:0", "partial", "SGX may blur it", "counted by process 42, another measurement by wattshed", "the meter saw 90", "idle power was not measured", "99th percentile"} {
 			if !strings.Contains(b.String(), want) {
 				t.Errorf("%s: %q is missing", name, want)
 			}

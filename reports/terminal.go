@@ -33,6 +33,9 @@ func Terminal(w io.Writer, r *Result, detail bool) error {
 			fmt.Fprintf(&b, "note: %s: %s\n", plain(r.Variants[i].Name), s)
 		}
 	}
+	if detail && pooledEnergy(r) {
+		fmt.Fprintf(&b, "note: %s\n", pooledWords)
+	}
 	if _, kind := energyWords(r); kind == "modelled" || kind == "partly modelled" {
 		fmt.Fprintf(&b, "note: energy and carbon are %s, %s\n", kind, modelledWords)
 	}
@@ -50,7 +53,7 @@ func (r *Result) table(w io.Writer) {
 		energy += " (" + kind + ")"
 	}
 	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
-	fmt.Fprintf(tw, "VARIANT\tSIZE\t%s\tLATENCY, MEAN\tLATENCY RATIO\t%s\tCARBON\n", strings.ToUpper(scoreName(r)), energy)
+	fmt.Fprintf(tw, "VARIANT\tSIZE\t%s\tLATENCY, GEOMEAN\tLATENCY RATIO\t%s\tCARBON\n", strings.ToUpper(scoreName(r)), energy)
 	for i := range r.Variants {
 		v, base := &r.Variants[i], &r.Variants[0]
 		cells := []string{plain(v.Name), "-", "-", "-", "-", "-", "-"}
@@ -145,5 +148,5 @@ func (r *Result) counts() string {
 	if slices.Min(pairs) < sure {
 		s += "; below 30 pairs a wider interval than the one shown decides"
 	}
-	return s + "\nbrackets are 95 % intervals; latencies are means of blocks, baseline → variant in the same pairs: their quotient is the ratio"
+	return s + "\nbrackets are 95 % intervals; latencies are geometric means over blocks, baseline → variant in the same pairs: their quotient is the ratio"
 }

@@ -75,6 +75,7 @@ const (
 type Note struct {
 	Stage       string   `json:"stage"`
 	Weight      string   `json:"weight,omitempty"`
+	Reader      string   `json:"reader,omitempty"` // the node that reads it, of a weight whose name is a number
 	Op          string   `json:"op,omitempty"`
 	Action      Action   `json:"action"`
 	How         string   `json:"how,omitempty"`
@@ -83,6 +84,14 @@ type Note struct {
 	BytesBefore int64    `json:"bytes_before,omitempty"`
 	BytesAfter  int64    `json:"bytes_after,omitempty"`
 	Sparsity    *float64 `json:"sparsity,omitempty"`
+}
+
+// named is the weight's name, with the node that reads it where that is only a number.
+func (n *Note) named() string {
+	if n.Reader == "" {
+		return n.Weight
+	}
+	return n.Weight + " (" + n.Reader + ")"
 }
 
 // File is the written model that was measured.

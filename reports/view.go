@@ -108,7 +108,7 @@ func newView(r *Result) view {
 	if allModelled(r) { // then no cell needs to say it
 		energy, carbon = energy+", modelled", carbon+", modelled"
 	}
-	v := view{Columns: []string{"Variant", "Size", scoreName(r), "Latency, mean", energy, carbon, "Memory", "Verdict"}}
+	v := view{Columns: []string{"Variant", "Size", scoreName(r), "Latency, geometric mean", energy, carbon, "Memory", "Verdict"}}
 	v.Title, v.Subtitle = titles(r)
 	for i := range r.Variants {
 		row := newRow(r, i)

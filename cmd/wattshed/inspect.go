@@ -70,6 +70,7 @@ type opSize struct {
 
 type weightInfo struct {
 	Name     string  `json:"name"`
+	Reader   string  `json:"reader,omitempty"` // see model.Weight
 	DType    string  `json:"dtype"`
 	Shape    []int   `json:"shape"`
 	Bytes    int64   `json:"bytes"`
@@ -90,7 +91,7 @@ func inspectCommand() *cli.Command {
 			jsonFlag(), quietFlag(),
 		}, sensitivityFlags()...),
 		Action: func(c *cli.Context) (err error) {
-			path, err := one(c, "MODEL")
+			path, err := modelFile(c)
 			if err != nil {
 				return err
 			}
@@ -228,7 +229,7 @@ func (in *inspection) addWeights(g *model.Graph, list bool) error {
 		if !list {
 			continue
 		}
-		info := weightInfo{Name: w.Name, DType: w.Tensor.DType().String(), Shape: w.Tensor.Shape(), Bytes: int64(w.Tensor.ByteSize()), Ops: key}
+		info := weightInfo{Name: w.Name, Reader: w.Reader(), DType: w.Tensor.DType().String(), Shape: w.Tensor.Shape(), Bytes: int64(w.Tensor.ByteSize()), Ops: key}
 		if x, err := w.Tensor.Float32(); err == nil && len(x) > 0 {
 			zero := 0
 			for _, v := range x {
@@ -302,7 +303,7 @@ func (in *inspection) print(w io.Writer, ops bool) {
 		tw = tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
 		fmt.Fprintln(tw, "WEIGHT\tTYPE\tSHAPE\tBYTES\tZEROS\tREAD BY")
 		for _, x := range in.Weights {
-			fmt.Fprintf(tw, "%s\t%s\t%v\t%d\t%.1f %%\t%s\n", clip(x.Name, 48), x.DType, x.Shape, x.Bytes, 100*x.Sparsity, x.Ops)
+			fmt.Fprintf(tw, "%s\t%s\t%v\t%d\t%.1f %%\t%s\n", clip(model.WithReader(x.Name, x.Reader), 48), x.DType, x.Shape, x.Bytes, 100*x.Sparsity, x.Ops)
 		}
 		tw.Flush()
 	}

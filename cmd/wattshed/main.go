@@ -103,13 +103,43 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 	for _, c := range app.Commands {
 		c.OnUsageError = app.OnUsageError
 		if act := c.Action; act != nil {
-			c.Action = func(ctx *cli.Context) error { return byFlags(ctx.Command, act(ctx)) }
+			c.Action = func(ctx *cli.Context) error {
+				if err := positive(ctx); err != nil {
+					return err
+				}
+				return byFlags(ctx.Command, act(ctx))
+			}
 		}
 		for _, f := range c.Flags {
 			tidyDefault(f)
 		}
 	}
 	return app
+}
+
+// positives are the flags whose value counts something that there must be some of. A zero stands for a flag that was not given, so one that
+// was given is refused.
+var positives = []string{"epochs", "batch", "max-length", "vocabulary", "learning-rate", "pairs", "precision", "block-seconds", "max-seconds", "samples", "sequence"}
+
+// positive refuses flags of that kind that were given as zero or less.
+func positive(c *cli.Context) error {
+	for _, f := range c.Command.Flags {
+		name := f.Names()[0]
+		if !slices.Contains(positives, name) || !c.IsSet(name) {
+			continue
+		}
+		bad := false
+		switch f.(type) {
+		case *cli.IntFlag:
+			bad = c.Int(name) <= 0
+		case *cli.Float64Flag:
+			bad = !(c.Float64(name) > 0)
+		}
+		if bad {
+			return usagef("--%s: %v: want more than 0", name, c.Value(name))
+		}
+	}
+	return nil
 }
 
 // tidyDefault keeps "(default: false)" and "(default: 0)" out of the help: a zero means that a flag was not given, and what then
@@ -220,8 +250,10 @@ func report(w io.Writer, args []string, err error) int {
 	case hint != "":
 	case errors.Is(err, ort.ErrNotFound):
 		hint = hintRuntime
+	case errors.As(err, &name) && name.Want == "file":
+		hint = "wattshed train builtin:spam/train -o spam.onnx makes a file to try things on"
 	case errors.As(err, &name):
-		hint = didYouMean(name.Name, name.Known)
+		hint = didYouMean(name.Name, name.Known())
 	case strings.Contains(err.Error(), "malformed protobuf"):
 		hint = "is it an ONNX model, and whole?"
 	}

@@ -29,6 +29,11 @@ func measureCommand() *cli.Command {
 			if !c.Args().Present() {
 				return usagef("MODEL: missing")
 			}
+			for _, path := range c.Args().Slice() {
+				if err := recipe.FileOnly(path); err != nil {
+					return usageError{err}
+				}
+			}
 			rec, err := measureRecipe(c)
 			if err != nil {
 				return err

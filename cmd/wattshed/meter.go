@@ -50,7 +50,7 @@ func openMeter(c *cli.Context) (meter *measure.Guard, done func(), err error) {
 	}
 	m, err := measure.Open(os.DirFS("/"), c.String("meter"), openOptions(c.Context))
 	if errors.Is(err, measure.ErrNoSource) {
-		return nil, nil, withHint(err, "wattshed doctor lists what this machine has")
+		return nil, nil, withHint(usageError{err}, "wattshed doctor lists what this machine has")
 	}
 	if err != nil {
 		return nil, nil, withHint(err, "wattshed doctor")
@@ -61,7 +61,7 @@ func openMeter(c *cli.Context) (meter *measure.Guard, done func(), err error) {
 		remark(c, "this machine's energy is counted without its lock: %v", err)
 		return recorded(c, m)
 	case shared.Attached() != "":
-		remark(c, "this machine is counted by %s: its energy is not counted twice", shared.Attached())
+		remark(c, "this machine's energy is counted by %s, another measurement by wattshed: what counters measure meanwhile holds the work of both and is in no total here, and modelled energy leaves the machine's idle power to the other", shared.Attached())
 	}
 	return recorded(c, shared)
 }

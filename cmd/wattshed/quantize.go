@@ -132,7 +132,7 @@ func calibrationInputs(c *cli.Context, q *recipe.Quantize) (*recipe.Recipe, erro
 
 // printStreamPlan prints what the stage would need. It refuses what cannot fit.
 func printStreamPlan(c *cli.Context, q *recipe.Quantize, inputs *recipe.Recipe) error {
-	in, err := one(c, "MODEL")
+	in, err := modelFile(c)
 	if err != nil {
 		return err
 	}

@@ -29,15 +29,15 @@ func reportCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			res, err := loadResult(path)
-			if err != nil {
-				return err
-			}
 			formats := strings.Split(c.String("format"), ",")
 			for _, f := range formats {
 				if _, err := reports.FormatByName(f); err != nil {
 					return usageError{err}
 				}
+			}
+			res, err := loadResult(path)
+			if err != nil {
+				return err
 			}
 			if err := c.Context.Err(); err != nil {
 				return err

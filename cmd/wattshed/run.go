@@ -17,6 +17,7 @@ import (
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/internal/task"
 	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/reports"
 	"github.com/wattshed/wattshed/testdata"
@@ -108,6 +109,9 @@ func withOptions(c *cli.Context, out string, resume bool, f func(recipe.Options)
 	p := newProgress(c)
 	defer p.close()
 	o.Progress = p.set
+	if !c.Bool("quiet") {
+		o.Note = func(s string) { fmt.Fprintf(c.App.ErrWriter, "note: %s\n", s) }
+	}
 	return f(o)
 }
 
@@ -137,10 +141,42 @@ func runHint(err error, name, out string) error {
 		return withHint(err, "the same command goes on where it was")
 	case errors.Is(err, context.Canceled) && (name == "run" || name == "search" || name == "measure" || name == "compare"):
 		return withHint(err, "the same command with --resume goes on where it was")
-	case strings.Contains(err.Error(), "is not fixed by batch, sequence or shapes") && name != "run" && name != "demo":
-		return withHint(err, "--sequence 128 fixes the length of sequences, --shape NAME=1x3x224x224 any input; texts fix both")
+	}
+	if open := (*task.OpenShape)(nil); errors.As(err, &open) {
+		return withHint(err, shapeHint(open, name))
 	}
 	return err
+}
+
+// shapeHint proposes a shape for an input that has an open one: that of a text for integers, of an image for floats of four dimensions.
+func shapeHint(e *task.OpenShape, name string) string {
+	image, shape := e.Type.DType.IsFloat() && len(e.Type.Shape) == 4, []string{}
+	for i, d := range e.Type.Shape {
+		n := int64(128)
+		switch {
+		case d.Known():
+			n = d.Size
+		case i == 0:
+			n = 1
+		case image && i == 1:
+			n = 3
+		case image:
+			n = 224
+		}
+		shape = append(shape, fmt.Sprint(n))
+	}
+	recipes := name == "run" || name == "search" || name == "demo"
+	given := fmt.Sprintf("--shape %s=%s", e.Input, strings.Join(shape, "x"))
+	if recipes {
+		given = fmt.Sprintf("inputs: {shapes: {%s: [%s]}}", e.Input, strings.Join(shape, ", "))
+	}
+	switch {
+	case e.Type.DType.IsFloat() || e.Axis != 1:
+		return given + " fixes this input"
+	case recipes:
+		return "target: {sequence: 128} fixes the length of sequences, " + given + " this input; texts fix both"
+	}
+	return "--sequence 128 fixes the length of sequences, " + given + " this input; texts fix both"
 }
 
 func printPlan(c *cli.Context, p recipe.Plan) {

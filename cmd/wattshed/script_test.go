@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 
 // TestScript runs testdata/script: one file per command. Every script starts in a folder that holds
 // train.jsonl (64 labelled texts), test.jsonl (24), small.onnx (a classifier trained on the former), unknown.onnx (one operator of
-// a domain that no runtime has), custom.onnx (small.onnx with such a node) and mystery.onnx (small.onnx with a node whose operator the
+// a domain that no runtime has), plain.onnx (small.onnx without what its metadata say, and with "123" for the name of linear.weight), custom.onnx (small.onnx with such a node) and mystery.onnx (small.onnx with a node whose operator the
 // standard domain does not have), and what pictures makes.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -100,6 +100,23 @@ func prepare(dir string) error {
 		if err := onnx.Save(filepath.Join(dir, m.name), g, onnx.WriteOptions{}); err != nil {
 			return err
 		}
+	}
+	g, err := onnx.Parse(small, onnx.Options{})
+	if err != nil {
+		return err
+	}
+	g.Model.Meta = nil
+	g.SetInitializer("123", g.Initializer("linear.weight"))
+	g.RemoveInitializer("linear.weight")
+	for _, n := range g.Nodes {
+		for i, in := range n.Inputs {
+			if in == "linear.weight" {
+				n.Inputs[i] = "123"
+			}
+		}
+	}
+	if err := onnx.Save(filepath.Join(dir, "plain.onnx"), g, onnx.WriteOptions{}); err != nil {
+		return err
 	}
 	return pictures(dir)
 }

@@ -26,18 +26,16 @@ func searchCommand() *cli.Command {
 	}
 }
 
-// unsaved says that the winner is not shown to take less than the original; "" where it is.
-func unsaved(res *reports.Result, winner string) string {
+// unsaved says that the winner is not shown to take less than the original, and the verdict on that; "" where it is.
+func unsaved(res *reports.Result, winner string) (verdict, why string) {
+	word, shown := reports.Saving(res, winner)
 	for _, v := range res.Variants {
-		if v.Name != winner || v.Energy == nil || v.Energy.Ratio == nil {
-			continue
-		}
-		r := v.Energy.Ratio
-		if r.CI95 == nil || r.CI95[1] >= 1 {
-			return "it is not shown to take less energy than the original, " + withInterval(r.Value, r.CI95)
+		if v.Name == winner && word != "" && !shown {
+			r := v.Energy.Ratio
+			return word, "it is not shown to take less energy than the original, " + withInterval(r.Value, r.CI95)
 		}
 	}
-	return ""
+	return "", ""
 }
 
 func runSearch(c *cli.Context, rec *recipe.Recipe, out string) error {
@@ -54,9 +52,10 @@ func runSearch(c *cli.Context, rec *recipe.Recipe, out string) error {
 		printTrials(c.App.Writer, state)
 		printSummary(c.App.Writer, res)
 		printGates(c.App.Writer, res, state.Verdict)
-		printWinner(c.App.Writer, state, out)
-		if s := unsaved(res, state.Winner); s != "" {
-			fmt.Fprintf(c.App.Writer, "note: %s\n", s)
+		verdict, why := unsaved(res, state.Winner)
+		printWinner(c.App.Writer, state, out, verdict)
+		if why != "" {
+			fmt.Fprintf(c.App.Writer, "note: %s\n", why)
 		}
 	})
 }
@@ -86,12 +85,16 @@ func printTrials(w io.Writer, s *recipe.SearchState) {
 	fmt.Fprintf(w, "%d trials, ended: %s; ratios are of ten short pairs each\n\nmeasured again, from the Pareto front:\n", len(s.Trials), s.Stopped)
 }
 
-func printWinner(w io.Writer, s *recipe.SearchState, out string) {
+// printWinner names the model that won; verdict is that on its energy against the original's, "" where it is shown to take less.
+func printWinner(w io.Writer, s *recipe.SearchState, out, verdict string) {
+	if verdict != "" {
+		verdict = " (against the original: " + verdict + ")"
+	}
 	switch s.Verdict {
 	case reports.Pass:
-		fmt.Fprintf(w, "\nleast energy within the budget: %s\n", filepath.Join(out, "variants", s.Winner+".onnx"))
+		fmt.Fprintf(w, "\nleast energy within the budget%s: %s\n", verdict, filepath.Join(out, "variants", s.Winner+".onnx"))
 	case reports.Inconclusive:
-		fmt.Fprintf(w, "\nleast energy that the gates do not refuse: %s\n", filepath.Join(out, "variants", s.Winner+".onnx"))
+		fmt.Fprintf(w, "\nleast energy that the gates do not refuse%s: %s\n", verdict, filepath.Join(out, "variants", s.Winner+".onnx"))
 	default:
 		fmt.Fprintf(w, "\nnothing meets the budget (%s); the Pareto front is in %s\n", strings.Join(s.Budget, ", "), filepath.Join(out, "variants"))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/quantize"
 	"github.com/wattshed/wattshed/reports"
 )
@@ -24,6 +25,7 @@ func sensitivityFlags() []cli.Flag {
 		&cli.StringFlag{Name: "scheme", Value: "int8", Usage: "of --sensitivity: int8, int8-static, uint8, uint8-static, int16, int4, uint4, fp8, fp16 or bf16"},
 		&cli.StringFlag{Name: "granularity", Usage: "of --sensitivity: per-tensor, per-channel or per-group (default that of the scheme)"},
 		&cli.IntFlag{Name: "group", Usage: "of --sensitivity: elements that share a scale (default 32)"},
+		&cli.BoolFlag{Name: "symmetric", Usage: "of --sensitivity with int4: no zero points"},
 		&cli.IntFlag{Name: "samples", Value: 16, Usage: "of --sensitivity: runs that outputs are compared over"},
 		&cli.StringFlag{Name: "task", Usage: "of --sensitivity: labelled `DATA` to score on"},
 		&cli.StringFlag{Name: "text", Usage: "of --sensitivity: `FILE` with a text a line, in place of random inputs"},
@@ -67,7 +69,7 @@ func sensitivity(c *cli.Context, path string) error {
 	p := newProgress(c)
 	o.Progress = p.set
 	found, err := recipe.Sensitivity(c.Context, rec, recipe.Sensitive{Scheme: c.String("scheme"), Granularity: c.String("granularity"),
-		Group: c.Int("group"), Samples: c.Int("samples")}, o)
+		Group: c.Int("group"), Symmetric: c.Bool("symmetric"), Samples: c.Int("samples")}, o)
 	p.close()
 	if err != nil {
 		return inFlags(c, runHint(err, c.Command.Name, ""))
@@ -86,7 +88,8 @@ func sensitivity(c *cli.Context, path string) error {
 	if len(found.Left) > 0 {
 		fmt.Fprintf(c.App.Writer, "%s leaves %d weights in float: %s\n", c.String("scheme"), len(found.Left), clip(strings.Join(found.Left, ", "), 120))
 	}
-	fmt.Fprintf(c.App.Writer, "%s; each weight alone, and each operator alone with its activations, as %s, the most harmful first\n", found.About, c.String("scheme"))
+	fmt.Fprintf(c.App.Writer, "%s; each weight alone, and each operator alone with its activations, as quantize stores them as %s, the one most harmful to the outputs first;\n"+
+		"WEIGHT dB is the signal to noise ratio that verify --against says of the file\n", found.About, c.String("scheme"))
 	return nil
 }
 
@@ -139,7 +142,7 @@ func printSensitivity(w io.Writer, list []quantize.Sensitivity) {
 	}
 	fmt.Fprintln(tw, head)
 	for _, s := range list {
-		fmt.Fprintf(tw, "%s\t%s\t%d\t%.1f\t%.1f\t%.2g\t%.1f %%", clip(s.Weight, 48), clip(strings.Join(s.Ops, " "), 24), s.Elements, s.SQNR, s.Output, s.KL, 100*s.Share)
+		fmt.Fprintf(tw, "%s\t%s\t%d\t%.1f\t%.1f\t%.2g\t%.1f %%", clip(model.WithReader(s.Weight, s.Reader), 48), clip(strings.Join(s.Ops, " "), 24), s.Elements, s.SQNR, s.Output, s.KL, 100*s.Share)
 		if scored {
 			fmt.Fprintf(tw, "\t%s", change(s.Score))
 		}
@@ -151,7 +154,7 @@ func printSensitivity(w io.Writer, list []quantize.Sensitivity) {
 func drawSensitivity(path, scheme string, list []quantize.Sensitivity) error {
 	var rows []reports.SensitivityRow
 	for _, s := range list {
-		rows = append(rows, reports.SensitivityRow{Weight: s.Weight, SQNR: s.SQNR, Output: s.Output})
+		rows = append(rows, reports.SensitivityRow{Weight: model.WithReader(s.Weight, s.Reader), SQNR: s.SQNR, Output: s.Output})
 	}
 	p := reports.SensitivityPlot(scheme, rows)
 	var b bytes.Buffer

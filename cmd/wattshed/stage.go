@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -30,13 +29,9 @@ func stageFlags(more ...cli.Flag) []cli.Flag {
 
 // applyStage runs one stage on the model named on the command line and prints what was done.
 func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training func(modelPath string) (*recipe.Training, error)) error {
-	in, err := one(c, "MODEL")
+	in, err := modelFile(c)
 	if err != nil {
 		return err
-	}
-	if strings.HasPrefix(in, "builtin:") {
-		return withHint(usagef("MODEL: %s: %s takes a file; what is built in is for eval and for the key model of recipes", in, c.Command.Name),
-			"wattshed train builtin:spam/train -o spam.onnx makes such a file")
 	}
 	out, err := output(c, filepath.Base(in))
 	if err != nil {
@@ -107,7 +102,7 @@ func printNotes(w io.Writer, notes []model.Note) {
 		ops := fmt.Sprint(n.Ops)
 		key := n.Action + "\x00" + n.Reason + "\x00" + ops
 		if rows[key] == nil {
-			rows[key] = &noteRow{action: n.Action, reason: n.Reason, ops: ops, example: n.Weight}
+			rows[key] = &noteRow{action: n.Action, reason: n.Reason, ops: ops, example: model.WithReader(n.Weight, n.Reader)}
 			keys = append(keys, key)
 		}
 		r := rows[key]

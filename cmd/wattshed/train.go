@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -48,8 +49,8 @@ func trainCommand() *cli.Command {
 				return err
 			}
 			arch := distill.Arch{Kind: c.String("arch"), Vocabulary: c.Int("vocabulary"), Embedding: c.Int("embedding"), Hidden: c.Int("hidden"), Pooling: c.String("pooling"), Classes: 2}
-			if err := arch.Check(); err != nil {
-				return usageError{err}
+			if err := checkArch(arch); err != nil {
+				return err
 			}
 			p := newProgress(c)
 			res, err := recipe.Train(c.Context, recipe.TrainSpec{Data: data, Validation: c.String("validation"), Text: c.String("text"), Label: c.String("label"),
@@ -76,6 +77,21 @@ func trainCommand() *cli.Command {
 			return nil
 		},
 	}
+}
+
+// checkArch words what is wrong with an architecture by the flags.
+func checkArch(a distill.Arch) error {
+	err := a.Check()
+	switch {
+	case err == nil:
+		return nil
+	case a.Kind == "gru" || a.Kind == "rnn":
+		return withHint(usagef("--arch: %q: train makes lstm (an LSTM over the tokens) or logistic (a linear layer on the mean of their embeddings), no %s",
+			a.Kind, strings.ToUpper(a.Kind)), "--arch lstm; a GRU or RNN that was trained elsewhere can be pruned, quantized and measured")
+	case a.Kind != "lstm" && a.Kind != "logistic":
+		return usagef("--arch: %q: want lstm (an LSTM over the tokens) or logistic (a linear layer on the mean of their embeddings)", a.Kind)
+	}
+	return usageError{err}
 }
 
 func distillCommand() *cli.Command {

@@ -15,6 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/wattshed/wattshed/internal/recipe"
 )
 
 // hintError carries what to type next.
@@ -128,6 +130,17 @@ func one(c *cli.Context, what string) (string, error) {
 		return "", usagef("%s: missing", what)
 	}
 	return "", usagef("%s: %q is one too many", what, c.Args().Get(1))
+}
+
+// modelFile returns the one argument MODEL of a command that takes a file, and nothing built in.
+func modelFile(c *cli.Context) (string, error) {
+	path, err := one(c, "MODEL")
+	if err == nil {
+		if err = recipe.FileOnly(path); err != nil {
+			err = usageError{err}
+		}
+	}
+	return path, err
 }
 
 // quietFlag silences progress.

@@ -45,12 +45,15 @@ func verifyCommand() *cli.Command {
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			path, err := one(c, "MODEL")
+			path, err := modelFile(c)
 			if err != nil {
 				return err
 			}
 			if r := c.String("runtime"); r != "" && r != "ort" {
 				return usagef("--runtime: %q: want ort", r)
+			}
+			if err := recipe.FileOnly(c.String("against")); err != nil {
+				return usageError{fmt.Errorf("--against: %w", err)}
 			}
 			v, err := verifyModel(c.Context, path, c.String("against"), c.String("runtime"))
 			if err != nil {
@@ -159,7 +162,11 @@ func (v *verified) printRestored(w io.Writer) {
 	}
 	fmt.Fprintln(tw)
 	for _, r := range v.Restored {
-		fmt.Fprintf(tw, "%s\t%s\t%.1f dB\t%.3g", clip(r.Weight, 48), r.DType, r.SQNR, r.Max)
+		stored := r.DType
+		if r.Codes != "" {
+			stored += " (" + r.Codes + ")"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%.1f dB\t%.3g", clip(model.WithReader(r.Weight, r.Reader), 48), stored, r.SQNR, r.Max)
 		switch {
 		case r.Zeros != nil:
 			fmt.Fprintf(tw, "\t%.1f %%", 100**r.Zeros)

@@ -105,11 +105,11 @@ const leastBytes = 32 << 10
 func (f *facts) effects() []Shown {
 	var out []Shown
 	want, known := f.promised()
-	if s := f.slower(want.latency, known); s != nil {
+	if s := f.slower(want.latency); s != nil {
 		out = append(out, *s)
 	}
-	if r := f.sizeRatio(); r > want.size && (known && f.excess() > leastBytes || !known && f.stage("prune") != nil) {
-		out = append(out, Shown{Larger, true, min(r/want.size-1, 1), fmt.Sprintf("the file is %.2f times the original's, %s %.2f", r, f.promiser(), want.size)})
+	if r := f.sizeRatio(); r > want.size && (!known || f.excess() > leastBytes) {
+		out = append(out, Shown{Larger, true, min(r/want.size-1, 1), fmt.Sprintf("the file is %.2f times the original's, %s", r, f.promiser(want.size))})
 	}
 	if s := f.lessAccurate(); s != nil {
 		out = append(out, *s)
@@ -130,29 +130,48 @@ func (f *facts) promised() (want promise, known bool) {
 	}
 	switch {
 	case known:
-	case f.stage("prune") != nil:
-		want = promise{0.97, 0.97}
 	default:
-		want = promise{1.01, about}
+		want = f.pruning()
 	}
 	return want, known
 }
 
-// promiser says whose promise it is.
-func (f *facts) promiser() string {
-	if f.scheme == "" {
-		return "pruning is for at most"
+// leastGain is what leaving out half of the zeros must be able to save for pruning to promise anything.
+const leastGain = 0.03
+
+// pruning is what a format and a runtime that left out half of the zeros of the last pruning stage, room for their places taken off, would
+// make of size and time; each is +Inf, no promise, where that is little, or where another model has taken the place of the pruned one.
+func (f *facts) pruning() promise {
+	none := promise{math.Inf(1), math.Inf(1)}
+	if reports.Pruned(f.Variant) == "" || f.scheme != "" {
+		return none
 	}
-	return f.scheme + " is for at most"
+	p := none
+	if w := f.Variant.Weights; w != nil && w.Sparsity != nil && *w.Sparsity >= 2*leastGain {
+		p.size = 1 - *w.Sparsity/2
+	}
+	share, _ := f.stage("prune").Options["sparsity"].(float64)
+	if gain := share / 2 * min(1, f.timeOf(1, products...)); gain >= leastGain {
+		p.latency = 1 - gain
+	}
+	return p
+}
+
+// promiser says whose promise it is.
+func (f *facts) promiser(want float64) string {
+	if f.scheme == "" {
+		return fmt.Sprintf("without half of the zeros that pruning made it would be about %.2f", want)
+	}
+	return fmt.Sprintf("%s is for at most %.2f", f.scheme, want)
 }
 
 // surePairs is the number of pairs from which the interval of 95 % decides, as it does in the report.
 const surePairs = 30
 
 // slower compares the latency with the promise. The interval is the one that the report claims by.
-func (f *facts) slower(want float64, known bool) *Shown {
+func (f *facts) slower(want float64) *Shown {
 	l := f.Variant.Latency
-	if l == nil || l.Ratio == nil || !known && f.stage("prune") == nil || l.Ratio.Value <= want {
+	if l == nil || l.Ratio == nil || l.Ratio.Value <= want {
 		return nil
 	}
 	r := l.Ratio
@@ -160,7 +179,7 @@ func (f *facts) slower(want float64, known bool) *Shown {
 	if r.CI95 != nil {
 		s.What += fmt.Sprintf(" [%.2f, %.2f]", r.CI95[0], r.CI95[1])
 	}
-	s.What += fmt.Sprintf(", %s %.2f", f.promiser(), want)
+	s.What += ", " + f.promiser(want)
 	decides := r.CI95
 	if r.NeededPairs > 0 && r.N < surePairs {
 		decides = r.Decides

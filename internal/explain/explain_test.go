@@ -140,6 +140,7 @@ func cases() map[string]*build {
 	b = newBuild("", nil).latency(1.01)
 	b.v.Stages = []reports.Stage{{Name: "prune", Options: map[string]any{"sparsity": 0.7}}, {Name: "distill"}}
 	sparsity := 0.68
+	b.v.Notes = []reports.Note{{Stage: "prune", Action: reports.Touched, Weight: "w", Op: "MatMul", How: "pruned"}}
 	b.v.Weights, b.v.File.Bytes = &reports.Weights{Sparsity: &sparsity}, 1000000
 	c["zeros in dense kernels"] = b
 

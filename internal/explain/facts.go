@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -20,11 +21,12 @@ type facts struct {
 	readers  map[string][]*model.Node
 	nodes    []*model.Node
 	original map[string]*model.Tensor // float weights of the original by name
+	reader   map[string]string        // of them, see model.Weight
 }
 
 func newFacts(c Case) *facts {
 	f := &facts{Case: c, count: map[string]int{}, share: map[string]float64{}, consts: map[string]*model.Tensor{},
-		made: map[string]*model.Node{}, readers: map[string][]*model.Node{}, original: map[string]*model.Tensor{}}
+		made: map[string]*model.Node{}, readers: map[string][]*model.Node{}, original: map[string]*model.Tensor{}, reader: map[string]string{}}
 	for _, s := range c.Variant.Stages {
 		if scheme, ok := s.Options["scheme"].(string); ok && s.Name == "quantize" {
 			f.scheme = strings.TrimSuffix(strings.TrimSuffix(scheme, "-static"), "-dynamic")
@@ -40,7 +42,7 @@ func newFacts(c Case) *facts {
 	if c.Original != nil {
 		for _, w := range c.Original.Weights() {
 			if w.Tensor.DType() == model.Float32 {
-				f.original[w.Value] = w.Tensor
+				f.original[w.Value], f.reader[w.Value] = w.Tensor, w.Reader()
 			}
 		}
 	}
@@ -67,6 +69,11 @@ func (f *facts) walk(g *model.Graph) {
 			f.walk(sub)
 		}
 	}
+}
+
+// quoted is the name of a weight of the original for people.
+func (f *facts) quoted(weight string) string {
+	return model.WithReader(fmt.Sprintf("%q", weight), f.reader[weight])
 }
 
 // stage returns the last stage of that name, or nil.

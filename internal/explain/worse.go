@@ -113,7 +113,7 @@ func oneScale(f *facts) *Cause {
 		return &Cause{LessAccurate, "one scale per tensor", 0.4, "every channel shares the scale of the largest", "granularity: per-channel"}
 	}
 	return &Cause{LessAccurate, "one scale per tensor", 0.9,
-		fmt.Sprintf("the largest channel of %q is %.0f times the median one, and all share its scale", name, worst), "granularity: per-channel"}
+		fmt.Sprintf("the largest channel of %s is %.0f times the median one, and all share its scale", f.quoted(name), worst), "granularity: per-channel"}
 }
 
 // saturation: pairs of products of unsigned and signed bytes do not fit 16 bits.
@@ -186,7 +186,7 @@ func overflow(f *facts) *Cause {
 		}
 		for _, v := range x {
 			if v > 65504 || v < -65504 {
-				return &Cause{LessAccurate, "values beyond fp16", 0.9, fmt.Sprintf("%q has %g; the largest float16 is 65504", name, v), "bf16, or keep that weight in float32"}
+				return &Cause{LessAccurate, "values beyond fp16", 0.9, fmt.Sprintf("%s has %g; the largest float16 is 65504", f.quoted(name), v), "bf16, or keep that weight in float32"}
 			}
 		}
 	}

@@ -5,11 +5,21 @@ import (
 	"errors"
 
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/quantize"
 )
 
 // alone loads the model with scheme k of the search on unit u and nothing else; nil where the scheme changes nothing of it.
 func (r *run) alone(ctx context.Context, spec SearchSpec, units []unit, u, k int) (engine.Session, error) {
+	graph, err := r.graphOf(ctx, spec, units, u, k)
+	if graph == nil || err != nil {
+		return nil, err
+	}
+	return r.opt.Runtimes["native"].Load(ctx, engine.Artifact{Graph: graph}, engine.Options{Threads: r.threads, Packs: &r.packs})
+}
+
+// graphOf makes the graph of alone.
+func (r *run) graphOf(ctx context.Context, spec SearchSpec, units []unit, u, k int) (*model.Graph, error) {
 	m := make(mix, len(units))
 	for i := range m {
 		m[i] = keepFloat
@@ -29,7 +39,7 @@ func (r *run) alone(ctx context.Context, spec SearchSpec, units []unit, u, k int
 		}
 		graph = next
 	}
-	return r.opt.Runtimes["native"].Load(ctx, engine.Artifact{Graph: graph}, engine.Options{Threads: r.threads, Packs: &r.packs})
+	return graph, nil
 }
 
 // outputs runs the feeds on a session.

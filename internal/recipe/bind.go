@@ -29,6 +29,8 @@ type bound struct {
 	encoder   *tokenize.Tokenizer
 	maxLength int
 	random    bool
+	sequence  int    // the length of random sequences that the recipe does not give, 0 where it does
+	length    string // where that is from
 }
 
 // bind opens the data that the recipe names and checks that they fit the model.
@@ -141,6 +143,7 @@ func (r *Recipe) bindRandom(b *bound, src *source) error {
 		spec = &RandomSpec{Seed: 1, N: 64}
 	}
 	in := &task.Random{N: spec.N, Seed: spec.Seed, Batch: int64(r.Target.Batch), Sequence: int64(r.Target.Sequence), Shapes: r.Inputs.Shapes}
+	in.Known, in.KnownBy = knownLength(src.graph, r.Inputs.Shapes)
 	for input := range r.Inputs.State {
 		in.Zero = append(in.Zero, input)
 	}
@@ -152,10 +155,35 @@ func (r *Recipe) bindRandom(b *bound, src *source) error {
 	}
 	b.inputs = in
 	b.random, b.describe, b.dataName, b.state = true, in.Describe(), "random", r.Inputs.State
+	if b.length = in.Length(); b.length != "" {
+		b.sequence = int(in.Known)
+	}
 	own := *r
 	own.Inputs.Pooling = "none"
 	b.task = own.scoring(b, 1)
 	return b.collect(in, r.Measure.Inputs, 1)
+}
+
+// knownLength returns the length of token sequences that the model's metadata or another input of integers says, and which of them; 0 where
+// none does.
+func knownLength(g *model.Graph, shapes map[string][]int) (n int64, by string) {
+	if s, ok := metadata(g, MetaMaxLength); ok {
+		if n, err := strconv.ParseInt(s, 10, 32); err == nil && n > 0 {
+			return n, "the model's metadata gives"
+		}
+	}
+	for _, v := range graphInputs(g) {
+		if v.Type.DType.IsFloat() {
+			continue
+		}
+		if s := shapes[v.Name]; len(s) > 1 {
+			return int64(s[1]), fmt.Sprintf("input %q has", v.Name)
+		}
+		if s := v.Type.Shape; len(s) > 1 && s[1].Known() {
+			return s[1].Size, fmt.Sprintf("input %q has", v.Name)
+		}
+	}
+	return 0, ""
 }
 
 // maxTimingBytes bounds the inputs that are kept in memory for the blocks; the first is kept whatever its size.

@@ -98,6 +98,9 @@ func (r *Recipe) checkTarget() error {
 	if t.Runtime == "native" && t.Provider != "cpu" {
 		return faultf("target.provider", "%q: the native runtime has cpu only", t.Provider)
 	}
+	if !slices.Contains([]string{"cpu", "cuda", "tensorrt", "webgpu"}, t.Provider) {
+		return faultf("target.provider", "%q: want cpu, cuda, tensorrt or webgpu", t.Provider)
+	}
 	if !slices.Contains([]string{"", "on", "off"}, t.Spinning) {
 		return faultf("target.spinning", "%q: want on or off", t.Spinning)
 	}

@@ -31,6 +31,8 @@ type journal struct {
 	started time.Time
 	entries map[string]json.RawMessage // by kind/key
 	blocks  []json.RawMessage          // in order
+
+	replaced time.Time // when the finished run began whose files made room for this one; zero where none did
 }
 
 type journalLine struct {
@@ -114,7 +116,11 @@ func openJournal(dir string, id identity, resume bool) (*journal, error) {
 		if err := j.discard(dir); err != nil {
 			return nil, err
 		}
-		return startJournal(path, id)
+		next, err := startJournal(path, id)
+		if err == nil {
+			next.replaced = head.Started
+		}
+		return next, err
 	case what != "":
 		return nil, fmt.Errorf("recipe: folder %q %w: %s differs", dir, ErrOtherRun, what)
 	}

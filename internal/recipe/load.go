@@ -9,10 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/wattshed/wattshed/internal/task"
@@ -20,24 +18,6 @@ import (
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 )
-
-// Names of what is built in.
-const (
-	builtinMark  = "builtin:"
-	builtinModel = "builtin:spam-lstm"
-	builtinData  = "builtin:spam"
-)
-
-// NameError is the name of something built in that there is not: What is "model" or "data", Known are those that there are.
-type NameError struct {
-	What, Name string
-	Known      []string
-}
-
-// Error names what was asked for, and all that there is.
-func (e *NameError) Error() string {
-	return fmt.Sprintf("recipe: %s %q: nothing built in is called so; there is %s", e.What, e.Name, strings.Join(e.Known, ", "))
-}
 
 // Keys of metadata_props that let a model be scored on its own.
 const (
@@ -59,8 +39,12 @@ type source struct {
 
 // openModel opens the model of a recipe: a path or builtin:spam-lstm.
 func openModel(spec, dir string, builtin fs.FS) (*source, error) {
-	if spec == builtinModel {
-		b, err := task.Unpack(builtin, "spam/model.onnx.zst")
+	packed, err := builtinFile(wantModel, spec)
+	if err != nil {
+		return nil, err
+	}
+	if packed != "" {
+		b, err := task.Unpack(builtin, packed)
 		if err != nil {
 			return nil, fmt.Errorf("recipe: model %q: %w", spec, err)
 		}
@@ -71,9 +55,6 @@ func openModel(spec, dir string, builtin fs.FS) (*source, error) {
 		sum := sha256.Sum256(b)
 		return &source{name: "spam-lstm", graph: g, bytes: int64(len(b)), sha256: hex.EncodeToString(sum[:]), raw: b,
 			close: func() error { return nil }}, nil
-	}
-	if strings.HasPrefix(spec, builtinMark) {
-		return nil, &NameError{"model", spec, []string{builtinModel}}
 	}
 	path := resolve(dir, spec)
 	f, err := onnx.Open(path)
@@ -100,16 +81,15 @@ func resolve(dir, path string) string {
 
 // openData reads a data set: a .jsonl or .txt file, or builtin:spam and builtin:spam/SPLIT.
 func openData(spec, dir, text, label string, builtin fs.FS) (*task.Dataset, error) {
-	if strings.HasPrefix(spec, builtinMark) {
-		splits := map[string]string{builtinData: "test", builtinData + "/test": "test", builtinData + "/train": "train", builtinData + "/validation": "validation"}
-		split, ok := splits[spec]
-		if !ok {
-			return nil, &NameError{"data", spec, slices.Sorted(maps.Keys(splits))}
-		}
+	packed, err := builtinFile(wantData, spec)
+	if err != nil {
+		return nil, err
+	}
+	if packed != "" {
 		if builtin == nil {
 			return nil, fmt.Errorf("recipe: data %q: the built-in data cannot be read here", spec)
 		}
-		b, err := task.Unpack(builtin, "spam/"+split+".jsonl.zst")
+		b, err := task.Unpack(builtin, packed)
 		if err != nil {
 			return nil, fmt.Errorf("recipe: data %q: %w", spec, err)
 		}

@@ -144,11 +144,14 @@ func (r *Recipe) prepare() error {
 // files takes the models as variants under the names of their files.
 func (r *run) files(others []string) error {
 	if r.src.path == "" {
-		return fmt.Errorf("recipe: model %q: measuring takes files", r.recipe.Model)
+		return &NameError{wantFile, r.recipe.Model}
 	}
 	r.made = []*made{{Name: "baseline", Bytes: r.src.bytes, SHA256: r.src.sha256, Path: r.src.path}}
 	seen := map[string]bool{"baseline": true}
 	for _, path := range others {
+		if err := FileOnly(path); err != nil {
+			return err
+		}
 		m := &made{Name: filepath.Base(path), Path: path}
 		for i := 2; seen[m.Name]; i++ {
 			m.Name = fmt.Sprintf("%s (%d)", filepath.Base(path), i)

@@ -22,7 +22,7 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 	res.Host = r.opt.Host
 	info := r.sessions[0].Info()
 	res.Target = &reports.Target{Runtime: info.Runtime, Provider: info.Provider, Version: info.Version, ISA: info.ISA,
-		Threads: info.Threads, Batch: r.recipe.Target.Batch, Sequence: r.recipe.Target.Sequence}
+		Threads: info.Threads, Batch: r.recipe.Target.Batch, Sequence: max(r.recipe.Target.Sequence, r.bound.sequence)}
 	res.Model = &reports.Model{Name: r.src.name, Path: r.recipe.Model, Format: "onnx", Bytes: r.src.bytes, SHA256: r.src.sha256}
 	var err error
 	if res.Task, err = r.taskInfo(ctx); err != nil {
@@ -63,6 +63,9 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 	for _, w := range cmp.Warnings {
 		r.warn("%s", w)
 	}
+	if r.bound.length != "" {
+		r.warn("%s: no other is given", r.bound.length)
+	}
 	if r.bound.random {
 		r.warn("random inputs: what is scored on them is fidelity to the baseline, not an accuracy")
 	}
@@ -88,6 +91,11 @@ func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, fa
 	if r.expandsHalves(i) {
 		v.Notes = append(v.Notes, reports.Note{Stage: "quantize", Action: reports.Remark, Why: expanded})
 		r.warn("variant %q: %s", m.Name, expanded)
+	}
+	for _, remark := range m.Remarks {
+		if said, ok := strings.CutPrefix(remark, warning); ok {
+			r.warn("variant %q: %s", m.Name, said)
+		}
 	}
 	path := m.Path
 	if i == 0 && r.src.path != "" {
@@ -136,7 +144,7 @@ func notesOf(m *made) []reports.Note {
 	}
 	for _, st := range m.Notes {
 		for _, n := range st.Notes {
-			note := reports.Note{Stage: st.Stage, Weight: n.Weight, BytesBefore: n.BytesBefore, BytesAfter: n.BytesAfter}
+			note := reports.Note{Stage: st.Stage, Weight: n.Weight, Reader: n.Reader, BytesBefore: n.BytesBefore, BytesAfter: n.BytesAfter}
 			if len(n.Ops) > 0 {
 				note.Op = n.Ops[0]
 			}

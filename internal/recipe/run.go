@@ -35,6 +35,7 @@ type Options struct {
 	Child    func(ctx context.Context, request []byte) ([]byte, error)
 	Progress func(what string, done, total int) // may be nil
 	Plan     func(Plan)                         // called once, before the work starts; may be nil
+	Note     func(string)                       // told what is worth knowing before the work starts; may be nil
 	// Live asks a service for the present intensity of the grid; nil: none can be asked. It is called only where the recipe names a
 	// service (carbon.live), with a context that ends after liveTimeout.
 	Live func(ctx context.Context, service, zone string) (carbon.Series, error)
@@ -129,6 +130,9 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	r.journal = j
+	if !j.replaced.IsZero() && r.opt.Note != nil {
+		r.opt.Note(fmt.Sprintf("%s held a finished run of %s: its report and variants are replaced; another folder keeps both", r.out, j.replaced.Format("2006-01-02 15:04 MST")))
+	}
 	if j.done() == 0 {
 		if err := r.folder.fresh(); err != nil {
 			return err

@@ -2,7 +2,9 @@ package recipe
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -12,13 +14,14 @@ import (
 	"github.com/wattshed/wattshed/internal/task"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/quantize"
+	"github.com/wattshed/wattshed/quantize/verify"
 )
 
-// sensedSchemes are the grids that weights can be put on one by one.
+// sensedSchemes are the grids that weights can be put on one by one where no stage stores them.
 var sensedSchemes = map[string]quantize.Scheme{
 	"int8":  {DType: model.Int8, Symmetric: true, Granularity: quantize.PerChannel},
 	"uint8": {DType: model.Uint8, Granularity: quantize.PerChannel},
-	"int4":  {DType: model.Int4, Symmetric: true, Granularity: quantize.PerGroup, Group: 32},
+	"int4":  {DType: model.Uint4, Granularity: quantize.PerGroup, Group: 32},
 	"uint4": {DType: model.Uint4, Granularity: quantize.PerGroup, Group: 32},
 	"fp8":   {DType: model.Float8E4M3FN, Symmetric: true, Granularity: quantize.PerChannel},
 	"int16": {DType: model.Int16, Symmetric: true, Granularity: quantize.PerChannel},
@@ -34,6 +37,7 @@ type Sensitive struct {
 	Scheme      string // a word of sensedNames; the static ones have the weights of the others
 	Granularity string // "" means that of the scheme
 	Group       int    // of per-group, 0 means 32
+	Symmetric   bool   // of int4: no zero points
 	Samples     int    // runs that outputs are compared over
 }
 
@@ -57,6 +61,12 @@ func (s Sensitive) scheme() (quantize.Scheme, error) {
 		sc.Group = s.Group
 	}
 	setDefault(&sc.Group, 32)
+	if s.Symmetric {
+		if s.Scheme != "int4" {
+			return sc, faultf("symmetric", "%s: only int4 has it", s.Scheme)
+		}
+		sc.DType, sc.Symmetric = model.Int4, true
+	}
 	return sc, nil
 }
 
@@ -66,7 +76,13 @@ func (s Sensitive) stage() (*Quantize, error) {
 	q := &Quantize{Scheme: s.Scheme, Granularity: s.Granularity}
 	switch {
 	case strings.HasSuffix(s.Scheme, "int4"):
-		q.Group, q.Symmetric, q.Granularity = s.Group, s.Scheme == "int4", ""
+		q.Group, q.Symmetric, q.Granularity = s.Group, s.Symmetric, ""
+		switch quantize.Granularity(s.Granularity) {
+		case quantize.PerTensor:
+			return nil, fmt.Errorf("groups of 4 bits are per-group or per-channel")
+		case quantize.PerChannel:
+			q.Group = quantize.WholeChannel
+		}
 	case strings.HasSuffix(s.Scheme, "-static"), s.Scheme == "int16":
 		q.Samples = s.Samples
 	}
@@ -131,12 +147,24 @@ func Sensitivity(ctx context.Context, rec *Recipe, s Sensitive, o Options) (*Sen
 		}
 	}
 	out := &Sensed{About: fmt.Sprintf("%d runs of %s", sense.Feeds.N, r.bound.describe), Ops: []OpSensitivity{}}
+	q, noStage := s.stage()
+	if noStage == nil {
+		stored, err := r.storedBy(ctx, q, sense)
+		if err != nil {
+			return nil, err
+		}
+		sense.Stored = func(w *model.Weight) ([]float32, float64) {
+			if w.Name != w.Value { // one of several of the name
+				return nil, 0
+			}
+			return stored[w.Value].Values, stored[w.Value].SQNR
+		}
+	}
 	if out.Weights, err = sense.Sensitivities(ctx, r.src.graph); err != nil {
 		return nil, err
 	}
-	q, err := s.stage()
-	if err != nil {
-		out.NoOps = fmt.Sprintf("no stage puts operators into %s: %v", s.Scheme, err)
+	if noStage != nil {
+		out.NoOps = fmt.Sprintf("no stage puts operators into %s: %v", s.Scheme, noStage)
 		return out, nil
 	}
 	if out.Ops, err = r.opSensitivities(ctx, q, sense); err != nil {
@@ -156,6 +184,37 @@ func (s *Sensed) leave() {
 		}
 	}
 	s.Weights = slices.DeleteFunc(s.Weights, func(w quantize.Sensitivity) bool { return slices.Contains(s.Left, w.Weight) })
+}
+
+// storedBy returns what the stage stores of each weight, as verify restores it: from the whole model, or where too little of it changes for
+// a stage, from one group of operators after another.
+func (r *run) storedBy(ctx context.Context, q *Quantize, sense quantize.Sensing) (map[string]verify.Restored, error) {
+	graph, env := r.src.graph.Clone(), r.env()
+	if _, err := raise(graph, q); err != nil {
+		return nil, err
+	}
+	next, _, err := q.Apply(ctx, graph, env)
+	if err == nil {
+		return verify.Stored(next, r.src.graph), nil
+	}
+	if !errors.Is(err, quantize.ErrNothing) {
+		return nil, err
+	}
+	units, err := unitsOf(r.src.graph, nil, sense.Feeds, math.MaxInt)
+	if err != nil {
+		return nil, err
+	}
+	stored := map[string]verify.Restored{}
+	for u := range units {
+		graph, err := r.graphOf(ctx, SearchSpec{Schemes: []Quantize{*q}}, units, u, 0)
+		if err != nil {
+			return nil, err
+		}
+		if graph != nil {
+			maps.Copy(stored, verify.Stored(graph, r.src.graph))
+		}
+	}
+	return stored, nil
 }
 
 // opSensitivities applies the stage to one group of operators after another.

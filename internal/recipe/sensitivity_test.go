@@ -8,6 +8,10 @@ import (
 	"testing"
 
 	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
+	"github.com/wattshed/wattshed/quantize"
+	"github.com/wattshed/wattshed/quantize/verify"
 )
 
 // TestSensitivityOfOperators: for every scheme both lists are there; what an operator alone does to outputs and accuracy is what a
@@ -54,6 +58,74 @@ func TestSensitivityOfOperators(t *testing.T) {
 	}
 	if _, err := Sensitivity(ctx, tiny(t), Sensitive{Scheme: "fp16-static"}, options(t.TempDir())); err == nil {
 		t.Error("fp16-static: no error")
+	}
+}
+
+// TestSensitivityIsVerifys: the signal to noise ratio of a weight is the one that verify gives of the file that the stage writes.
+func TestSensitivityIsVerifys(t *testing.T) {
+	ctx := context.Background()
+	in := filepath.Join(fixtureDir(t), "model.onnx")
+	o, err := onnx.Open(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	sensed := func(name string) bool {
+		return slices.ContainsFunc(quantize.Sensing{}.Weights(o.Graph()), func(w *model.Weight) bool { return w.Name == name })
+	}
+	for _, c := range []struct {
+		s Sensitive
+		q Quantize
+	}{
+		{Sensitive{Scheme: "int8"}, Quantize{Scheme: "int8"}},
+		{Sensitive{Scheme: "int8", Granularity: "per-tensor"}, Quantize{Scheme: "int8", Granularity: "per-tensor"}},
+		{Sensitive{Scheme: "uint8"}, Quantize{Scheme: "uint8"}},
+		{Sensitive{Scheme: "int8-static"}, Quantize{Scheme: "int8-static", Samples: 2}},
+		{Sensitive{Scheme: "int16"}, Quantize{Scheme: "int16", Samples: 2}},
+		{Sensitive{Scheme: "int4"}, Quantize{Exclude: []string{"LSTM", "Gather"}, Scheme: "int4"}},
+		{Sensitive{Scheme: "int4", Symmetric: true, Group: 16}, Quantize{Exclude: []string{"LSTM", "Gather"}, Scheme: "int4", Symmetric: true, Group: 16}},
+		{Sensitive{Scheme: "int4", Granularity: "per-channel"}, Quantize{Exclude: []string{"LSTM", "Gather"}, Scheme: "int4", Group: quantize.WholeChannel}},
+		{Sensitive{Scheme: "uint4"}, Quantize{Exclude: []string{"LSTM", "Gather"}, Scheme: "uint4"}},
+		{Sensitive{Scheme: "fp8"}, Quantize{Scheme: "fp8"}},
+		{Sensitive{Scheme: "fp16"}, Quantize{Scheme: "fp16"}},
+		{Sensitive{Scheme: "bf16"}, Quantize{Scheme: "bf16"}},
+	} {
+		c.s.Samples = 2
+		s, err := Sensitivity(ctx, tiny(t), c.s, options(t.TempDir()))
+		if err != nil {
+			t.Fatalf("%+v: %v", c.s, err)
+		}
+		path := filepath.Join(t.TempDir(), "q.onnx")
+		inputs := tiny(t)
+		if err := inputs.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ApplyStage(ctx, Single{In: in, Out: path, Stage: &c.q, Threads: 1, Inputs: inputs}); err != nil {
+			t.Fatalf("%+v: %v", c.q, err)
+		}
+		f, err := onnx.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		restored, findings := verify.Against(f.Graph(), o.Graph())
+		f.Close()
+		if len(restored) == 0 || len(findings) > 0 {
+			t.Errorf("%+v: restored %v, findings %v", c.q, restored, findings)
+		}
+		for _, r := range restored {
+			i := slices.IndexFunc(s.Weights, func(w quantize.Sensitivity) bool { return w.Weight == r.Weight })
+			switch {
+			case i < 0:
+				if sensed(r.Weight) && !slices.Contains(s.Left, r.Weight) {
+					t.Errorf("%+v: nothing of %q", c.s, r.Weight)
+				}
+			case s.Weights[i].SQNR != r.SQNR:
+				t.Errorf("%+v: %q has %v dB, verify says %v", c.s, r.Weight, s.Weights[i].SQNR, r.SQNR)
+			}
+		}
+	}
+	if _, err := Sensitivity(ctx, tiny(t), Sensitive{Scheme: "int8", Symmetric: true}, options(t.TempDir())); err == nil {
+		t.Error("symmetric int8: no error")
 	}
 }
 

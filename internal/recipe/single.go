@@ -78,7 +78,7 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	if out.Remark, err = raise(g, s.Stage); err != nil {
 		return nil, withCustom(err, f.Graph())
 	}
-	out.Remark = joined(out.Remark, customRemark(f.Graph()))
+	out.Remark = joined(joined(out.Remark, customRemark(f.Graph())), excludeRemark(s.Stage, f.Graph()))
 	env := &Env{Training: s.Training, Runtime: "native", Provider: "cpu", Seed: 1, Threads: s.Threads}
 	if s.Progress != nil {
 		env.Progress = s.Progress
@@ -142,6 +142,9 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 
 // distinct refuses an output that is the input, or another file that is read.
 func distinct(in, out string, others ...string) error {
+	if err := FileOnly(in); err != nil {
+		return err
+	}
 	if _, err := os.Stat(in); err != nil {
 		return err
 	}

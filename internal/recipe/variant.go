@@ -146,8 +146,10 @@ func (r *run) applyStage(ctx context.Context, v VariantSpec, st Stage, g *model.
 	if err != nil {
 		return nil, err
 	}
-	if remark != "" {
-		m.Remarks = append(m.Remarks, remark)
+	for _, s := range []string{remark, excludeRemark(st, r.src.graph, g)} {
+		if s != "" {
+			m.Remarks = append(m.Remarks, s)
+		}
 	}
 	next, notes, err := st.Apply(ctx, g, env)
 	if len(notes) > 0 {

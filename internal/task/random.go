@@ -19,8 +19,23 @@ type Random struct {
 	Sequence int64            // value of a symbolic second dimension, 0 = not given
 	Shapes   map[string][]int // shape by input name, before Batch and Sequence
 	Zero     []string         // inputs that are zeros: the state that a sequence starts from
+	Known    int64            // stands for Sequence where that is not given, 0 = not known either
+	KnownBy  string           // says where Known is from
 
 	inputs []randomInput
+	known  bool // an input has the length Known
+}
+
+// OpenShape is the error of an input with a dimension that nothing fixes.
+type OpenShape struct {
+	Input string
+	Type  model.Type
+	Axis  int
+}
+
+// Error names the input and the dimension.
+func (e *OpenShape) Error() string {
+	return fmt.Sprintf("task: input %q: dimension %d (%s) is not fixed by batch, sequence or shapes", e.Input, e.Axis, e.Type.Shape[e.Axis])
 }
 
 type randomInput struct {
@@ -97,8 +112,10 @@ func (r *Random) shape(v *model.Value) ([]int, error) {
 			out[i] = int(r.Batch)
 		case i == 1 && r.Sequence > 0:
 			out[i] = int(r.Sequence)
+		case i == 1 && r.Known > 0 && !v.Type.DType.IsFloat():
+			out[i], r.known = int(r.Known), true
 		default:
-			return nil, fmt.Errorf("task: input %q: dimension %d (%s) is not fixed by batch, sequence or shapes", v.Name, i, d)
+			return nil, &OpenShape{v.Name, v.Type, i}
 		}
 	}
 	return out, nil
@@ -163,8 +180,19 @@ func indexLimit(g *model.Graph, name string) int64 {
 // Len returns N.
 func (r *Random) Len() int { return r.N }
 
+// Length says how long sequences are where Known decides it, and why; "" elsewhere.
+func (r *Random) Length() string {
+	if !r.known {
+		return ""
+	}
+	return fmt.Sprintf("sequences of %d tokens, the length that %s", r.Known, r.KnownBy)
+}
+
 // Describe says that the inputs are random.
 func (r *Random) Describe() string {
+	if s := r.Length(); s != "" {
+		return fmt.Sprintf("%d random inputs (seed %d, %s): not an accuracy", r.N, r.Seed, s)
+	}
 	return fmt.Sprintf("%d random inputs (seed %d): not an accuracy", r.N, r.Seed)
 }
 

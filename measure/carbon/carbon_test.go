@@ -42,11 +42,16 @@ func TestZones(t *testing.T) {
 }
 
 func TestZoneErrors(t *testing.T) {
-	for code, hint := range map[string]string{"DEX": "DEU (Germany)", "DE": "DEU (Germany)", "Germany": "DEU (Germany)", "US-CAL": "US-CA (California)",
+	for code, hint := range map[string]string{"DEX": "DEU (Germany)", "DE": "DEU (Germany)", "Germny": "DEU (Germany)", "Georgia": "GEO (Georgia)", "US-CAL": "US-CA (California)",
 		"gcp:europe-west99": "gcp:europe-west9", strings.Repeat("x", 1000): ""} {
 		_, err := Zone(code, 2026, false)
 		if !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), hint) {
 			t.Errorf("%.20s: %v, want a hint at %s", code, err, hint)
+		}
+	}
+	for name, code := range map[string]string{"Germany": "DEU", "germany": "DEU", "California": "US-CA", "world": "World"} {
+		if f, err := Zone(name, 2026, true); err != nil || f.Zone != code {
+			t.Errorf("%s: %q, %v, want %s", name, f.Zone, err, code)
 		}
 	}
 	if _, err := Zone("AFG", 2030, false); !errors.Is(err, ErrOld) {

@@ -88,7 +88,7 @@ func (f Factor) aged(thisYear int, allowOld bool) (Factor, error) {
 
 // Zone returns the intensity of a zone: a country by ISO 3166-1 alpha-3 code ("DEU"), a US state ("US-CA"), a
 // Google Cloud region ("gcp:europe-west3"), or an aggregate by name ("World", "EU"). thisYear tells how old the factor
-// is; a factor older than six years is refused with ErrOld unless allowOld is set. A zone that is not in the tables is
+// is; the name of a zone ("Germany") stands for its code where no other zone has it. A factor older than six years is refused with ErrOld unless allowOld is set. A zone that is not in the tables is
 // ErrUnknown, and the error names the nearest ones; no neighbour is ever used instead.
 func Zone(code string, thisYear int, allowOld bool) (Factor, error) {
 	all, err := zones()
@@ -99,6 +99,19 @@ func Zone(code string, thisYear int, allowOld bool) (Factor, error) {
 		if strings.EqualFold(f.Zone, code) {
 			return f.aged(thisYear, allowOld)
 		}
+	}
+	var called []Factor
+	for _, f := range all {
+		if strings.EqualFold(f.Name, strings.TrimSpace(code)) {
+			called = append(called, f)
+		}
+	}
+	switch len(called) {
+	case 1:
+		return called[0].aged(thisYear, allowOld)
+	case 0:
+	default:
+		return Factor{}, fmt.Errorf("%w zone %q: several are called so: %s", ErrUnknown, code, strings.Join(nearestZones(code, called), ", "))
 	}
 	return Factor{}, fmt.Errorf("%w zone %q; nearest: %s", ErrUnknown, code, strings.Join(nearestZones(code, all), ", "))
 }

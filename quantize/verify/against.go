@@ -1,22 +1,26 @@
 package verify
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/quantize"
 )
 
 // Restored is a stored weight turned back into numbers, or a float weight that was changed, compared with the original's.
 type Restored struct {
-	Weight string   `json:"weight"`          // the original's name
-	Stored string   `json:"stored"`          // the name of the integers or half-size values
-	DType  string   `json:"dtype"`           // as stored
-	SQNR   float64  `json:"sqnr_db"`         // 10*log10(sum w^2 / sum (w-w')^2), at most 200
-	Max    float64  `json:"max_abs"`         // largest |w-w'|
-	Zeros  *float64 `json:"zeros,omitempty"` // of a float weight: its share of zeros
+	Weight string   `json:"weight"`           // the original's name
+	Reader string   `json:"reader,omitempty"` // see model.Weight
+	Stored string   `json:"stored"`           // the name of the integers or half-size values
+	DType  string   `json:"dtype"`            // as stored; of groups of 4 and 8 bits int4 and int8
+	Codes  string   `json:"codes,omitempty"`  // of groups: what their codes are
+	SQNR   float64  `json:"sqnr_db"`          // see quantize.SQNR
+	Max    float64  `json:"max_abs"`          // largest |w-w'|
+	Zeros  *float64 `json:"zeros,omitempty"`  // of a float weight: its share of zeros
+
+	Values []float32 `json:"-"` // in the original's order and scale; Stored alone keeps them
 }
 
 // Least signal-to-noise ratios, in dB, of stored weights by width. Rounding to nearest gives about 6 dB a bit above 10 for
@@ -33,28 +37,50 @@ const (
 // leaves them, are in the list too. Where most weights have nothing in common with the original's, or none is found in it, the one
 // finding is RuleOrigin: g was not made from that model by quantizing or pruning it.
 func Against(g, original *model.Graph) ([]Restored, []Finding) {
-	a := &against{checker: &checker{root: g, once: map[string]bool{}}, originals: map[string]*model.Tensor{}}
+	a := compareAll(g, original, false)
+	a.origin(g, original)
+	return a.restored, a.found
+}
+
+// Stored returns what the quantized weights of g stand for by the name of the original's weight, with their values and the ratio that
+// Against reports. Where channels were rescaled, that ratio is of the rescaled weight, and the values are in the original's scale. Of a
+// weight that is stored in several forms it is the one with the lowest ratio.
+func Stored(g, original *model.Graph) map[string]Restored {
+	out := map[string]Restored{}
+	for _, r := range compareAll(g, original, true).restored {
+		if old, ok := out[r.Weight]; r.Zeros == nil && (!ok || r.SQNR < old.SQNR) {
+			out[r.Weight] = r
+		}
+	}
+	return out
+}
+
+// compareAll compares every weight of g with the original's.
+func compareAll(g, original *model.Graph, keep bool) *against {
+	a := &against{checker: &checker{root: g, once: map[string]bool{}}, originals: map[string]*model.Tensor{}, readers: map[string]string{}, keep: keep}
 	for _, w := range original.Weights() {
 		if w.Tensor.DType() == model.Float32 && w.Tensor.Rank() > 0 && w.Tensor.Len() > 0 {
 			a.originals[w.Value] = w.Tensor
+			a.readers[w.Value] = w.Reader()
 		}
 	}
 	a.graph(g, nil)
 	for _, w := range g.Weights() {
 		a.float(w.Value, w.Tensor)
 	}
-	a.origin(g, original)
-	return a.restored, a.found
+	return a
 }
 
 type against struct {
 	*checker
 	originals           map[string]*model.Tensor
+	readers             map[string]string // of the originals
 	restored            []Restored
 	compared, unrelated int // weights of two and more dimensions
 	elements            int // of them, and of the unrelated ones
 	strangeElements     int
 	example             string // of an unrelated one: why
+	keep                bool   // the values of restored weights
 }
 
 func (a *against) graph(g *model.Graph, outer *scope) {
@@ -121,33 +147,37 @@ func (a *against) compare(n *model.Node, stored string, t *model.Tensor, x []flo
 			db, most, x = d, m, other
 		}
 	}
-	if rescaled(stored[len(name):]) && w.Rank() > 1 && len(shape) == w.Rank() {
-		y = rescale(y, x, w.Shape())
+	r := Restored{Weight: name, Reader: a.readers[name], Stored: stored, DType: t.DType().String()}
+	if r.Values = x; rescaled(stored[len(name):]) && w.Rank() > 1 && len(shape) == w.Rank() {
+		factor := rescale(y, x, w.Shape())
+		y, r.Values = slices.Clone(y), slices.Clone(x)
+		for i := range y {
+			f := factor(i)
+			if y[i] = float32(float64(y[i]) * f); f != 0 {
+				r.Values[i] = float32(float64(x[i]) / f)
+			}
+		}
 		db, most = noise(y, x)
 	}
+	if !a.keep {
+		r.Values = nil
+	}
 	a.alike(name, w, x, y)
-	a.restored = append(a.restored, Restored{Weight: name, Stored: stored, DType: t.DType().String(), SQNR: db, Max: most})
+	r.SQNR, r.Max = db, most
+	a.restored = append(a.restored, r)
 	if !(db >= least) {
 		a.add(RuleError, n, stored, "signal-to-noise ratio %.1f dB against %q of the original, want %.0f", db, name, least)
 	}
 }
 
-// noise returns the signal-to-noise ratio of x for w in dB, at most 200, and the largest difference. Zeros restored as
-// zeros have 200.
+// noise returns the signal-to-noise ratio of x for w in dB, and the largest difference.
 func noise(w, x []float32) (db, most float64) {
-	var signal, error float64
 	for i, v := range w {
-		d := float64(x[i]) - float64(v)
-		signal += float64(v) * float64(v)
-		error += d * d
-		if d = math.Abs(d); !(d <= most) {
+		if d := math.Abs(float64(x[i]) - float64(v)); !(d <= most) {
 			most = d
 		}
 	}
-	if error == 0 {
-		return 200, most
-	}
-	return min(200, 10*math.Log10(signal/error)), most
+	return quantize.SQNR(w, x), most
 }
 
 // exchanged returns x of the given shape with its last two dimensions exchanged.
@@ -304,122 +334,4 @@ func (a *against) gates(s *scope, n *model.Node, in, scaleIn int) {
 		x = append(x, affine(q[d*each:(d+1)*each], scale[d*per:(d+1)*per], z, 1)...)
 	}
 	a.compare(n, n.In(in), t, x, t.Shape(), leastEight)
-}
-
-// nbits handles the packed weight [N, blocks, bytes] of MatMulNBits, which stands for the transposed matrix [K, N].
-func (a *against) nbits(s *scope, n *model.Node) {
-	k, rows, bits, block := int(n.Int("K", 0)), int(n.Int("N", 0)), int(n.Int("bits", 4)), int(n.Int("block_size", 0))
-	t, scale := s.constant(n.In(1)), s.floats(n.In(2))
-	if t == nil || k < 1 || rows < 1 || block < 1 || bits != 4 && bits != 8 {
-		return
-	}
-	if _, err := model.NumElements([]int{rows, k, block, bits}); err != nil {
-		return
-	}
-	blocks := (k + block - 1) / block
-	raw, err := t.Bytes()
-	if err != nil || len(raw) != rows*blocks*block*bits/8 || len(scale) != rows*blocks {
-		return
-	}
-	zeros := s.constant(n.In(3))
-	x := make([]float32, 0, rows*k)
-	for r := range rows {
-		for i := range k {
-			b := r*blocks + i/block
-			z, ok := nbitsZero(zeros, r, i/block, blocks, bits)
-			if !ok {
-				return
-			}
-			at := b*block + i%block
-			v := float32(raw[at*bits/8])
-			if bits == 4 {
-				v = float32(raw[at/2] >> (at % 2 * 4) & 15)
-			}
-			x = append(x, (v-z)*scale[b])
-		}
-	}
-	a.compare(n, n.In(1), t, x, []int{rows, k}, bound(model.Int4))
-	if i := len(a.restored) - 1; i >= 0 && a.restored[i].Stored == n.In(1) {
-		a.restored[i].DType = fmt.Sprintf("uint%d", bits)
-	}
-}
-
-// blockTable handles the table [rows, columns] of GatherBlockQuantized, quantized along its columns: uint8 with bits below 8 holds
-// several values a byte, the first in the lowest bits.
-func (a *against) blockTable(s *scope, n *model.Node) {
-	t, scale := s.constant(n.In(0)), s.floats(n.In(2))
-	block, bits := int(n.Int("block_size", 128)), int(n.Int("bits", 4))
-	axis := int(n.Int("quantize_axis", 1))
-	if t == nil || t.Rank() != 2 || block < 1 || axis != 1 && axis != -1 {
-		return
-	}
-	q, err := t.Float32()
-	if err != nil {
-		return
-	}
-	zero := s.floats(n.In(3))
-	shape, zeroColumns := slices.Clone(t.Shape()), 0
-	if t.DType() == model.Uint8 && bits == 4 {
-		if q, shape[1] = nibbles(q), 2*shape[1]; len(zero) > 0 {
-			zero, zeroColumns = nibbles(zero), 2*(len(zero)/max(shape[0], 1))
-		}
-	}
-	across := (shape[1] + block - 1) / block
-	if len(scale) != shape[0]*across {
-		return
-	}
-	if zeroColumns == 0 {
-		zeroColumns = across
-	}
-	middle := float32(0)
-	if t.DType() == model.Uint8 {
-		middle = float32(int(1) << (bits - 1))
-	}
-	x := make([]float32, len(q))
-	for i, v := range q {
-		r, b := i/shape[1], i%shape[1]/block
-		z := middle
-		if len(zero) > 0 {
-			if at := r*zeroColumns + b; at < len(zero) {
-				z = zero[at]
-			}
-		}
-		x[i] = (v - z) * scale[r*across+b]
-	}
-	a.compare(n, n.In(0), t, x, shape, bound(model.Int4))
-	if i := len(a.restored) - 1; i >= 0 && a.restored[i].Stored == n.In(0) && bits < 8 {
-		a.restored[i].DType = fmt.Sprintf("uint%d", bits)
-	}
-}
-
-// nibbles returns the two halves of each byte, the lower first.
-func nibbles(bytes []float32) []float32 {
-	out := make([]float32, 0, 2*len(bytes))
-	for _, v := range bytes {
-		out = append(out, float32(uint8(v)&15), float32(uint8(v)>>4))
-	}
-	return out
-}
-
-// nbitsZero returns the zero point of block b of row r.
-func nbitsZero(zeros *model.Tensor, r, b, blocks, bits int) (float32, bool) {
-	if zeros == nil {
-		return float32(int(1) << (bits - 1)), true
-	}
-	if zeros.DType() != model.Uint8 {
-		x, err := zeros.Float32()
-		if err != nil || r*blocks+b >= len(x) {
-			return 0, false
-		}
-		return x[r*blocks+b], true
-	}
-	raw, err := zeros.Bytes()
-	wide := (blocks*bits + 7) / 8
-	if at := r*wide + b*bits/8; err == nil && at < len(raw) {
-		if bits == 8 {
-			return float32(raw[at]), true
-		}
-		return float32(raw[at] >> (b % 2 * 4) & 15), true
-	}
-	return 0, false
 }

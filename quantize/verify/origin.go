@@ -84,7 +84,7 @@ func (a *against) float(value string, t *model.Tensor) {
 			zeros += 1 / float64(len(x))
 		}
 	}
-	a.restored = append(a.restored, Restored{Weight: name, Stored: name, DType: t.DType().String(), SQNR: db, Max: most, Zeros: &zeros})
+	a.restored = append(a.restored, Restored{Weight: name, Reader: a.readers[name], Stored: name, DType: t.DType().String(), SQNR: db, Max: most, Zeros: &zeros})
 	if db < 0 {
 		a.add(RuleChanged, nil, name, "signal-to-noise ratio %.1f dB against the original", db)
 	}
@@ -127,25 +127,36 @@ func rescaled(suffix string) bool {
 	return strings.Contains(suffix, "_folded") || strings.Contains(suffix, "_equalized") || strings.Contains(suffix, "_smoothed")
 }
 
-// rescale returns w with its slices along the first two axes multiplied so that it comes nearest to x: for each slice in turn
-// the factor sum(w*x)/sum(w*w), until both axes have had theirs twice. What is left of the difference is not a matter of scale.
-func rescale(w, x []float32, shape []int) []float32 {
+// rescale returns the factors, by element, that bring w nearest to x, where slices along the first two axes are multiplied: for each
+// slice in turn the factor sum(w*x)/sum(w*w), until both axes have had theirs twice. What is left of the difference is not a matter of
+// scale.
+func rescale(w, x []float32, shape []int) func(i int) float64 {
 	y := slices.Clone(w)
+	var factors [2][]float64
+	inner := [2]int{len(y) / shape[0], len(y) / shape[0] / shape[1]}
+	for axis := range factors {
+		factors[axis] = slices.Repeat([]float64{1}, shape[axis])
+	}
 	for range 2 {
-		inner := len(y)
-		for axis := range 2 {
-			inner /= shape[axis]
+		for axis, by := range factors {
 			dot, own := make([]float64, shape[axis]), make([]float64, shape[axis])
 			for i, v := range y {
-				c := i / inner % shape[axis]
+				c := i / inner[axis] % shape[axis]
 				dot[c], own[c] = dot[c]+float64(v)*float64(x[i]), own[c]+float64(v)*float64(v)
 			}
 			for i, v := range y {
-				if c := i / inner % shape[axis]; own[c] > 0 {
+				if c := i / inner[axis] % shape[axis]; own[c] > 0 {
 					y[i] = float32(float64(v) * dot[c] / own[c])
+				}
+			}
+			for c := range by {
+				if own[c] > 0 {
+					by[c] *= dot[c] / own[c]
 				}
 			}
 		}
 	}
-	return y
+	return func(i int) float64 {
+		return factors[0][i/inner[0]%shape[0]] * factors[1][i/inner[1]%shape[1]]
+	}
 }

@@ -101,6 +101,15 @@ func TestAgainstFolded(t *testing.T) {
 		if same != (seed == 1) {
 			t.Errorf("seed %d: %+v, %v", seed, restored, found)
 		}
+		if seed != 1 {
+			continue
+		}
+		// What Stored gives is the same weight in the original's scale: channels of any factor keep a ratio above 30 dB.
+		w, _ := original.Initializer("w").Float32()
+		one := verify.Stored(g, original)["w"]
+		if one.SQNR != restored[0].SQNR || len(one.Values) != len(w) || !(quantize.SQNR(w, one.Values) > 30) {
+			t.Errorf("stored: %v dB, %d values of %d, %v dB in the original's scale", one.SQNR, len(one.Values), len(w), quantize.SQNR(w, one.Values))
+		}
 	}
 }
 

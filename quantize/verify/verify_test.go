@@ -281,6 +281,15 @@ func TestCorruptions(t *testing.T) {
 			g.SetInitializer("z", model.FromSlice([]int{6}, make([]byte, 6)))
 			node(g, "MatMulNBits").Inputs = []string{"x", "B", "s", "z"}
 		}, verify.RuleZeroShape},
+		{"packed weights of another type", nbits, func(g *model.Graph) {
+			b := g.Initializer("B")
+			x, _ := b.Bytes()
+			other, err := model.NewTensor(model.Int8, b.Shape(), slices.Clone(x))
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.SetInitializer("B", other)
+		}, verify.RuleType},
 		{"the operator in the default domain", nbits, func(g *model.Graph) { node(g, "MatMulNBits").Domain = "" }, verify.RuleOpset},
 	}
 	for i, base := range []*model.Graph{qdq(), nbits(), dynamic(t), half(t)} {
