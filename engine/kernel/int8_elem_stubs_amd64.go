@@ -9,6 +9,11 @@ package kernel
 //go:noescape
 func lookup512(dst, src *uint8, n int, t *uint8)
 
+// lookup256 sets dst[i] = t[src[i]]; n is a multiple of 32, not 0.
+//
+//go:noescape
+func lookup256(dst, src *uint8, n int, t *uint8)
+
 // addU8x512 does n elements, a multiple of 16, not 0.
 //
 //go:noescape

@@ -11,6 +11,7 @@ func int8ElemFiles() []file {
 	fmt.Fprintf(&s, goHead, "int8elem.go")
 	a := newAsm("int8elem.go")
 	lookupU8(a, &s)
+	lookupU8x32(a, &s)
 	for _, isa := range []string{"Z", "Y"} {
 		binaryU8(a, &s, isa, "addU8", "AddU8")
 		binaryU8(a, &s, isa, "mulU8", "MulU8")
@@ -45,6 +46,52 @@ func lookupU8(a *asm, s *strings.Builder) {
 	a.op("JG   loop")
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+// lookupU8x32 looks bytes up by their low halves in the sixteen rows of a table and picks the row bit by bit of the high halves.
+func lookupU8x32(a *asm, s *strings.Builder) {
+	decl := "func lookup256(dst, src *uint8, n int, t *uint8)"
+	fmt.Fprintf(s, "\n// lookup256 sets dst[i] = t[src[i]]; n is a multiple of 32, not 0.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "lookup256", 32)
+	for _, l := range []string{"dst+0(FP), DI", "src+8(FP), SI", "n+16(FP), CX", "t+24(FP), BX"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("VPCMPEQB Y15, Y15, Y15")
+	a.op("VPSRLW $12, Y15, Y15")
+	a.op("VPACKUSWB Y15, Y15, Y15")
+	a.label("loop")
+	a.op("VMOVDQU (SI), Y0")
+	tableTree(a, 0, 5, 15, "BX")
+	a.op("VMOVDQU Y5, (DI)")
+	a.op("ADDQ $32, SI")
+	a.op("ADDQ $32, DI")
+	a.op("SUBQ $32, CX")
+	a.op("JG   loop")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// tableTree looks the bytes of register x, which it changes, up in the table at base. The result is in register to, the first of five that it
+// uses, beside the three behind x; every byte of register low is 15.
+func tableTree(a *asm, x, to, low int, base string) {
+	for i := 1; i <= 3; i++ { // the bit that chooses at each level, as the highest one of its byte
+		a.op("VPSLLW $%d, Y%d, Y%d", i, x, x+i)
+	}
+	high := []int{x + 3, x + 2, x + 1, to + 5}
+	a.op("VMOVDQA Y%d, Y%d", x, to+5)
+	a.op("VPAND Y%d, Y%d, Y%d", low, x, x)
+	var node func(level, first, r int)
+	node = func(level, first, r int) {
+		if level < 0 {
+			a.op("VBROADCASTI128 %d(%s), Y%d", 16*first, base, r)
+			a.op("VPSHUFB Y%d, Y%d, Y%d", x, r, r)
+			return
+		}
+		node(level-1, first, r)
+		node(level-1, first+(1<<level), r+1)
+		a.op("VPBLENDVB Y%d, Y%d, Y%d, Y%d", high[level], r+1, r, r)
+	}
+	node(3, 0, to)
 }
 
 // bytesOut stores the 16 or 8 integers of register 0 as bytes to (DI).
