@@ -85,6 +85,9 @@ func (j *convU8Job) band(n, h0, h1, p0, p1 int) {
 	case j.c.depthwise && j.c.isa >= AVX512VNNI:
 		j.depthwise512(n, h0, h1)
 		return
+	case j.c.wide != nil && (j.c.wide.repeat == 1 || j.g.SW == 1 && j.g.OW >= j.c.wide.repeat):
+		j.depthwise32(n, h0, h1)
+		return
 	case j.c.depthwise:
 		j.depthwise256(n, h0, h1)
 		return
@@ -159,6 +162,45 @@ func (j *convU8Job) depthwise512(n, h0, h1 int) {
 	if c.Table != nil {
 		Lookup(y, y, c.Table)
 	}
+}
+
+// depthwise32 is depthwise512 by 32 channels with AVX2.
+func (j *convU8Job) depthwise32(n, h0, h1 int) {
+	c, g, d := j.c, j.g, j.c.wide
+	ch := c.Cout
+	in := j.input(n, h0, h1, ch)
+	defer in.release()
+	ptrs := getPointers(2 * c.taps)
+	offsets := make([]int, c.taps, maxWideTaps)
+	for t := range offsets {
+		offsets[t] = (t/g.KW*g.DH*in.w + t%g.KW*g.DW) * ch
+	}
+	for oh := h0; oh < h1; oh++ {
+		y := j.y[(n*g.OH+oh)*g.OW*ch:][:g.OW*ch]
+		x := in.x[(oh-h0)*g.SH*in.w*ch:]
+		for i := range d.blocks {
+			b := &d.blocks[i]
+			for k, t := range b.taps {
+				ptrs.p[k] = unsafe.Pointer(&x[offsets[t]])
+			}
+			q := c.out(0, 16)
+			q.bias, q.scale = unsafe.Pointer(&d.bias[i*32]), unsafe.Pointer(&d.scale[i*32])
+			w := &d.data[b.off]
+			if d.repeat == 1 {
+				depthwise256x32(g.OW, b.rounds, &ptrs.p[0], b.first, g.SW*ch, w, &y[b.first], ch, &q)
+				continue
+			}
+			k := len(y) / 32
+			depthwise256x32(k, b.rounds, &ptrs.p[0], 0, 32, w, &y[0], 32, &q)
+			if last := len(y) - 32; last > (k-1)*32 {
+				depthwise256x32(1, b.rounds, &ptrs.p[0], last, 0, w, &y[last], 0, &q)
+			}
+		}
+		if c.Table != nil {
+			Lookup(y, y, c.Table)
+		}
+	}
+	ptrs.release()
 }
 
 // depthwise256 is depthwise512 by 16 channels with AVX2.

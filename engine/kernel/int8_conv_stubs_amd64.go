@@ -190,6 +190,12 @@ func depthwise512(pixels, t4 int, ptrs *unsafe.Pointer, at, step int, w *int8, y
 //go:noescape
 func depthwise256(pixels, t2 int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)
 
+// depthwise256x32 computes 32 channels of pixels in rounds of two groups of pairs of taps. The taps of the first pixel lie at ptrs + at bytes, of
+// each other step bytes on.
+//
+//go:noescape
+func depthwise256x32(pixels, rounds int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)
+
 // convNarrowx16m1 computes 16 columns of tiles of 1 row(s) of narrow weights: taps times k4 groups of four products.
 //
 //go:noescape
