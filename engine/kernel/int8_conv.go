@@ -22,6 +22,7 @@ type ConvU8Config struct {
 	Scale                     []float32 // 1 or [Cout], finite
 	ZeroX, ZeroY, Lo, Hi      uint8
 	Table                     *[256]uint8 // nil for the identity
+	Dilated                   bool        // a Window may have DW > 1
 }
 
 // ConvU8 is a prepared convolution of bytes; it is immutable.
@@ -30,7 +31,8 @@ type ConvU8 struct {
 	cg, og    int // channels per group
 	taps      int
 	depthwise bool
-	dense     bool       // packed by packDense
+	dense     bool       // packed by packDense or packBinned
+	binned    bool       // by packBinned
 	slab      bool       // rows of the input are copied between their padding first, pixels filled up to fours of channels
 	panels    []convEdge // of one group
 	data      []int8     // packed weights, group after group
@@ -86,6 +88,8 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 		c.packDepthwise32()
 	case c.depthwise:
 		return c
+	case len(c.ZeroW) == 0 && (c.isa == AVX2 || c.isa == AVX512) && c.narrow() && c.Groups == 1 && c.Cout%binColumns == 0 && !c.Dilated:
+		c.packBinned()
 	case len(c.ZeroW) == 0 && (c.isa.hasVNNI512() || (c.isa == AVX2 || c.isa == AVX512) && c.narrow()):
 		c.packDense()
 	default:
@@ -123,7 +127,7 @@ func (c *ConvU8) scaleOf(o int) float32 { return c.Scale[o%len(c.Scale)] }
 
 // Run convolves n images x [n, H, W, Cin] to y [n, OH, OW, Cout].
 func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
-	if !g.Valid() || g.KH != c.KH || g.KW != c.KW || n < 0 {
+	if !g.Valid() || g.KH != c.KH || g.KW != c.KW || n < 0 || g.DW > 1 && c.KW > 1 && !c.Dilated {
 		panic(badConvU8)
 	}
 	rows := n * g.OH * g.OW
@@ -145,6 +149,9 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 	}
 	k := c.cg * c.taps
 	block := max(96, min(192, 96<<10/k)) / 24 * 24
+	if c.binned {
+		block = max(48, min(192, 24<<10/k)) / 24 * 24
+	}
 	threads := p.Threads()
 	work := rows * c.Cout * k
 	if c.depthwise {

@@ -249,6 +249,10 @@ func (j *convU8Job) depthwise256(n, h0, h1 int) {
 // denseRows computes rows r0..r1 of group gr, panels p0..p1: addresses writes where the taps of the rows lie, tile after tile of mr rows.
 func (j *convU8Job) denseRows(gr, r0, r1, p0, p1, taps, k4 int, addresses func(dst []unsafe.Pointer, mr int)) {
 	c := j.c
+	if c.binned {
+		j.binnedRows(r0, r1, p0, p1, taps, addresses)
+		return
+	}
 	vnni := c.isa.hasVNNI512()
 	var ptrs [9]*pointers // for tiles of 4, 6 and 8 rows
 	for _, e := range c.panels[p0:p1] {
@@ -295,6 +299,27 @@ func (j *convU8Job) denseRows(gr, r0, r1, p0, p1, taps, k4 int, addresses func(d
 	}
 	first := c.panels[p0].first
 	j.tableRows(r0, r1, gr*c.og+first, c.panels[p1-1].first+c.panels[p1-1].width-first)
+}
+
+// binnedRows is denseRows of binned weights.
+func (j *convU8Job) binnedRows(r0, r1, p0, p1, taps int, addresses func(dst []unsafe.Pointer, mr int)) {
+	c := j.c
+	ptrs := getPointers((r1 - r0) * taps)
+	addresses(ptrs.p, 4)
+	tiles, rest := (r1-r0)/4, (r1-r0)%4
+	for _, e := range c.panels[p0:p1] {
+		q := c.out(e.first, e.width)
+		w, size := &c.data[e.off], e.end-e.off
+		if tiles > 0 {
+			convBinnedx16m(4, tiles, &ptrs.p[0], w, size, &j.y[r0*c.Cout+e.first], c.Cout, &q)
+		}
+		if rest > 0 {
+			convBinnedx16m(rest, 1, &ptrs.p[tiles*4*taps], w, size, &j.y[(r0+tiles*4)*c.Cout+e.first], c.Cout, &q)
+		}
+	}
+	ptrs.release()
+	first := c.panels[p0].first
+	j.tableRows(r0, r1, first, c.panels[p1-1].first+c.panels[p1-1].width-first)
 }
 
 // narrowRows computes rows r0..r1 of a panel, which starts at column col of y.

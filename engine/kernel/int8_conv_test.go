@@ -57,6 +57,7 @@ func randomConv(rng *rand.Rand) (ConvU8Config, *Window, int) {
 		DH: 1 + rng.IntN(2), DW: 1 + rng.IntN(2), Top: rng.IntN(3), Left: rng.IntN(3), Bottom: rng.IntN(3), End: rng.IntN(3)}
 	g.OH = OutputSize(g.H, g.KH, g.SH, g.DH, g.Top, g.Bottom)
 	g.OW = OutputSize(g.W, g.KW, g.SW, g.DW, g.Left, g.End)
+	cfg.Dilated = g.DW > 1 || rng.IntN(8) == 0
 	return cfg, g, rng.IntN(3)
 }
 

@@ -33,6 +33,7 @@ func int8ConvFiles() []file {
 	b := newAsm("int8conv.go")
 	depthwiseU8x16(b, &s)
 	depthwiseU8x32(b, &s)
+	binnedConvs(b, &s)
 	for mr := 1; mr <= 4; mr++ {
 		convNarrow(b, &s, mr, false)
 		convNarrow(b, &s, mr, true)
