@@ -151,6 +151,9 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 	block := max(96, min(192, 96<<10/k)) / 24 * 24
 	if c.binned {
 		block = max(48, min(192, 24<<10/k)) / 24 * 24
+		if c.slab && k < 64 { // of few products, what is copied counts
+			block = 480
+		}
 	}
 	threads := p.Threads()
 	work := rows * c.Cout * k

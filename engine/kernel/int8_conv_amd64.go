@@ -100,23 +100,32 @@ func (j *convU8Job) band(n, h0, h1, p0, p1 int) {
 	}
 	r0, r1 := (n*g.OH+h0)*g.OW, (n*g.OH+h1)*g.OW
 	j.denseRows(0, r0, r1, p0, p1, taps, k4, func(dst []unsafe.Pointer, mr int) {
-		for at := 0; at < r1-r0; {
-			oh, ow := at/g.OW, at%g.OW
-			tile := at / mr * mr
+		step := g.SW * in.cp
+		for at, oh, ow := 0, 0, 0; at < r1-r0; {
+			tile := at &^ (mr - 1)
+			if mr&(mr-1) != 0 {
+				tile = at / mr * mr
+			}
 			w := min(mr, r1-r0-tile)
 			run := min(g.OW-ow, tile+w-at)
+			x := unsafe.Pointer(&in.x[(oh*g.SH*in.w+ow*g.SW)*in.cp])
+			d := dst[tile*taps+at-tile:]
 			for t := range taps {
 				kh, kw := t, 0
 				if g.DW > 1 {
 					kh, kw = t/g.KW, t%g.KW*g.DW
 				}
-				p := unsafe.Pointer(&in.x[(((oh*g.SH+kh*g.DH)*in.w)+ow*g.SW+kw)*in.cp])
-				d := dst[tile*taps+t*w+at-tile:][:run]
-				for i := range d {
-					d[i] = unsafe.Add(p, i*g.SW*in.cp)
+				p := unsafe.Add(x, (kh*g.DH*in.w+kw)*in.cp)
+				e := d[t*w:][:run]
+				for i := range e {
+					e[i] = unsafe.Add(p, i*step)
 				}
 			}
 			at += run
+			if ow += run; ow == g.OW {
+				ow = 0
+				oh++
+			}
 		}
 	})
 	in.release()

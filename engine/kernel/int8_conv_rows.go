@@ -35,7 +35,7 @@ func (j *convU8Job) padRows(dst []uint8, n, h0, h1, wide, cp int) {
 // widenPixels copies pixels of three bytes to places of four.
 func widenPixels(dst, src []uint8) {
 	n := len(src) / 3
-	i := 0
+	i := widen(dst, src)
 	for ; i+4 <= n-1; i += 4 { // twelve bytes, read as eight and eight
 		a, b := binary.LittleEndian.Uint64(src[3*i:]), binary.LittleEndian.Uint64(src[3*i+6:])
 		binary.LittleEndian.PutUint64(dst[4*i:], a&0xffffff|a<<8&0xffffff00000000)

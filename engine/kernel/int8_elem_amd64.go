@@ -90,3 +90,23 @@ func sumRowsU8(acc []int32, x []uint8, rows, ld int) int {
 	}
 	return 0
 }
+
+// widen copies whole vectors of pixels of three bytes to places of four, and returns how many pixels that were.
+func widen(dst, src []uint8) int {
+	n := (len(src) - 4) / 3 &^ 7
+	if n <= 0 || !Active().hasAVX2() {
+		return 0
+	}
+	widenPixels256(&dst[:4*n][0], &src[0], n)
+	return n
+}
+
+// interleave3 turns whole vectors of three planes into pixels, and returns how many pixels that were.
+func interleave3(dst, x, y, z []uint8) int {
+	n := len(x) &^ 15
+	if n == 0 || !Active().hasAVX2() {
+		return 0
+	}
+	interleave3x16(&dst[:3*n][0], &x[0], &y[:n][0], &z[:n][0], n)
+	return n
+}

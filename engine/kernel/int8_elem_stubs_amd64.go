@@ -48,3 +48,13 @@ func sumRowsU8x256(acc *int32, n int, x *uint8, rows, ld int)
 //
 //go:noescape
 func maxU8x32(dst, src *uint8, n int)
+
+// widenPixels256 copies n pixels of three bytes, a multiple of 8, not 0, to places of four; it reads 4 bytes more.
+//
+//go:noescape
+func widenPixels256(dst, src *uint8, n int)
+
+// interleave3x16 turns three planes of n bytes, a multiple of 16, not 0, into pixels.
+//
+//go:noescape
+func interleave3x16(dst, x, y, z *uint8, n int)
