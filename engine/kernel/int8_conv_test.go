@@ -15,14 +15,19 @@ func randomConv(rng *rand.Rand) (ConvU8Config, *Window, int) {
 	case 0:
 		cfg.Cin = 1 + rng.IntN(150)
 		cfg.Cout, cfg.Groups = cfg.Cin, cfg.Cin
+		cfg.KH, cfg.KW = 1+rng.IntN(5), 1+rng.IntN(5)
 	case 1:
 		cfg.Groups = 1 + rng.IntN(3)
 		cfg.Cin, cfg.Cout = cfg.Groups*(1+rng.IntN(9)), cfg.Groups*(1+rng.IntN(40))
 	case 2:
 		cfg.KH, cfg.KW = 1, 1
+		cfg.Cin = 1 + rng.IntN(80)
+	}
+	if cfg.Groups == 1 && rng.IntN(2) == 0 {
+		cfg.Cout = ceilDiv(cfg.Cout, 16) * 16
 	}
 	cfg.W = make([]int8, cfg.Cout*cfg.Cin/cfg.Groups*cfg.KH*cfg.KW)
-	limit := []int{1, 32, 64, 128}[rng.IntN(4)]
+	limit := []int{1, 12, 32, 64, 128}[rng.IntN(5)]
 	for i := range cfg.W {
 		cfg.W[i] = int8(rng.IntN(2*limit) - limit)
 	}
