@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -47,6 +48,7 @@ func prepQuantConv(p *prep) (any, error) {
 	cfg := kernel.ConvU8Config{Groups: int(n.Int("group", 1)), KH: 1, KW: 1, Cout: w.Shape()[0],
 		ZeroX: byteAttr(n, "zx"), ZeroY: byteAttr(n, "zy"), Lo: byteAttr(n, "lo"), Hi: byteAttr(n, "hi")}
 	cfg.Cin = w.Shape()[1] * cfg.Groups
+	cfg.Dilated = slices.ContainsFunc(attrInts(n, "dilations"), func(d int) bool { return d != 1 })
 	if w.Rank() > 2 {
 		cfg.KW = w.Shape()[w.Rank()-1]
 	}

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 	"sync"
@@ -23,6 +22,7 @@ type ConvU8Config struct {
 	Scale                     []float32 // 1 or [Cout], finite
 	ZeroX, ZeroY, Lo, Hi      uint8
 	Table                     *[256]uint8 // nil for the identity
+	Dilated                   bool        // a Window may have DW > 1
 }
 
 // ConvU8 is a prepared convolution of bytes; it is immutable.
@@ -31,14 +31,16 @@ type ConvU8 struct {
 	cg, og    int // channels per group
 	taps      int
 	depthwise bool
-	dense     bool       // packed by packDense
+	dense     bool       // packed by packDense or packBinned
+	binned    bool       // by packBinned
 	slab      bool       // rows of the input are copied between their padding first, pixels filled up to fours of channels
 	panels    []convEdge // of one group
 	data      []int8     // packed weights, group after group
 	perGroup  int        // bytes of data per group
 	bias      []int32    // padded, in the order of the kernels, zero point of x included
 	scale     []float32
-	padded    int         // columns of bias and scale per group
+	padded    int // columns of bias and scale per group
+	wide      *depthwise32
 	repeat    int         // a block of 64 depthwise channels holds the channels of so many neighbouring pixels
 	pad       []uint8     // a pixel of padding
 	gemm      []*PackedS8 // one per group: the weights where there is no VNNI
@@ -83,8 +85,11 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 		c.packDepthwise()
 	case c.depthwise && c.isa.hasAVX2():
 		c.packDepthwise16()
+		c.packDepthwise32()
 	case c.depthwise:
 		return c
+	case len(c.ZeroW) == 0 && (c.isa == AVX2 || c.isa == AVX512) && c.narrow() && c.Groups == 1 && c.Cout%binColumns == 0 && !c.Dilated:
+		c.packBinned()
 	case len(c.ZeroW) == 0 && (c.isa.hasVNNI512() || (c.isa == AVX2 || c.isa == AVX512) && c.narrow()):
 		c.packDense()
 	default:
@@ -99,6 +104,9 @@ func (c *ConvU8) Bytes() int64 {
 	n := int64(len(c.data)+len(c.W)) + 8*int64(len(c.bias))
 	for _, g := range c.gemm {
 		n += g.Bytes()
+	}
+	if c.wide != nil {
+		n += int64(len(c.wide.data)) + 8*int64(len(c.wide.bias))
 	}
 	return n
 }
@@ -119,7 +127,7 @@ func (c *ConvU8) scaleOf(o int) float32 { return c.Scale[o%len(c.Scale)] }
 
 // Run convolves n images x [n, H, W, Cin] to y [n, OH, OW, Cout].
 func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
-	if !g.Valid() || g.KH != c.KH || g.KW != c.KW || n < 0 {
+	if !g.Valid() || g.KH != c.KH || g.KW != c.KW || n < 0 || g.DW > 1 && c.KW > 1 && !c.Dilated {
 		panic(badConvU8)
 	}
 	rows := n * g.OH * g.OW
@@ -141,6 +149,12 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 	}
 	k := c.cg * c.taps
 	block := max(96, min(192, 96<<10/k)) / 24 * 24
+	if c.binned {
+		block = max(48, min(192, 24<<10/k)) / 24 * 24
+		if c.slab && k < 64 { // of few products, what is copied counts
+			block = 480
+		}
+	}
 	threads := p.Threads()
 	work := rows * c.Cout * k
 	if c.depthwise {
@@ -162,6 +176,9 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 			block *= 2
 		}
 		high := max(1, block/g.OW)
+		if c.wide != nil {
+			high = c.wideRows(g, n, threads)
+		}
 		bands := ceilDiv(g.OH, high)
 		if threads > 1 && !c.depthwise {
 			parts = min(len(c.panels), max(1, 4*threads/(bands*n)))
@@ -389,56 +406,6 @@ func (j *convU8Job) addresses(dst []unsafe.Pointer, r0, r1, mr, ch int) {
 				n++
 			}
 		}
-	}
-}
-
-// padRows copies rows h0..h1 of image n to dst [h1-h0, wide, cp] between their padding; cp is at least the number of channels, and what
-// lies beyond them is not defined.
-func (j *convU8Job) padRows(dst []uint8, n, h0, h1, wide, cp int) {
-	c, g := j.c, j.g
-	ch := c.Cin
-	left := min(g.Left, wide)
-	mid := min(g.W, wide-left)
-	for h := h0; h < h1; h++ {
-		d := dst[(h-h0)*wide*cp:][:wide*cp]
-		if h < 0 || h >= g.H {
-			fill(d, c.ZeroX)
-			continue
-		}
-		fill(d[:left*cp], c.ZeroX)
-		fill(d[(left+mid)*cp:], c.ZeroX)
-		src := j.x[(n*g.H+h)*g.W*ch:][:mid*ch]
-		d = d[left*cp : (left+mid)*cp]
-		switch {
-		case cp == ch:
-			copy(d, src)
-		case ch == 3 && cp == 4:
-			widenPixels(d, src)
-		default:
-			for i := range mid {
-				copy(d[i*cp:], src[i*ch:(i+1)*ch])
-			}
-		}
-	}
-}
-
-// widenPixels copies pixels of three bytes to places of four.
-func widenPixels(dst, src []uint8) {
-	n := len(src) / 3
-	i := 0
-	for ; i+4 <= n-1; i += 4 { // twelve bytes, read as eight and eight
-		a, b := binary.LittleEndian.Uint64(src[3*i:]), binary.LittleEndian.Uint64(src[3*i+6:])
-		binary.LittleEndian.PutUint64(dst[4*i:], a&0xffffff|a<<8&0xffffff00000000)
-		binary.LittleEndian.PutUint64(dst[4*i+8:], b&0xffffff|b<<8&0xffffff00000000)
-	}
-	for ; i < n; i++ {
-		dst[4*i], dst[4*i+1], dst[4*i+2] = src[3*i], src[3*i+1], src[3*i+2]
-	}
-}
-
-func fill(d []uint8, v uint8) {
-	for i := range d {
-		d[i] = v
 	}
 }
 

@@ -85,6 +85,9 @@ func (j *convU8Job) band(n, h0, h1, p0, p1 int) {
 	case j.c.depthwise && j.c.isa >= AVX512VNNI:
 		j.depthwise512(n, h0, h1)
 		return
+	case j.c.wide != nil && (j.c.wide.repeat == 1 || j.g.SW == 1 && j.g.OW >= j.c.wide.repeat):
+		j.depthwise32(n, h0, h1)
+		return
 	case j.c.depthwise:
 		j.depthwise256(n, h0, h1)
 		return
@@ -97,23 +100,32 @@ func (j *convU8Job) band(n, h0, h1, p0, p1 int) {
 	}
 	r0, r1 := (n*g.OH+h0)*g.OW, (n*g.OH+h1)*g.OW
 	j.denseRows(0, r0, r1, p0, p1, taps, k4, func(dst []unsafe.Pointer, mr int) {
-		for at := 0; at < r1-r0; {
-			oh, ow := at/g.OW, at%g.OW
-			tile := at / mr * mr
+		step := g.SW * in.cp
+		for at, oh, ow := 0, 0, 0; at < r1-r0; {
+			tile := at &^ (mr - 1)
+			if mr&(mr-1) != 0 {
+				tile = at / mr * mr
+			}
 			w := min(mr, r1-r0-tile)
 			run := min(g.OW-ow, tile+w-at)
+			x := unsafe.Pointer(&in.x[(oh*g.SH*in.w+ow*g.SW)*in.cp])
+			d := dst[tile*taps+at-tile:]
 			for t := range taps {
 				kh, kw := t, 0
 				if g.DW > 1 {
 					kh, kw = t/g.KW, t%g.KW*g.DW
 				}
-				p := unsafe.Pointer(&in.x[(((oh*g.SH+kh*g.DH)*in.w)+ow*g.SW+kw)*in.cp])
-				d := dst[tile*taps+t*w+at-tile:][:run]
-				for i := range d {
-					d[i] = unsafe.Add(p, i*g.SW*in.cp)
+				p := unsafe.Add(x, (kh*g.DH*in.w+kw)*in.cp)
+				e := d[t*w:][:run]
+				for i := range e {
+					e[i] = unsafe.Add(p, i*step)
 				}
 			}
 			at += run
+			if ow += run; ow == g.OW {
+				ow = 0
+				oh++
+			}
 		}
 	})
 	in.release()
@@ -159,6 +171,45 @@ func (j *convU8Job) depthwise512(n, h0, h1 int) {
 	if c.Table != nil {
 		Lookup(y, y, c.Table)
 	}
+}
+
+// depthwise32 is depthwise512 by 32 channels with AVX2.
+func (j *convU8Job) depthwise32(n, h0, h1 int) {
+	c, g, d := j.c, j.g, j.c.wide
+	ch := c.Cout
+	in := j.input(n, h0, h1, ch)
+	defer in.release()
+	ptrs := getPointers(2 * c.taps)
+	offsets := make([]int, c.taps, maxWideTaps)
+	for t := range offsets {
+		offsets[t] = (t/g.KW*g.DH*in.w + t%g.KW*g.DW) * ch
+	}
+	for oh := h0; oh < h1; oh++ {
+		y := j.y[(n*g.OH+oh)*g.OW*ch:][:g.OW*ch]
+		x := in.x[(oh-h0)*g.SH*in.w*ch:]
+		for i := range d.blocks {
+			b := &d.blocks[i]
+			for k, t := range b.taps {
+				ptrs.p[k] = unsafe.Pointer(&x[offsets[t]])
+			}
+			q := c.out(0, 16)
+			q.bias, q.scale = unsafe.Pointer(&d.bias[i*32]), unsafe.Pointer(&d.scale[i*32])
+			w := &d.data[b.off]
+			if d.repeat == 1 {
+				depthwise256x32(g.OW, b.rounds, &ptrs.p[0], b.first, g.SW*ch, w, &y[b.first], ch, &q)
+				continue
+			}
+			k := len(y) / 32
+			depthwise256x32(k, b.rounds, &ptrs.p[0], 0, 32, w, &y[0], 32, &q)
+			if last := len(y) - 32; last > (k-1)*32 {
+				depthwise256x32(1, b.rounds, &ptrs.p[0], last, 0, w, &y[last], 0, &q)
+			}
+		}
+		if c.Table != nil {
+			Lookup(y, y, c.Table)
+		}
+	}
+	ptrs.release()
 }
 
 // depthwise256 is depthwise512 by 16 channels with AVX2.
@@ -207,6 +258,10 @@ func (j *convU8Job) depthwise256(n, h0, h1 int) {
 // denseRows computes rows r0..r1 of group gr, panels p0..p1: addresses writes where the taps of the rows lie, tile after tile of mr rows.
 func (j *convU8Job) denseRows(gr, r0, r1, p0, p1, taps, k4 int, addresses func(dst []unsafe.Pointer, mr int)) {
 	c := j.c
+	if c.binned {
+		j.binnedRows(r0, r1, p0, p1, taps, addresses)
+		return
+	}
 	vnni := c.isa.hasVNNI512()
 	var ptrs [9]*pointers // for tiles of 4, 6 and 8 rows
 	for _, e := range c.panels[p0:p1] {
@@ -253,6 +308,27 @@ func (j *convU8Job) denseRows(gr, r0, r1, p0, p1, taps, k4 int, addresses func(d
 	}
 	first := c.panels[p0].first
 	j.tableRows(r0, r1, gr*c.og+first, c.panels[p1-1].first+c.panels[p1-1].width-first)
+}
+
+// binnedRows is denseRows of binned weights.
+func (j *convU8Job) binnedRows(r0, r1, p0, p1, taps int, addresses func(dst []unsafe.Pointer, mr int)) {
+	c := j.c
+	ptrs := getPointers((r1 - r0) * taps)
+	addresses(ptrs.p, 4)
+	tiles, rest := (r1-r0)/4, (r1-r0)%4
+	for _, e := range c.panels[p0:p1] {
+		q := c.out(e.first, e.width)
+		w, size := &c.data[e.off], e.end-e.off
+		if tiles > 0 {
+			convBinnedx16m(4, tiles, &ptrs.p[0], w, size, &j.y[r0*c.Cout+e.first], c.Cout, &q)
+		}
+		if rest > 0 {
+			convBinnedx16m(rest, 1, &ptrs.p[tiles*4*taps], w, size, &j.y[(r0+tiles*4)*c.Cout+e.first], c.Cout, &q)
+		}
+	}
+	ptrs.release()
+	first := c.panels[p0].first
+	j.tableRows(r0, r1, first, c.panels[p1-1].first+c.panels[p1-1].width-first)
 }
 
 // narrowRows computes rows r0..r1 of a panel, which starts at column col of y.

@@ -4,6 +4,7 @@ package kernel
 type convEdge struct {
 	first, vecs, width, off int
 	paired                  bool // see paired
+	end                     int  // of binned weights, which begin at off
 }
 
 // column returns the column, in 0..63, at place p of a panel of four vectors: 64 results packed lane by lane are then in order.

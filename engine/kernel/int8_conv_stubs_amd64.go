@@ -190,6 +190,38 @@ func depthwise512(pixels, t4 int, ptrs *unsafe.Pointer, at, step int, w *int8, y
 //go:noescape
 func depthwise256(pixels, t2 int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)
 
+// depthwise256x32 computes 32 channels of pixels in rounds of two groups of pairs of taps. The taps of the first pixel lie at ptrs + at bytes, of
+// each other step bytes on.
+//
+//go:noescape
+func depthwise256x32(pixels, rounds int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)
+
+//go:noescape
+func convBinnedx16m1(tiles int, ptrs *unsafe.Pointer, w *int8, size int, y *uint8, ldy int, q *convOut)
+
+//go:noescape
+func convBinnedx16m2(tiles int, ptrs *unsafe.Pointer, w *int8, size int, y *uint8, ldy int, q *convOut)
+
+//go:noescape
+func convBinnedx16m3(tiles int, ptrs *unsafe.Pointer, w *int8, size int, y *uint8, ldy int, q *convOut)
+
+//go:noescape
+func convBinnedx16m4(tiles int, ptrs *unsafe.Pointer, w *int8, size int, y *uint8, ldy int, q *convOut)
+
+// convBinnedx16m computes 16 columns of tiles of mr rows, 1 to 4, by size bytes of weights.
+func convBinnedx16m(mr, tiles int, ptrs *unsafe.Pointer, w *int8, size int, y *uint8, ldy int, q *convOut) {
+	switch mr {
+	case 1:
+		convBinnedx16m1(tiles, ptrs, w, size, y, ldy, q)
+	case 2:
+		convBinnedx16m2(tiles, ptrs, w, size, y, ldy, q)
+	case 3:
+		convBinnedx16m3(tiles, ptrs, w, size, y, ldy, q)
+	case 4:
+		convBinnedx16m4(tiles, ptrs, w, size, y, ldy, q)
+	}
+}
+
 // convNarrowx16m1 computes 16 columns of tiles of 1 row(s) of narrow weights: taps times k4 groups of four products.
 //
 //go:noescape

@@ -15,14 +15,19 @@ func randomConv(rng *rand.Rand) (ConvU8Config, *Window, int) {
 	case 0:
 		cfg.Cin = 1 + rng.IntN(150)
 		cfg.Cout, cfg.Groups = cfg.Cin, cfg.Cin
+		cfg.KH, cfg.KW = 1+rng.IntN(5), 1+rng.IntN(5)
 	case 1:
 		cfg.Groups = 1 + rng.IntN(3)
 		cfg.Cin, cfg.Cout = cfg.Groups*(1+rng.IntN(9)), cfg.Groups*(1+rng.IntN(40))
 	case 2:
 		cfg.KH, cfg.KW = 1, 1
+		cfg.Cin = 1 + rng.IntN(80)
+	}
+	if cfg.Groups == 1 && rng.IntN(2) == 0 {
+		cfg.Cout = ceilDiv(cfg.Cout, 16) * 16
 	}
 	cfg.W = make([]int8, cfg.Cout*cfg.Cin/cfg.Groups*cfg.KH*cfg.KW)
-	limit := []int{1, 32, 64, 128}[rng.IntN(4)]
+	limit := []int{1, 12, 32, 64, 128}[rng.IntN(5)]
 	for i := range cfg.W {
 		cfg.W[i] = int8(rng.IntN(2*limit) - limit)
 	}
@@ -57,6 +62,7 @@ func randomConv(rng *rand.Rand) (ConvU8Config, *Window, int) {
 		DH: 1 + rng.IntN(2), DW: 1 + rng.IntN(2), Top: rng.IntN(3), Left: rng.IntN(3), Bottom: rng.IntN(3), End: rng.IntN(3)}
 	g.OH = OutputSize(g.H, g.KH, g.SH, g.DH, g.Top, g.Bottom)
 	g.OW = OutputSize(g.W, g.KW, g.SW, g.DW, g.Left, g.End)
+	cfg.Dilated = g.DW > 1 || rng.IntN(8) == 0
 	return cfg, g, rng.IntN(3)
 }
 

@@ -99,6 +99,8 @@ func InterleaveU8(dst, src []uint8, c int) {
 	}
 	if c == 3 {
 		x, y, z := src[:n], src[n:2*n], src[2*n:3*n]
+		k := interleave3(dst, x, y, z)
+		x, y, z, dst = x[k:], y[k:], z[k:], dst[3*k:]
 		for i, v := range x {
 			d := dst[3*i : 3*i+3 : 3*i+3]
 			d[0], d[1], d[2] = v, y[i], z[i]

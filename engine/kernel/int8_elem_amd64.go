@@ -9,12 +9,28 @@ func hasVBMI(i ISA) bool { return i >= AVX512 && cpu.X86.HasAVX512VBMI }
 
 // lookup does whole vectors and returns how many elements that were.
 func lookup(dst, src []uint8, t *[256]uint8) int {
-	n := len(src) &^ 63
-	if n == 0 || !hasVBMI(Active()) {
+	isa := Active()
+	n := len(src) &^ 31
+	switch {
+	case hasVBMI(isa):
+		if n &^= 63; n > 0 {
+			lookup512(&dst[0], &src[0], n, &t[0])
+		}
+		return n
+	case !isa.hasAVX2():
 		return 0
+	case n > 0:
+		lookup256(&dst[0], &src[0], n, &t[0])
 	}
-	lookup512(&dst[0], &src[0], n, &t[0])
-	return n
+	rest := len(src) - n
+	if rest < 8 {
+		return n
+	}
+	var b [32]uint8
+	copy(b[:], src[n:])
+	lookup256(&b[0], &b[0], 32, &t[0])
+	copy(dst[n:], b[:rest])
+	return len(src)
 }
 
 // vectors does whole vectors and returns how many elements that were.
@@ -73,4 +89,24 @@ func sumRowsU8(acc []int32, x []uint8, rows, ld int) int {
 		return n
 	}
 	return 0
+}
+
+// widen copies whole vectors of pixels of three bytes to places of four, and returns how many pixels that were.
+func widen(dst, src []uint8) int {
+	n := (len(src) - 4) / 3 &^ 7
+	if n <= 0 || !Active().hasAVX2() {
+		return 0
+	}
+	widenPixels256(&dst[:4*n][0], &src[0], n)
+	return n
+}
+
+// interleave3 turns whole vectors of three planes into pixels, and returns how many pixels that were.
+func interleave3(dst, x, y, z []uint8) int {
+	n := len(x) &^ 15
+	if n == 0 || !Active().hasAVX2() {
+		return 0
+	}
+	interleave3x16(&dst[:3*n][0], &x[0], &y[:n][0], &z[:n][0], n)
+	return n
 }

@@ -30,6 +30,78 @@ loop:
 	VZEROUPPER
 	RET
 
+// func lookup256(dst, src *uint8, n int, t *uint8)
+TEXT ·lookup256(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+	MOVQ t+24(FP), BX
+	VPCMPEQB Y15, Y15, Y15
+	VPSRLW $12, Y15, Y15
+	VPACKUSWB Y15, Y15, Y15
+
+loop:
+	VMOVDQU (SI), Y0
+	VPSLLW $1, Y0, Y1
+	VPSLLW $2, Y0, Y2
+	VPSLLW $3, Y0, Y3
+	VMOVDQA Y0, Y10
+	VPAND Y15, Y0, Y0
+	VBROADCASTI128 0(BX), Y5
+	VPSHUFB Y0, Y5, Y5
+	VBROADCASTI128 16(BX), Y6
+	VPSHUFB Y0, Y6, Y6
+	VPBLENDVB Y3, Y6, Y5, Y5
+	VBROADCASTI128 32(BX), Y6
+	VPSHUFB Y0, Y6, Y6
+	VBROADCASTI128 48(BX), Y7
+	VPSHUFB Y0, Y7, Y7
+	VPBLENDVB Y3, Y7, Y6, Y6
+	VPBLENDVB Y2, Y6, Y5, Y5
+	VBROADCASTI128 64(BX), Y6
+	VPSHUFB Y0, Y6, Y6
+	VBROADCASTI128 80(BX), Y7
+	VPSHUFB Y0, Y7, Y7
+	VPBLENDVB Y3, Y7, Y6, Y6
+	VBROADCASTI128 96(BX), Y7
+	VPSHUFB Y0, Y7, Y7
+	VBROADCASTI128 112(BX), Y8
+	VPSHUFB Y0, Y8, Y8
+	VPBLENDVB Y3, Y8, Y7, Y7
+	VPBLENDVB Y2, Y7, Y6, Y6
+	VPBLENDVB Y1, Y6, Y5, Y5
+	VBROADCASTI128 128(BX), Y6
+	VPSHUFB Y0, Y6, Y6
+	VBROADCASTI128 144(BX), Y7
+	VPSHUFB Y0, Y7, Y7
+	VPBLENDVB Y3, Y7, Y6, Y6
+	VBROADCASTI128 160(BX), Y7
+	VPSHUFB Y0, Y7, Y7
+	VBROADCASTI128 176(BX), Y8
+	VPSHUFB Y0, Y8, Y8
+	VPBLENDVB Y3, Y8, Y7, Y7
+	VPBLENDVB Y2, Y7, Y6, Y6
+	VBROADCASTI128 192(BX), Y7
+	VPSHUFB Y0, Y7, Y7
+	VBROADCASTI128 208(BX), Y8
+	VPSHUFB Y0, Y8, Y8
+	VPBLENDVB Y3, Y8, Y7, Y7
+	VBROADCASTI128 224(BX), Y8
+	VPSHUFB Y0, Y8, Y8
+	VBROADCASTI128 240(BX), Y9
+	VPSHUFB Y0, Y9, Y9
+	VPBLENDVB Y3, Y9, Y8, Y8
+	VPBLENDVB Y2, Y8, Y7, Y7
+	VPBLENDVB Y1, Y7, Y6, Y6
+	VPBLENDVB Y10, Y6, Y5, Y5
+	VMOVDQU Y5, (DI)
+	ADDQ $32, SI
+	ADDQ $32, DI
+	SUBQ $32, CX
+	JG   loop
+	VZEROUPPER
+	RET
+
 // func addU8x512(dst, a, b *uint8, n int, f *AddU8)
 TEXT ·addU8x512(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
@@ -241,6 +313,121 @@ loop:
 	ADDQ $32, DI
 	ADDQ $32, SI
 	SUBQ $32, CX
+	JG   loop
+	VZEROUPPER
+	RET
+
+DATA widenPixels<>+0(SB)/4, $0xff020100
+DATA widenPixels<>+4(SB)/4, $0xff050403
+DATA widenPixels<>+8(SB)/4, $0xff080706
+DATA widenPixels<>+12(SB)/4, $0xff0b0a09
+DATA widenPixels<>+16(SB)/4, $0xff020100
+DATA widenPixels<>+20(SB)/4, $0xff050403
+DATA widenPixels<>+24(SB)/4, $0xff080706
+DATA widenPixels<>+28(SB)/4, $0xff0b0a09
+GLOBL widenPixels<>(SB), RODATA|NOPTR, $32
+
+// func widenPixels256(dst, src *uint8, n int)
+TEXT ·widenPixels256(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+	VMOVDQU widenPixels<>(SB), Y1
+
+loop:
+	VMOVDQU (SI), X0
+	VINSERTI128 $1, 12(SI), Y0, Y0
+	VPSHUFB Y1, Y0, Y0
+	VMOVDQU Y0, (DI)
+	ADDQ $24, SI
+	ADDQ $32, DI
+	SUBQ $8, CX
+	JG   loop
+	VZEROUPPER
+	RET
+
+DATA interleave3<>+0(SB)/4, $0x01ffff00
+DATA interleave3<>+4(SB)/4, $0xff02ffff
+DATA interleave3<>+8(SB)/4, $0xffff03ff
+DATA interleave3<>+12(SB)/4, $0x05ffff04
+DATA interleave3<>+16(SB)/4, $0xffff00ff
+DATA interleave3<>+20(SB)/4, $0x02ffff01
+DATA interleave3<>+24(SB)/4, $0xff03ffff
+DATA interleave3<>+28(SB)/4, $0xffff04ff
+DATA interleave3<>+32(SB)/4, $0xff00ffff
+DATA interleave3<>+36(SB)/4, $0xffff01ff
+DATA interleave3<>+40(SB)/4, $0x03ffff02
+DATA interleave3<>+44(SB)/4, $0xff04ffff
+DATA interleave3<>+48(SB)/4, $0xff06ffff
+DATA interleave3<>+52(SB)/4, $0xffff07ff
+DATA interleave3<>+56(SB)/4, $0x09ffff08
+DATA interleave3<>+60(SB)/4, $0xff0affff
+DATA interleave3<>+64(SB)/4, $0x06ffff05
+DATA interleave3<>+68(SB)/4, $0xff07ffff
+DATA interleave3<>+72(SB)/4, $0xffff08ff
+DATA interleave3<>+76(SB)/4, $0x0affff09
+DATA interleave3<>+80(SB)/4, $0xffff05ff
+DATA interleave3<>+84(SB)/4, $0x07ffff06
+DATA interleave3<>+88(SB)/4, $0xff08ffff
+DATA interleave3<>+92(SB)/4, $0xffff09ff
+DATA interleave3<>+96(SB)/4, $0xffff0bff
+DATA interleave3<>+100(SB)/4, $0x0dffff0c
+DATA interleave3<>+104(SB)/4, $0xff0effff
+DATA interleave3<>+108(SB)/4, $0xffff0fff
+DATA interleave3<>+112(SB)/4, $0xff0bffff
+DATA interleave3<>+116(SB)/4, $0xffff0cff
+DATA interleave3<>+120(SB)/4, $0x0effff0d
+DATA interleave3<>+124(SB)/4, $0xff0fffff
+DATA interleave3<>+128(SB)/4, $0x0bffff0a
+DATA interleave3<>+132(SB)/4, $0xff0cffff
+DATA interleave3<>+136(SB)/4, $0xffff0dff
+DATA interleave3<>+140(SB)/4, $0x0fffff0e
+GLOBL interleave3<>(SB), RODATA|NOPTR, $144
+
+// func interleave3x16(dst, x, y, z *uint8, n int)
+TEXT ·interleave3x16(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ y+16(FP), DX
+	MOVQ z+24(FP), BX
+	MOVQ n+32(FP), CX
+	VMOVDQU interleave3<>+0(SB), X6
+	VMOVDQU interleave3<>+16(SB), X7
+	VMOVDQU interleave3<>+32(SB), X8
+	VMOVDQU interleave3<>+48(SB), X9
+	VMOVDQU interleave3<>+64(SB), X10
+	VMOVDQU interleave3<>+80(SB), X11
+	VMOVDQU interleave3<>+96(SB), X12
+	VMOVDQU interleave3<>+112(SB), X13
+	VMOVDQU interleave3<>+128(SB), X14
+
+loop:
+	VMOVDQU (SI), X0
+	VMOVDQU (DX), X1
+	VMOVDQU (BX), X2
+	VPSHUFB X6, X0, X3
+	VPSHUFB X7, X1, X4
+	VPSHUFB X8, X2, X5
+	VPOR X4, X3, X3
+	VPOR X5, X3, X3
+	VMOVDQU X3, 0(DI)
+	VPSHUFB X9, X0, X3
+	VPSHUFB X10, X1, X4
+	VPSHUFB X11, X2, X5
+	VPOR X4, X3, X3
+	VPOR X5, X3, X3
+	VMOVDQU X3, 16(DI)
+	VPSHUFB X12, X0, X3
+	VPSHUFB X13, X1, X4
+	VPSHUFB X14, X2, X5
+	VPOR X4, X3, X3
+	VPOR X5, X3, X3
+	VMOVDQU X3, 32(DI)
+	ADDQ $16, SI
+	ADDQ $16, DX
+	ADDQ $16, BX
+	ADDQ $48, DI
+	SUBQ $16, CX
 	JG   loop
 	VZEROUPPER
 	RET

@@ -9,6 +9,11 @@ package kernel
 //go:noescape
 func lookup512(dst, src *uint8, n int, t *uint8)
 
+// lookup256 sets dst[i] = t[src[i]]; n is a multiple of 32, not 0.
+//
+//go:noescape
+func lookup256(dst, src *uint8, n int, t *uint8)
+
 // addU8x512 does n elements, a multiple of 16, not 0.
 //
 //go:noescape
@@ -43,3 +48,13 @@ func sumRowsU8x256(acc *int32, n int, x *uint8, rows, ld int)
 //
 //go:noescape
 func maxU8x32(dst, src *uint8, n int)
+
+// widenPixels256 copies n pixels of three bytes, a multiple of 8, not 0, to places of four; it reads 4 bytes more.
+//
+//go:noescape
+func widenPixels256(dst, src *uint8, n int)
+
+// interleave3x16 turns three planes of n bytes, a multiple of 16, not 0, into pixels.
+//
+//go:noescape
+func interleave3x16(dst, x, y, z *uint8, n int)

@@ -32,6 +32,8 @@ func int8ConvFiles() []file {
 	depthwiseU8(a, &s)
 	b := newAsm("int8conv.go")
 	depthwiseU8x16(b, &s)
+	depthwiseU8x32(b, &s)
+	binnedConvs(b, &s)
 	for mr := 1; mr <= 4; mr++ {
 		convNarrow(b, &s, mr, false)
 		convNarrow(b, &s, mr, true)
@@ -231,6 +233,84 @@ func depthwiseU8x16(a *asm, s *strings.Builder) {
 	a.op("DECQ AX")
 	a.op("JNE  taps")
 	convStore16(a, 0)
+	a.op("ADDQ DX, DI")
+	a.op("ADDQ R12, R13")
+	a.op("DECQ CX")
+	a.op("JNE  pixel")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// depthwiseU8x32 is the depthwise convolution of 32 channels with AVX2: bytes of two taps side by side, multiplied and added by VPMADDUBSW. Sums of
+// the taps of a group fit in 16 bits; those of two groups, A and B, are widened and added by one VPMADDWD.
+func depthwiseU8x32(a *asm, s *strings.Builder) {
+	decl := "func depthwise256x32(pixels, rounds int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)"
+	fmt.Fprintf(s, "\n// depthwise256x32 computes 32 channels of pixels in rounds of two groups of pairs of taps. The taps of the first pixel lie at ptrs + at bytes, of\n// each other step bytes on.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "depthwise256x32", 72)
+	for _, l := range []string{"q+64(FP), AX", "pixels+0(FP), CX", "at+24(FP), R13", "step+32(FP), R12", "y+48(FP), DI", "ldy+56(FP), DX", "8(AX), R8", "(AX), R15"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("VBROADCASTSS 16(AX), Y12")
+	a.op("VPBROADCASTW 20(AX), Y13")
+	a.op("VPBROADCASTD 28(AX), Y14")
+	a.op("VPCMPEQW Y15, Y15, Y15")
+	a.op("VPSRLW $15, Y15, Y15")
+	a.label("pixel")
+	for v := range 4 {
+		a.op("VMOVDQU %d(R15), Y%d", 32*v, v)
+	}
+	a.op("MOVQ rounds+8(FP), AX")
+	a.op("MOVQ w+40(FP), BX")
+	a.op("MOVQ ptrs+16(FP), SI")
+	a.label("round")
+	for g, to := range []int{4, 6} { // group A in 4 and 5, B in 6 and 7
+		name := string(rune('A' + g))
+		a.op("VPXOR Y%[1]d, Y%[1]d, Y%[1]d", to)
+		a.op("VPXOR Y%[1]d, Y%[1]d, Y%[1]d", to+1)
+		a.op("MOVQ (BX), R11") // pairs of the group
+		a.op("ADDQ $32, BX")
+		a.op("TESTQ R11, R11")
+		a.op("JEQ  end" + name)
+		a.label("pairs" + name)
+		a.op("MOVQ (SI), R9")
+		a.op("MOVQ 8(SI), R10")
+		a.op("VMOVDQU (R9)(R13*1), Y8")
+		a.op("VMOVDQU (R10)(R13*1), Y9")
+		a.op("VPUNPCKLBW Y9, Y8, Y10")
+		a.op("VPUNPCKHBW Y9, Y8, Y11")
+		a.op("VPMADDUBSW (BX), Y10, Y10")
+		a.op("VPMADDUBSW 32(BX), Y11, Y11")
+		a.op("VPADDW Y10, Y%d, Y%d", to, to)
+		a.op("VPADDW Y11, Y%d, Y%d", to+1, to+1)
+		a.op("ADDQ $16, SI")
+		a.op("ADDQ $64, BX")
+		a.op("DECQ R11")
+		a.op("JNE  pairs" + name)
+		a.label("end" + name)
+	}
+	a.op("VPUNPCKLWD Y6, Y4, Y8")
+	a.op("VPUNPCKHWD Y6, Y4, Y9")
+	a.op("VPUNPCKLWD Y7, Y5, Y10")
+	a.op("VPUNPCKHWD Y7, Y5, Y11")
+	for v := range 4 {
+		a.op("VPMADDWD Y15, Y%d, Y%d", 8+v, 8+v)
+		a.op("VPADDD Y%d, Y%d, Y%d", 8+v, v, v)
+	}
+	a.op("DECQ AX")
+	a.op("JNE  round")
+	for v := range 4 {
+		a.op("VCVTDQ2PS Y%d, Y%d", v, v)
+		a.op("VMULPS %d(R8), Y%d, Y%d", 32*v, v, v)
+		a.op("VMINPS Y12, Y%d, Y%d", v, v)
+		a.op("VCVTPS2DQ Y%d, Y%d", v, v)
+	}
+	for _, v := range []int{0, 2} {
+		a.op("VPACKSSDW Y%d, Y%d, Y%d", v+1, v, v)
+		a.op("VPADDSW Y13, Y%d, Y%d", v, v)
+	}
+	a.op("VPACKUSWB Y2, Y0, Y0")
+	a.op("VPMAXUB Y14, Y0, Y0")
+	a.op("VMOVDQU Y0, (DI)")
 	a.op("ADDQ DX, DI")
 	a.op("ADDQ R12, R13")
 	a.op("DECQ CX")

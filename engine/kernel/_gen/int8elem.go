@@ -11,12 +11,15 @@ func int8ElemFiles() []file {
 	fmt.Fprintf(&s, goHead, "int8elem.go")
 	a := newAsm("int8elem.go")
 	lookupU8(a, &s)
+	lookupU8x32(a, &s)
 	for _, isa := range []string{"Z", "Y"} {
 		binaryU8(a, &s, isa, "addU8", "AddU8")
 		binaryU8(a, &s, isa, "mulU8", "MulU8")
 		sumRowsU8(a, &s, isa)
 	}
 	maxU8(a, &s)
+	widenU8(a, &s)
+	interleaveU8(a, &s)
 	return []file{a.file("int8_elem_amd64.s"), {"int8_elem_stubs_amd64.go", []byte(s.String())}}
 }
 
@@ -45,6 +48,52 @@ func lookupU8(a *asm, s *strings.Builder) {
 	a.op("JG   loop")
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+// lookupU8x32 looks bytes up by their low halves in the sixteen rows of a table and picks the row bit by bit of the high halves.
+func lookupU8x32(a *asm, s *strings.Builder) {
+	decl := "func lookup256(dst, src *uint8, n int, t *uint8)"
+	fmt.Fprintf(s, "\n// lookup256 sets dst[i] = t[src[i]]; n is a multiple of 32, not 0.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "lookup256", 32)
+	for _, l := range []string{"dst+0(FP), DI", "src+8(FP), SI", "n+16(FP), CX", "t+24(FP), BX"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("VPCMPEQB Y15, Y15, Y15")
+	a.op("VPSRLW $12, Y15, Y15")
+	a.op("VPACKUSWB Y15, Y15, Y15")
+	a.label("loop")
+	a.op("VMOVDQU (SI), Y0")
+	tableTree(a, 0, 5, 15, "BX")
+	a.op("VMOVDQU Y5, (DI)")
+	a.op("ADDQ $32, SI")
+	a.op("ADDQ $32, DI")
+	a.op("SUBQ $32, CX")
+	a.op("JG   loop")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// tableTree looks the bytes of register x, which it changes, up in the table at base. The result is in register to, the first of five that it
+// uses, beside the three behind x; every byte of register low is 15.
+func tableTree(a *asm, x, to, low int, base string) {
+	for i := 1; i <= 3; i++ { // the bit that chooses at each level, as the highest one of its byte
+		a.op("VPSLLW $%d, Y%d, Y%d", i, x, x+i)
+	}
+	high := []int{x + 3, x + 2, x + 1, to + 5}
+	a.op("VMOVDQA Y%d, Y%d", x, to+5)
+	a.op("VPAND Y%d, Y%d, Y%d", low, x, x)
+	var node func(level, first, r int)
+	node = func(level, first, r int) {
+		if level < 0 {
+			a.op("VBROADCASTI128 %d(%s), Y%d", 16*first, base, r)
+			a.op("VPSHUFB Y%d, Y%d, Y%d", x, r, r)
+			return
+		}
+		node(level-1, first, r)
+		node(level-1, first+(1<<level), r+1)
+		a.op("VPBLENDVB Y%d, Y%d, Y%d, Y%d", high[level], r+1, r, r)
+	}
+	node(3, 0, to)
 }
 
 // bytesOut stores the 16 or 8 integers of register 0 as bytes to (DI).
@@ -156,6 +205,88 @@ func maxU8(a *asm, s *strings.Builder) {
 	a.op("ADDQ $32, DI")
 	a.op("ADDQ $32, SI")
 	a.op("SUBQ $32, CX")
+	a.op("JG   loop")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// shuffle packs the places that VPSHUFB takes bytes from, -1 for none, into words.
+func shuffle(places []int) []uint32 {
+	words := make([]uint32, len(places)/4)
+	for i, p := range places {
+		words[i/4] |= uint32(uint8(p)) << (8 * (i % 4))
+	}
+	return words
+}
+
+// widenU8 copies pixels of three bytes to places of four, eight at a time.
+func widenU8(a *asm, s *strings.Builder) {
+	decl := "func widenPixels256(dst, src *uint8, n int)"
+	fmt.Fprintf(s, "\n// widenPixels256 copies n pixels of three bytes, a multiple of 8, not 0, to places of four; it reads 4 bytes more.\n//\n//go:noescape\n%s\n", decl)
+	var places []int
+	for range 2 {
+		places = append(places, 0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1)
+	}
+	a.data("widenPixels", shuffle(places))
+	a.text(decl, "widenPixels256", 24)
+	for _, l := range []string{"dst+0(FP), DI", "src+8(FP), SI", "n+16(FP), CX"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("VMOVDQU widenPixels<>(SB), Y1")
+	a.label("loop")
+	a.op("VMOVDQU (SI), X0")
+	a.op("VINSERTI128 $1, 12(SI), Y0, Y0")
+	a.op("VPSHUFB Y1, Y0, Y0")
+	a.op("VMOVDQU Y0, (DI)")
+	a.op("ADDQ $24, SI")
+	a.op("ADDQ $32, DI")
+	a.op("SUBQ $8, CX")
+	a.op("JG   loop")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// interleaveU8 puts three planes side by side, 16 pixels at a time.
+func interleaveU8(a *asm, s *strings.Builder) {
+	decl := "func interleave3x16(dst, x, y, z *uint8, n int)"
+	fmt.Fprintf(s, "\n// interleave3x16 turns three planes of n bytes, a multiple of 16, not 0, into pixels.\n//\n//go:noescape\n%s\n", decl)
+	var places []int
+	for out := range 3 {
+		for plane := range 3 {
+			for i := 16 * out; i < 16*out+16; i++ {
+				p := -1
+				if i%3 == plane {
+					p = i / 3
+				}
+				places = append(places, p)
+			}
+		}
+	}
+	a.data("interleave3", shuffle(places))
+	a.text(decl, "interleave3x16", 40)
+	for _, l := range []string{"dst+0(FP), DI", "x+8(FP), SI", "y+16(FP), DX", "z+24(FP), BX", "n+32(FP), CX"} {
+		a.op("MOVQ %s", l)
+	}
+	for i := range 9 {
+		a.op("VMOVDQU interleave3<>+%d(SB), X%d", 16*i, 6+i)
+	}
+	a.label("loop")
+	for i, r := range []string{"SI", "DX", "BX"} {
+		a.op("VMOVDQU (%s), X%d", r, i)
+	}
+	for out := range 3 {
+		for plane := range 3 {
+			a.op("VPSHUFB X%d, X%d, X%d", 6+3*out+plane, plane, 3+plane)
+		}
+		a.op("VPOR X4, X3, X3")
+		a.op("VPOR X5, X3, X3")
+		a.op("VMOVDQU X3, %d(DI)", 16*out)
+	}
+	for _, r := range []string{"SI", "DX", "BX"} {
+		a.op("ADDQ $16, %s", r)
+	}
+	a.op("ADDQ $48, DI")
+	a.op("SUBQ $16, CX")
 	a.op("JG   loop")
 	a.op("VZEROUPPER")
 	a.op("RET")
