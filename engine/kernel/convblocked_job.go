@@ -288,6 +288,7 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 		if w.Plain {
 			few = w.blocks
 		}
+		pixels := (area[1] - area[0]) * (area[3] - area[2])
 		for i := 0; i < w.blocks; i += few {
 			t.nicb = min(few, w.blocks-i)
 			t.kfull, t.klast, t.more = w.step, w.step, 0
@@ -296,6 +297,7 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 			} else if !w.Plain {
 				t.klast = w.Cin - (w.blocks-1)*w.step
 			}
+			t.ahead, t.fetch = t.w0+t.nicb*w.wicb, ceilDiv(t.nicb*w.wicb, ChannelBlock*max(1, pixels/j.maxPixels()))
 			j.area(t, x+i*j.xplane, y, b, area)
 			t.w0 += few * w.wicb
 			t.bias = nil
