@@ -86,6 +86,10 @@ func ConvBlocked(p *Pool, n int, dst, src []float32, w *PackedConv, g *Window, e
 	if !g.Valid() || g.KH != w.KH || g.KW != w.KW || n < 0 {
 		panic(badConv)
 	}
+	if !w.depth && !w.Plain && w.outs >= minSampleOuts && g.sampling() {
+		convSampled(p, n, dst, src, w, g, ep)
+		return
+	}
 	j := newBlockJob(g)
 	j.n, j.w, j.dst, j.src, j.res = n, w, dst, src, ep.Residual
 	j.px, j.xplane = ChannelBlock, g.H*g.W*ChannelBlock

@@ -188,7 +188,21 @@ const (
 	blockInput    = 128 << 10 // elements of input that one region may read: they stay in the L2 cache
 	blockDepthPix = 64 << 10  // the same in pixels, where channels are independent
 	blockWeights  = 24 << 10  // bytes of weights of two blocks that are used at a time: they stay in the L1 cache
+	blockWeights1 = 8 << 10   // the same of one block, with AVX2: tiles are half as large, and read input twice as often
 )
+
+// inputBlocks is the number of blocks of input channels that a pass of a dense job adds.
+func (j *blockJob) inputBlocks() int {
+	w := j.w
+	switch {
+	case w.Plain:
+		return w.blocks
+	case j.isa.hasAVX2() && !j.isa.hasAVX512():
+		few := max(1, blockWeights1/(4*w.wicb))
+		return ceilDiv(w.blocks, ceilDiv(w.blocks, few)) // passes of one size
+	}
+	return max(1, blockWeights/(8*w.wicb))
+}
 
 // cut divides the images into regions and returns the number of tasks.
 func (j *blockJob) cut(threads int) int {
@@ -284,10 +298,8 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 		x += group * w.blocks * j.xplane
 		t.w0 = image*j.wimage + ob*w.wocb
 		t.bias = w.bias[ob*ChannelBlock:]
-		few := max(1, blockWeights/(8*w.wicb))
-		if w.Plain {
-			few = w.blocks
-		}
+		few := j.inputBlocks()
+		pixels := (area[1] - area[0]) * (area[3] - area[2])
 		for i := 0; i < w.blocks; i += few {
 			t.nicb = min(few, w.blocks-i)
 			t.kfull, t.klast, t.more = w.step, w.step, 0
@@ -295,6 +307,10 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 				t.more = 1
 			} else if !w.Plain {
 				t.klast = w.Cin - (w.blocks-1)*w.step
+			}
+			t.ahead, t.fetch = t.w0+few*w.wicb, 0
+			if tiles := pixels / j.maxPixels(); tiles > 0 { // else nearly all of the work is reading weights in order, which the processor foresees
+				t.fetch = ceilDiv(t.nicb*w.wicb, ChannelBlock*tiles)
 			}
 			j.area(t, x+i*j.xplane, y, b, area)
 			t.w0 += few * w.wicb

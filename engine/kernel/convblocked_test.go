@@ -35,6 +35,10 @@ func randBlockCase(r *rand.Rand) *blockCase {
 	if r.IntN(4) == 0 {
 		g = Window{H: g.H, W: g.W, KH: 1, KW: 1, SH: 1, SW: 1, DH: 1, DW: 1}
 	}
+	if r.IntN(16) == 0 && c.groups == 1 { // see convSampled
+		g.KH, g.KW, g.Top, g.Left = 1, 1, 0, 0
+		c.cout = minSampleOuts*ChannelBlock - r.IntN(30)
+	}
 	g.OH, g.OW = OutputSize(g.H, g.KH, g.SH, g.DH, g.Top, g.Bottom), OutputSize(g.W, g.KW, g.SW, g.DW, g.Left, g.End)
 	if r.IntN(9) == 0 {
 		g.OW++ // a column past the padding

@@ -176,7 +176,10 @@ func (w *Winograd) Conv(p *Pool, n int, dst, src []float32, g *Window, ep BlockE
 	}
 	all := n * j.th * j.tw
 	elems := w.t * w.t
-	const cache = 1 << 20 / 4 // elements of tiles that are worked on at a time: they stay in the L2 cache
+	cache := 1 << 20 / 4 // elements of tiles that are worked on at a time: they stay in the L2 cache
+	if j.isa.hasAVX2() && !j.isa.hasAVX512() {
+		cache = 2 << 20 / 4 // such L2 caches are smaller, and what counts is how often weights come from the L3 cache
+	}
 	passes := ceilDiv(all, max(24, cache/(elems*ChannelBlock*(c.blocks+c.outs))))
 	most := ceilDiv(all, passes)
 	vs, ps := getScratchF32(elems*c.blocks*most*ChannelBlock), getScratchF32(elems*c.outs*most*ChannelBlock)

@@ -10,7 +10,7 @@ var tileFields = []struct{ name, kind string }{
 	{"x", "s"}, {"w", "s"}, {"y", "s"}, {"res", "s"}, {"bias", "s"}, {"taps", "s"},
 	{"x0", "i"}, {"w0", "i"}, {"y0", "i"}, {"nicb", "i"}, {"xicb", "i"}, {"wicb", "i"}, {"wocb", "i"},
 	{"kfull", "i"}, {"klast", "i"}, {"xs", "i"}, {"ys", "i"}, {"yocb", "i"}, {"more", "i"}, {"act", "i"},
-	{"lines", "i"}, {"xl", "i"}, {"yl", "i"}, {"wl", "i"}, {"b0", "i"}, {"bl", "i"}, {"lim", "i"},
+	{"lines", "i"}, {"xl", "i"}, {"yl", "i"}, {"wl", "i"}, {"b0", "i"}, {"bl", "i"}, {"ahead", "i"}, {"fetch", "i"}, {"lim", "i"},
 }
 
 func tileOff(name string) int {
@@ -94,6 +94,9 @@ func (k blockKernel) emit(a *asm, stubs *strings.Builder) {
 	fmt.Fprintf(&a.b, "\n// %s\nTEXT ·%s(SB), NOSPLIT, $8-8\n", decl, k.name())
 	a.op("MOVQ t+0(FP), DI")
 	a.label("line")
+	if k.kind == "dense" && k.isa == "Y" {
+		k.prefetch(a)
+	}
 	k.start(a)
 	a.op("MOVQ %d(DI), CX", tileOff("taps")+8)
 	a.op("TESTQ CX, CX")
@@ -110,6 +113,44 @@ func (k blockKernel) emit(a *asm, stubs *strings.Builder) {
 		k.depth(a)
 	}
 	k.finish(a)
+}
+
+// prefetch asks for what the tile writes and what it adds at its end, and for its share of the next weights, which otherwise
+// come from outside of the L2 cache one by one when they are multiplied.
+func (k blockKernel) prefetch(a *asm) {
+	each := func(f func()) {
+		for i := range k.p {
+			f()
+			if i < k.p-1 {
+				a.op("ADDQ R8, BX")
+			}
+		}
+	}
+	elems(a, "ys", "R8")
+	a.op("MOVQ %d(DI), AX", tileOff("y0"))
+	a.op("MOVQ %d(DI), BX", tileOff("y"))
+	a.op("LEAQ (BX)(AX*4), BX")
+	each(func() { a.inst(prefetchW(mem{base: "BX"})) })
+	a.op("MOVQ %d(DI), BX", tileOff("res"))
+	a.op("TESTQ BX, BX")
+	a.op("JEQ  ahead")
+	a.op("LEAQ (BX)(AX*4), BX")
+	each(func() { a.op("PREFETCHT0 (BX)") })
+	a.label("ahead")
+	a.op("MOVQ %d(DI), CX", tileOff("fetch"))
+	a.op("TESTQ CX, CX")
+	a.op("JEQ  fetched")
+	a.op("MOVQ %d(DI), AX", tileOff("ahead"))
+	a.op("MOVQ %d(DI), BX", tileOff("w"))
+	a.op("LEAQ (BX)(AX*4), BX")
+	a.label("fetch")
+	a.op("PREFETCHT1 (BX)")
+	a.op("ADDQ $64, BX")
+	a.op("ADDQ $16, AX")
+	a.op("DECQ CX")
+	a.op("JNE  fetch")
+	a.op("MOVQ AX, %d(DI)", tileOff("ahead"))
+	a.label("fetched")
 }
 
 // start sets the sums to the bias, or to y where the tile continues; those of max to -Inf.
@@ -354,5 +395,7 @@ const tileDoc = `	x, w, y []float32  // input, packed weights, output
 	xl, yl  int
 	wl      int // depthwise alone, with b0, the place in bias
 	b0, bl  int
+	ahead   int // place in w of the next weights, of which a dense kernel with AVX2 prefetches fetch lines of 16 in every tile
+	fetch   int
 	lim     [5]float32
 `

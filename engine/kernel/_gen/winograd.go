@@ -123,6 +123,9 @@ func (w wino) input(a *asm, stubs *strings.Builder) {
 			for j := range t {
 				w.transform(a, mat[j], regs)
 				a.op("VMOVUPS %s, (AX)", w.reg(8))
+				if w.isa == "Y" && h == 0 { // of the next tile but one: the elements are more streams than a processor foresees
+					a.inst(prefetchW(mem{base: "AX", disp: 128}))
+				}
 				a.op("ADDQ R8, AX")
 			}
 		}
@@ -155,6 +158,9 @@ func (w wino) output(a *asm, stubs *strings.Builder) {
 			a.op("MOVQ CX, AX")
 			for i := range t {
 				a.op("VMOVUPS (AX), %s", w.reg(i))
+				if w.isa == "Y" && h == 0 { // see input
+					a.op("PREFETCHT0 128(AX)")
+				}
 				if i < t-1 {
 					a.op("ADDQ R12, AX")
 				}
