@@ -311,6 +311,8 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 		defer context.AfterFunc(ctx, func() { stop.Store(true) })()
 		pool = pool.Until(stop)
 	}
+	pool.Begin()
+	defer pool.End()
 	a, sig := p.acquire(), p.signature(in, pool)
 	p.begin(a, sig)
 	e := &eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile, watch: p.opts.Watch}

@@ -58,6 +58,31 @@ func TestPoolNestedAndConcurrent(t *testing.T) {
 	}
 }
 
+// A thread that is held up keeps only the index that it is at: the others of its share are taken by who has time.
+func TestPoolTakesFromOthers(t *testing.T) {
+	for _, threads := range []int{2, 3} {
+		p := NewPool(threads, 50*time.Microsecond)
+		for held := range 9 {
+			p.Begin()
+			var others atomic.Int32
+			p.Run(9, func(i int) {
+				if i != held {
+					others.Add(1)
+					return
+				}
+				for end := time.Now().Add(10 * time.Second); others.Load() < 8; time.Sleep(10 * time.Microsecond) {
+					if time.Now().After(end) {
+						t.Errorf("%d threads: %d of 8 indices ran beside index %d", threads, others.Load(), held)
+						return
+					}
+				}
+			})
+			p.End()
+		}
+		p.Close()
+	}
+}
+
 func TestPoolNilIsSerial(t *testing.T) {
 	var p *Pool
 	n := 0

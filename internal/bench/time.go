@@ -16,9 +16,6 @@ import (
 	"github.com/wattshed/wattshed/measure"
 )
 
-// settle is the pause before a sample: the threads of the runtime before it stop spinning and park.
-const settle = 3 * time.Millisecond
-
 // bench runs rows.
 type bench struct {
 	settings
@@ -319,7 +316,7 @@ func (b *bench) roundsOf(ctx context.Context, cs []*contender, work func(*conten
 
 // one is one sample: seconds per call on the clock and of CPU.
 func (b *bench) one(c *contender, work func(*contender) error) (wall, cpu float64, err error) {
-	time.Sleep(settle)
+	quiet()
 	if c.session != nil {
 		if err := work(c); err != nil { // threads awake, caches warm
 			return 0, 0, err
