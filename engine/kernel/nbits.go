@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math"
+	"slices"
 	"sync"
 )
 
@@ -87,11 +88,14 @@ type nbitsJob struct {
 	panels   int
 	task     func(int)
 	row      func(int)
+	pieces   int       // of a row, while digits are made
+	most     []float32 // [m][pieces]
+	piece    func(int)
 }
 
 var nbitsJobs = sync.Pool{New: func() any {
 	g := new(nbitsJob)
-	g.task, g.row = g.doTask, g.doRow
+	g.task, g.row, g.piece = g.doTask, g.doRow, g.doPiece
 	return g
 }}
 
@@ -122,90 +126,105 @@ func (g *nbitsJob) usesDigits() bool { return g.isa != AVX512 }
 // oneRow tells whether the kernels for digits take one row at a time.
 func (g *nbitsJob) oneRow() bool { return g.isa.hasAVX2() && !g.isa.hasAVX512() }
 
-// prepare turns A into digits.
+// prepare turns A into digits, and rows that digits cannot hold into floats.
 func (g *nbitsJob) prepare(p *Pool) {
 	kb := g.b.blocks()
 	g.terms, g.float = sized(g.terms, g.m*kb), sized(g.float, g.m)
+	for i := range g.float {
+		g.float[i] = rowFloat
+	}
+	rows := p
+	if g.m*g.b.K < forkQuantize {
+		rows = nil
+	}
+	g.any = true
 	if g.usesDigits() {
 		g.digits = sized(g.digits, g.m*g.kPad()*g.parts)
 		if g.oneRow() && g.b.bits == 8 {
 			g.words = sized(g.words, 2*len(g.digits))
 		}
-	}
-	if g.m*g.b.K < forkQuantize {
-		p = nil
-	}
-	p.Run(g.m, g.row)
-	g.any = false
-	for _, f := range g.float {
-		g.any = g.any || f != rowDigits
-	}
-	if !g.any {
-		return
-	}
-	kp := g.kPad()
-	g.floats = sized(g.floats, g.m*kp)
-	for i, f := range g.float {
-		if f != rowDigits {
-			row := g.floats[i*kp:][:kp]
-			clear(row[copy(row, g.a[i*g.lda:][:g.b.K]):])
+		g.pieces = 1
+		pieces := rows
+		if n := p.Threads(); g.m < n && g.m*g.b.K >= forkPieces && g.threads(p) > 1 {
+			g.pieces, pieces = n, p
 		}
+		g.most = sized(g.most, g.m*g.pieces)
+		pieces.Run(g.m*g.pieces, g.piece)
+		g.any = false
+		for i := range g.float {
+			if most := slices.Max(g.most[i*g.pieces:][:g.pieces]); most == 0 || most > 0x1p-80 && most < 1<<100 {
+				g.float[i] = rowDigits
+			} else {
+				g.any = true
+			}
+		}
+	}
+	if g.any {
+		g.floats = sized(g.floats, g.m*g.kPad())
+		rows.Run(g.m, g.row)
 	}
 }
 
-// doRow prepares row i of A.
+// doRow prepares row i of A if it is multiplied in float32.
 func (g *nbitsJob) doRow(i int) {
-	kb, bl := g.b.blocks(), g.b.Block
-	x := g.a[i*g.lda:][:g.b.K]
-	terms := g.terms[i*kb:][:kb]
-	if g.float[i] = rowDigits; g.usesDigits() && g.digitRow(i, x, terms) {
-		g.widenDigits(i)
+	if g.float[i] == rowDigits {
 		return
 	}
-	g.float[i] = rowFloat
+	kb, bl, kp := g.b.blocks(), g.b.Block, g.kPad()
+	x := g.a[i*g.lda:][:g.b.K]
+	row := g.floats[i*kp:][:kp]
+	clear(row[copy(row, x):])
 	if top := absMax(g.isa, x); !(top < 1<<100) {
 		g.float[i] = rowWild
 	}
-	for t := range terms {
+	for t := range kb {
 		var s float32
 		for _, v := range x[t*bl : min(len(x), (t+1)*bl)] {
 			s += v
 		}
-		terms[t] = nbitsTerms{sum: s, centre: int32(g.b.centre)}
+		g.terms[i*kb+t] = nbitsTerms{sum: s, centre: int32(g.b.centre)}
 	}
 }
 
-// digitRow makes the digits of row i, or reports false.
-func (g *nbitsJob) digitRow(i int, x []float32, terms []nbitsTerms) bool {
-	bl := g.b.Block
-	q := g.digits[i*g.kPad()*g.parts:]
-	var most float32
-	for t := range terms {
-		block := x[t*bl : min(len(x), (t+1)*bl)]
-		var top float32
-		if top = absMax(g.isa, block); !(top < 1<<100) {
-			return false
+// doPiece makes the digits of one of the pieces of a row, whole blocks, and notes the largest magnitude; infinity if digits cannot hold it.
+func (g *nbitsJob) doPiece(n int) {
+	i, kb := n/g.pieces, g.b.blocks()
+	t0, t1 := n%g.pieces*kb/g.pieces, (n%g.pieces+1)*kb/g.pieces
+	g.most[n] = 0
+	for t := t0; t < t1; t++ {
+		top := g.digitsOf(i, t)
+		if g.most[n] = max(g.most[n], top); math.IsInf(float64(top), 1) {
+			return
 		}
-		most = max(most, top)
-		factor, scale := digitScale(top, g.parts)
-		var sums [3]int32
-		d := q[t*bl*g.parts:][:bl*g.parts]
-		n := len(block) &^ 15
-		splitDigits(g.isa, block[:n], factor, d, g.parts, &sums)
-		if n < bl {
-			clear(d[n*g.parts:])
-			splitDigitsGo(block[n:], factor, d[n*g.parts:], g.parts, &sums)
-		}
-		e := &terms[t]
-		*e = nbitsTerms{scale: scale, centre: int32(g.b.centre)}
-		total := int64(0)
-		for p := g.parts - 1; p >= 0; p-- {
-			total = total<<8 + int64(sums[p])
-			e.start[p] = -int32(g.b.centre) * sums[p]
-		}
-		e.sum = float32(float64(scale) * float64(total))
 	}
-	return most == 0 || most > 0x1p-80
+	g.widenDigits(i, t0, t1)
+}
+
+// digitsOf makes the digits of block t of row i and returns its largest magnitude, or infinity from 2^100 on and where there is a NaN.
+func (g *nbitsJob) digitsOf(i, t int) (top float32) {
+	bl := g.b.Block
+	block := g.a[i*g.lda:][:g.b.K][t*bl : min(g.b.K, (t+1)*bl)]
+	if top = absMax(g.isa, block); !(top < 1<<100) {
+		return float32(math.Inf(1))
+	}
+	factor, scale := digitScale(top, g.parts)
+	var sums [3]int32
+	d := g.digits[(i*g.kPad()+t*bl)*g.parts:][:bl*g.parts]
+	n := len(block) &^ 15
+	splitDigits(g.isa, block[:n], factor, d, g.parts, &sums)
+	if n < bl {
+		clear(d[n*g.parts:])
+		splitDigitsGo(block[n:], factor, d[n*g.parts:], g.parts, &sums)
+	}
+	e := &g.terms[i*g.b.blocks()+t]
+	*e = nbitsTerms{scale: scale, centre: int32(g.b.centre)}
+	total := int64(0)
+	for p := g.parts - 1; p >= 0; p-- {
+		total = total<<8 + int64(sums[p])
+		e.start[p] = -int32(g.b.centre) * sums[p]
+	}
+	e.sum = float32(float64(scale) * float64(total))
+	return top
 }
 
 // digitScale returns the factor that turns a block with the given largest magnitude into integers, and its inverse.
@@ -216,13 +235,19 @@ func digitScale(top float32, parts int) (factor, scale float32) {
 	if parts == 1 {
 		return 127 / top, top / 127
 	}
-	_, e := math.Frexp(float64(top)) // top < 2^e
+	e := int(math.Float32bits(top)>>23) - 126 // top < 2^e
+	if e == -126 {
+		_, e = math.Frexp(float64(top)) // below the normal range
+	}
 	e = min(23-e, 100)
-	if math.RoundToEven(math.Ldexp(float64(top), e)) > maxDigits {
+	if top*powerOfTwo(e) >= maxDigits+0.5 {
 		e--
 	}
-	return float32(math.Ldexp(1, e)), float32(math.Ldexp(1, -e))
+	return powerOfTwo(e), powerOfTwo(-e)
 }
+
+// powerOfTwo returns 2^e for e of -126 to 127.
+func powerOfTwo(e int) float32 { return math.Float32frombits(uint32(e+127) << 23) }
 
 // maxDigits is the largest integer of three digits of -128 to 127.
 const maxDigits = 127<<16 + 127<<8 + 127
@@ -255,12 +280,20 @@ func splitDigitsGo(x []float32, factor float32, q []int8, parts int, sums *[3]in
 // forkNBits is the number of bytes of weights, times the rows in dozens, from which on a product is spread over threads.
 const forkNBits = 600_000
 
+// forkPieces is the number of elements of A from which on the digits of fewer rows than threads are made by all threads.
+const forkPieces = 2048
+
+// threads is the number of threads of the product.
+func (g *nbitsJob) threads(p *Pool) int {
+	if int(g.b.Bytes())*ceilDiv(g.m, 4) < forkNBits {
+		return 1
+	}
+	return p.Threads()
+}
+
 func (g *nbitsJob) run(p *Pool) {
 	np := panels(g.b.N)
-	threads := p.Threads()
-	if int(g.b.Bytes())*ceilDiv(g.m, 4) < forkNBits {
-		threads = 1
-	}
+	threads := g.threads(p)
 	g.rows, g.panels = min(g.m, 48), min(np, 8)
 	if threads > 1 {
 		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < 4*threads && g.panels > 1 {

@@ -92,10 +92,11 @@ func (g *nbitsJob) rowTile(i int, x *nbitsArgs) {
 	}
 }
 
-// widenDigits makes the 16-bit digits of row i, which the AVX2 kernels for weights of 8 bits take.
-func (g *nbitsJob) widenDigits(i int) {
-	if n := g.kPad() * g.parts; g.isa < AVX512 && g.isa >= AVX2 && g.b.bits == 8 {
-		nbitsWords256(n, &g.digits[i*n], &g.words[2*i*n])
+// widenDigits makes the 16-bit digits of blocks t0 to t1 of row i, which the AVX2 kernels for weights of 8 bits take.
+func (g *nbitsJob) widenDigits(i, t0, t1 int) {
+	if n := (t1 - t0) * g.b.Block * g.parts; n > 0 && g.oneRow() && g.b.bits == 8 {
+		at := (i*g.kPad() + t0*g.b.Block) * g.parts
+		nbitsWords256(n, &g.digits[at], &g.words[2*at])
 	}
 }
 

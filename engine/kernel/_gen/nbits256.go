@@ -146,11 +146,8 @@ func (t nbRow) start(a *asm) {
 	}
 }
 
-// ahead fetches line i of what comes nbAhead later than the bytes that R8 points to.
-func (t nbRow) ahead(a *asm, i int) { a.op("PREFETCHT0 %d(R8)", nbAhead+64*i) }
-
-// nbAhead is how far in front of the bytes that are multiplied the weights of a row are fetched: as far as loops of nothing but loads look.
-const nbAhead = 8192
+// ahead fetches line i of what comes later than the bytes that R8 points to.
+func (t nbRow) ahead(a *asm, i int) { a.op("PREFETCHT0 %d(R8)", ahead+64*i) }
 
 // bytes adds group g of a pair of weights of 8 bits, in part h of the columns.
 func (t nbRow) bytes(a *asm, g, h int) {
