@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"math"
 	"slices"
 	"sync"
 )
@@ -9,10 +8,29 @@ import (
 // GemmNBits computes C = epilogue(A*B) for A[m,K] and C[m,N], row-major with leading dimensions lda and ldc.
 //
 // With bytes set, A is rounded to 8 bits in every block of a row: x = round(127*a/max|a|), half to even. Otherwise every block
-// of A is held in 24-bit integers, a power of two times a with an error of at most 2^-23 max|a| of the block, as three signed
-// digits: the sums of a block are then exact, and the result is as good as one of float32 (see the bound in the test). Rows
-// with an infinity, a NaN or nothing above 2^-80, and CPUs with AVX-512 but not VPDPBUSD, multiply in float32.
+// of A is held in integers, a power of two times a, as signed digits: three of 8 bits, with an error of at most 2^-23 max|a| of the
+// block, or one of 7 and one of 16, with 2^-22 (see nbitsParts). The sums of a block are then exact, and the result is as good as one of
+// float32 (see the bound in the test). Rows with an infinity, a NaN or nothing above 2^-80, and CPUs with AVX-512 but not VPDPBUSD,
+// multiply in float32.
 func GemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32, ldc int, bytes bool, ep Epilogue) {
+	parts := 1
+	if !bytes {
+		parts = nbitsParts(Active(), b)
+	}
+	gemmNBits(p, m, a, lda, b, c, ldc, parts, ep)
+}
+
+// nbitsParts is the number of digits of an A that is not rounded to 8 bits. Two, of 7 and 16 bits, are for weights of 8 bits in blocks of up to
+// 256, whose sums fit 32 bits, where a product of 16 bits costs what one of 8 does: without VPDPBUSD on 512-bit registers.
+func nbitsParts(isa ISA, b *PackedNBits) int {
+	if b.bits == 8 && b.Block <= 256 && !isa.hasAVX512() {
+		return 2
+	}
+	return 3
+}
+
+// gemmNBits is GemmNBits with A in so many digits.
+func gemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32, ldc int, parts int, ep Epilogue) {
 	checkA(len(a), m, b.K, lda)
 	checkC(len(c), m, b.N, ldc)
 	ep.check(m, b.N)
@@ -33,10 +51,7 @@ func GemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32
 	}
 	g := nbitsJobs.Get().(*nbitsJob)
 	g.m, g.a, g.lda, g.b, g.c, g.ldc, g.ep, g.isa = m, a, lda, b, c, ldc, ep, Active()
-	g.parts = 3
-	if bytes {
-		g.parts = 1
-	}
+	g.parts = parts
 	g.prepare(p)
 	g.run(p)
 	g.a, g.b, g.c, g.ep = nil, nil, nil, Epilogue{} // keep no slice of the caller's
@@ -77,8 +92,8 @@ type nbitsJob struct {
 	ep       Epilogue
 	isa      ISA
 	parts    int
-	digits   []int8       // [m][groups of four][parts][4], K filled up to whole blocks
-	words    []int8       // the same in two bytes each: see widenDigits
+	digits   []int8       // [m][groups of four][parts][4], K filled up to whole blocks; of two parts see splitTwoGo
+	words    []int8       // the same in two bytes each, of one or three parts: see widenDigits
 	floats   []float32    // [m][K filled up], for rows multiplied in float32
 	terms    []nbitsTerms // [m][blocks]
 	float    []rowKind
@@ -139,8 +154,8 @@ func (g *nbitsJob) prepare(p *Pool) {
 	}
 	g.any = true
 	if g.usesDigits() {
-		g.digits = sized(g.digits, g.m*g.kPad()*g.parts)
-		if g.oneRow() && g.b.bits == 8 {
+		g.digits = sized(g.digits, g.m*g.kPad()*g.digitBytes())
+		if g.wideDigits() {
 			g.words = sized(g.words, 2*len(g.digits))
 		}
 		g.pieces = 1
@@ -186,102 +201,8 @@ func (g *nbitsJob) doRow(i int) {
 	}
 }
 
-// doPiece makes the digits of one of the pieces of a row, whole blocks, and notes the largest magnitude; infinity if digits cannot hold it.
-func (g *nbitsJob) doPiece(n int) {
-	i, kb := n/g.pieces, g.b.blocks()
-	t0, t1 := n%g.pieces*kb/g.pieces, (n%g.pieces+1)*kb/g.pieces
-	g.most[n] = 0
-	for t := t0; t < t1; t++ {
-		top := g.digitsOf(i, t)
-		if g.most[n] = max(g.most[n], top); math.IsInf(float64(top), 1) {
-			return
-		}
-	}
-	g.widenDigits(i, t0, t1)
-}
-
-// digitsOf makes the digits of block t of row i and returns its largest magnitude, or infinity from 2^100 on and where there is a NaN.
-func (g *nbitsJob) digitsOf(i, t int) (top float32) {
-	bl := g.b.Block
-	block := g.a[i*g.lda:][:g.b.K][t*bl : min(g.b.K, (t+1)*bl)]
-	if top = absMax(g.isa, block); !(top < 1<<100) {
-		return float32(math.Inf(1))
-	}
-	factor, scale := digitScale(top, g.parts)
-	var sums [3]int32
-	d := g.digits[(i*g.kPad()+t*bl)*g.parts:][:bl*g.parts]
-	n := len(block) &^ 15
-	splitDigits(g.isa, block[:n], factor, d, g.parts, &sums)
-	if n < bl {
-		clear(d[n*g.parts:])
-		splitDigitsGo(block[n:], factor, d[n*g.parts:], g.parts, &sums)
-	}
-	e := &g.terms[i*g.b.blocks()+t]
-	*e = nbitsTerms{scale: scale, centre: int32(g.b.centre)}
-	total := int64(0)
-	for p := g.parts - 1; p >= 0; p-- {
-		total = total<<8 + int64(sums[p])
-		e.start[p] = -int32(g.b.centre) * sums[p]
-	}
-	e.sum = float32(float64(scale) * float64(total))
-	return top
-}
-
-// digitScale returns the factor that turns a block with the given largest magnitude into integers, and its inverse.
-func digitScale(top float32, parts int) (factor, scale float32) {
-	if top == 0 {
-		return 0, 0
-	}
-	if parts == 1 {
-		return 127 / top, top / 127
-	}
-	e := int(math.Float32bits(top)>>23) - 126 // top < 2^e
-	if e == -126 {
-		_, e = math.Frexp(float64(top)) // below the normal range
-	}
-	e = min(23-e, 100)
-	if top*powerOfTwo(e) >= maxDigits+0.5 {
-		e--
-	}
-	return powerOfTwo(e), powerOfTwo(-e)
-}
-
-// powerOfTwo returns 2^e for e of -126 to 127.
-func powerOfTwo(e int) float32 { return math.Float32frombits(uint32(e+127) << 23) }
-
-// maxDigits is the largest integer of three digits of -128 to 127.
-const maxDigits = 127<<16 + 127<<8 + 127
-
-// absMaxGo is the Go twin of absMax.
-func absMaxGo(x []float32) float32 {
-	var top uint32
-	for _, v := range x {
-		top = max(top, math.Float32bits(v)&0x7fffffff)
-	}
-	return math.Float32frombits(top)
-}
-
-// splitDigitsGo is the Go twin of splitDigits: x times factor in digits, the lowest first, and the sum of each digit.
-func splitDigitsGo(x []float32, factor float32, q []int8, parts int, sums *[3]int32) {
-	for k, v := range x {
-		n := int32(math.RoundToEven(float64(v * factor)))
-		for p := range parts {
-			d := int8(n)
-			if p == parts-1 {
-				d = int8(min(n, 127))
-			}
-			q[k/4*4*parts+4*p+k%4] = d
-			sums[p] += int32(d)
-			n = (n - int32(d)) >> 8
-		}
-	}
-}
-
 // forkNBits is the number of bytes of weights, times the rows in dozens, from which on a product is spread over threads.
 const forkNBits = 600_000
-
-// forkPieces is the number of elements of A from which on the digits of fewer rows than threads are made by all threads.
-const forkPieces = 2048
 
 // threads is the number of threads of the product.
 func (g *nbitsJob) threads(p *Pool) int {
@@ -340,7 +261,7 @@ func (g *nbitsJob) height(i, i1 int) int {
 		return 1
 	}
 	most := 4
-	if g.parts == 3 {
+	if g.parts > 1 {
 		most = 3
 	}
 	n := 1
@@ -372,17 +293,25 @@ func (g *nbitsJob) digitBlock(r, t int, block []byte, out []float32) {
 	b := g.b
 	scale, zero := b.terms(block)
 	e := &g.terms[r*b.blocks()+t]
-	q := g.digits[(r*g.kPad()+t*b.Block)*g.parts:][:b.Block*g.parts]
+	q := g.digits[(r*g.kPad()+t*b.Block)*g.digitBytes():][:b.Block*g.digitBytes()]
 	for c := range out {
 		s := e.start
 		for k := range b.Block {
 			w := b.integer(block, k, c)
+			if g.parts == 2 {
+				lo, hi := twoDigits(q, k)
+				s[0], s[1] = s[0]+w*lo, s[1]+w*hi
+				continue
+			}
 			for p := range g.parts {
 				s[p] += w * int32(q[k/4*4*g.parts+4*p+k%4])
 			}
 		}
 		f := float32(s[0])
-		if g.parts == 3 {
+		switch g.parts {
+		case 2:
+			f = Fma32(128, float32(s[1]), f)
+		case 3:
 			f = Fma32(65536, float32(s[2]), Fma32(256, float32(s[1]), f))
 		}
 		out[c] = Fma32(f, scale[c]*e.scale, out[c])
