@@ -26,7 +26,7 @@ func PackDigits(k, n int, b []float32) *PackedDigits {
 	if k%16 != 0 || n%PanelWidth != 0 || k == 0 {
 		panic(badDigits)
 	}
-	p := &PackedDigits{K: k, N: n, data: aligned(n / PanelWidth * digitsPanel(k))}
+	p := &PackedDigits{K: k, N: n, data: Memory(n / PanelWidth * digitsPanel(k))}
 	for j := range n {
 		col := b[j*k:][:k]
 		top := float64(absMaxGo(col))

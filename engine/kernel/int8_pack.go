@@ -45,7 +45,7 @@ func ShiftZero(z []uint8) []int8 {
 // packBytes packs b with the bits of flip inverted, four rows of a panel at a time.
 func packBytes[T int8 | uint8](k, n int, b []T, ldb int, trans bool, flip uint8) *PackedS8 {
 	k4 := ceilDiv(k, 4)
-	out := &PackedS8{K: k, N: n, ColSum: make([]int32, n), data: make([]int8, panels(n)*k4*4*PanelWidth), narrow: true}
+	out := &PackedS8{K: k, N: n, ColSum: make([]int32, n), data: signedMemory(panels(n) * k4 * 4 * PanelWidth), narrow: true}
 	raw, flips := unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(b))), len(b)), uint32(flip)*0x01010101
 	for j0 := 0; j0 < n; j0 += PanelWidth {
 		w := min(PanelWidth, n-j0)

@@ -1,17 +1,36 @@
 package kernel
 
 import (
-	"math"
+	"slices"
 	"sync"
 )
 
 // GemmNBits computes C = epilogue(A*B) for A[m,K] and C[m,N], row-major with leading dimensions lda and ldc.
 //
 // With bytes set, A is rounded to 8 bits in every block of a row: x = round(127*a/max|a|), half to even. Otherwise every block
-// of A is held in 24-bit integers, a power of two times a with an error of at most 2^-23 max|a| of the block, as three signed
-// digits: the sums of a block are then exact, and the result is as good as one of float32 (see the bound in the test). Rows
-// with an infinity, a NaN or nothing above 2^-80, and CPUs with AVX-512 but not VPDPBUSD, multiply in float32.
+// of A is held in integers, a power of two times a, as signed digits: three of 8 bits, with an error of at most 2^-23 max|a| of the
+// block, or one of 7 and one of 16, with 2^-22 (see nbitsParts). The sums of a block are then exact, and the result is as good as one of
+// float32 (see the bound in the test). Rows with an infinity, a NaN or nothing above 2^-80, and CPUs with AVX-512 but not VPDPBUSD,
+// multiply in float32.
 func GemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32, ldc int, bytes bool, ep Epilogue) {
+	parts := 1
+	if !bytes {
+		parts = nbitsParts(Active(), b)
+	}
+	gemmNBits(p, m, a, lda, b, c, ldc, parts, ep)
+}
+
+// nbitsParts is the number of digits of an A that is not rounded to 8 bits. Two, of 7 and 16 bits, are for weights of 8 bits in blocks of up to
+// 256, whose sums fit 32 bits, where a product of 16 bits costs what one of 8 does: without VPDPBUSD on 512-bit registers.
+func nbitsParts(isa ISA, b *PackedNBits) int {
+	if b.bits == 8 && b.Block <= 256 && !isa.hasAVX512() {
+		return 2
+	}
+	return 3
+}
+
+// gemmNBits is GemmNBits with A in so many digits.
+func gemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32, ldc int, parts int, ep Epilogue) {
 	checkA(len(a), m, b.K, lda)
 	checkC(len(c), m, b.N, ldc)
 	ep.check(m, b.N)
@@ -32,10 +51,7 @@ func GemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32
 	}
 	g := nbitsJobs.Get().(*nbitsJob)
 	g.m, g.a, g.lda, g.b, g.c, g.ldc, g.ep, g.isa = m, a, lda, b, c, ldc, ep, Active()
-	g.parts = 3
-	if bytes {
-		g.parts = 1
-	}
+	g.parts = parts
 	g.prepare(p)
 	g.run(p)
 	g.a, g.b, g.c, g.ep = nil, nil, nil, Epilogue{} // keep no slice of the caller's
@@ -76,8 +92,8 @@ type nbitsJob struct {
 	ep       Epilogue
 	isa      ISA
 	parts    int
-	digits   []int8       // [m][groups of four][parts][4], K filled up to whole blocks
-	words    []int8       // the same in two bytes each: see widenDigits
+	digits   []int8       // [m][groups of four][parts][4], K filled up to whole blocks; of two parts see splitTwoGo
+	words    []int8       // the same in two bytes each, of one or three parts: see widenDigits
 	floats   []float32    // [m][K filled up], for rows multiplied in float32
 	terms    []nbitsTerms // [m][blocks]
 	float    []rowKind
@@ -87,11 +103,14 @@ type nbitsJob struct {
 	panels   int
 	task     func(int)
 	row      func(int)
+	pieces   int       // of a row, while digits are made
+	most     []float32 // [m][pieces]
+	piece    func(int)
 }
 
 var nbitsJobs = sync.Pool{New: func() any {
 	g := new(nbitsJob)
-	g.task, g.row = g.doTask, g.doRow
+	g.task, g.row, g.piece = g.doTask, g.doRow, g.doPiece
 	return g
 }}
 
@@ -122,145 +141,80 @@ func (g *nbitsJob) usesDigits() bool { return g.isa != AVX512 }
 // oneRow tells whether the kernels for digits take one row at a time.
 func (g *nbitsJob) oneRow() bool { return g.isa.hasAVX2() && !g.isa.hasAVX512() }
 
-// prepare turns A into digits.
+// prepare turns A into digits, and rows that digits cannot hold into floats.
 func (g *nbitsJob) prepare(p *Pool) {
 	kb := g.b.blocks()
 	g.terms, g.float = sized(g.terms, g.m*kb), sized(g.float, g.m)
+	for i := range g.float {
+		g.float[i] = rowFloat
+	}
+	rows := p
+	if g.m*g.b.K < forkQuantize {
+		rows = nil
+	}
+	g.any = true
 	if g.usesDigits() {
-		g.digits = sized(g.digits, g.m*g.kPad()*g.parts)
-		if g.oneRow() && g.b.bits == 8 {
+		g.digits = sized(g.digits, g.m*g.kPad()*g.digitBytes())
+		if g.wideDigits() {
 			g.words = sized(g.words, 2*len(g.digits))
 		}
-	}
-	if g.m*g.b.K < forkQuantize {
-		p = nil
-	}
-	p.Run(g.m, g.row)
-	g.any = false
-	for _, f := range g.float {
-		g.any = g.any || f != rowDigits
-	}
-	if !g.any {
-		return
-	}
-	kp := g.kPad()
-	g.floats = sized(g.floats, g.m*kp)
-	for i, f := range g.float {
-		if f != rowDigits {
-			row := g.floats[i*kp:][:kp]
-			clear(row[copy(row, g.a[i*g.lda:][:g.b.K]):])
+		g.pieces = 1
+		pieces := rows
+		if n := p.Threads(); g.m < n && g.m*g.b.K >= forkPieces && g.threads(p) > 1 {
+			g.pieces, pieces = n, p
 		}
+		g.most = sized(g.most, g.m*g.pieces)
+		pieces.Run(g.m*g.pieces, g.piece)
+		g.any = false
+		for i := range g.float {
+			if most := slices.Max(g.most[i*g.pieces:][:g.pieces]); most == 0 || most > 0x1p-80 && most < 1<<100 {
+				g.float[i] = rowDigits
+			} else {
+				g.any = true
+			}
+		}
+	}
+	if g.any {
+		g.floats = sized(g.floats, g.m*g.kPad())
+		rows.Run(g.m, g.row)
 	}
 }
 
-// doRow prepares row i of A.
+// doRow prepares row i of A if it is multiplied in float32.
 func (g *nbitsJob) doRow(i int) {
-	kb, bl := g.b.blocks(), g.b.Block
-	x := g.a[i*g.lda:][:g.b.K]
-	terms := g.terms[i*kb:][:kb]
-	if g.float[i] = rowDigits; g.usesDigits() && g.digitRow(i, x, terms) {
-		g.widenDigits(i)
+	if g.float[i] == rowDigits {
 		return
 	}
-	g.float[i] = rowFloat
+	kb, bl, kp := g.b.blocks(), g.b.Block, g.kPad()
+	x := g.a[i*g.lda:][:g.b.K]
+	row := g.floats[i*kp:][:kp]
+	clear(row[copy(row, x):])
 	if top := absMax(g.isa, x); !(top < 1<<100) {
 		g.float[i] = rowWild
 	}
-	for t := range terms {
+	for t := range kb {
 		var s float32
 		for _, v := range x[t*bl : min(len(x), (t+1)*bl)] {
 			s += v
 		}
-		terms[t] = nbitsTerms{sum: s, centre: int32(g.b.centre)}
-	}
-}
-
-// digitRow makes the digits of row i, or reports false.
-func (g *nbitsJob) digitRow(i int, x []float32, terms []nbitsTerms) bool {
-	bl := g.b.Block
-	q := g.digits[i*g.kPad()*g.parts:]
-	var most float32
-	for t := range terms {
-		block := x[t*bl : min(len(x), (t+1)*bl)]
-		var top float32
-		if top = absMax(g.isa, block); !(top < 1<<100) {
-			return false
-		}
-		most = max(most, top)
-		factor, scale := digitScale(top, g.parts)
-		var sums [3]int32
-		d := q[t*bl*g.parts:][:bl*g.parts]
-		n := len(block) &^ 15
-		splitDigits(g.isa, block[:n], factor, d, g.parts, &sums)
-		if n < bl {
-			clear(d[n*g.parts:])
-			splitDigitsGo(block[n:], factor, d[n*g.parts:], g.parts, &sums)
-		}
-		e := &terms[t]
-		*e = nbitsTerms{scale: scale, centre: int32(g.b.centre)}
-		total := int64(0)
-		for p := g.parts - 1; p >= 0; p-- {
-			total = total<<8 + int64(sums[p])
-			e.start[p] = -int32(g.b.centre) * sums[p]
-		}
-		e.sum = float32(float64(scale) * float64(total))
-	}
-	return most == 0 || most > 0x1p-80
-}
-
-// digitScale returns the factor that turns a block with the given largest magnitude into integers, and its inverse.
-func digitScale(top float32, parts int) (factor, scale float32) {
-	if top == 0 {
-		return 0, 0
-	}
-	if parts == 1 {
-		return 127 / top, top / 127
-	}
-	_, e := math.Frexp(float64(top)) // top < 2^e
-	e = min(23-e, 100)
-	if math.RoundToEven(math.Ldexp(float64(top), e)) > maxDigits {
-		e--
-	}
-	return float32(math.Ldexp(1, e)), float32(math.Ldexp(1, -e))
-}
-
-// maxDigits is the largest integer of three digits of -128 to 127.
-const maxDigits = 127<<16 + 127<<8 + 127
-
-// absMaxGo is the Go twin of absMax.
-func absMaxGo(x []float32) float32 {
-	var top uint32
-	for _, v := range x {
-		top = max(top, math.Float32bits(v)&0x7fffffff)
-	}
-	return math.Float32frombits(top)
-}
-
-// splitDigitsGo is the Go twin of splitDigits: x times factor in digits, the lowest first, and the sum of each digit.
-func splitDigitsGo(x []float32, factor float32, q []int8, parts int, sums *[3]int32) {
-	for k, v := range x {
-		n := int32(math.RoundToEven(float64(v * factor)))
-		for p := range parts {
-			d := int8(n)
-			if p == parts-1 {
-				d = int8(min(n, 127))
-			}
-			q[k/4*4*parts+4*p+k%4] = d
-			sums[p] += int32(d)
-			n = (n - int32(d)) >> 8
-		}
+		g.terms[i*kb+t] = nbitsTerms{sum: s, centre: int32(g.b.centre)}
 	}
 }
 
 // forkNBits is the number of bytes of weights, times the rows in dozens, from which on a product is spread over threads.
 const forkNBits = 600_000
 
+// threads is the number of threads of the product.
+func (g *nbitsJob) threads(p *Pool) int {
+	if int(g.b.Bytes())*ceilDiv(g.m, 4) < forkNBits {
+		return 1
+	}
+	return p.Threads()
+}
+
 func (g *nbitsJob) run(p *Pool) {
 	np := panels(g.b.N)
-	threads := p.Threads()
-	if int(g.b.Bytes())*ceilDiv(g.m, 4) < forkNBits {
-		threads = 1
-	}
+	threads := g.threads(p)
 	g.rows, g.panels = min(g.m, 48), min(np, 8)
 	if threads > 1 {
 		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < 4*threads && g.panels > 1 {
@@ -307,7 +261,7 @@ func (g *nbitsJob) height(i, i1 int) int {
 		return 1
 	}
 	most := 4
-	if g.parts == 3 {
+	if g.parts > 1 {
 		most = 3
 	}
 	n := 1
@@ -339,17 +293,25 @@ func (g *nbitsJob) digitBlock(r, t int, block []byte, out []float32) {
 	b := g.b
 	scale, zero := b.terms(block)
 	e := &g.terms[r*b.blocks()+t]
-	q := g.digits[(r*g.kPad()+t*b.Block)*g.parts:][:b.Block*g.parts]
+	q := g.digits[(r*g.kPad()+t*b.Block)*g.digitBytes():][:b.Block*g.digitBytes()]
 	for c := range out {
 		s := e.start
 		for k := range b.Block {
 			w := b.integer(block, k, c)
+			if g.parts == 2 {
+				lo, hi := twoDigits(q, k)
+				s[0], s[1] = s[0]+w*lo, s[1]+w*hi
+				continue
+			}
 			for p := range g.parts {
 				s[p] += w * int32(q[k/4*4*g.parts+4*p+k%4])
 			}
 		}
 		f := float32(s[0])
-		if g.parts == 3 {
+		switch g.parts {
+		case 2:
+			f = Fma32(128, float32(s[1]), f)
+		case 3:
 			f = Fma32(65536, float32(s[2]), Fma32(256, float32(s[1]), f))
 		}
 		out[c] = Fma32(f, scale[c]*e.scale, out[c])

@@ -27,10 +27,14 @@ func splitDigits(isa ISA, x []float32, factor float32, q []int8, parts int, sums
 	switch {
 	case len(x) == 0 || isa < AVX2:
 		splitDigitsGo(x, factor, q, parts, sums)
+	case isa < AVX512 && parts == 2:
+		nbitsSplit2x256(&x[0], len(x), factor, &q[0], sums)
 	case isa < AVX512 && parts == 3:
 		nbitsSplit3x256(&x[0], len(x), factor, &q[0], sums)
 	case isa < AVX512:
 		nbitsSplit1x256(&x[0], len(x), factor, &q[0], sums)
+	case parts == 2:
+		splitDigitsGo(x, factor, q, parts, sums)
 	case parts == 3:
 		nbitsSplit3(&x[0], len(x), factor, &q[0], sums)
 	default:
@@ -66,7 +70,7 @@ func (g *nbitsJob) tile(i, n, j int, c []float32, ldc int) {
 		}
 		return
 	}
-	x.lda = g.kPad() * g.parts
+	x.lda = g.kPad() * g.digitBytes()
 	x.a = (*byte)(unsafe.Pointer(&g.digits[i*x.lda]))
 	if g.isa < AVX512 {
 		g.rowTile(i, &x)
@@ -77,10 +81,12 @@ func (g *nbitsJob) tile(i, n, j int, c []float32, ldc int) {
 
 // rowTile calls the AVX2 kernel for digits.
 func (g *nbitsJob) rowTile(i int, x *nbitsArgs) {
-	if g.b.bits == 8 {
+	if g.wideDigits() {
 		x.a = (*byte)(unsafe.Pointer(&g.words[2*i*x.lda]))
 	}
 	switch {
+	case g.parts == 2:
+		nbits8p2r256(x)
 	case g.b.bits == 4 && g.parts == 1:
 		nbits4p1r256(x)
 	case g.b.bits == 4:
@@ -92,10 +98,11 @@ func (g *nbitsJob) rowTile(i int, x *nbitsArgs) {
 	}
 }
 
-// widenDigits makes the 16-bit digits of row i, which the AVX2 kernels for weights of 8 bits take.
-func (g *nbitsJob) widenDigits(i int) {
-	if n := g.kPad() * g.parts; g.isa < AVX512 && g.isa >= AVX2 && g.b.bits == 8 {
-		nbitsWords256(n, &g.digits[i*n], &g.words[2*i*n])
+// widenDigits makes the 16-bit digits of blocks t0 to t1 of row i, which the AVX2 kernels for weights of 8 bits take.
+func (g *nbitsJob) widenDigits(i, t0, t1 int) {
+	if n := (t1 - t0) * g.b.Block * g.parts; n > 0 && g.wideDigits() {
+		at := (i*g.kPad() + t0*g.b.Block) * g.parts
+		nbitsWords256(n, &g.digits[at], &g.words[2*at])
 	}
 }
 

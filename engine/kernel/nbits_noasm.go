@@ -10,4 +10,4 @@ func splitDigits(_ ISA, x []float32, factor float32, q []int8, parts int, sums *
 
 func (g *nbitsJob) tile(i, n, j int, c []float32, ldc int) { g.tileGo(i, n, j, c, ldc) }
 
-func (g *nbitsJob) widenDigits(int) {}
+func (g *nbitsJob) widenDigits(int, int, int) {}

@@ -99,20 +99,13 @@ func PackNBits(b *NBits) *PackedNBits {
 		}
 	}
 	size := panels(b.N) * kb * p.blockBytes()
-	p.data = aligned(size)
+	p.data = Memory(size)
 	for j := range panels(b.N) {
 		for i := range kb {
 			p.packBlock(b, j, i)
 		}
 	}
 	return p
-}
-
-// aligned returns n bytes from a multiple of 64 on.
-func aligned(n int) []byte {
-	raw := make([]byte, n+63)
-	off := int(-uintptr(unsafe.Pointer(&raw[0])) & 63)
-	return raw[off : off+n : off+n]
 }
 
 // floatsOf views bytes, aligned to 4, as float32.

@@ -148,3 +148,13 @@ func nbitsSplit3x256(x *float32, n int, factor float32, q *int8, sums *[3]int32)
 //
 //go:noescape
 func nbitsWords256(n int, q, w *int8)
+
+// nbits8p2r256 is the AVX2 product of one row in digits of 7 and 16 bits with a panel of weights of 8 bits, in blocks of up to 256.
+//
+//go:noescape
+func nbits8p2r256(x *nbitsArgs)
+
+// nbitsSplit2x256 is splitTwoGo with AVX2; n is a multiple of 16 and not 0.
+//
+//go:noescape
+func nbitsSplit2x256(x *float32, n int, factor float32, q *int8, sums *[3]int32)

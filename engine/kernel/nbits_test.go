@@ -88,16 +88,30 @@ func randNBitsCase(r *rand.Rand) *nbitsCase {
 	return c
 }
 
-func (c *nbitsCase) run(p *Pool) []float32 {
+func (c *nbitsCase) run(p *Pool) []float32 { return c.runDigits(p, c.digits()) }
+
+// digits is the number of digits at the active level.
+func (c *nbitsCase) digits() int {
+	if c.bytes {
+		return 1
+	}
+	return nbitsParts(Active(), PackNBits(c.b))
+}
+
+func (c *nbitsCase) runDigits(p *Pool, parts int) []float32 {
 	out := make([]float32, c.m*c.ldc)
 	for i := range out {
 		out[i] = -7
 	}
-	GemmNBits(p, c.m, c.a, c.lda, PackNBits(c.b), out, c.ldc, c.bytes, Epilogue{Bias: c.bias})
+	if b := PackNBits(c.b); parts == c.digits() {
+		GemmNBits(p, c.m, c.a, c.lda, b, out, c.ldc, c.bytes, Epilogue{Bias: c.bias})
+	} else {
+		gemmNBits(p, c.m, c.a, c.lda, b, out, c.ldc, parts, Epilogue{Bias: c.bias})
+	}
 	return out
 }
 
-// check compares with the formula. A block of A is held to 2^-23 of its largest magnitude (2^-8 with bytes: half of 1/127), the
+// check compares with the formula. A block of A is held to 2^-22 of its largest magnitude or better (2^-8 with bytes: half of 1/127), the
 // digits are joined with two roundings, then a product with the scales, one with the zero point and the sum over the blocks
 // round once per block: no more than blocks+10 roundings of 2^-23 of what dotNBits calls size.
 func (c *nbitsCase) check(got []float32) error {
@@ -133,7 +147,7 @@ func TestNBits(t *testing.T) {
 	n := cases(20000)
 	pool := NewPool(2, 0)
 	defer pool.Close()
-	var twin [][]float32
+	var twin [][4][]float32 // by the number of digits
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(4, 8))
 		for i := range n {
@@ -144,11 +158,18 @@ func TestNBits(t *testing.T) {
 			}
 			switch Active() {
 			case Generic:
-				twin = append(twin, got)
+				var of [4][]float32
+				for parts := range 4 {
+					if parts > 1 && !c.bytes && (parts == 3 || c.digits() == 2) {
+						of[parts] = c.runDigits(nil, parts)
+					}
+				}
+				of[c.digits()] = got
+				twin = append(twin, of)
 			case AVX2, AVXVNNI, AVX512VNNI, AMX:
 				for j := range got {
-					if math.Float32bits(got[j]) != math.Float32bits(twin[i][j]) {
-						t.Fatalf("case %d, element %d: %v, the Go twin has %v", i, j, got[j], twin[i][j])
+					if want := twin[i][c.digits()][j]; math.Float32bits(got[j]) != math.Float32bits(want) {
+						t.Fatalf("case %d, element %d: %v, the Go twin has %v", i, j, got[j], want)
 					}
 				}
 			}
@@ -207,17 +228,21 @@ func TestNBitsExtremes(t *testing.T) {
 			for i := range b.Scale {
 				b.Scale[i] = 1
 			}
-			for _, v := range []float32{-32896, 32639, -8355711, 8355711} { // -128 and 127 in the lower digits; -127 and 127 in all
+			// The largest element of a block, and the others: of three digits -128 and 127 in the lower ones, -127 and 127 in all; of two -64 and 63
+			// in the lower one, -32767 and 32767 in the other.
+			for _, x := range [][2]float32{{8355711, -32896}, {8355711, 32639}, {8355711, -8355711}, {8355711, 8355711},
+				{4194239, -64}, {4194239, 63}, {4194239, -4194239}, {4194239, 4194239}} {
+				most, v := x[0], x[1]
 				c := &nbitsCase{m: 1, lda: k, ldc: n, a: make([]float32, k), b: b}
 				for i := range c.a {
 					c.a[i] = v
 				}
 				for i := 0; i < k; i += block {
-					c.a[i] = 8355711
+					c.a[i] = most
 				}
 				for _, c.bytes = range []bool{false, true} {
-					restore := Limit(Generic)
-					want := c.run(nil)
+					parts, restore := c.digits(), Limit(Generic)
+					want := c.runDigits(nil, parts)
 					restore()
 					got := c.run(nil)
 					if err := c.check(got); err != nil && !c.bytes { // every element is halfway between two bytes in the first case: no bound of use

@@ -81,7 +81,7 @@ type reader struct{ bytes int }
 func (r reader) Name() string { return "read" }
 
 func (r reader) Load(_ context.Context, _ engine.Artifact, o engine.Options) (engine.Session, error) {
-	buf := make([]byte, r.bytes+63)
+	buf := kernel.Memory(r.bytes) // in pages as the weights have them
 	for i := 0; i < len(buf); i += 64 {
 		buf[i] = 1 // pages that nobody wrote are all the same zero page
 	}

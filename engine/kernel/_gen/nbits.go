@@ -390,5 +390,6 @@ func nbitsFiles() []file {
 		}
 	}
 	nbSplit256(y, &stubs)
+	nbTwo(y, &stubs)
 	return []file{a.file("nbits_amd64.s"), y.file("nbits_avx2_amd64.s"), {"nbits_stubs_amd64.go", []byte(stubs.String())}}
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // nbRow is the AVX2 kernel for block-wise quantized weights: one row of A in one or three digits, a panel of 32 columns, all blocks of K. The
-// columns of a block are done in parts of nv vectors, whose sums fit the registers; the sums of the blocks are in memory, in c.
+// columns of a block are done in parts of nv vectors, whose sums fit the registers; the sums of the blocks are in Y10 to Y13 of one digit, and of
+// three in memory, in c.
 //
 // Weights of 4 bits are the unsigned bytes of VPMADDUBSW: 2*15*128 is the most that it gives, and eight of these, of four pairs of groups, are
 // added in 16 bits. Weights of 8 bits, 0 to 255, are widened where they stand: those of even place by a mask, the others by a shift.
@@ -38,9 +39,13 @@ func (t nbRow) kernel(a *asm, stubs *strings.Builder) {
 	for _, l := range []string{"0(DX), R12", "16(DX), DI", "24(DX), SI", "40(DX), R11", "56(DX), BX", "72(DX), AX"} {
 		a.op("MOVQ %s", l)
 	}
-	a.op("VXORPS Y0, Y0, Y0")
+	a.op("VXORPS Y10, Y10, Y10")
 	for v := range 4 {
-		a.op("VMOVUPS Y0, %d(BX)", 32*v)
+		if t.parts == 1 {
+			a.op("VXORPS Y%[1]d, Y%[1]d, Y%[1]d", 10+v)
+		} else {
+			a.op("VMOVUPS Y10, %d(BX)", 32*v)
+		}
 	}
 	a.op("VPCMPEQB Y15, Y15, Y15")
 	if t.bits == 8 {
@@ -65,6 +70,11 @@ func (t nbRow) kernel(a *asm, stubs *strings.Builder) {
 	a.op("ADDQ $32, R11")
 	a.op("DECQ R12")
 	a.op("JNE  block")
+	for v := range 4 {
+		if t.parts == 1 {
+			a.op("VMOVUPS Y%d, %d(BX)", 10+v, 32*v)
+		}
+	}
 	a.op("VZEROUPPER")
 	a.op("RET")
 }
@@ -84,9 +94,8 @@ func (t nbRow) part(a *asm, h int) {
 		a.b.WriteString("\n\tPCALIGN $32\n")
 		a.label(label("pair"))
 		for g := range 2 {
-			t.bytes(a, g)
+			t.bytes(a, g, h)
 		}
-		t.ahead(a, h, 0)
 		a.op("ADDQ $256, R8")
 		a.op("ADDQ $%d, R9", t.perPair())
 		a.op("DECQ CX")
@@ -96,7 +105,7 @@ func (t nbRow) part(a *asm, h int) {
 	}
 	a.op("CMPQ CX, $4")
 	a.op("JLT  %s", label("two"))
-	t.chunk(a, 4, h == 0)
+	t.chunk(a, 4)
 	t.start(a)
 	a.op("SUBQ $4, CX")
 	a.op("JEQ  %s", label("scale"))
@@ -104,17 +113,17 @@ func (t nbRow) part(a *asm, h int) {
 	t.eachSum(func(sum, at int) { a.op("VMOVDQU Y%d, %d(DX)", sum, at) })
 	a.op("SUBQ $4, CX")
 	a.op("JLT  %s", label("last"))
-	t.chunk(a, 4, h == 0)
+	t.chunk(a, 4)
 	t.eachSum(func(sum, at int) { a.op("VPADDD %d(DX), Y%[2]d, Y%[2]d", at, sum) })
 	a.op("TESTQ CX, CX")
 	a.op("JNE  %s", label("next"))
 	a.op("JMP  %s", label("scale"))
 	a.label(label("last"))
-	t.chunk(a, 2, h == 0)
+	t.chunk(a, 2)
 	t.eachSum(func(sum, at int) { a.op("VPADDD %d(DX), Y%[2]d, Y%[2]d", at, sum) })
 	a.op("JMP  %s", label("scale"))
 	a.label(label("two"))
-	t.chunk(a, 2, h == 0)
+	t.chunk(a, 2)
 	t.start(a)
 	a.label(label("scale"))
 	t.scale(a, h)
@@ -137,17 +146,11 @@ func (t nbRow) start(a *asm) {
 	}
 }
 
-// ahead fetches what comes 2 KB later, in the first part of the columns.
-func (t nbRow) ahead(a *asm, h, q int) {
-	for i := range t.bits / 2 {
-		if h == 0 {
-			a.op("PREFETCHT0 %d(R8)", ahead+32*t.bits*q+64*i)
-		}
-	}
-}
+// ahead fetches line i of what comes later than the bytes that R8 points to.
+func (t nbRow) ahead(a *asm, i int) { a.op("PREFETCHT0 %d(R8)", ahead+64*i) }
 
-// bytes adds group g of a pair of weights of 8 bits.
-func (t nbRow) bytes(a *asm, g int) {
+// bytes adds group g of a pair of weights of 8 bits, in part h of the columns.
+func (t nbRow) bytes(a *asm, g, h int) {
 	digit := func(p, odd int) int { return t.nv()*t.parts + 2*p + odd }
 	for p := range t.parts {
 		for odd := range 2 {
@@ -155,20 +158,31 @@ func (t nbRow) bytes(a *asm, g int) {
 		}
 	}
 	for v := range t.nv() {
-		a.op("VMOVDQU %d(R8), Y13", 128*g+32*v)
-		a.op("VPAND Y15, Y13, Y12")
-		a.op("VPSRLW $8, Y13, Y13")
+		even, to := 12, 14
+		if t.parts == 1 {
+			even, to = 6+v%2*2, 6+v%2*2
+		}
+		a.op("VMOVDQU %d(R8), Y%d", 128*g+32*v, even+1)
+		a.op("VPAND Y15, Y%d, Y%d", even+1, even)
+		a.op("VPSRLW $8, Y%[1]d, Y%[1]d", even+1)
+		if (h*t.nv()+v)%2 == 0 {
+			t.ahead(a, 2*g+v/2)
+		}
 		for p := range t.parts {
 			for odd := range 2 {
-				a.op("VPMADDWD Y%d, Y%d, Y14", digit(p, odd), 12+odd)
-				a.op("VPADDD Y14, Y%[1]d, Y%[1]d", t.sum(v, p))
+				r := to
+				if t.parts == 1 {
+					r += odd
+				}
+				a.op("VPMADDWD Y%d, Y%d, Y%d", digit(p, odd), even+odd, r)
+				a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", r, t.sum(v, p))
 			}
 		}
 	}
 }
 
-// chunk sets the sums to those of two or four pairs of groups of weights of 4 bits. Y14 is an element of A, Y13 a product.
-func (t nbRow) chunk(a *asm, pairs int, ahead bool) {
+// chunk sets the sums to those of two or four pairs of groups of weights of 4 bits.
+func (t nbRow) chunk(a *asm, pairs int) {
 	size := t.perPair()
 	if t.parts == 1 {
 		for q := range pairs {
@@ -176,12 +190,15 @@ func (t nbRow) chunk(a *asm, pairs int, ahead bool) {
 				a.op("VPBROADCASTD %d(R9), Y%d", size*q+4*g, 4+g)
 			}
 			for v := range t.nv() {
-				t.nibbles(a, q, v, 6+v%2*2)
+				w := 6 + v%2*2
+				t.nibbles(a, q, v, w)
+				if v%2 == 0 {
+					t.ahead(a, 2*q+v/2)
+				}
 				for g := range 2 {
-					t.multiply(a, 4+g, 6+v%2*2+g, t.sum(v, 0), q+g == 0)
+					t.multiply(a, 4+g, w+g, w+g, t.sum(v, 0), q+g == 0)
 				}
 			}
-			t.ahead(a, 0, q)
 		}
 	} else {
 		for q := range pairs {
@@ -192,13 +209,11 @@ func (t nbRow) chunk(a *asm, pairs int, ahead bool) {
 				for p := range 3 {
 					a.op("VPBROADCASTD %d(R9), Y14", size*q+4*(g*3+p))
 					for v := range 2 {
-						t.multiply(a, 14, 6+2*v+g, t.sum(v, p), q+g == 0)
+						t.multiply(a, 14, 6+2*v+g, 10+(2*p+v)%4, t.sum(v, p), q+g == 0)
 					}
 				}
 			}
-			if ahead {
-				t.ahead(a, 0, q)
-			}
+			t.ahead(a, 2*q)
 		}
 	}
 	t.eachSum(func(sum, _ int) { a.op("VPMADDWD nbitsOnes<>(SB), Y%[1]d, Y%[1]d", sum) })
@@ -214,14 +229,14 @@ func (t nbRow) nibbles(a *asm, q, v, to int) {
 	a.op("VPAND Y15, Y%[1]d, Y%[1]d", to+1)
 }
 
-// multiply adds the product of x and w to sum, or sets it.
-func (t nbRow) multiply(a *asm, x, w, sum int, first bool) {
+// multiply adds the product of x and w to sum by way of register by, or sets it.
+func (t nbRow) multiply(a *asm, x, w, by, sum int, first bool) {
 	if first {
 		a.op("VPMADDUBSW Y%d, Y%d, Y%d", x, w, sum)
 		return
 	}
-	a.op("VPMADDUBSW Y%d, Y%d, Y13", x, w)
-	a.op("VPADDW Y13, Y%[1]d, Y%[1]d", sum)
+	a.op("VPMADDUBSW Y%d, Y%d, Y%d", x, w, by)
+	a.op("VPADDW Y%d, Y%[2]d, Y%[2]d", by, sum)
 }
 
 // scale adds the part's integers, times the scales of its columns and of the row, to c. R8 is at the scales of the part.
@@ -239,22 +254,32 @@ func (t nbRow) scale(a *asm, h int) {
 			}
 		}
 	}
-	at := func(v int) int { return 32 * (t.nv()*h + v) }
-	a.op("VBROADCASTSS 12(R11), Y12")
-	for v := range t.nv() {
-		a.op("VMULPS %d(R8), Y12, Y13", 32*v)
-		a.op("VMOVUPS %d(BX), Y%d", at(v), 8+v)
-		a.op("VFMADD231PS Y13, Y%d, Y%d", t.sum(v, 0), 8+v)
+	t.ahead(a, 0)
+	a.op("VBROADCASTSS 12(R11), Y14")
+	if t.parts == 1 {
+		t.ahead(a, 1)
+		for v := range 4 {
+			a.op("VMULPS %d(R8), Y14, Y%d", 32*v, 6+v)
+			a.op("VFMADD231PS Y%d, Y%d, Y%d", 6+v, v, 10+v)
+		}
+	} else {
+		for v := range 2 {
+			a.op("VMULPS %d(R8), Y14, Y%d", 32*v, 12+v)
+			a.op("VMOVUPS %d(BX), Y%d", 64*h+32*v, 10+v)
+			a.op("VFMADD231PS Y%d, Y%d, Y%d", 12+v, t.sum(v, 0), 10+v)
+		}
 	}
 	a.op("TESTQ AX, AX")
 	a.op("JEQ  store%d", h)
-	a.op("VBROADCASTSS 16(R11), Y12")
+	a.op("VBROADCASTSS 16(R11), Y14")
 	for v := range t.nv() {
-		a.op("VFNMADD231PS %d(R8), Y12, Y%d", 128+32*v, 8+v)
+		a.op("VFNMADD231PS %d(R8), Y14, Y%d", 128+32*v, 10+v)
 	}
 	a.label(fmt.Sprint("store", h))
 	for v := range t.nv() {
-		a.op("VMOVUPS Y%d, %d(BX)", 8+v, at(v))
+		if t.parts == 3 {
+			a.op("VMOVUPS Y%d, %d(BX)", 10+v, 64*h+32*v)
+		}
 	}
 }
 
