@@ -3,7 +3,6 @@ package kernel
 import (
 	"encoding/binary"
 	"slices"
-	"unsafe"
 )
 
 // binColumns is the number of columns of a panel of binned weights.
@@ -45,8 +44,7 @@ func (c *ConvU8) packBinned() {
 		e.end = len(c.data)
 		c.panels = append(c.panels, e)
 	}
-	b := aligned(len(c.data))
-	data := unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(b))), len(b))
+	data := signedMemory(len(c.data))
 	copy(data, c.data)
 	c.data = data
 }
