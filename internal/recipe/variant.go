@@ -146,11 +146,7 @@ func (r *run) applyStage(ctx context.Context, v VariantSpec, st Stage, g *model.
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range []string{remark, excludeRemark(st, r.src.graph, g)} {
-		if s != "" {
-			m.Remarks = append(m.Remarks, s)
-		}
-	}
+	m.Remarks = append(m.Remarks, said(remark, excludeRemark(st, r.src.graph, g))...)
 	next, notes, err := st.Apply(ctx, g, env)
 	if len(notes) > 0 {
 		m.Notes = append(m.Notes, stageNotes{st.Name(), notes})
