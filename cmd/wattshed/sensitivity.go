@@ -59,7 +59,7 @@ func sensitivity(c *cli.Context, path string) error {
 	case c.String("task") != "":
 		rec.Task = &recipe.TaskSpec{Kind: "classification", Data: c.String("task"), Text: "text", Label: "label"}
 	case c.String("text") == "":
-		rec.Inputs.Random = &recipe.RandomSpec{Seed: 1, N: max(1, c.Int("samples"))}
+		rec.Inputs.Random = &recipe.RandomSpec{N: max(1, c.Int("samples"))}
 	}
 	o, done, err := recipeOptions(c)
 	if err != nil {

@@ -120,7 +120,7 @@ func (r *run) makeVariant(ctx context.Context, v VariantSpec) (*made, error) {
 func (r *run) env() *Env {
 	return &Env{Feeds: feedsOf(r.bound.timing), Calibrating: r.recipe.calibrating(r.src, r.opt.Builtin), State: r.bound.state, Dir: r.recipe.Dir,
 		Training: r.training, Teacher: r.loadTeacher, Runtime: r.recipe.Target.Runtime,
-		Provider: r.recipe.Target.Provider, Seed: r.recipe.Measure.Seed, Threads: r.threads, Calibrated: r.calibrated}
+		Provider: r.recipe.Target.Provider, Seed: seedOf(r.recipe.Measure.Seed), Threads: r.threads, Calibrated: r.calibrated}
 }
 
 // stagesKey names a list of stages by what they do: variants that begin with the same stages share their training.
