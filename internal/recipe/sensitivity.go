@@ -106,8 +106,9 @@ type Sensed struct {
 	About   string                 `json:"inputs"` // what the inputs were
 	Weights []quantize.Sensitivity `json:"weights"`
 	Ops     []OpSensitivity        `json:"ops"`
-	Left    []string               `json:"left,omitempty"`   // weights that the scheme leaves in float: they are not in the list
-	NoOps   string                 `json:"no_ops,omitempty"` // why there are no operators
+	Left    []string               `json:"left,omitempty"`    // weights that the scheme leaves in float: they are not in the list
+	NoOps   string                 `json:"no_ops,omitempty"`  // why there are no operators, and no weight is stored
+	NoFile  string                 `json:"no_file,omitempty"` // why quantize writes none of the whole model: weights are those of files of one operator each
 }
 
 // Sensitivity quantizes each weight of the recipe's model alone, and each operator alone with its activations, and says what that does
@@ -148,9 +149,12 @@ func Sensitivity(ctx context.Context, rec *Recipe, s Sensitive, o Options) (*Sen
 	out := &Sensed{About: fmt.Sprintf("%d runs of %s", sense.Feeds.N, r.bound.describe), Ops: []OpSensitivity{}}
 	q, noStage := s.stage()
 	if noStage == nil {
-		graphOf, err := r.storedBy(ctx, q, sense)
+		graphOf, nothing, err := r.storedBy(ctx, q, sense)
 		if err != nil {
 			return nil, err
+		}
+		if nothing != nil {
+			out.NoFile = nothing.Error()
 		}
 		sense.Stored = func(w *model.Weight) ([]float32, float64) {
 			g := graphOf(w.Name)
@@ -189,34 +193,34 @@ func (s *Sensed) leave() {
 }
 
 // storedBy returns the graph in which the stage stores the weight of a name, nil where there is none: that of the whole model, or where
-// too little of it changes for a stage, that of each group of operators alone.
-func (r *run) storedBy(ctx context.Context, q *Quantize, sense quantize.Sensing) (func(weight string) *model.Graph, error) {
+// too little of it changes for a stage, that of each group of operators alone; nothing is then why.
+func (r *run) storedBy(ctx context.Context, q *Quantize, sense quantize.Sensing) (graphOf func(weight string) *model.Graph, nothing, err error) {
 	graph, env := r.src.graph.Clone(), r.env()
 	if _, err := raise(graph, q); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	next, _, err := q.Apply(ctx, graph, env)
-	if err == nil {
-		return func(string) *model.Graph { return next }, nil
+	next, _, nothing := q.Apply(ctx, graph, env)
+	if nothing == nil {
+		return func(string) *model.Graph { return next }, nil, nil
 	}
-	if !errors.Is(err, quantize.ErrNothing) {
-		return nil, err
+	if !errors.Is(nothing, quantize.ErrNothing) {
+		return nil, nil, nothing
 	}
 	units, err := unitsOf(r.src.graph, nil, sense.Feeds, math.MaxInt)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	stored := map[string]*model.Graph{}
 	for u := range units {
 		graph, err := r.graphOf(ctx, SearchSpec{Schemes: []Quantize{*q}}, units, u, 0)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, name := range units[u].Weights {
 			stored[name] = graph
 		}
 	}
-	return func(weight string) *model.Graph { return stored[weight] }, nil
+	return func(weight string) *model.Graph { return stored[weight] }, nothing, nil
 }
 
 // opSensitivities applies the stage to one group of operators after another.
