@@ -331,7 +331,7 @@ func TestMeasureFiles(t *testing.T) {
 		"runtime":  func(r *Recipe) { r.Target.Runtime = "tflite" },
 		"absent":   func(r *Recipe) { r.Target.Runtime = "ort" },
 		"batch":    func(r *Recipe) { r.Target.Batch = -1 },
-		"sequence": func(r *Recipe) { r.Target.Sequence = 0 },
+		"sequence": func(r *Recipe) { r.Target.Sequence = -1 },
 		"model":    func(r *Recipe) { r.Model = "none.onnx" },
 		"builtin":  func(r *Recipe) { r.Model = "builtin:other" },
 		"zone":     func(r *Recipe) { r.Carbon.Zone = "XYZ" },
