@@ -41,8 +41,16 @@ func TestPruningPromise(t *testing.T) {
 		for _, e := range f.effects() {
 			said[e.Effect] = e.What
 		}
-		if (said[Slower] != "") != !math.IsInf(c.latency, 1) || (said[Larger] != "") != !math.IsInf(c.size, 1) {
+		if said[Slower] == "" || (said[Larger] != "") != !math.IsInf(c.size, 1) {
 			t.Errorf("%s: effects %v", c.name, said)
+		}
+		if none := strings.Contains(said[Slower], "promise nothing of time"); none != math.IsInf(c.latency, 1) {
+			t.Errorf("%s: %s", c.name, said[Slower])
+		} else if none {
+			delete(said, Slower)
+		}
+		if got := Promised(f.Case); got == (math.IsInf(c.size, 1) && math.IsInf(c.latency, 1)) {
+			t.Errorf("%s: promised %v", c.name, got)
 		}
 		for e, s := range said {
 			if own := strings.Contains(s, "half of the zeros that pruning made"); own == (len(c.stages) > 1 && c.stages[1].Name == "quantize") {
