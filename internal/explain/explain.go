@@ -145,27 +145,6 @@ func (f *facts) promised() (want promise, known bool) {
 	return want, known
 }
 
-// leastGain is what leaving out half of the zeros must be able to save for pruning to promise anything.
-const leastGain = 0.03
-
-// pruning is what a format and a runtime that left out half of the zeros of the last pruning stage, room for their places taken off, would
-// make of size and time; each is +Inf, no promise, where that is little, or where another model has taken the place of the pruned one.
-func (f *facts) pruning() promise {
-	none := promise{math.Inf(1), math.Inf(1)}
-	if reports.Pruned(f.Variant) == "" || f.scheme != "" {
-		return none
-	}
-	p := none
-	if w := f.Variant.Weights; w != nil && w.Sparsity != nil && *w.Sparsity >= 2*leastGain {
-		p.size = 1 - *w.Sparsity/2
-	}
-	share, _ := f.stage("prune").Options["sparsity"].(float64)
-	if gain := share / 2 * min(1, f.timeOf(1, products...)); gain >= leastGain {
-		p.latency = 1 - gain
-	}
-	return p
-}
-
 // promiser says whose promise it is.
 func (f *facts) promiser(want float64) string {
 	if f.scheme == "" {
