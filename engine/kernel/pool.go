@@ -49,7 +49,8 @@ const (
 )
 
 // NewPool returns a pool of the given number of threads, of which the caller of Run is one: threads-1 goroutines are
-// started. threads < 1 means runtime.GOMAXPROCS(0). spin is how long an idle worker spins before it parks; 0 parks at once.
+// started. threads < 1 means runtime.GOMAXPROCS(0). spin is how long an idle worker spins before it parks, between a Begin and its End a millisecond
+// at least; 0 parks at once.
 func NewPool(threads int, spin time.Duration) *Pool {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
