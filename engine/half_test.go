@@ -206,3 +206,17 @@ func TestAttentionOfOtherTypes(t *testing.T) {
 		}
 	}
 }
+
+// The plan without fusions, which such an attention takes, spreads its loops over the threads of a run that may be cancelled.
+func TestUnfusedOnThreads(t *testing.T) {
+	g := transformer(3, 2, 8, 1, false)
+	retype(t, g, model.Float64)
+	in := sentence(5, 12, 200, 16) // 38,400 elements, of which loops are spread
+	for name, x := range in {
+		in[name] = as(t, model.Float64, x)
+	}
+	want := run(t, load(t, g, engine.Options{NoFusion: true, Threads: 1}), in)
+	if got := run(t, load(t, g, engine.Options{Threads: 2}), in); !slices.Equal(got, want) {
+		t.Error("the values differ from those of one thread without fusion")
+	}
+}

@@ -145,6 +145,9 @@ func TestHostileGeometry(t *testing.T) {
 			append(far(2, 1<<15), groups), middle(9, 6, -12, 40, -80)},
 		{"volume of bytes", "ConvInteger", []*model.Tensor{model.FromSlice([]int{1, 2, 1, 1, 1}, []uint8{3, 5}), model.FromSlice([]int{2, 1, 1, 1, 1}, []int8{2, -4})},
 			append(far(3, 1<<11), groups), middle(27, 6, -20)},
+		{"quantized depthwise", "QLinearConv", []*model.Tensor{bytes, model.Scalar(float32(1)), model.Scalar(uint8(0)), model.FromSlice([]int{2, 1, 1, 1}, []int8{2, 4}),
+			model.Scalar(float32(1)), model.Scalar(int8(0)), model.Scalar(float32(1)), model.Scalar(uint8(0))},
+			[]model.Attr{ints("strides", 1, 1<<17), ints("pads", 1000, 1<<17, 1000, 1<<17), groups}, middle(2001*3, 6, 20)},
 		{"pooled slices", "AveragePool", []*model.Tensor{floats([]int{1, 1, 1 << 10, 1, 1}, column[3:3+1<<10]...)},
 			[]model.Attr{ints("kernel_shape", 1, 1, 1), ints("strides", 1<<10, 1, 1), ints("pads", 0, 64, 64, 0, 64, 64)}, middle(129*129, 3)},
 		{"pad before one pixel", "Conv", []*model.Tensor{floats([]int{1, 1, 1, 1}, 3), floats([]int{2, 1, 1, 1}, 2, 4)},
@@ -160,8 +163,8 @@ func TestHostileGeometry(t *testing.T) {
 				if constant {
 					names = append(names, b.constant(w))
 				} else {
-					names = append(names, b.input("w", w.DType(), nil))
-					in["w"] = w
+					name := b.input(b.name("w"), w.DType(), nil)
+					names, in[name] = append(names, name), w
 				}
 			}
 			y := b.node(c.op, names, c.attrs...)

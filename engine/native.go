@@ -11,8 +11,8 @@ import (
 	"github.com/wattshed/wattshed/model"
 )
 
-// defaultSpin is how long idle threads of a session spin by default: longer than the gaps between the nodes of one
-// inference, far shorter than the gaps between inferences that are not back to back.
+// defaultSpin is how long idle threads of a session spin by default after an inference: far shorter than the gaps between inferences
+// that are not back to back. During one they spin for up to a millisecond.
 const defaultSpin = 100 * time.Microsecond
 
 // Version names the revision of the native runtime in reports.

@@ -151,6 +151,9 @@ func opQuantConv(c *Call) error {
 		}
 		copy(shape[1:], win.out)
 		g, _ = win.window2D()
+		if len(src) > 0 && !mayPad(c, q.Scratch(&g), len(src)/n) {
+			return errUnfused
+		}
 	}
 	y, err := Out[uint8](c, 0, shape)
 	if err != nil || len(y) == 0 {

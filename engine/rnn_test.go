@@ -82,7 +82,7 @@ func TestRecurrentThreads(t *testing.T) {
 			case 3: // one sequence, its recurrent weights in digits
 				steps, b, i, h = 20+r.IntN(60), 1, 8, 32*(2+r.IntN(4))
 			case 2: // and by units
-				steps, b, i, h = 3+r.IntN(4), 1, 8, 32*(6+r.IntN(3))
+				steps, b, i, h = 40+r.IntN(4), 1, 8, 32*(6+r.IntN(3))
 			}
 			if isa == kernel.Generic && seed%5 != 0 {
 				continue

@@ -306,6 +306,7 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 		}
 		return f.Exec(ctx, pool, in)
 	}
+	own := pool
 	if ctx.Done() != nil { // an operator leaves the rest of its work when the run is cancelled
 		stop := new(atomic.Bool)
 		defer context.AfterFunc(ctx, func() { stop.Store(true) })()
@@ -322,7 +323,7 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 		if err != nil {
 			return nil, err
 		}
-		return f.Exec(ctx, pool, in)
+		return f.Exec(ctx, own, in)
 	}
 	if err != nil {
 		// The arena may hold buffers that are still referenced: it is dropped.

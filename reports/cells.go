@@ -109,14 +109,14 @@ func deltaWord(a *Accuracy) (word, tone string) {
 	return noChange, "same"
 }
 
-// latencyCell has the mean time of a run: of a variant its ratio, and its own time beside the baseline's in the same pairs.
+// latencyCell has the time of a run: of a variant its ratio, and its own time beside the baseline's in the same pairs.
 func latencyCell(r *Result, v *Variant) viewCell {
 	t, ok := timesOf(r, v)
 	if !ok {
 		return viewCell{Main: absent}
 	}
 	base := &r.Variants[0]
-	c := viewCell{Main: show(t.Own, "s"), Sub: join("median "+show(v.Latency.P50, "s"), "p95 "+show(v.Latency.P95, "s"))}
+	c := viewCell{Main: t.words("s"), Sub: join("median "+show(v.Latency.P50, "s"), "p95 "+show(v.Latency.P95, "s"))}
 	if f, ok := latencyRatio(v, base); ok && v != base {
 		c.Main, c.Sub = times(f.value), join(bracket(f.ci, 1), t.words("s"))
 		c.Word, c.Tone = change(f, "faster", "slower")

@@ -12,6 +12,7 @@ import (
 type perRun struct {
 	Own, Base float64
 	CI        *Interval // of Own
+	Mean      bool      // Own is the arithmetic mean of runs: there are no blocks for another
 }
 
 // timesOf gives the run time of a variant: that of its pairs, or the mean of its samples where the result has no blocks. ok is false
@@ -29,7 +30,39 @@ func timesOf(r *Result, v *Variant) (t perRun, ok bool) {
 			return t, true
 		}
 	}
-	return perRun{Own: v.Latency.Mean, CI: v.Latency.MeanCI}, v.Latency.Mean > 0
+	return perRun{Own: v.Latency.Mean, CI: v.Latency.MeanCI, Mean: true}, v.Latency.Mean > 0
+}
+
+// statistics reports of which kinds the times of the result are, see timesOf.
+func statistics(r *Result) (geometric, arithmetic bool) {
+	for i := range r.Variants {
+		if t, ok := timesOf(r, &r.Variants[i]); ok {
+			geometric, arithmetic = geometric || !t.Mean, arithmetic || t.Mean
+		}
+	}
+	return geometric, arithmetic
+}
+
+// latencyTitle is that of a column of times: the statistic of all of them, of which perRun.words marks the exceptions.
+func latencyTitle(r *Result, geometric string) string {
+	if _, arithmetic := statistics(r); arithmetic {
+		return "Latency"
+	}
+	return "Latency, " + geometric
+}
+
+// latencyWords says what the times of the result are; "" where it has none.
+func latencyWords(r *Result) string {
+	const paired = "geometric means over blocks, baseline → variant in the same pairs: their quotient is the ratio"
+	switch geometric, arithmetic := statistics(r); {
+	case geometric && arithmetic:
+		return paired + "; those marked (mean) are arithmetic means of runs: the result lacks the blocks for others"
+	case geometric:
+		return paired
+	case arithmetic:
+		return "arithmetic means of runs, marked (mean): the result lacks the blocks for others"
+	}
+	return ""
 }
 
 // joulesOf is timesOf for energy per inference in joules. Base is there only where a counter was read in every pair: the ratio of modelled
@@ -118,8 +151,12 @@ func baselineLogs(blocks []Block) []float64 {
 	return out
 }
 
-// words shows the time or energy: "341 → 357 µs" from the baseline to the variant where both are known, else "357 µs".
+// words shows the time or energy: "341 → 357 µs" from the baseline to the variant where both are known, else "357 µs", and with
+// "(mean)" what is an arithmetic mean.
 func (p perRun) words(base string) string {
+	if p.Mean {
+		return show(p.Own, base) + " (mean)"
+	}
 	if p.Base == 0 {
 		return show(p.Own, base)
 	}

@@ -1,7 +1,9 @@
 package reports
 
 import (
+	"bytes"
 	"math"
+	"strings"
 	"testing"
 )
 
@@ -50,11 +52,37 @@ func TestTimesHaveTheRatio(t *testing.T) {
 			r.Blocks[i].Void = ""
 		}
 	}
-	if got, ok := timesOf(r, &r.Variants[1]); !ok || got != (perRun{Own: 0.003}) {
+	if got, ok := timesOf(r, &r.Variants[1]); !ok || got != (perRun{Own: 0.003, Mean: true}) {
 		t.Errorf("%+v, want the mean of the samples alone", got)
 	}
 	r.Blocks = nil
-	if got, _ := timesOf(r, &r.Variants[0]); got != (perRun{Own: 0.003}) {
+	if got, _ := timesOf(r, &r.Variants[0]); got != (perRun{Own: 0.003, Mean: true}) {
 		t.Errorf("%+v, want the baseline's mean", got)
+	}
+}
+
+// TestTimesAreNamed: every format says of which statistic a time is, and no more: without the blocks of the ratio it is an arithmetic mean.
+func TestTimesAreNamed(t *testing.T) {
+	for _, without := range []bool{false, true} {
+		r := pairedResult()
+		if without {
+			r.Blocks = nil
+		}
+		for name, export := range map[string]func(*bytes.Buffer) error{
+			"terminal": func(b *bytes.Buffer) error { return Terminal(b, r, true) },
+			"markdown": func(b *bytes.Buffer) error { return Markdown(b, r) },
+			"html":     func(b *bytes.Buffer) error { return HTML(b, r) },
+		} {
+			var b bytes.Buffer
+			if err := export(&b); err != nil {
+				t.Fatal(err)
+			}
+			s := strings.ToLower(b.String())
+			geometric := strings.Contains(s, "latency, geom") || strings.Contains(s, "are geometric means") || strings.Contains(s, "bar: geometric")
+			arithmetic := strings.Contains(s, "3 ms (mean)") && strings.Contains(s, "arithmetic means of runs")
+			if geometric == without || arithmetic != without || strings.Contains(s, "times are means of blocks") {
+				t.Errorf("%s, without blocks %v: geometric %v, arithmetic %v", name, without, geometric, arithmetic)
+			}
+		}
 	}
 }

@@ -180,7 +180,7 @@ func ratioPanel(r *Result, get func(v *Variant) (*Ratio, bool)) (panel, bool) {
 }
 
 func plotLatency(r *Result) Plot {
-	p := Plot{Name: "latency", Title: "Latency before and after", Alt: "Geometric mean over blocks and 95th percentile of the run time of each variant, and its ratio to the baseline with 95 % intervals."}
+	p := Plot{Name: "latency", Title: "Latency before and after", Alt: "Mean and 95th percentile of the run time of each variant, and its ratio to the baseline with 95 % intervals."}
 	most := 0.0
 	var ns, pairs []int
 	for i := range r.Variants {
@@ -211,6 +211,12 @@ func plotLatency(r *Result) Plot {
 		p.Missing = "no latency was measured"
 		return p
 	}
+	bar := "geometric mean over blocks"
+	if geometric, arithmetic := statistics(r); !geometric {
+		bar = "arithmetic mean of runs"
+	} else if arithmetic {
+		bar += ", or arithmetic mean of runs where there are none"
+	}
 	rp.panels = []panel{{title: "per run (" + u.name + ")", cells: times, share: 1.1}}
 	if q, ok := ratioPanel(r, func(v *Variant) (*Ratio, bool) {
 		if v.Latency == nil {
@@ -220,7 +226,7 @@ func plotLatency(r *Result) Plot {
 	}); ok {
 		rp.panels = append(rp.panels, q)
 	}
-	p.caption = "Bar: mean; diamond: 95th percentile of runs; whisker: 95 % interval. n = " + span(ns) + " runs per variant, measured"
+	p.caption = "Bar: " + bar + "; diamond: 95th percentile of runs; whisker: 95 % interval. n = " + span(ns) + " runs per variant, measured"
 	if len(pairs) > 0 {
 		p.caption += "; ratio of neighbouring blocks, " + span(pairs) + " pairs"
 	}

@@ -337,7 +337,10 @@ func methodSection(r *Result) section {
 	}
 	for i := range r.Variants {
 		if l := r.Variants[i].Latency; l != nil && l.N > 0 {
-			s.Notes = append(s.Notes, "Latency in the first table is the geometric mean over blocks of their mean times, the statistic that the ratio compares; the median, 95th and 99th percentile are of all single runs, none removed.")
+			if w := latencyWords(r); w != "" {
+				s.Notes = append(s.Notes, "Latencies in the first table are "+w+".")
+			}
+			s.Notes = append(s.Notes, "The median, 95th and 99th percentile are of all single runs, none removed.")
 			break
 		}
 	}

@@ -79,15 +79,12 @@ func domainSection(r *Result) section {
 			note("No energy without idle", e.NetAbsent)
 		}
 	}
-	if len(s.Rows) > 0 && pooledEnergy(r) {
-		s.Notes = append(s.Notes, pooledWords)
-	}
 	return s
 }
 
 // latencySection gives what one arm says without its partner, each figure with its interval over the blocks.
 func latencySection(r *Result) section {
-	s := section{Title: "Latency and throughput in detail", Head: []string{"Variant", "Geometric mean of blocks, baseline → variant", "Their ratio", "Median of runs", "95th percentile", "99th percentile", "Mean of runs", "Throughput per s", "Runs", "Blocks"}, Collapsed: true}
+	s := section{Title: "Latency and throughput in detail", Head: []string{"Variant", latencyTitle(r, "geometric mean of blocks") + ", baseline → variant", "Their ratio", "Median of runs", "95th percentile", "99th percentile", "Mean of runs", "Throughput per s", "Runs", "Blocks"}, Collapsed: true}
 	for i := range r.Variants {
 		v := &r.Variants[i]
 		l := v.Latency

@@ -112,9 +112,6 @@ func impactSection(r *Result) section {
 	for _, m := range im.Missing {
 		s.Notes = append(s.Notes, "Not in the index: "+plain(m)+".")
 	}
-	if pooledEnergy(r) {
-		s.Notes = append(s.Notes, pooledWords)
-	}
 	return s
 }
 

@@ -53,7 +53,7 @@ func (r *Result) table(w io.Writer) {
 		energy += " (" + kind + ")"
 	}
 	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
-	fmt.Fprintf(tw, "VARIANT\tSIZE\t%s\tLATENCY, GEOMEAN\tLATENCY RATIO\t%s\tCARBON\n", strings.ToUpper(scoreName(r)), energy)
+	fmt.Fprintf(tw, "VARIANT\tSIZE\t%s\t%s\tLATENCY RATIO\t%s\tCARBON\n", strings.ToUpper(scoreName(r)), strings.ToUpper(latencyTitle(r, "geomean")), energy)
 	for i := range r.Variants {
 		v, base := &r.Variants[i], &r.Variants[0]
 		cells := []string{plain(v.Name), "-", "-", "-", "-", "-", "-"}
@@ -148,5 +148,9 @@ func (r *Result) counts() string {
 	if slices.Min(pairs) < sure {
 		s += "; below 30 pairs a wider interval than the one shown decides"
 	}
-	return s + "\nbrackets are 95 % intervals; latencies are geometric means over blocks, baseline → variant in the same pairs: their quotient is the ratio"
+	s += "\nbrackets are 95 % intervals"
+	if w := latencyWords(r); w != "" {
+		s += "; latencies are " + w
+	}
+	return s
 }

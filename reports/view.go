@@ -16,6 +16,7 @@ type view struct {
 	Rows     []viewRow
 	Sections []section
 	Missing  []string // plots that were not drawn, with the reason
+	Times    string   // see latencyWords
 }
 
 // answer is one of the questions of a reader with what the figures say to it.
@@ -108,8 +109,9 @@ func newView(r *Result) view {
 	if allModelled(r) { // then no cell needs to say it
 		energy, carbon = energy+", modelled", carbon+", modelled"
 	}
-	v := view{Columns: []string{"Variant", "Size", scoreName(r), "Latency, geometric mean", energy, carbon, "Memory", "Verdict"}}
+	v := view{Columns: []string{"Variant", "Size", scoreName(r), latencyTitle(r, "geometric mean"), energy, carbon, "Memory", "Verdict"}}
 	v.Title, v.Subtitle = titles(r)
+	v.Times = latencyWords(r)
 	for i := range r.Variants {
 		row := newRow(r, i)
 		for k := range row.Cells {

@@ -18,10 +18,11 @@ import (
 
 // explained is what explain says of a variant.
 type explained struct {
-	Variant string          `json:"variant"`
-	Effects []explain.Shown `json:"effects"`
-	Causes  []explain.Cause `json:"causes"`            // of the effects that are decided
-	Missing []string        `json:"missing,omitempty"` // files that were not there to look at
+	Variant  string          `json:"variant"`
+	Promised bool            `json:"promised"` // a size or a latency, see explain.Promised
+	Effects  []explain.Shown `json:"effects"`
+	Causes   []explain.Cause `json:"causes"`            // of the effects that are decided
+	Missing  []string        `json:"missing,omitempty"` // files that were not there to look at
 }
 
 func explainCommand() *cli.Command {
@@ -88,7 +89,7 @@ func explainResult(res *reports.Result, dir string) (list []explained, err error
 		v := &res.Variants[1+i]
 		c := explain.Case{Result: res, Variant: v, Baseline: base, Original: original}
 		c.Graph = open(v)
-		list = append(list, explained{v.Name, explain.Effects(c), explain.Explain(c), missing})
+		list = append(list, explained{v.Name, explain.Promised(c), explain.Effects(c), explain.Explain(c), missing})
 		if missing = nil; original == nil && base.File != nil {
 			missing = []string{base.File.Path}
 		}
@@ -108,6 +109,8 @@ func (e *explained) print(w io.Writer) {
 		fmt.Fprintf(w, "%s: %s\n", e.Variant, strings.Join(decided, ", "))
 	case len(e.Effects) > 0:
 		fmt.Fprintf(w, "%s: nothing is decided against what its scheme promises\n", e.Variant)
+	case !e.Promised:
+		fmt.Fprintf(w, "%s: promises nothing of size or time that could be checked\n", e.Variant)
 	default:
 		fmt.Fprintf(w, "%s: does what its scheme promises\n", e.Variant)
 	}

@@ -26,16 +26,21 @@ func searchCommand() *cli.Command {
 	}
 }
 
-// unsaved says that the winner is not shown to take less than the original, and the verdict on that; "" where it is.
-func unsaved(res *reports.Result, winner string) (verdict, why string) {
+// won says what the winner has least of, with what is known of it against the original in brackets, and why where it is not shown to take
+// less. A winner without a ratio of energies was picked by its latency.
+func won(res *reports.Result, winner string) (least, known, why string) {
 	word, shown := reports.Saving(res, winner)
 	for _, v := range res.Variants {
-		if v.Name == winner && word != "" && !shown {
+		switch {
+		case v.Name != winner:
+		case v.Energy == nil || v.Energy.Ratio == nil:
+			return "least latency", " (no energy known)", ""
+		case word != "" && !shown:
 			r := v.Energy.Ratio
-			return word, "it is not shown to take less energy than the original, " + withInterval(r.Value, r.CI95)
+			return "least energy", " (against the original: " + word + ")", "it is not shown to take less energy than the original, " + withInterval(r.Value, r.CI95)
 		}
 	}
-	return "", ""
+	return "least energy", "", ""
 }
 
 func runSearch(c *cli.Context, rec *recipe.Recipe, out string) error {
@@ -52,8 +57,8 @@ func runSearch(c *cli.Context, rec *recipe.Recipe, out string) error {
 		printTrials(c.App.Writer, state)
 		printSummary(c.App.Writer, res)
 		printGates(c.App.Writer, res, state.Verdict)
-		verdict, why := unsaved(res, state.Winner)
-		printWinner(c.App.Writer, state, out, verdict)
+		least, known, why := won(res, state.Winner)
+		printWinner(c.App.Writer, state, out, least, known)
 		if why != "" {
 			fmt.Fprintf(c.App.Writer, "note: %s\n", why)
 		}
@@ -85,16 +90,13 @@ func printTrials(w io.Writer, s *recipe.SearchState) {
 	fmt.Fprintf(w, "%d trials, ended: %s; ratios are of ten short pairs each\n\nmeasured again, from the Pareto front:\n", len(s.Trials), s.Stopped)
 }
 
-// printWinner names the model that won; verdict is that on its energy against the original's, "" where it is shown to take less.
-func printWinner(w io.Writer, s *recipe.SearchState, out, verdict string) {
-	if verdict != "" {
-		verdict = " (against the original: " + verdict + ")"
-	}
+// printWinner names the model that won; least and known are from won.
+func printWinner(w io.Writer, s *recipe.SearchState, out, least, known string) {
 	switch s.Verdict {
 	case reports.Pass:
-		fmt.Fprintf(w, "\nleast energy within the budget%s: %s\n", verdict, filepath.Join(out, "variants", s.Winner+".onnx"))
+		fmt.Fprintf(w, "\n%s within the budget%s: %s\n", least, known, filepath.Join(out, "variants", s.Winner+".onnx"))
 	case reports.Inconclusive:
-		fmt.Fprintf(w, "\nleast energy that the gates do not refuse%s: %s\n", verdict, filepath.Join(out, "variants", s.Winner+".onnx"))
+		fmt.Fprintf(w, "\n%s that the gates do not refuse%s: %s\n", least, known, filepath.Join(out, "variants", s.Winner+".onnx"))
 	default:
 		fmt.Fprintf(w, "\nnothing meets the budget (%s); the Pareto front is in %s\n", strings.Join(s.Budget, ", "), filepath.Join(out, "variants"))
 	}

@@ -86,7 +86,7 @@ func ConvBlocked(p *Pool, n int, dst, src []float32, w *PackedConv, g *Window, e
 	if !g.Valid() || g.KH != w.KH || g.KW != w.KW || n < 0 {
 		panic(badConv)
 	}
-	if !w.depth && !w.Plain && w.outs >= minSampleOuts && g.sampling() {
+	if !w.depth && !w.Plain && w.outs/w.Groups >= minSampleOuts && g.sampling() {
 		convSampled(p, n, dst, src, w, g, ep)
 		return
 	}

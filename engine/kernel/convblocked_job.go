@@ -322,7 +322,7 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 			} else if !w.Plain {
 				t.klast = w.Cin - (w.blocks-1)*w.step
 			}
-			t.ahead, t.fetch = t.w0+few*w.wicb, 0
+			t.ahead, t.fetch = t.w0+t.nicb*w.wicb, 0
 			if tiles := pixels / j.maxPixels(); tiles > 0 { // else nearly all of the work is reading weights in order, which the processor foresees
 				t.fetch = ceilDiv(t.nicb*w.wicb, ChannelBlock*tiles)
 			}

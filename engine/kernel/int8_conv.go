@@ -175,7 +175,7 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 		if c.depthwise {
 			block *= 2
 		}
-		high := max(1, block/g.OW)
+		high := c.bandRows(g, block/g.OW, largeBand)
 		if c.wide != nil {
 			high = c.wideRows(g, n, threads)
 		}

@@ -2,6 +2,30 @@ package kernel
 
 import "encoding/binary"
 
+const (
+	// wideBand is about the number of bytes of input that a band of a depthwise convolution reads.
+	wideBand = 64 << 10
+	// largeBand is the number of bytes of padded input that a band of more than one row reads at most, whatever strides and pads are.
+	largeBand = 4 << 20
+)
+
+// paddedRow returns the bytes of a row of the padded image.
+func (c *ConvU8) paddedRow(g *Window) float64 {
+	return (float64(g.OW-1)*float64(g.SW) + float64(g.KW-1)*float64(g.DW) + 1) * float64((c.Cin+15)&^15)
+}
+
+// bandRows returns how many of high rows of the output a band has that reads about most bytes of the padded image; one at least.
+func (c *ConvU8) bandRows(g *Window, high int, most float64) int {
+	return max(1, int(min(float64(high), most/max(1, float64(g.SH)*c.paddedRow(g)))))
+}
+
+// Scratch returns a bound of the bytes of padded image that each thread of Run holds for one row of the output. A band of more rows holds
+// largeBand bytes more.
+func (c *ConvU8) Scratch(g *Window) int {
+	const far = 1 << 60
+	return int(min(far, (float64(g.KH-1)*float64(g.DH)+1)*c.paddedRow(g)))
+}
+
 // padRows copies rows h0..h1 of image n to dst [h1-h0, wide, cp] between their padding; cp is at least the number of channels, and what
 // lies beyond them is not defined.
 func (j *convU8Job) padRows(dst []uint8, n, h0, h1, wide, cp int) {

@@ -143,3 +143,28 @@ func TestConvU8(t *testing.T) {
 func describe(c *ConvU8Config, g *Window, n int) string {
 	return fmt.Sprintf("%d images, cin %d cout %d groups %d, zero %d to %d, [%d %d], %+v", n, c.Cin, c.Cout, c.Groups, c.ZeroX, c.ZeroY, c.Lo, c.Hi, *g)
 }
+
+// Pixels of three bytes are widened to four with nothing read or written beyond them.
+func TestWidenPixels(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(11, 3))
+		for n := range 100 {
+			src, dst := make([]uint8, 3*n), make([]uint8, 4*n+8)
+			for i := range src {
+				src[i] = uint8(r.Uint32())
+			}
+			for i := range dst {
+				dst[i] = 7
+			}
+			widenPixels(dst[:4*n], src[:3*n:3*n])
+			for i, v := range dst {
+				switch p, ch := i/4, i%4; {
+				case p >= n && v != 7:
+					t.Fatalf("%d pixels: byte %d behind them is written", n, i-4*n)
+				case p < n && ch < 3 && v != src[3*p+ch]:
+					t.Fatalf("%d pixels: byte %d of pixel %d is %d, want %d", n, ch, p, v, src[3*p+ch])
+				}
+			}
+		}
+	})
+}

@@ -125,14 +125,11 @@ func tapGroups(taps int, of func(ch, tap int) int8) [][]int {
 	return groups
 }
 
-// wideBand is about the number of bytes of input that a band reads.
-const wideBand = 64 << 10
-
 // wideRows returns the rows of a band of the output of n images: neighbours read and copy the same rows of the input.
 func (c *ConvU8) wideRows(g *Window, n, threads int) int {
-	high := max(1, wideBand/max(1, g.SH*g.W*c.Cin))
+	high := c.bandRows(g, g.OH, wideBand)
 	if threads > 1 {
 		high = min(high, ceilDiv(g.OH*n, 2*threads))
 	}
-	return max(1, min(high, g.OH))
+	return max(1, high)
 }

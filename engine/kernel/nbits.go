@@ -8,7 +8,7 @@ import (
 // GemmNBits computes C = epilogue(A*B) for A[m,K] and C[m,N], row-major with leading dimensions lda and ldc.
 //
 // With bytes set, A is rounded to 8 bits in every block of a row: x = round(127*a/max|a|), half to even. Otherwise every block
-// of A is held in integers, a power of two times a, as signed digits: three of 8 bits, with an error of at most 2^-23 max|a| of the
+// of A is held in integers, a power of two times a, as signed digits: three of 8 bits, with an error of about 2^-23 max|a| of the
 // block, or one of 7 and one of 16, with 2^-22 (see nbitsParts). The sums of a block are then exact, and the result is as good as one of
 // float32 (see the bound in the test). Rows with an infinity, a NaN or nothing above 2^-80, and CPUs with AVX-512 but not VPDPBUSD,
 // multiply in float32.

@@ -49,7 +49,8 @@ const (
 )
 
 // NewPool returns a pool of the given number of threads, of which the caller of Run is one: threads-1 goroutines are
-// started. threads < 1 means runtime.GOMAXPROCS(0). spin is how long an idle worker spins before it parks; 0 parks at once.
+// started. threads < 1 means runtime.GOMAXPROCS(0). spin is how long an idle worker spins before it parks, between a Begin and its End a millisecond
+// at least; 0 parks at once.
 func NewPool(threads int, spin time.Duration) *Pool {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
@@ -91,8 +92,11 @@ func (p *Pool) patience() time.Duration {
 }
 
 // Until returns a view of p, which may be nil, whose Runs leave out what they have not begun when stop becomes true; their
-// callers must ask Stopped before they use a result. The view needs no Close.
+// callers must ask Stopped before they use a result. A view of a view is one of its pool, with the new stop alone. The view needs no Close.
 func (p *Pool) Until(stop *atomic.Bool) *Pool {
+	if p != nil && p.root != nil {
+		p = p.root
+	}
 	return &Pool{threads: p.Threads(), root: p, until: stop}
 }
 
@@ -236,7 +240,7 @@ func (p *Pool) wait() {
 		if start.IsZero() {
 			start = time.Now()
 		}
-		if i%64 != 0 || time.Since(start) < p.patience() {
+		if runtime.GOMAXPROCS(0) > 1 && (i%64 != 0 || time.Since(start) < p.patience()) { // else the worker needs this processor
 			pause(4)
 			continue
 		}

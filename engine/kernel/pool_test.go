@@ -38,6 +38,24 @@ func TestPoolRunsEveryIndexOnce(t *testing.T) {
 	}
 }
 
+// A view of a view has the workers of the pool, and stops when its own stop says so.
+func TestPoolViewOfView(t *testing.T) {
+	p := NewPool(3, 0)
+	defer p.Close()
+	stop := new(atomic.Bool)
+	v := p.Until(new(atomic.Bool)).Until(stop)
+	var ran atomic.Int32
+	v.Run(5, func(int) { ran.Add(1) })
+	if ran.Load() != 5 || v.Threads() != 3 {
+		t.Errorf("%d of 5 ran, of %d threads", ran.Load(), v.Threads())
+	}
+	stop.Store(true)
+	v.Run(5, func(int) { ran.Add(1) })
+	if ran.Load() != 5 || !v.Stopped() {
+		t.Errorf("%d ran after the stop", ran.Load()-5)
+	}
+}
+
 func TestPoolNestedAndConcurrent(t *testing.T) {
 	for _, spin := range []time.Duration{0, 20 * time.Microsecond} {
 		p := NewPool(3, spin)

@@ -47,6 +47,7 @@ type report struct {
 	Int8Ops     float64   `json:"peak_int8_ops_per_thread"`
 	BF16Flops   float64   `json:"peak_bf16_flops_per_thread,omitempty"`
 	Rounds      int       `json:"rounds"`
+	Restless    int       `json:"restless"` // samples that began although threads of the runtime before still ran, after 2 s
 	Results     []*result `json:"results"`
 }
 

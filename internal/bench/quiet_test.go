@@ -42,8 +42,7 @@ func TestQuiet(t *testing.T) {
 		over.Store(true)
 	}()
 	<-began
-	quiet()
-	if !over.Load() {
+	if !quiet() || !over.Load() {
 		t.Error("the process is quiet while a thread of it spins")
 	}
 }

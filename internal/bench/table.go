@@ -37,6 +37,9 @@ func markdown(w io.Writer, r *report, s settings) error {
 		"Cosine is that between the outputs (of MiniLM the mean-pooled embeddings) and those of ONNX Runtime on the float32 model, native and ONNX Runtime's; it counts as equal when it is at most %g lower. "+
 		"Of weights quantized in blocks it is that between both runtimes. The int8 floors are those of hosts with AMX, with VNNI alone and with neither: one host has only one of them.\n",
 		r.Rounds, s.sample, s.foreign, leastRounds, equalCosine)
+	if r.Restless > 0 {
+		fmt.Fprintf(w, "\n%d samples began while threads of the one before still ran.\n", r.Restless)
+	}
 	for _, x := range r.Results {
 		for _, q := range x.Ratios {
 			if q.ORT == nativeFloat {

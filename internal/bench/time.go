@@ -316,7 +316,9 @@ func (b *bench) roundsOf(ctx context.Context, cs []*contender, work func(*conten
 
 // one is one sample: seconds per call on the clock and of CPU.
 func (b *bench) one(c *contender, work func(*contender) error) (wall, cpu float64, err error) {
-	quiet()
+	if !quiet() {
+		b.report.Restless++
+	}
 	if c.session != nil {
 		if err := work(c); err != nil { // threads awake, caches warm
 			return 0, 0, err

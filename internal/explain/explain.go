@@ -79,8 +79,17 @@ func Explain(c Case) []Cause {
 	return out
 }
 
-// Effects returns what the variant did not do, the decided and the largest first.
+// Effects returns what the variant did not do, the decided and the largest first. A variant whose stages promise nothing of time is
+// expected not to be slower than the original, and is listed where it decidedly is.
 func Effects(c Case) []Shown { return newFacts(c).effects() }
+
+// Promised reports whether the stages promise a size or a latency that the result has a figure of.
+func Promised(c Case) bool {
+	f := newFacts(c)
+	want, _ := f.promised()
+	l := f.Variant.Latency
+	return !math.IsInf(want.size, 1) && f.sizeRatio() > 0 || !math.IsInf(want.latency, 1) && l != nil && l.Ratio != nil
+}
 
 // promise is the size and the latency, as ratios, that a scheme has on a graph of matrix products.
 type promise struct{ size, latency float64 }
@@ -136,27 +145,6 @@ func (f *facts) promised() (want promise, known bool) {
 	return want, known
 }
 
-// leastGain is what leaving out half of the zeros must be able to save for pruning to promise anything.
-const leastGain = 0.03
-
-// pruning is what a format and a runtime that left out half of the zeros of the last pruning stage, room for their places taken off, would
-// make of size and time; each is +Inf, no promise, where that is little, or where another model has taken the place of the pruned one.
-func (f *facts) pruning() promise {
-	none := promise{math.Inf(1), math.Inf(1)}
-	if reports.Pruned(f.Variant) == "" || f.scheme != "" {
-		return none
-	}
-	p := none
-	if w := f.Variant.Weights; w != nil && w.Sparsity != nil && *w.Sparsity >= 2*leastGain {
-		p.size = 1 - *w.Sparsity/2
-	}
-	share, _ := f.stage("prune").Options["sparsity"].(float64)
-	if gain := share / 2 * min(1, f.timeOf(1, products...)); gain >= leastGain {
-		p.latency = 1 - gain
-	}
-	return p
-}
-
 // promiser says whose promise it is.
 func (f *facts) promiser(want float64) string {
 	if f.scheme == "" {
@@ -168,8 +156,12 @@ func (f *facts) promiser(want float64) string {
 // surePairs is the number of pairs from which the interval of 95 % decides, as it does in the report.
 const surePairs = 30
 
-// slower compares the latency with the promise. The interval is the one that the report claims by.
+// slower compares the latency with the promise, or without one with the original's. The interval is the one that the report claims by.
 func (f *facts) slower(want float64) *Shown {
+	promised := !math.IsInf(want, 1)
+	if !promised {
+		want = 1
+	}
 	l := f.Variant.Latency
 	if l == nil || l.Ratio == nil || l.Ratio.Value <= want {
 		return nil
@@ -179,12 +171,18 @@ func (f *facts) slower(want float64) *Shown {
 	if r.CI95 != nil {
 		s.What += fmt.Sprintf(" [%.2f, %.2f]", r.CI95[0], r.CI95[1])
 	}
-	s.What += ", " + f.promiser(want)
+	if promised {
+		s.What += ", " + f.promiser(want)
+	} else {
+		s.What += "; its stages promise nothing of time"
+	}
 	decides := r.CI95
 	if r.NeededPairs > 0 && r.N < surePairs {
 		decides = r.Decides
 	}
-	s.Decided = decides != nil && decides[0] > want
+	if s.Decided = decides != nil && decides[0] > want; !s.Decided && !promised {
+		return nil
+	}
 	return s
 }
 

@@ -15,7 +15,7 @@ type facts struct {
 	Case
 	scheme   string             // of the last quantize stage, "" for none
 	count    map[string]int     // nodes of the variant's graph by operator
-	share    map[string]float64 // of the variant's time by operator, without its domain; empty without a profile
+	share    map[string]float64 // of the variant's time by operator, without its domain and, of other domains, with it; empty without a profile
 	consts   map[string]*model.Tensor
 	made     map[string]*model.Node
 	readers  map[string][]*model.Node
@@ -35,6 +35,9 @@ func newFacts(c Case) *facts {
 	for _, p := range c.Variant.Profile {
 		op := p.Op[strings.LastIndexByte(p.Op, '.')+1:]
 		f.share[op] += p.Share
+		if op != p.Op {
+			f.share[p.Op] += p.Share
+		}
 	}
 	if c.Graph != nil {
 		f.walk(c.Graph)
@@ -149,9 +152,11 @@ func (f *facts) int8Products() map[*model.Node]*model.Tensor {
 	return out
 }
 
-// products are the operators that multiply by weights; their share of the time.
-var products = []string{"MatMul", "Gemm", "Conv", "LSTM", "GRU", "QuantMatMul", "QuantConvFloat", "MatMulInteger", "QLinearMatMul", "QLinearConv", "QGemm",
-	"DynamicQuantizeLSTM", "ConvInteger", "MatMulNBits"}
+// products are the operators that multiply by weights, those of models and those that the engine makes of them. Attention is that of
+// com.microsoft: the engine's own has no weights.
+var products = []string{"MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU", "RNN", "BlockedConv", "FusedMatMul", "TransposeMatMul", "com.microsoft.Attention",
+	"QuantMatMul", "QuantConv", "QuantConvFloat", "QuantTranspose", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearMatMul",
+	"QLinearConv", "QGemm", "DynamicQuantizeLSTM", "ConvInteger", "MatMulNBits"}
 
 // timeOf returns the share of the time of the operators, or guess without a profile.
 func (f *facts) timeOf(guess float64, ops ...string) float64 {

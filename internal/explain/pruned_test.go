@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -41,12 +42,67 @@ func TestPruningPromise(t *testing.T) {
 		for _, e := range f.effects() {
 			said[e.Effect] = e.What
 		}
-		if (said[Slower] != "") != !math.IsInf(c.latency, 1) || (said[Larger] != "") != !math.IsInf(c.size, 1) {
+		if said[Slower] == "" || (said[Larger] != "") != !math.IsInf(c.size, 1) {
 			t.Errorf("%s: effects %v", c.name, said)
+		}
+		if none := strings.Contains(said[Slower], "promise nothing of time"); none != math.IsInf(c.latency, 1) {
+			t.Errorf("%s: %s", c.name, said[Slower])
+		} else if none {
+			delete(said, Slower)
+		}
+		if got := Promised(f.Case); got == (math.IsInf(c.size, 1) && math.IsInf(c.latency, 1)) {
+			t.Errorf("%s: promised %v", c.name, got)
 		}
 		for e, s := range said {
 			if own := strings.Contains(s, "half of the zeros that pruning made"); own == (len(c.stages) > 1 && c.stages[1].Name == "quantize") {
 				t.Errorf("%s: %s: %s", c.name, e, s)
+			}
+		}
+	}
+}
+
+// TestPrunedPart: pruning promises the time of what it touched, not that of all products, and counts the zeros that the baseline had not.
+func TestPrunedPart(t *testing.T) {
+	const none = 0
+	touched, left := reports.Touched, reports.Left
+	note := func(weight, op string, bytes int64, action reports.Action) reports.Note {
+		return reports.Note{Stage: "prune", Weight: weight, Op: op, BytesBefore: bytes, Action: action}
+	}
+	for _, c := range []struct {
+		name       string
+		notes      []reports.Note
+		had, zeros float64 // the baseline's and the variant's, of all weights
+		profile    []any
+		size, time float64 // what pruning made of them: 0 for no promise
+	}{
+		{"one operator of two", []reports.Note{note("a", "LSTM", 600, touched), note("b", "MatMul", 400, left)}, 0, 0.3, []any{"LSTM", 0.2, "MatMul", 0.8}, 0.3, 0.1},
+		{"too little time", []reports.Note{note("a", "LSTM", 600, touched), note("b", "MatMul", 400, left)}, 0, 0.3, []any{"LSTM", 0.1, "MatMul", 0.9}, 0.3, none},
+		{"half of the weights left", []reports.Note{note("a", "Conv", 500, touched), note("b", "Conv", 500, left)}, 0, 0.25, []any{"wattshed.BlockedConv", 0.6, "Conv", 0.2}, 0.25, 0.2},
+		{"no profile", []reports.Note{note("a", "LSTM", 300, touched), note("b", "MatMul", 500, left), note("c", "Gather", 200, left)}, 0, 0.15, nil, 0.15, 0.1875},
+		{"zeros of the baseline", []reports.Note{note("a", "MatMul", 1000, touched)}, 0.3, 0.5, []any{"MatMul", 1.0}, 0.2, 0.2},
+		{"zeros of the baseline elsewhere", []reports.Note{note("a", "MatMul", 500, touched), note("b", "Gather", 500, left)}, 0.3, 0.55, []any{"MatMul", 1.0}, 0.25, 0.5},
+		{"zeros of the baseline alone", []reports.Note{note("a", "MatMul", 1000, touched)}, 0.5, 0.5, []any{"MatMul", 1.0}, none, none},
+		{"few zeros in the file", []reports.Note{note("a", "MatMul", 100, touched), note("b", "Gather", 900, left)}, 0, 0.05, []any{"MatMul", 1.0}, none, 0.5},
+	} {
+		b := newBuild("", nil).latency(1.2)
+		b.v.Stages = []reports.Stage{{Name: "prune", Options: map[string]any{"sparsity": 0.5}}}
+		b.base.Weights, b.v.Weights = &reports.Weights{Parameters: 250, Bytes: 1000, Sparsity: &c.had}, &reports.Weights{Parameters: 250, Bytes: 1000, Sparsity: &c.zeros}
+		b.v.Notes, b.v.File.Bytes = c.notes, b.base.File.Bytes
+		b.time(c.profile...)
+		k := Case{Result: &b.r, Variant: &b.v, Baseline: &b.base, Graph: b.g, Original: b.orig}
+		want, _ := newFacts(k).promised()
+		for _, x := range []struct{ got, made float64 }{{want.size, c.size}, {want.latency, c.time}} {
+			if x.made == none && !math.IsInf(x.got, 1) || x.made != none && math.Abs(x.got-(1-x.made/2)) > 1e-12 {
+				t.Errorf("%s: promise %v, want that of %v", c.name, x.got, x.made)
+			}
+		}
+		said := map[Effect]string{} // a promise that is not kept has its cause, by the same figure
+		for _, cause := range Explain(k) {
+			said[cause.Effect] += cause.What
+		}
+		for e, made := range map[Effect]float64{Larger: c.size, Slower: c.time} {
+			if s := said[e]; (s == "") != (made == none) || made != none && !strings.Contains(s, fmt.Sprintf("%.0f %% of", 100*made)) {
+				t.Errorf("%s: %s: %q, want %v", c.name, e, s, made)
 			}
 		}
 	}

@@ -118,31 +118,6 @@ func depthwise(f *facts) *Cause {
 		"leave depthwise convolutions in float, or fuse them with their neighbours"}
 }
 
-// zeros returns the share of zeros that pruning left, 0 where there are hardly any, or where quantization followed.
-func (f *facts) zeros() float64 {
-	w := f.Variant.Weights
-	if w == nil || w.Sparsity == nil || *w.Sparsity < 0.02 || f.stage("prune") == nil || f.scheme != "" {
-		return 0
-	}
-	return *w.Sparsity
-}
-
-func zerosInDense(f *facts) *Cause {
-	if f.zeros() == 0 {
-		return nil
-	}
-	return &Cause{Slower, "zeros in dense kernels", 0.95, fmt.Sprintf("%.0f %% of the weights are zeros, and dense kernels multiply by them", 100*f.zeros()),
-		"remove whole channels, or use hardware or a runtime with sparse kernels"}
-}
-
-func zerosInFile(f *facts) *Cause {
-	if f.zeros() == 0 {
-		return nil
-	}
-	return &Cause{Larger, "zeros in a dense file", 0.94, fmt.Sprintf("%.0f %% of the weights are zeros, and the format stores them like others", 100*f.zeros()),
-		"quantize as well, remove whole channels, or compress the file for the way"}
-}
-
 // ragged: channels that do not fill vectors.
 func ragged(f *facts) *Cause {
 	all, bad := 0, 0

@@ -58,9 +58,9 @@ func (r *Recipe) bind(src *source, builtin fs.FS) (*bound, error) {
 		b.digest = sum + " "
 	}
 	b.maxLength = r.Inputs.MaxLength
-	if s, ok := metadata(src.graph, MetaMaxLength); ok && b.maxLength == 0 {
-		if b.maxLength, err = strconv.Atoi(s); err != nil || b.maxLength < 1 {
-			return nil, fmt.Errorf("recipe: metadata %s: %q is no length", MetaMaxLength, s)
+	if b.maxLength == 0 {
+		if b.maxLength, err = modelLength(src.graph); err != nil {
+			return nil, err
 		}
 	}
 	setDefault(&b.maxLength, 128)
@@ -143,7 +143,13 @@ func (r *Recipe) bindRandom(b *bound, src *source) error {
 		spec = &RandomSpec{N: 64}
 	}
 	in := &task.Random{N: spec.N, Seed: seedOf(spec.Seed), Batch: int64(r.Target.Batch), Sequence: int64(r.Target.Sequence), Shapes: r.Inputs.Shapes}
-	in.Known, in.KnownBy = knownLength(src.graph, r.Inputs.Shapes)
+	if r.Target.Sequence == 0 {
+		n, err := modelLength(src.graph)
+		if err != nil {
+			return err
+		}
+		in.Known = int64(n)
+	}
 	for input := range r.Inputs.State {
 		in.Zero = append(in.Zero, input)
 	}
@@ -164,26 +170,20 @@ func (r *Recipe) bindRandom(b *bound, src *source) error {
 	return b.collect(in, r.Measure.Inputs, 1)
 }
 
-// knownLength returns the length of token sequences that the model's metadata or another input of integers says, and which of them; 0 where
-// none does.
-func knownLength(g *model.Graph, shapes map[string][]int) (n int64, by string) {
-	if s, ok := metadata(g, MetaMaxLength); ok {
-		if n, err := strconv.ParseInt(s, 10, 32); err == nil && n > 0 {
-			return n, "the model's metadata gives"
-		}
+// maxSequence bounds the length of sequences, whoever says it.
+const maxSequence = 1 << 20
+
+// modelLength returns the length of token sequences that the model's metadata says, 0 where it says none.
+func modelLength(g *model.Graph) (int, error) {
+	s, ok := metadata(g, MetaMaxLength)
+	if !ok {
+		return 0, nil
 	}
-	for _, v := range graphInputs(g) {
-		if v.Type.DType.IsFloat() {
-			continue
-		}
-		if s := shapes[v.Name]; len(s) > 1 {
-			return int64(s[1]), fmt.Sprintf("input %q has", v.Name)
-		}
-		if s := v.Type.Shape; len(s) > 1 && s[1].Known() {
-			return s[1].Size, fmt.Sprintf("input %q has", v.Name)
-		}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > maxSequence {
+		return 0, fmt.Errorf("recipe: metadata %s: %q is no length: want 1 to %d", MetaMaxLength, s, maxSequence)
 	}
-	return 0, ""
+	return n, nil
 }
 
 // maxTimingBytes bounds the inputs that are kept in memory for the blocks; the first is kept whatever its size.

@@ -122,7 +122,7 @@ func (r *Recipe) checkTarget() error {
 	for _, c := range []struct {
 		name       string
 		value, max int
-	}{{"threads", t.Threads, 1024}, {"batch", t.Batch, 1 << 16}, {"sequence", t.Sequence, 1 << 20}} {
+	}{{"threads", t.Threads, 1024}, {"batch", t.Batch, 1 << 16}, {"sequence", t.Sequence, maxSequence}} {
 		if c.value < 0 || c.value > c.max {
 			return faultf("target."+c.name, "%d: want 0 to %d", c.value, c.max)
 		}

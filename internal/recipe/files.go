@@ -15,6 +15,7 @@ import (
 // Folders inside the output folder.
 const (
 	checkpointsName = "checkpoints" // the state of interrupted stages, removed at the end
+	replacedName    = ".replaced"   // what a finished run had left, removed at the end
 	variantsName    = "variants"
 )
 
@@ -78,9 +79,9 @@ func (f *folder) abort() error {
 	return f.close()
 }
 
-// finish gives the folder back and removes the state of interrupted stages.
+// finish gives the folder back and removes the state of interrupted stages, and what a run before had left.
 func (f *folder) finish() error {
-	if err := errors.Join(f.close(), os.RemoveAll(filepath.Join(f.path, checkpointsName))); err != nil {
+	if err := errors.Join(f.close(), os.RemoveAll(filepath.Join(f.path, checkpointsName)), os.RemoveAll(filepath.Join(f.path, replacedName))); err != nil {
 		return fmt.Errorf("recipe: %w", err)
 	}
 	return nil

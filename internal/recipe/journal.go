@@ -92,8 +92,8 @@ func (id identity) differs(other identity) string {
 
 // openJournal starts a journal in dir, or with resume continues the one that is there. It refuses to overwrite an
 // unfinished run without resume (ErrUnfinished), and to continue one of another identity (ErrOtherRun). What a
-// finished run left is removed before a new one starts.
-func openJournal(dir string, id identity, resume bool) (*journal, error) {
+// finished run left, but for the file at model, is set aside before a new one starts.
+func openJournal(dir, model string, id identity, resume bool) (*journal, error) {
 	path := filepath.Join(dir, journalName)
 	b, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -113,7 +113,7 @@ func openJournal(dir string, id identity, resume bool) (*journal, error) {
 	case !resume && !finished:
 		return nil, fmt.Errorf("recipe: folder %q %w", dir, ErrUnfinished)
 	case !resume:
-		if err := j.discard(dir); err != nil {
+		if err := j.setAside(dir, model); err != nil {
 			return nil, err
 		}
 		next, err := startJournal(path, id)
@@ -136,26 +136,45 @@ func openJournal(dir string, id identity, resume bool) (*journal, error) {
 	return j, nil
 }
 
-// discard removes what the finished run of this journal wrote into dir; the journal itself goes last.
-func (j *journal) discard(dir string) error {
-	names := []string{"result.json", "result.csv", "report.md", "report.html", searchName}
+// setAside moves what the finished run of this journal wrote in dir to its folder replacedName, where it stays until the next run is
+// finished; the journal itself goes last, so that a run interrupted here goes on with it. The model of the next run, at path, stays.
+func (j *journal) setAside(dir, path string) error {
+	names := []string{"result.json", "result.csv", "report.md", "report.html", "modelcard.md", "gates.junit.xml", "bom.cdx.json", searchName}
 	for _, pattern := range []string{"plots/*.svg", "plots/*.png", variantsName + "/*.onnx", variantsName + "/*.onnx.data"} {
 		found, err := filepath.Glob(filepath.Join(globEscape(dir), filepath.FromSlash(pattern)))
 		if err != nil {
 			return fmt.Errorf("recipe: %w", err)
 		}
 		for _, f := range found {
-			if rel, err := filepath.Rel(dir, f); err == nil {
+			if rel, err := filepath.Rel(dir, f); err == nil && !sameFile(f, path) && !sameFile(f, path+".data") {
 				names = append(names, rel)
 			}
 		}
 	}
 	for _, name := range append(names, journalName) {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		to := filepath.Join(dir, replacedName, name)
+		if _, err := os.Lstat(filepath.Join(dir, name)); errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		err := os.MkdirAll(filepath.Dir(to), 0o755)
+		if err == nil {
+			err = os.Rename(filepath.Join(dir, name), to)
+		}
+		if err != nil {
 			return fmt.Errorf("recipe: %w", err)
 		}
 	}
 	return nil
+}
+
+// sameFile tells whether two paths lead to one file that exists.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
 // globEscape makes a pattern that matches dir alone.

@@ -20,7 +20,7 @@ var someID = identity{Recipe: "r", Model: "m", Data: "d", Version: "v", Host: "h
 
 func TestJournal(t *testing.T) {
 	dir := t.TempDir()
-	j, err := openJournal(dir, someID, false)
+	j, err := openJournal(dir, "", someID, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,10 +36,10 @@ func TestJournal(t *testing.T) {
 		t.Error("a value that is no JSON is recorded")
 	}
 	j.close()
-	if _, err := openJournal(dir, someID, false); !errors.Is(err, ErrUnfinished) {
+	if _, err := openJournal(dir, "", someID, false); !errors.Is(err, ErrUnfinished) {
 		t.Errorf("an unfinished journal is begun anew: %v", err)
 	}
-	k, err := openJournal(dir, someID, true)
+	k, err := openJournal(dir, "", someID, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestJournal(t *testing.T) {
 
 func TestJournalIdentity(t *testing.T) {
 	dir := t.TempDir()
-	j, err := openJournal(dir, someID, true)
+	j, err := openJournal(dir, "", someID, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestJournalIdentity(t *testing.T) {
 		"data": func(i *identity) { i.Data = "x" }, "version": func(i *identity) { i.Version = "x" }, "machine": func(i *identity) { i.Host = "x" }} {
 		id := someID
 		change(&id)
-		if _, err := openJournal(dir, id, true); !errors.Is(err, ErrOtherRun) || !strings.Contains(err.Error(), what) {
+		if _, err := openJournal(dir, "", id, true); !errors.Is(err, ErrOtherRun) || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -103,7 +103,7 @@ func TestJournalDamage(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, journalName), []byte(c.text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			j, err := openJournal(dir, someID, true)
+			j, err := openJournal(dir, "", someID, true)
 			if c.fails {
 				if !errors.Is(err, ErrJournal) {
 					t.Errorf("error %v", err)
@@ -123,7 +123,7 @@ func TestJournalDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 			j.close()
-			k, err := openJournal(dir, someID, true)
+			k, err := openJournal(dir, "", someID, true)
 			if err != nil || k.done() != c.done+1 {
 				t.Fatalf("after one more: %v", err)
 			}
@@ -132,32 +132,37 @@ func TestJournalDamage(t *testing.T) {
 	}
 }
 
-func TestDiscardKeepsOthers(t *testing.T) {
+func TestSetAsideKeepsOthers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "odd [name] *")
 	for _, d := range []string{"variants", "plots"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"result.json", "mine.json", "variants/a.onnx", "variants/a.txt", "plots/x.png", "plots/x.txt", journalName} {
+	for _, name := range []string{"result.json", "mine.json", "variants/a.onnx", "variants/b.onnx", "variants/a.txt", "plots/x.png", "plots/x.txt", journalName} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := memoryJournal().discard(dir); err != nil {
+	if err := memoryJournal().setAside(dir, filepath.Join(dir, "variants", "b.onnx")); err != nil {
 		t.Fatal(err)
 	}
 	var left []string
 	for _, p := range []string{"*", "*/*"} {
 		found, _ := filepath.Glob(filepath.Join(globEscape(dir), p))
 		for _, f := range found {
-			if info, err := os.Stat(f); err == nil && !info.IsDir() {
+			if info, err := os.Stat(f); err == nil && !info.IsDir() && filepath.Base(filepath.Dir(f)) != replacedName {
 				left = append(left, filepath.Base(f))
 			}
 		}
 	}
-	if fmt.Sprint(left) != "[mine.json x.txt a.txt]" {
+	if fmt.Sprint(left) != "[mine.json x.txt a.txt b.onnx]" {
 		t.Errorf("left %v", left)
+	}
+	for _, name := range []string{"result.json", "variants/a.onnx", "plots/x.png", journalName} {
+		if _, err := os.Stat(filepath.Join(dir, replacedName, name)); err != nil {
+			t.Errorf("%s is not set aside: %v", name, err)
+		}
 	}
 }
 
@@ -302,7 +307,7 @@ func FuzzJournal(f *testing.F) {
 
 // BenchmarkJournalBlock is what recording a block costs between blocks: 1 s of a model of 0.5 ms.
 func BenchmarkJournalBlock(b *testing.B) {
-	j, err := openJournal(b.TempDir(), someID, false)
+	j, err := openJournal(b.TempDir(), "", someID, false)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func (r *run) keep() error {
 	for _, m := range r.made {
 		id.Data = textDigest(id.Data + m.SHA256)
 	}
-	j, err := openJournal(r.out, id, r.opt.Resume)
+	j, err := openJournal(r.out, "", id, r.opt.Resume)
 	if err != nil {
 		return err
 	}

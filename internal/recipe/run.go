@@ -124,14 +124,14 @@ func (r *run) open(ctx context.Context) error {
 	if r.folder, err = openFolder(r.out); err != nil {
 		return err
 	}
-	j, err := openJournal(r.out, r.identity(), r.opt.Resume)
+	j, err := openJournal(r.out, r.src.path, r.identity(), r.opt.Resume)
 	if err != nil {
 		_ = r.folder.abort() // the first error tells more
 		return err
 	}
 	r.journal = j
 	if !j.replaced.IsZero() && r.opt.Note != nil {
-		r.opt.Note(fmt.Sprintf("%s held a finished run of %s: its report and variants are replaced; another folder keeps both", r.out, j.replaced.Format("2006-01-02 15:04 MST")))
+		r.opt.Note(fmt.Sprintf("%s held a finished run of %s: its report and variants are in %s until this one is finished, which replaces them; another folder keeps both", r.out, j.replaced.Format("2006-01-02 15:04 MST"), filepath.Join(r.out, replacedName)))
 	}
 	if j.done() == 0 {
 		if err := r.folder.fresh(); err != nil {

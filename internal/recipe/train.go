@@ -146,12 +146,11 @@ func TrainingFor(modelPath, data, validation, text, label string, builtin fs.FS,
 	}
 	rec := &Recipe{Dir: ".", Task: &TaskSpec{Kind: "classification", Data: data, Train: data, Validation: validation, Text: text, Label: label},
 		Variants: []VariantSpec{{Stages: []StageSpec{{Distill: &Distill{}}}}}}
-	b := &bound{encoder: tok, maxLength: 128}
-	if s, ok := metadata(src.graph, MetaMaxLength); ok {
-		if b.maxLength, err = strconv.Atoi(s); err != nil || b.maxLength < 1 {
-			return nil, fmt.Errorf("recipe: metadata %s: %q is no length", MetaMaxLength, s)
-		}
+	b := &bound{encoder: tok}
+	if b.maxLength, err = modelLength(src.graph); err != nil {
+		return nil, err
 	}
+	setDefault(&b.maxLength, 128)
 	if b.labels, err = labelsOf(src.graph); err != nil {
 		return nil, err
 	}

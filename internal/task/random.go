@@ -17,13 +17,13 @@ type Random struct {
 	Seed     uint64
 	Batch    int64            // value of a symbolic batch dimension (the first), 0 = not given
 	Sequence int64            // value of a symbolic second dimension, 0 = not given
-	Shapes   map[string][]int // shape by input name, before Batch and Sequence
+	Shapes   map[string][]int // shape by input name, before Batch and Sequence; fixes dimensions of other inputs that have the same names, too
 	Zero     []string         // inputs that are zeros: the state that a sequence starts from
-	Known    int64            // stands for Sequence where that is not given, 0 = not known either
-	KnownBy  string           // says where Known is from
+	Known    int64            // length of token sequences by the model's metadata, for inputs of integers; stands for Sequence where that is not given, 0 = not known either
 
 	inputs []randomInput
-	known  bool // an input has the length Known
+	named  map[string]int // size of a symbolic dimension by its name, from Shapes
+	known  bool           // an input has the length Known
 }
 
 // OpenShape is the error of an input with a dimension that nothing fixes.
@@ -63,6 +63,14 @@ func (r *Random) Bind(g *model.Graph) error {
 	for name := range r.Shapes {
 		if !slices.ContainsFunc(g.Inputs, func(v *model.Value) bool { return v.Name == name }) {
 			return fmt.Errorf("task: shape given for %q, the model has no such input", name)
+		}
+	}
+	r.named = map[string]int{}
+	for _, v := range g.Inputs {
+		for i, n := range r.Shapes[v.Name] {
+			if i < len(v.Type.Shape) && v.Type.Shape[i].Param != "" {
+				r.named[v.Type.Shape[i].Param] = n
+			}
 		}
 	}
 	for _, v := range g.Inputs {
@@ -108,6 +116,8 @@ func (r *Random) shape(v *model.Value) ([]int, error) {
 		switch {
 		case d.Known():
 			out[i] = int(d.Size)
+		case r.named[d.Param] > 0:
+			out[i] = r.named[d.Param]
 		case i == 0 && r.Batch > 0:
 			out[i] = int(r.Batch)
 		case i == 1 && r.Sequence > 0:
@@ -180,12 +190,12 @@ func indexLimit(g *model.Graph, name string) int64 {
 // Len returns N.
 func (r *Random) Len() int { return r.N }
 
-// Length says how long sequences are where Known decides it, and why; "" elsewhere.
+// Length says how long sequences are where Known decides it, and that metadata say so; "" elsewhere.
 func (r *Random) Length() string {
 	if !r.known {
 		return ""
 	}
-	return fmt.Sprintf("sequences of %d tokens, the length that %s", r.Known, r.KnownBy)
+	return fmt.Sprintf("sequences of %d tokens, the length that the model's metadata gives", r.Known)
 }
 
 // Describe says that the inputs are random.

@@ -92,6 +92,28 @@ func TestRandom(t *testing.T) {
 	}
 }
 
+// A dimension has one size wherever its name stands; tokens have the length that metadata give where nothing else says one.
+func TestRandomLengths(t *testing.T) {
+	g := &model.Graph{Inputs: []*model.Value{value("features", model.Float32, free("n"), free("frames"), fixed(3)), value("mask", model.Int64, free("n"), free("frames")),
+		value("ids", model.Int64, free("n"), free("length")), value("sizes", model.Int64, free("n"), fixed(2))}}
+	r := &Random{N: 1, Batch: 1, Known: 9, Shapes: map[string][]int{"features": {4, 7, 3}}}
+	if err := r.Bind(g); err != nil {
+		t.Fatal(err)
+	}
+	f, _, err := r.Feed(0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]int{"features": {4, 7, 3}, "mask": {4, 7}, "ids": {4, 9}, "sizes": {4, 2}} {
+		if got := f[name].Shape(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	if s := r.Length(); !strings.Contains(s, "9 tokens") {
+		t.Errorf("Length is %q", s)
+	}
+}
+
 func TestRandomRefuses(t *testing.T) {
 	one := func(v *model.Value) *model.Graph { return &model.Graph{Inputs: []*model.Value{v}} }
 	for name, c := range map[string]struct {

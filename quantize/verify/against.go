@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"encoding/json"
 	"math"
 	"slices"
 	"strings"
@@ -21,6 +22,22 @@ type Restored struct {
 	Zeros  *float64 `json:"zeros,omitempty"`  // of a float weight: its share of zeros
 
 	Values []float32 `json:"-"` // in the original's order and scale; Stored alone gives them
+}
+
+// MarshalJSON writes null for a ratio or a difference that JSON has no number for, as of a value that became infinite.
+func (r Restored) MarshalJSON() ([]byte, error) {
+	type plain Restored
+	known := func(x float64) *float64 {
+		if math.IsInf(x, 0) || math.IsNaN(x) {
+			return nil
+		}
+		return &x
+	}
+	return json.Marshal(struct {
+		plain
+		SQNR *float64 `json:"sqnr_db"`
+		Max  *float64 `json:"max_abs"`
+	}{plain(r), known(r.SQNR), known(r.Max)})
 }
 
 // Least signal-to-noise ratios, in dB, of stored weights by width. Rounding to nearest gives about 6 dB a bit above 10 for
@@ -180,10 +197,13 @@ func (a *against) compare(n *model.Node, stored string, t *model.Tensor, x []flo
 	}
 }
 
-// noise returns the signal-to-noise ratio of x for w in dB, and the largest difference.
+// noise returns the signal-to-noise ratio of x for w in dB, and the largest difference. As in quantize.SQNR, equal infinities do not count.
 func noise(w, x []float32) (db, most float64) {
 	for i, v := range w {
-		if d := math.Abs(float64(x[i]) - float64(v)); !(d <= most) {
+		if v == x[i] {
+			continue
+		}
+		if d := math.Abs(float64(x[i]) - float64(v)); d > most || math.IsNaN(d) { // which then stays
 			most = d
 		}
 	}

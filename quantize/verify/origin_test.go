@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -15,6 +16,26 @@ import (
 	"github.com/wattshed/wattshed/quantize"
 	"github.com/wattshed/wattshed/quantize/verify"
 )
+
+// TestAgainstInfinities: infinities that both models have are no difference, and a value that became one is a difference that JSON can hold.
+func TestAgainstInfinities(t *testing.T) {
+	inf := float32(math.Inf(1))
+	for _, c := range []struct {
+		to   float32
+		json string
+	}{{inf, `"max_abs":0.25`}, {0, `"max_abs":null`}, {float32(math.NaN()), `"max_abs":null`}} {
+		original, g := float(), float()
+		edit(original, "table", func(x []float32) { x[7], x[len(x)-1] = 0.5, inf })
+		edit(g, "table", func(x []float32) { x[7], x[len(x)-1] = 0.25, c.to })
+		restored, _ := verify.Against(g, original)
+		if len(restored) != 1 || c.to == inf && (restored[0].Max != 0.25 || restored[0].SQNR < 20) {
+			t.Fatalf("%+v", restored)
+		}
+		if b, err := json.Marshal(restored); err != nil || !strings.Contains(string(b), c.json) || strings.Count(string(b), "sqnr_db") != 1 {
+			t.Errorf("%s, %v, want %s", b, err, c.json)
+		}
+	}
+}
 
 // TestAgainstPruned: float weights that were pruned are in the list with their zeros; the error is that of the weights taken away.
 func TestAgainstPruned(t *testing.T) {

@@ -73,7 +73,7 @@ func lookupU8x32(a *asm, s *strings.Builder) {
 	a.op("RET")
 }
 
-// tableTree looks the bytes of register x, which it changes, up in the table at base. The result is in register to, the first of five that it
+// tableTree looks the bytes of register x, which it changes, up in the table at base. The result is in register to, the first of six that it
 // uses, beside the three behind x; every byte of register low is 15.
 func tableTree(a *asm, x, to, low int, base string) {
 	for i := 1; i <= 3; i++ { // the bit that chooses at each level, as the highest one of its byte
