@@ -23,6 +23,7 @@ type Sensitivity struct {
 	KL       float64  `json:"kl"`              // mean KL divergence, in nats, of the softmax of the first float output over its last axis
 	Score    *Change  `json:"score,omitempty"` // of the score against the float model; nil without one
 	Share    float64  `json:"time_share"`      // of the run's time: see TimeShares
+	Stored   bool     `json:"stored"`          // Sensing.Stored says what the weight is in a file; else it is put on the scheme's own grid
 }
 
 // Change is a difference of the mean outcome of examples, with its paired interval of 95 %; nil where there are too few examples.
@@ -169,11 +170,10 @@ func (s Sensing) one(ctx context.Context, g *model.Graph, w *model.Weight, want 
 	if err != nil {
 		return r, err
 	}
-	y, db, err := s.restored(w, x)
-	if err != nil {
+	var y []float32
+	if y, r.SQNR, r.Stored, err = s.restored(w, x); err != nil {
 		return r, err
 	}
-	r.SQNR = db
 	old := w.Tensor
 	w.Set(model.FromSlice(old.Shape(), y))
 	defer w.Set(old)
@@ -201,11 +201,11 @@ func (s Sensing) one(ctx context.Context, g *model.Graph, w *model.Weight, want 
 	return r, nil
 }
 
-// restored returns what quantizing makes of x, the elements of w, and its signal-to-noise ratio.
-func (s Sensing) restored(w *model.Weight, x []float32) (y []float32, db float64, err error) {
+// restored returns what quantizing makes of x, the elements of w, its signal-to-noise ratio, and whether that is what Stored says.
+func (s Sensing) restored(w *model.Weight, x []float32) (y []float32, db float64, stored bool, err error) {
 	if s.Stored != nil {
 		if y, db := s.Stored(w); len(y) == len(x) {
-			return y, db, nil
+			return y, db, true, nil
 		}
 	}
 	sc := s.Scheme
@@ -215,14 +215,16 @@ func (s Sensing) restored(w *model.Weight, x []float32) (y []float32, db float64
 	}
 	grid, err := sc.ChooseParams(x, w.Tensor.Shape())
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
 	q, err := grid.Quantize(x)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
-	y, err = grid.Dequantize(q)
-	return y, SQNR(x, y), err
+	if y, err = grid.Dequantize(q); err != nil {
+		return nil, 0, false, err
+	}
+	return y, SQNR(x, y), false, nil
 }
 
 // SQNR returns the signal-to-quantization-noise ratio of got for want, of equal length, in dB: 10*log10(sum w^2 / sum (w-w')^2) over

@@ -119,12 +119,16 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 
 // positives are the flags whose value counts something that there must be some of. A zero stands for a flag that was not given, so one that
 // was given is refused.
-var positives = []string{"epochs", "batch", "max-length", "vocabulary", "learning-rate", "pairs", "precision", "block-seconds", "max-seconds", "samples", "sequence"}
+var positives = []string{"epochs", "batch", "max-length", "vocabulary", "learning-rate", "pairs", "precision", "block-seconds", "max-seconds", "samples", "sequence",
+	"temperature", "percentile", "embedding", "hidden", "size", "resize"}
 
 // positive refuses flags of that kind that were given as zero or less.
 func positive(c *cli.Context) error {
 	for _, f := range c.Command.Flags {
 		name := f.Names()[0]
+		if name == "group" && c.IsSet(name) && c.Int(name) == 0 { // less than 0 stands for all elements, where there is that
+			return usagef("--%s: 0: no group has 0 elements", name)
+		}
 		if !slices.Contains(positives, name) || !c.IsSet(name) {
 			continue
 		}

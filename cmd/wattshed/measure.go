@@ -114,10 +114,10 @@ func measureRecipe(c *cli.Context) (*recipe.Recipe, error) {
 		return nil, err
 	}
 	rec := &recipe.Recipe{Version: 1, Model: c.Args().First(), Dir: ".",
-		Inputs: recipe.InputsSpec{Random: &recipe.RandomSpec{Seed: c.Uint64("seed"), N: 16}, Shapes: shapes},
+		Inputs: recipe.InputsSpec{Random: &recipe.RandomSpec{Seed: new(c.Uint64("seed")), N: 16}, Shapes: shapes},
 		Target: onRuntime(c, recipe.TargetSpec{Runtime: c.String("runtime"), Provider: c.String("provider"), Threads: c.Int("threads"), Batch: c.Int("batch"), Sequence: c.Int("sequence")}),
 		Measure: recipe.MeasureSpec{Pairs: c.Int("pairs"), Precision: c.Float64("precision"), MaxSeconds: c.Float64("max-seconds"),
-			IdleSeconds: c.Float64("idle-seconds"), BlockSeconds: c.Float64("block-seconds"), Seed: c.Uint64("seed")},
+			IdleSeconds: c.Float64("idle-seconds"), BlockSeconds: c.Float64("block-seconds"), Seed: new(c.Uint64("seed"))},
 		Carbon: recipe.CarbonSpec{Zone: c.String("zone"), Live: c.String("live")},
 	}
 	if data := c.String("inputs"); data != "" {

@@ -59,7 +59,7 @@ func sensitivity(c *cli.Context, path string) error {
 	case c.String("task") != "":
 		rec.Task = &recipe.TaskSpec{Kind: "classification", Data: c.String("task"), Text: "text", Label: "label"}
 	case c.String("text") == "":
-		rec.Inputs.Random = &recipe.RandomSpec{Seed: 1, N: max(1, c.Int("samples"))}
+		rec.Inputs.Random = &recipe.RandomSpec{N: max(1, c.Int("samples"))}
 	}
 	o, done, err := recipeOptions(c)
 	if err != nil {
@@ -88,9 +88,39 @@ func sensitivity(c *cli.Context, path string) error {
 	if len(found.Left) > 0 {
 		fmt.Fprintf(c.App.Writer, "%s leaves %d weights in float: %s\n", c.String("scheme"), len(found.Left), clip(strings.Join(found.Left, ", "), 120))
 	}
-	fmt.Fprintf(c.App.Writer, "%s; each weight alone, and each operator alone with its activations, as quantize stores them as %s, the one most harmful to the outputs first;\n"+
-		"WEIGHT dB is the signal to noise ratio that verify --against says of the file\n", found.About, c.String("scheme"))
+	fmt.Fprintln(c.App.Writer, sensedHow(found, c.String("scheme")))
 	return nil
+}
+
+// gridMark stands beside the weights that no file of the scheme has.
+const gridMark = "grid"
+
+// sensedHow says how the figures came about, and which of them are those of a file.
+func sensedHow(s *recipe.Sensed, scheme string) string {
+	grids := 0
+	for _, w := range s.Weights {
+		if !w.Stored {
+			grids++
+		}
+	}
+	if grids == len(s.Weights) {
+		what := "each weight alone"
+		if s.NoOps == "" {
+			what += ", and each operator alone with its activations"
+		}
+		return fmt.Sprintf("%s; %s, the one most harmful to the outputs first;\n"+
+			"WEIGHT dB is the signal to noise ratio of a weight on a grid of %s: quantize stores none of them so", s.About, what, scheme)
+	}
+	text := fmt.Sprintf("%s; each weight alone, and each operator alone with its activations, as quantize stores them as %s, the one most harmful to the outputs first;\n"+
+		"WEIGHT dB is the signal to noise ratio that verify --against says of the file", s.About, scheme)
+	if s.NoFile != "" {
+		text += fmt.Sprintf(" of the one operator; of the whole model there is none: %s", s.NoFile)
+	}
+	if grids > 0 {
+		text += fmt.Sprintf(";\nnot so where it is marked %s (%d of %d): as %s, quantize leaves those weights in float, or no name in the file tells them: the ratio is that of a grid alone",
+			gridMark, grids, len(s.Weights), scheme)
+	}
+	return text
 }
 
 // printOps prints what putting one operator into the scheme did.
@@ -142,7 +172,11 @@ func printSensitivity(w io.Writer, list []quantize.Sensitivity) {
 	}
 	fmt.Fprintln(tw, head)
 	for _, s := range list {
-		fmt.Fprintf(tw, "%s\t%s\t%d\t%.1f\t%.1f\t%.2g\t%.1f %%", clip(model.WithReader(s.Weight, s.Reader), 48), clip(strings.Join(s.Ops, " "), 24), s.Elements, s.SQNR, s.Output, s.KL, 100*s.Share)
+		mark := ""
+		if !s.Stored {
+			mark = " " + gridMark
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%d\t%.1f%s\t%.1f\t%.2g\t%.1f %%", clip(model.WithReader(s.Weight, s.Reader), 48), clip(strings.Join(s.Ops, " "), 24), s.Elements, s.SQNR, mark, s.Output, s.KL, 100*s.Share)
 		if scored {
 			fmt.Fprintf(tw, "\t%s", change(s.Score))
 		}
@@ -154,7 +188,11 @@ func printSensitivity(w io.Writer, list []quantize.Sensitivity) {
 func drawSensitivity(path, scheme string, list []quantize.Sensitivity) error {
 	var rows []reports.SensitivityRow
 	for _, s := range list {
-		rows = append(rows, reports.SensitivityRow{Weight: model.WithReader(s.Weight, s.Reader), SQNR: s.SQNR, Output: s.Output})
+		name := model.WithReader(s.Weight, s.Reader)
+		if !s.Stored {
+			name += " (" + gridMark + ")"
+		}
+		rows = append(rows, reports.SensitivityRow{Weight: name, SQNR: s.SQNR, Output: s.Output})
 	}
 	p := reports.SensitivityPlot(scheme, rows)
 	var b bytes.Buffer

@@ -60,11 +60,16 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 		}
 		return runHint(err, c.Command.Name, "")
 	}
+	for _, remark := range done.Remarks {
+		switch {
+		case recipe.IsWarning(remark):
+			fmt.Fprintln(c.App.ErrWriter, "wattshed: "+remark)
+		case !c.Bool("json"):
+			fmt.Fprintln(c.App.Writer, remark)
+		}
+	}
 	if c.Bool("json") {
 		return printJSON(c, done)
-	}
-	if done.Remark != "" {
-		fmt.Fprintln(c.App.Writer, done.Remark)
 	}
 	printNotes(c.App.Writer, done.Notes)
 	fmt.Fprintf(c.App.Writer, "%s: %s, was %s (ratio %.3f)\n", out, bytesText(done.BytesAfter), bytesText(done.BytesBefore), float64(done.BytesAfter)/float64(done.BytesBefore))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,7 +67,12 @@ func dashed(flag string) string {
 
 // byFlags words a value that makes no sense by the flag of the command that it was given with, where the command has one, and not by
 // its place in a recipe: --learning-rate, not distill.learning_rate. Such an error is one of usage.
+// A name of something built in that does not fit is one too, unless it stands in a recipe.
 func byFlags(cmd *cli.Command, err error) error {
+	var name *recipe.NameError
+	if errors.As(err, &name) && cmd.Name != "run" && cmd.Name != "search" {
+		return usageError{err}
+	}
 	path, reason, ok := recipe.FaultOf(err)
 	if !ok {
 		return err

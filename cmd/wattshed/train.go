@@ -124,7 +124,7 @@ func distillCommand() *cli.Command {
 			}
 			alpha := c.Float64("alpha")
 			d := &recipe.Distill{Teacher: c.String("teacher"), Epochs: c.Int("epochs"), Temperature: c.Float64("temperature"), Alpha: &alpha,
-				LearningRate: c.Float64("learning-rate"), Batch: c.Int("batch"), Seed: c.Uint64("seed")}
+				LearningRate: c.Float64("learning-rate"), Batch: c.Int("batch"), Seed: new(c.Uint64("seed"))}
 			if c.String("student") != "" || c.Int("embedding") != 0 || c.Int("hidden") != 0 {
 				d.Student = &recipe.StudentSpec{File: c.String("student"), Embedding: c.Int("embedding"), Hidden: c.Int("hidden"), Pooling: c.String("pooling")}
 			}

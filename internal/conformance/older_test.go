@@ -34,6 +34,7 @@ var olderExceptions = map[string]string{
 // had before, and on whole small networks converted from PyTorch.
 func TestOlderOperators(t *testing.T) {
 	root := asset(t, "M32/data")
+	seen := map[string]bool{}
 	for folder, want := range older {
 		cases, err := readFolder(filepath.Join(root, folder))
 		if err != nil {
@@ -45,6 +46,7 @@ func TestOlderOperators(t *testing.T) {
 		for _, o := range []engine.Options{{}, {NoFusion: true}} {
 			for _, c := range cases {
 				out, reason := Run(c, o), olderExceptions[c.Name]
+				seen[c.Name] = true
 				switch {
 				case out.Panic:
 					t.Errorf("%s/%s: %v", folder, c.Name, out.Err)
@@ -54,6 +56,11 @@ func TestOlderOperators(t *testing.T) {
 					t.Errorf("NoFusion %t: %s/%s: %v", o.NoFusion, folder, c.Name, out.Err)
 				}
 			}
+		}
+	}
+	for name := range olderExceptions {
+		if !seen[name] {
+			t.Errorf("the exception %s is no test", name)
 		}
 	}
 }

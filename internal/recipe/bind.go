@@ -140,9 +140,9 @@ func (r *Recipe) bindRandom(b *bound, src *source) error {
 	}
 	spec := r.Inputs.Random
 	if spec == nil {
-		spec = &RandomSpec{Seed: 1, N: 64}
+		spec = &RandomSpec{N: 64}
 	}
-	in := &task.Random{N: spec.N, Seed: spec.Seed, Batch: int64(r.Target.Batch), Sequence: int64(r.Target.Sequence), Shapes: r.Inputs.Shapes}
+	in := &task.Random{N: spec.N, Seed: seedOf(spec.Seed), Batch: int64(r.Target.Batch), Sequence: int64(r.Target.Sequence), Shapes: r.Inputs.Shapes}
 	if r.Target.Sequence == 0 {
 		n, err := modelLength(src.graph)
 		if err != nil {

@@ -147,7 +147,7 @@ func (r *Recipe) checkMeasure() error {
 	setDefault(&m.MaxSeconds, 120)
 	setDefault(&m.BlockSeconds, 1)
 	setDefault(&m.Inputs, 16)
-	setDefault(&m.Seed, 1)
+	setDefault(&m.Seed, new(seedOf(nil)))
 	return nil
 }
 
@@ -261,7 +261,7 @@ func (r *Recipe) checkInputs() error {
 			return faultf("inputs.random", "random inputs have no labels to classify")
 		}
 		setDefault(&in.Random.N, 64)
-		setDefault(&in.Random.Seed, 1)
+		setDefault(&in.Random.Seed, new(seedOf(nil)))
 		if in.Random.N < 1 || in.Random.N > 1<<20 {
 			return faultf("inputs.random.n", "%d: out of range", in.Random.N)
 		}
@@ -323,4 +323,12 @@ func nearestGate(k string) string {
 		return ratio
 	}
 	return nearest(k, known)
+}
+
+// seedOf is a seed as it was given, 0 included, and 1 where none was.
+func seedOf(given *uint64) uint64 {
+	if given == nil {
+		return 1
+	}
+	return *given
 }

@@ -12,6 +12,9 @@ import (
 // nearNames is the number of names that a remark about one that there is not proposes.
 const nearNames = 3
 
+// mostLost is the number of patterns without a match that a remark names.
+const mostLost = 8
+
 // warning begins a remark that belongs among a result's warnings too.
 const warning = "warning: "
 
@@ -26,6 +29,8 @@ func excludeRemark(st Stage, graphs ...*model.Graph) string {
 	if len(lost) == 0 {
 		return ""
 	}
+	more := len(lost) - mostLost
+	lost = lost[:min(len(lost), mostLost)]
 	names := quantize.Names(graphs...)
 	for i, pattern := range lost {
 		near := alike(pattern, names)
@@ -40,7 +45,11 @@ func excludeRemark(st Stage, graphs ...*model.Graph) string {
 			lost[i] += " (* ends at a /)"
 		}
 	}
-	return warning + "exclude names what the model has no node, operator, value or weight of, and leaves nothing out by it: " + strings.Join(lost, ", ")
+	s := warning + "exclude names what the model has no node, operator, value or weight of, and leaves nothing out by it: " + strings.Join(lost, ", ")
+	if more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
+	}
+	return s
 }
 
 // alike returns the names that s most likely stands for, nearNames at most, the likeliest first: those that hold it, then those that

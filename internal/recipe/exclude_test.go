@@ -24,6 +24,8 @@ func TestExcludeRemark(t *testing.T) {
 		{[]string{"matmull"}, []string{`by it: "matmull" (did you mean "MatMul"?)`}},
 		{[]string{"*q_proj*"}, []string{`did you mean "/layers.0/q_proj/MatMul" or "/layers.1/q_proj/MatMul"?`, "(* ends at a /)"}},
 		{[]string{"/layers.2/q_proj/MatMul", "w1"}, []string{`did you mean "/layers.0/q_proj/MatMul" or "/layers.1/q_proj/MatMul"?`}},
+		{[]string{"1?", "2?", "3?", "4?", "5?", "6?", "7?", "8?"}, []string{`"7?", "8?"`}},
+		{[]string{"1?", "2?", "3?", "4?", "5?", "6?", "7?", "8?", "w1", "9?", "10?"}, []string{`"7?", "8?" and 2 more`}},
 		{[]string{"entirely-unlike", "w1", "entirely-unlike"}, []string{`by it: "entirely-unlike"`}},
 	} {
 		got := excludeRemark(&Quantize{Exclude: c.exclude}, g, later)

@@ -15,7 +15,7 @@ import (
 func TestMeasureKeepsBlocks(t *testing.T) {
 	fix, out := fixtureDir(t), filepath.Join(t.TempDir(), "kept")
 	rec := func() *Recipe {
-		return &Recipe{Model: filepath.Join(fix, "model.onnx"), Dir: ".", Inputs: InputsSpec{Random: &RandomSpec{Seed: 3, N: 4}},
+		return &Recipe{Model: filepath.Join(fix, "model.onnx"), Dir: ".", Inputs: InputsSpec{Random: &RandomSpec{Seed: new(uint64(3)), N: 4}},
 			Target: TargetSpec{Sequence: 8, Threads: 1}, Measure: MeasureSpec{Pairs: 4, MaxPairs: 4, BlockSeconds: 0.002}}
 	}
 	others := []string{filepath.Join(fix, "model.onnx")}
@@ -84,7 +84,7 @@ func TestMeasureKeepsBlocks(t *testing.T) {
 	}
 	other := rec()
 	interrupt()
-	other.Measure.Seed = 7
+	other.Measure.Seed = new(uint64(7))
 	if _, err := Measure(context.Background(), other, others, o); !errors.Is(err, ErrOtherRun) {
 		t.Errorf("another recipe goes on with the journal: %v", err)
 	}

@@ -78,8 +78,8 @@ func (in *InputsSpec) plain() bool { return in.NPZ != "" || in.Images != "" || i
 
 // RandomSpec asks for random inputs.
 type RandomSpec struct {
-	Seed uint64 `yaml:"seed"`
-	N    int    `yaml:"n"`
+	Seed *uint64 `yaml:"seed"` // see seedOf
+	N    int     `yaml:"n"`
 }
 
 // TargetSpec says what the measurements run on.
@@ -114,7 +114,7 @@ type MeasureSpec struct {
 	BlockSeconds float64 `yaml:"block_seconds"`
 	MaxPairs     int     `yaml:"max_pairs"`
 	Inputs       int     `yaml:"inputs"` // different inputs that a block runs over
-	Seed         uint64  `yaml:"seed"`
+	Seed         *uint64 `yaml:"seed"`   // see seedOf
 }
 
 // CarbonSpec says which grid and building the energy comes from.

@@ -396,3 +396,24 @@ func TestRecipesOfTheRepository(t *testing.T) {
 		f.Close()
 	}
 }
+
+// TestSeeds: a seed of 0 is 0, wherever a recipe has one; 1 where none is given.
+func TestSeeds(t *testing.T) {
+	const random = "version: 1\nmodel: m.onnx\ninputs: {random: {SEEDn: 4}}\nmeasure: {SEEDpairs: 3}\nvariants: [{name: a, stages: [{quantize: {scheme: fp16}}]}]\n"
+	const trained = "version: 1\nmodel: m.onnx\ntask: {kind: classification, data: a.jsonl, train: b.jsonl}\nvariants: [{name: a, stages: [{distill: {SEEDepochs: 1}}]}]\n"
+	for given, want := range map[string]uint64{"": 1, "seed: 0, ": 0, "seed: 7, ": 7} {
+		r, err := parse(strings.ReplaceAll(random, "SEED", given))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, b := seedOf(r.Inputs.Random.Seed), seedOf(r.Measure.Seed); a != want || b != want {
+			t.Errorf("%q: seeds %d of inputs and %d of measurements, want %d", given, a, b, want)
+		}
+		if r, err = parse(strings.ReplaceAll(trained, "SEED", given)); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Variants[0].Stages[0].Distill.Options()["seed"]; got != want {
+			t.Errorf("%q: seed %v of the training, want %d", given, got, want)
+		}
+	}
+}

@@ -72,7 +72,7 @@ func (s *searcher) carryOut(ctx context.Context, t *Trial, v VariantSpec) error 
 	}
 	spec := s.recipe.Measure
 	cmp, err := measure.Compare(ctx, s.trial("baseline", s.baseline), []measure.Trial{s.trial(v.Name, session)}, measure.Protocol{
-		Meter: s.opt.Meter, HostCPU: measure.HostCPUTime, Seed: spec.Seed, MinPairs: 10, MaxPairs: 10, Precision: spec.Precision,
+		Meter: s.opt.Meter, HostCPU: measure.HostCPUTime, Seed: seedOf(spec.Seed), MinPairs: 10, MaxPairs: 10, Precision: spec.Precision,
 		Block: time.Duration(min(spec.BlockSeconds, 0.1) * float64(time.Second))})
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -107,8 +106,9 @@ type Sensed struct {
 	About   string                 `json:"inputs"` // what the inputs were
 	Weights []quantize.Sensitivity `json:"weights"`
 	Ops     []OpSensitivity        `json:"ops"`
-	Left    []string               `json:"left,omitempty"`   // weights that the scheme leaves in float: they are not in the list
-	NoOps   string                 `json:"no_ops,omitempty"` // why there are no operators
+	Left    []string               `json:"left,omitempty"`    // weights that the scheme leaves in float: they are not in the list
+	NoOps   string                 `json:"no_ops,omitempty"`  // why there are no operators, and no weight is stored
+	NoFile  string                 `json:"no_file,omitempty"` // why quantize writes none of the whole model: weights are those of files of one operator each
 }
 
 // Sensitivity quantizes each weight of the recipe's model alone, and each operator alone with its activations, and says what that does
@@ -149,20 +149,26 @@ func Sensitivity(ctx context.Context, rec *Recipe, s Sensitive, o Options) (*Sen
 	out := &Sensed{About: fmt.Sprintf("%d runs of %s", sense.Feeds.N, r.bound.describe), Ops: []OpSensitivity{}}
 	q, noStage := s.stage()
 	if noStage == nil {
-		stored, err := r.storedBy(ctx, q, sense)
+		graphOf, nothing, err := r.storedBy(ctx, q, sense)
 		if err != nil {
 			return nil, err
 		}
+		if nothing != nil {
+			out.NoFile = nothing.Error()
+		}
 		sense.Stored = func(w *model.Weight) ([]float32, float64) {
-			if w.Name != w.Value { // one of several of the name
+			g := graphOf(w.Name)
+			if g == nil || w.Name != w.Value { // one of several of the name
 				return nil, 0
 			}
-			return stored[w.Value].Values, stored[w.Value].SQNR
+			one, _ := verify.Stored(g, r.src.graph, w.Value)
+			return one.Values, one.SQNR
 		}
 	}
 	if out.Weights, err = sense.Sensitivities(ctx, r.src.graph); err != nil {
 		return nil, err
 	}
+	sense.Stored = nil // and the graphs with it
 	if noStage != nil {
 		out.NoOps = fmt.Sprintf("no stage puts operators into %s: %v", s.Scheme, noStage)
 		return out, nil
@@ -186,35 +192,35 @@ func (s *Sensed) leave() {
 	s.Weights = slices.DeleteFunc(s.Weights, func(w quantize.Sensitivity) bool { return slices.Contains(s.Left, w.Weight) })
 }
 
-// storedBy returns what the stage stores of each weight, as verify restores it: from the whole model, or where too little of it changes for
-// a stage, from one group of operators after another.
-func (r *run) storedBy(ctx context.Context, q *Quantize, sense quantize.Sensing) (map[string]verify.Restored, error) {
+// storedBy returns the graph in which the stage stores the weight of a name, nil where there is none: that of the whole model, or where
+// too little of it changes for a stage, that of each group of operators alone; nothing is then why.
+func (r *run) storedBy(ctx context.Context, q *Quantize, sense quantize.Sensing) (graphOf func(weight string) *model.Graph, nothing, err error) {
 	graph, env := r.src.graph.Clone(), r.env()
 	if _, err := raise(graph, q); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	next, _, err := q.Apply(ctx, graph, env)
-	if err == nil {
-		return verify.Stored(next, r.src.graph), nil
+	next, _, nothing := q.Apply(ctx, graph, env)
+	if nothing == nil {
+		return func(string) *model.Graph { return next }, nil, nil
 	}
-	if !errors.Is(err, quantize.ErrNothing) {
-		return nil, err
+	if !errors.Is(nothing, quantize.ErrNothing) {
+		return nil, nil, nothing
 	}
 	units, err := unitsOf(r.src.graph, nil, sense.Feeds, math.MaxInt)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	stored := map[string]verify.Restored{}
+	stored := map[string]*model.Graph{}
 	for u := range units {
 		graph, err := r.graphOf(ctx, SearchSpec{Schemes: []Quantize{*q}}, units, u, 0)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if graph != nil {
-			maps.Copy(stored, verify.Stored(graph, r.src.graph))
+		for _, name := range units[u].Weights {
+			stored[name] = graph
 		}
 	}
-	return stored, nil
+	return func(weight string) *model.Graph { return stored[weight] }, nothing, nil
 }
 
 // opSensitivities applies the stage to one group of operators after another.

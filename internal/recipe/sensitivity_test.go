@@ -2,6 +2,9 @@ package recipe
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -61,18 +64,10 @@ func TestSensitivityOfOperators(t *testing.T) {
 	}
 }
 
-// TestSensitivityIsVerifys: the signal to noise ratio of a weight is the one that verify gives of the file that the stage writes.
+// TestSensitivityIsVerifys: the signal to noise ratio of a weight is the one that verify gives of the file that the stage writes; weights
+// that the file does not have so are marked.
 func TestSensitivityIsVerifys(t *testing.T) {
-	ctx := context.Background()
-	in := filepath.Join(fixtureDir(t), "model.onnx")
-	o, err := onnx.Open(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Close()
-	sensed := func(name string) bool {
-		return slices.ContainsFunc(quantize.Sensing{}.Weights(o.Graph()), func(w *model.Weight) bool { return w.Name == name })
-	}
+	rest := []string{"LSTM", "Gather"}
 	for _, c := range []struct {
 		s Sensitive
 		q Quantize
@@ -82,50 +77,141 @@ func TestSensitivityIsVerifys(t *testing.T) {
 		{Sensitive{Scheme: "uint8"}, Quantize{Scheme: "uint8"}},
 		{Sensitive{Scheme: "int8-static"}, Quantize{Scheme: "int8-static", Samples: 2}},
 		{Sensitive{Scheme: "int16"}, Quantize{Scheme: "int16", Samples: 2}},
-		{Sensitive{Scheme: "int4"}, Quantize{Exclude: []string{"LSTM", "Gather"}, Scheme: "int4"}},
-		{Sensitive{Scheme: "int4", Symmetric: true, Group: 16}, Quantize{Exclude: []string{"LSTM", "Gather"}, Scheme: "int4", Symmetric: true, Group: 16}},
-		{Sensitive{Scheme: "int4", Granularity: "per-channel"}, Quantize{Exclude: []string{"LSTM", "Gather"}, Scheme: "int4", Group: quantize.WholeChannel}},
-		{Sensitive{Scheme: "uint4"}, Quantize{Exclude: []string{"LSTM", "Gather"}, Scheme: "uint4"}},
+		{Sensitive{Scheme: "int4"}, Quantize{Exclude: rest, Scheme: "int4"}},
+		{Sensitive{Scheme: "int4", Symmetric: true, Group: 16}, Quantize{Exclude: rest, Scheme: "int4", Symmetric: true, Group: 16}},
+		{Sensitive{Scheme: "int4", Granularity: "per-channel"}, Quantize{Exclude: rest, Scheme: "int4", Group: quantize.WholeChannel}},
+		{Sensitive{Scheme: "uint4"}, Quantize{Exclude: rest, Scheme: "uint4"}},
 		{Sensitive{Scheme: "fp8"}, Quantize{Scheme: "fp8"}},
 		{Sensitive{Scheme: "fp16"}, Quantize{Scheme: "fp16"}},
 		{Sensitive{Scheme: "bf16"}, Quantize{Scheme: "bf16"}},
 	} {
-		c.s.Samples = 2
-		s, err := Sensitivity(ctx, tiny(t), c.s, options(t.TempDir()))
-		if err != nil {
-			t.Fatalf("%+v: %v", c.s, err)
+		sensedAsVerified(t, filepath.Join(fixtureDir(t), "model.onnx"), func() *Recipe { return tiny(t) }, c.s, c.q)
+	}
+	if _, err := Sensitivity(context.Background(), tiny(t), Sensitive{Scheme: "int8", Symmetric: true}, options(t.TempDir())); err == nil {
+		t.Error("symmetric int8: no error")
+	}
+}
+
+// TestSensitivityLeaves: the dynamic form has no Conv, so its weight is on a grid that no file has; the static one stores it.
+func TestSensitivityLeaves(t *testing.T) {
+	for _, hidden := range []int{2, 512} { // 2 outputs: the Conv holds most bytes, and quantize refuses the whole model
+		path := convModel(t, hidden)
+		rec := func() *Recipe {
+			return &Recipe{Model: path, Dir: ".", Inputs: InputsSpec{Random: &RandomSpec{N: 2}}, Target: TargetSpec{Threads: 1}}
 		}
-		path := filepath.Join(t.TempDir(), "q.onnx")
-		inputs := tiny(t)
-		if err := inputs.prepare(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := ApplyStage(ctx, Single{In: in, Out: path, Stage: &c.q, Threads: 1, Inputs: inputs}); err != nil {
-			t.Fatalf("%+v: %v", c.q, err)
-		}
-		f, err := onnx.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		restored, findings := verify.Against(f.Graph(), o.Graph())
-		f.Close()
-		if len(restored) == 0 || len(findings) > 0 {
-			t.Errorf("%+v: restored %v, findings %v", c.q, restored, findings)
-		}
-		for _, r := range restored {
-			i := slices.IndexFunc(s.Weights, func(w quantize.Sensitivity) bool { return w.Weight == r.Weight })
-			switch {
-			case i < 0:
-				if sensed(r.Weight) && !slices.Contains(s.Left, r.Weight) {
-					t.Errorf("%+v: nothing of %q", c.s, r.Weight)
-				}
-			case s.Weights[i].SQNR != r.SQNR:
-				t.Errorf("%+v: %q has %v dB, verify says %v", c.s, r.Weight, s.Weights[i].SQNR, r.SQNR)
+		for scheme, stored := range map[string]bool{"int8": false, "uint8": false, "int8-static": true, "fp16": true} {
+			name := fmt.Sprintf("%s, %d outputs", scheme, hidden)
+			s, err := Sensitivity(context.Background(), rec(), Sensitive{Scheme: scheme, Samples: 2}, options(t.TempDir()))
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
 			}
+			marks := map[string]bool{}
+			for _, w := range s.Weights {
+				marks[w.Weight] = w.Stored
+			}
+			if want := map[string]bool{"conv.weight": stored, "linear.weight": true}; !maps.Equal(marks, want) {
+				t.Errorf("%s: stored are %v, want %v", name, marks, want)
+			}
+			if refused := hidden == 2 && !stored; (s.NoFile != "") != refused {
+				t.Errorf("%s: no file of the whole model because %q", name, s.NoFile)
+			} else if refused {
+				continue
+			}
+			q := Quantize{Scheme: scheme}
+			if strings.HasSuffix(scheme, "-static") {
+				q.Samples = 2
+			}
+			sensedAsVerified(t, path, rec, Sensitive{Scheme: scheme, Samples: 2}, q)
 		}
 	}
-	if _, err := Sensitivity(ctx, tiny(t), Sensitive{Scheme: "int8", Symmetric: true}, options(t.TempDir())); err == nil {
-		t.Error("symmetric int8: no error")
+}
+
+// convModel writes a Conv and a Gemm of n outputs.
+func convModel(t *testing.T, n int) string {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(5, 6))
+	random := func(shape ...int) *model.Tensor {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(rng.NormFloat64())
+		}
+		return model.FromSlice(shape, x)
+	}
+	g := &model.Graph{Name: "g", Model: &model.Info{IRVersion: 8},
+		Inputs:  []*model.Value{{Name: "x", Type: model.Type{DType: model.Float32, Shape: model.FixedShape(1, 4, 8, 8)}}},
+		Outputs: []*model.Value{{Name: "y", Type: model.Type{DType: model.Float32, Shape: model.FixedShape(1, n)}}}}
+	g.SetOpset("", 17)
+	g.SetInitializer("conv.weight", random(32, 4, 3, 3))
+	g.SetInitializer("linear.weight", random(32, n))
+	g.SetInitializer("linear.bias", random(n))
+	g.Nodes = []*model.Node{
+		{Op: "Conv", Name: "conv", Inputs: []string{"x", "conv.weight"}, Outputs: []string{"c"}},
+		{Op: "Relu", Name: "relu", Inputs: []string{"c"}, Outputs: []string{"r"}},
+		{Op: "GlobalAveragePool", Name: "pool", Inputs: []string{"r"}, Outputs: []string{"p"}},
+		{Op: "Flatten", Name: "flatten", Inputs: []string{"p"}, Outputs: []string{"f"}},
+		{Op: "Gemm", Name: "linear", Inputs: []string{"f", "linear.weight", "linear.bias"}, Outputs: []string{"y"}},
+	}
+	path := filepath.Join(t.TempDir(), "conv.onnx")
+	if err := onnx.Save(path, g, onnx.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// sensedAsVerified compares what Sensitivity says of the model with what verify says of the file that q makes of it.
+func sensedAsVerified(t *testing.T, in string, rec func() *Recipe, set Sensitive, q Quantize) {
+	t.Helper()
+	ctx := context.Background()
+	o, err := onnx.Open(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	set.Samples = 2
+	s, err := Sensitivity(ctx, rec(), set, options(t.TempDir()))
+	if err != nil {
+		t.Fatalf("%+v: %v", set, err)
+	}
+	path := filepath.Join(t.TempDir(), "q.onnx")
+	inputs := rec()
+	if err := inputs.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ApplyStage(ctx, Single{In: in, Out: path, Stage: &q, Threads: 1, Inputs: inputs}); err != nil {
+		t.Fatalf("%+v: %v", q, err)
+	}
+	f, err := onnx.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	restored, findings := verify.Against(f.Graph(), o.Graph())
+	if len(restored) == 0 || len(findings) > 0 {
+		t.Errorf("%+v: restored %v, findings %v", q, restored, findings)
+	}
+	ratios := map[string]float64{}
+	for _, r := range restored {
+		ratios[r.Weight] = r.SQNR
+	}
+	ranked := map[string]bool{}
+	for _, w := range s.Weights {
+		ranked[w.Weight] = true
+		db, ok := ratios[w.Weight]
+		switch {
+		case w.Stored != ok:
+			t.Errorf("%+v: %q is stored: %t, verify finds it: %t", set, w.Weight, w.Stored, ok)
+		case ok && w.SQNR != db:
+			t.Errorf("%+v: %q has %v dB, verify says %v", set, w.Weight, w.SQNR, db)
+		}
+	}
+	for _, w := range (quantize.Sensing{}).Weights(o.Graph()) {
+		if _, ok := ratios[w.Name]; ok && !ranked[w.Name] && !slices.Contains(s.Left, w.Name) {
+			t.Errorf("%+v: nothing of %q", set, w.Name)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/wattshed/wattshed/engine"
@@ -40,7 +41,7 @@ type Single struct {
 // Outcome says what ApplyStage did.
 type Outcome struct {
 	Notes       []model.Note `json:"notes"`
-	Remark      string       `json:"remark,omitempty"` // such as that the opset was raised
+	Remarks     []string     `json:"remarks,omitempty"` // such as that the opset was raised; see IsWarning
 	BytesBefore int64        `json:"bytes_before"`
 	BytesAfter  int64        `json:"bytes_after"`
 	SHA256      string       `json:"sha256"`
@@ -75,10 +76,11 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 	}
 	g := f.Graph().Clone()
 	out := &Outcome{}
-	if out.Remark, err = raise(g, s.Stage); err != nil {
+	raised, err := raise(g, s.Stage)
+	if err != nil {
 		return nil, withCustom(err, f.Graph())
 	}
-	out.Remark = joined(joined(out.Remark, customRemark(f.Graph())), excludeRemark(s.Stage, f.Graph()))
+	out.Remarks = said(raised, customRemark(f.Graph()), excludeRemark(s.Stage, f.Graph()))
 	env := &Env{Training: s.Training, Runtime: "native", Provider: "cpu", Seed: 1, Threads: s.Threads}
 	if s.Progress != nil {
 		env.Progress = s.Progress
@@ -166,13 +168,13 @@ func Apart(out string, reads ...string) error {
 	return nil
 }
 
-// joined puts two remarks into one; either may be empty.
-func joined(a, b string) string {
-	if a == "" || b == "" {
-		return a + b
-	}
-	return a + "; " + b
+// said are the remarks that are not empty.
+func said(remarks ...string) []string {
+	return slices.DeleteFunc(remarks, func(s string) bool { return s == "" })
 }
+
+// IsWarning tells whether a remark is a warning: something that was asked for has no effect.
+func IsWarning(remark string) bool { return strings.HasPrefix(remark, warning) }
 
 // runnable are the operator domains besides the standard ones that a runtime here has.
 const runnable = "com.microsoft"

@@ -292,7 +292,7 @@ func TestMeasureFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec := func() *Recipe {
-		return &Recipe{Model: filepath.Join(fix, "model.onnx"), Dir: ".", Inputs: InputsSpec{Random: &RandomSpec{Seed: 3, N: 4}},
+		return &Recipe{Model: filepath.Join(fix, "model.onnx"), Dir: ".", Inputs: InputsSpec{Random: &RandomSpec{Seed: new(uint64(3)), N: 4}},
 			Target: TargetSpec{Sequence: 8, Threads: 1}, Measure: MeasureSpec{Pairs: 2, MaxPairs: 2, BlockSeconds: 0.002}}
 	}
 	m := rec()

@@ -21,7 +21,7 @@ type Distill struct {
 	Alpha        *float64     `yaml:"alpha"`
 	LearningRate float64      `yaml:"learning_rate"`
 	Batch        int          `yaml:"batch"`
-	Seed         uint64       `yaml:"seed"`
+	Seed         *uint64      `yaml:"seed"`
 }
 
 // StudentSpec describes the student: sizes of the LSTM classifier, or a model file.
@@ -40,7 +40,7 @@ func (d *Distill) check() error {
 	setDefault(&d.Epochs, 3)
 	setDefault(&d.Temperature, 2)
 	setDefault(&d.Batch, 32)
-	setDefault(&d.Seed, 1)
+	setDefault(&d.Seed, new(seedOf(nil)))
 	if d.Alpha == nil {
 		half := 0.5
 		d.Alpha = &half
@@ -91,7 +91,7 @@ func shortest(x float32) float64 {
 // Options returns all settings.
 func (d *Distill) Options() map[string]any {
 	o := map[string]any{"teacher": d.Teacher, "epochs": d.Epochs, "temperature": d.Temperature, "alpha": *d.Alpha,
-		"learning_rate": d.LearningRate, "batch": d.Batch, "seed": d.Seed}
+		"learning_rate": d.LearningRate, "batch": d.Batch, "seed": *d.Seed}
 	if s := d.Student; s != nil && s.File != "" {
 		o["student"] = map[string]any{"file": s.File}
 	} else if s != nil {
@@ -170,7 +170,7 @@ func (d *Distill) settings(env *Env) distill.Trainer {
 	if d.Student != nil {
 		tr = distill.Student()
 	}
-	tr.Runtime, tr.Threads, tr.Examples, tr.Epochs, tr.Batch, tr.Seed = t.Native, env.Threads, t.Examples, d.Epochs, d.Batch, d.Seed
+	tr.Runtime, tr.Threads, tr.Examples, tr.Epochs, tr.Batch, tr.Seed = t.Native, env.Threads, t.Examples, d.Epochs, d.Batch, *d.Seed
 	tr.LearningRate, tr.Temperature, tr.Alpha = float32(d.LearningRate), float32(d.Temperature), 0
 	tr.WordDropout.ID = t.Unknown
 	if in := t.Inputs; len(in) != 1 || in[0] != distill.InputIDs {
@@ -195,7 +195,7 @@ func (d *Distill) student(g *model.Graph, env *Env) (*model.Graph, error) {
 	if in := graphInputs(g); len(in) != 1 || in[0].Name != distill.InputIDs {
 		return nil, fmt.Errorf("distill: a student of a given size takes the one input %q; the baseline has others: give student.file", distill.InputIDs)
 	}
-	return a.Graph(d.Seed)
+	return a.Graph(*d.Seed)
 }
 
 func (d *Distill) notes(g *model.Graph, rep distill.Report) []model.Note {

@@ -246,7 +246,7 @@ func (r *Recipe) calibrating(src *source, builtin fs.FS) Calibrating {
 		switch from {
 		case calibrateData:
 		case calibrateRandom:
-			c.Task, c.Inputs = nil, InputsSpec{Random: &RandomSpec{Seed: max(r.Measure.Seed, 1), N: n}, Shapes: r.Inputs.Shapes, State: r.Inputs.State, Output: r.Inputs.Output}
+			c.Task, c.Inputs = nil, InputsSpec{Random: &RandomSpec{Seed: r.Measure.Seed, N: n}, Shapes: r.Inputs.Shapes, State: r.Inputs.State, Output: r.Inputs.Output}
 		default:
 			c.Task = nil
 			c.Inputs.from(from, resolve(r.Dir, from))

@@ -203,7 +203,7 @@ func modelBytes(path string, g *model.Graph) int64 {
 // stream applies the stage block by block.
 func (s Single) stream(ctx context.Context, f *onnx.File) (*Outcome, error) {
 	st, _ := streamOf(s)
-	out := &Outcome{BytesBefore: modelBytes(s.In, f.Graph()), Remark: joined(customRemark(f.Graph()), excludeRemark(s.Stage, f.Graph()))}
+	out := &Outcome{BytesBefore: modelBytes(s.In, f.Graph()), Remarks: said(customRemark(f.Graph()), excludeRemark(s.Stage, f.Graph()))}
 	p, err := st.Run(ctx)
 	if p != nil {
 		out.Notes = p.Notes

@@ -13,7 +13,7 @@ import (
 // measureAll runs baseline and variants in interleaved blocks; finished blocks come from the journal.
 func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 	m := r.recipe.Measure
-	p := measure.Protocol{Meter: r.opt.Meter, HostCPU: measure.HostCPUTime, Covariates: measure.HostCovariates, Seed: m.Seed, MinPairs: m.Pairs, Precision: m.Precision,
+	p := measure.Protocol{Meter: r.opt.Meter, HostCPU: measure.HostCPUTime, Covariates: measure.HostCovariates, Seed: seedOf(m.Seed), MinPairs: m.Pairs, Precision: m.Precision,
 		Block:   measure.BlockLength(time.Duration(m.BlockSeconds*float64(time.Second)), r.opt.Meter),
 		Idle:    time.Duration(m.IdleSeconds * float64(time.Second)),
 		MaxTime: time.Duration(m.MaxSeconds * float64(len(r.made)-1) * float64(time.Second)),

@@ -120,7 +120,7 @@ func (r *run) makeVariant(ctx context.Context, v VariantSpec) (*made, error) {
 func (r *run) env() *Env {
 	return &Env{Feeds: feedsOf(r.bound.timing), Calibrating: r.recipe.calibrating(r.src, r.opt.Builtin), State: r.bound.state, Dir: r.recipe.Dir,
 		Training: r.training, Teacher: r.loadTeacher, Runtime: r.recipe.Target.Runtime,
-		Provider: r.recipe.Target.Provider, Seed: r.recipe.Measure.Seed, Threads: r.threads, Calibrated: r.calibrated}
+		Provider: r.recipe.Target.Provider, Seed: seedOf(r.recipe.Measure.Seed), Threads: r.threads, Calibrated: r.calibrated}
 }
 
 // stagesKey names a list of stages by what they do: variants that begin with the same stages share their training.
@@ -146,11 +146,7 @@ func (r *run) applyStage(ctx context.Context, v VariantSpec, st Stage, g *model.
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range []string{remark, excludeRemark(st, r.src.graph, g)} {
-		if s != "" {
-			m.Remarks = append(m.Remarks, s)
-		}
-	}
+	m.Remarks = append(m.Remarks, said(remark, excludeRemark(st, r.src.graph, g))...)
 	next, notes, err := st.Apply(ctx, g, env)
 	if len(notes) > 0 {
 		m.Notes = append(m.Notes, stageNotes{st.Name(), notes})

@@ -21,7 +21,7 @@ type Restored struct {
 	Max    float64  `json:"max_abs"`          // largest |w-w'|
 	Zeros  *float64 `json:"zeros,omitempty"`  // of a float weight: its share of zeros
 
-	Values []float32 `json:"-"` // in the original's order and scale; Stored alone keeps them
+	Values []float32 `json:"-"` // in the original's order and scale; Stored alone gives them
 }
 
 // MarshalJSON writes null for a ratio or a difference that JSON has no number for, as of a value that became infinite.
@@ -54,27 +54,28 @@ const (
 // leaves them, are in the list too. Where most weights have nothing in common with the original's, or none is found in it, the one
 // finding is RuleOrigin: g was not made from that model by quantizing or pruning it.
 func Against(g, original *model.Graph) ([]Restored, []Finding) {
-	a := compareAll(g, original, false)
+	a := compareAll(g, original, "")
 	a.origin(g, original)
 	return a.restored, a.found
 }
 
-// Stored returns what the quantized weights of g stand for by the name of the original's weight, with their values and the ratio that
-// Against reports. Where channels were rescaled, that ratio is of the rescaled weight, and the values are in the original's scale. Of a
-// weight that is stored in several forms it is the one with the lowest ratio.
-func Stored(g, original *model.Graph) map[string]Restored {
-	out := map[string]Restored{}
-	for _, r := range compareAll(g, original, true).restored {
-		if old, ok := out[r.Weight]; r.Zeros == nil && (!ok || r.SQNR < old.SQNR) {
-			out[r.Weight] = r
+// Stored returns what g stores in the place of the original's weight of that name, with its values and the ratio that Against reports;
+// false where g has it in float, or does not have it. Where channels were rescaled, that ratio is of the rescaled weight, and the values are
+// in the original's scale. Of a weight that is stored in several forms it is the one with the lowest ratio. No other weight is restored.
+func Stored(g, original *model.Graph, weight string) (Restored, bool) {
+	var least Restored
+	found := false
+	for _, r := range compareAll(g, original, weight).restored {
+		if r.Zeros == nil && (!found || r.SQNR < least.SQNR) {
+			least, found = r, true
 		}
 	}
-	return out
+	return least, found
 }
 
-// compareAll compares every weight of g with the original's.
-func compareAll(g, original *model.Graph, keep bool) *against {
-	a := &against{checker: &checker{root: g, once: map[string]bool{}}, originals: map[string]*model.Tensor{}, readers: map[string]string{}, keep: keep}
+// compareAll compares every weight of g with the original's, or only what stands for that of the name, whose values it then keeps.
+func compareAll(g, original *model.Graph, only string) *against {
+	a := &against{checker: &checker{root: g, once: map[string]bool{}}, originals: map[string]*model.Tensor{}, readers: map[string]string{}, only: only}
 	for _, w := range original.Weights() {
 		if w.Tensor.DType() == model.Float32 && w.Tensor.Rank() > 0 && w.Tensor.Len() > 0 {
 			a.originals[w.Value] = w.Tensor
@@ -97,7 +98,7 @@ type against struct {
 	elements            int // of them, and of the unrelated ones
 	strangeElements     int
 	example             string // of an unrelated one: why
-	keep                bool   // the values of restored weights
+	only                string // the one original that is looked for, with its values; "" for all, without
 }
 
 func (a *against) graph(g *model.Graph, outer *scope) {
@@ -118,7 +119,7 @@ func (a *against) graph(g *model.Graph, outer *scope) {
 		case n.Op == "GatherBlockQuantized":
 			a.blockTable(s, n)
 		case n.Is("Cast"):
-			if t := s.constant(n.In(0)); t != nil && (t.DType() == model.Float16 || t.DType() == model.BFloat16) {
+			if t := s.constant(n.In(0)); t != nil && a.wants(n.In(0)) && (t.DType() == model.Float16 || t.DType() == model.BFloat16) {
 				if x, err := t.Float32(); err == nil {
 					a.compare(n, n.In(0), t, x, t.Shape(), leastHalf)
 				}
@@ -128,6 +129,15 @@ func (a *against) graph(g *model.Graph, outer *scope) {
 			a.graph(sub, s)
 		}
 	}
+}
+
+// wants reports whether what is stored under the name is to be restored.
+func (a *against) wants(stored string) bool {
+	if a.only == "" {
+		return true
+	}
+	name, _ := a.original(stored)
+	return name == a.only
 }
 
 // original returns the float weight that the stored name begins with, the longest such name.
@@ -176,7 +186,7 @@ func (a *against) compare(n *model.Node, stored string, t *model.Tensor, x []flo
 		}
 		db, most = noise(y, x)
 	}
-	if !a.keep {
+	if a.only == "" {
 		r.Values = nil
 	}
 	a.alike(name, w, x, y)
@@ -250,6 +260,9 @@ func (a *against) dequantized(s *scope, n *model.Node) {
 	if m := s.maker(name); m != nil && m.Is("Gather") {
 		name = m.In(0)
 	}
+	if !a.wants(name) {
+		return
+	}
 	t, scale, zero := s.constant(name), s.floats(n.In(1)), s.floats(n.In(2))
 	if t == nil || len(scale) == 0 || t.DType().Bits() > 16 || n.Int("block_size", 0) != 0 && t.Rank() != 2 {
 		return
@@ -310,7 +323,7 @@ func blocked(q, scale, zero []float32, shape []int, axis, block int) []float32 {
 // columns handles the weight of a MatMulInteger in its pattern.
 func (a *against) columns(s *scope, n *model.Node) {
 	t := s.constant(n.In(1))
-	if t == nil || t.Rank() < 2 {
+	if t == nil || t.Rank() < 2 || !a.wants(n.In(1)) {
 		return
 	}
 	quiet := &checker{once: map[string]bool{}}
@@ -324,8 +337,11 @@ func (a *against) columns(s *scope, n *model.Node) {
 // rows handles a table whose rows have scales of their own, gathered by the same indices from a table of the same name.
 func (a *against) rows(s *scope, n *model.Node) {
 	base, ok := strings.CutSuffix(n.In(0), "_quantized")
+	if !ok || !a.wants(n.In(0)) {
+		return
+	}
 	t, scale, zero := s.constant(n.In(0)), s.floats(base+"_scale"), s.floats(base+"_zero_point")
-	if !ok || t == nil || t.Rank() < 2 || len(scale) != t.Shape()[0] || len(scale) < 2 || len(zero) != len(scale) {
+	if t == nil || t.Rank() < 2 || len(scale) != t.Shape()[0] || len(scale) < 2 || len(zero) != len(scale) {
 		return
 	}
 	if q, err := t.Float32(); err == nil {
@@ -335,6 +351,9 @@ func (a *against) rows(s *scope, n *model.Node) {
 
 // gates handles a matrix [directions, inputs, 4*hidden] of DynamicQuantizeLSTM.
 func (a *against) gates(s *scope, n *model.Node, in, scaleIn int) {
+	if !a.wants(n.In(in)) {
+		return
+	}
 	t, scale, zero := s.constant(n.In(in)), s.floats(n.In(scaleIn)), s.floats(n.In(scaleIn+1))
 	if t == nil || t.Rank() != 3 || len(scale) == 0 || len(zero) > 0 && len(zero) != len(scale) {
 		return

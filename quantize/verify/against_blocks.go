@@ -9,6 +9,9 @@ import (
 
 // nbits handles the packed weight [N, blocks, bytes] of MatMulNBits, which stands for the transposed matrix [K, N].
 func (a *against) nbits(s *scope, n *model.Node) {
+	if !a.wants(n.In(1)) {
+		return
+	}
 	k, rows, bits, block := int(n.Int("K", 0)), int(n.Int("N", 0)), int(n.Int("bits", 4)), int(n.Int("block_size", 0))
 	t, scale := s.constant(n.In(1)), s.floats(n.In(2))
 	if t == nil || k < 1 || rows < 1 || block < 1 || bits != 4 && bits != 8 {
@@ -48,6 +51,9 @@ func (a *against) nbits(s *scope, n *model.Node) {
 // blockTable handles the table [rows, columns] of GatherBlockQuantized, quantized along its columns: uint8 with bits below 8 holds
 // several values a byte, the first in the lowest bits.
 func (a *against) blockTable(s *scope, n *model.Node) {
+	if !a.wants(n.In(0)) {
+		return
+	}
 	t, scale := s.constant(n.In(0)), s.floats(n.In(2))
 	block, bits := int(n.Int("block_size", 128)), int(n.Int("bits", 4))
 	axis := int(n.Int("quantize_axis", 1))

@@ -52,6 +52,9 @@ func (a *against) strange(name string, w *model.Tensor, why string, args ...any)
 
 // float compares a weight with the original's of the same name: one in float32, or in half precision in a graph that computes so.
 func (a *against) float(value string, t *model.Tensor) {
+	if !a.wants(value) {
+		return
+	}
 	if t.DType() == model.Float16 || t.DType() == model.BFloat16 {
 		if x, err := t.Float32(); err == nil && !slices.ContainsFunc(a.restored, func(r Restored) bool { return r.Stored == value }) {
 			a.compare(&model.Node{Op: "Weight"}, value, t, x, t.Shape(), leastHalf)
@@ -59,7 +62,7 @@ func (a *against) float(value string, t *model.Tensor) {
 		return
 	}
 	name, w := value, a.originals[value]
-	if w == nil || t.DType() != model.Float32 {
+	if w == nil || t.DType() != model.Float32 || a.only != "" {
 		return
 	}
 	if !slices.Equal(t.Shape(), w.Shape()) {

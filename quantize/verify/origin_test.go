@@ -3,8 +3,10 @@ package verify_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -127,9 +129,12 @@ func TestAgainstFolded(t *testing.T) {
 		}
 		// What Stored gives is the same weight in the original's scale: channels of any factor keep a ratio above 30 dB.
 		w, _ := original.Initializer("w").Float32()
-		one := verify.Stored(g, original)["w"]
-		if one.SQNR != restored[0].SQNR || len(one.Values) != len(w) || !(quantize.SQNR(w, one.Values) > 30) {
+		one, ok := verify.Stored(g, original, "w")
+		if !ok || one.SQNR != restored[0].SQNR || len(one.Values) != len(w) || !(quantize.SQNR(w, one.Values) > 30) {
 			t.Errorf("stored: %v dB, %d values of %d, %v dB in the original's scale", one.SQNR, len(one.Values), len(w), quantize.SQNR(w, one.Values))
+		}
+		if one, ok := verify.Stored(g, original, "s"); ok {
+			t.Errorf("a scale that is folded away is stored: %+v", one)
 		}
 	}
 }
@@ -147,5 +152,38 @@ func TestAgainstTrained(t *testing.T) {
 	}
 	if restored, found := verify.Against(g, float()); len(restored) != 3 || len(found) != 0 {
 		t.Errorf("%+v, %v", restored, found)
+	}
+}
+
+// TestStoredOne: asked for one weight, Stored restores that one alone: it takes a fraction of the memory of all.
+func TestStoredOne(t *testing.T) {
+	const weights, rows, columns = 16, 256, 256
+	original := &model.Graph{Name: "o", Model: &model.Info{IRVersion: 10}, Inputs: []*model.Value{value("x0", model.Float32, 1, rows)}}
+	original.SetOpset("", 17)
+	for i := range weights {
+		name := fmt.Sprintf("w%02d", i)
+		original.SetInitializer(name, normal(uint64(i), rows, columns))
+		original.Nodes = append(original.Nodes, &model.Node{Op: "MatMul", Inputs: []string{fmt.Sprint("x", i), name}, Outputs: []string{fmt.Sprint("x", i+1)}})
+	}
+	original.Outputs = []*model.Value{value(fmt.Sprint("x", weights), model.Float32, 1, columns)}
+	g := original.Clone()
+	if _, err := (quantize.Dynamic{}).Apply(g); err != nil {
+		t.Fatal(err)
+	}
+	restored, _ := verify.Against(g, original)
+	if len(restored) != weights {
+		t.Fatalf("%d weights are restored, want %d", len(restored), weights)
+	}
+	var before, after runtime.MemStats
+	for _, want := range restored {
+		runtime.ReadMemStats(&before)
+		one, ok := verify.Stored(g, original, want.Weight)
+		runtime.ReadMemStats(&after)
+		if !ok || one.SQNR != want.SQNR || len(one.Values) != rows*columns {
+			t.Errorf("%s: %v, %v dB of %d values, want %v dB", want.Weight, ok, one.SQNR, len(one.Values), want.SQNR)
+		}
+		if took, all := after.TotalAlloc-before.TotalAlloc, uint64(weights*rows*columns*4); took > all/2 {
+			t.Errorf("%s: %d bytes are taken, all weights are %d", want.Weight, took, all)
+		}
 	}
 }
