@@ -205,12 +205,7 @@ func depthwiseU8x16(a *asm, s *strings.Builder) {
 	decl := "func depthwise256(pixels, t2 int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)"
 	fmt.Fprintf(s, "\n// depthwise256 computes 16 channels of pixels. The 2*t2 taps of the first one lie at ptrs + at bytes, of each other step bytes on.\n//\n//go:noescape\n%s\n", decl)
 	a.text(decl, "depthwise256", 72)
-	for _, l := range []string{"q+64(FP), BX", "pixels+0(FP), CX", "at+24(FP), R13", "step+32(FP), R12", "y+48(FP), DI", "ldy+56(FP), DX", "8(BX), R8", "(BX), R15"} {
-		a.op("MOVQ %s", l)
-	}
-	a.op("VBROADCASTSS 16(BX), Y12")
-	a.op("VPBROADCASTW 20(BX), Y13")
-	a.op("VPBROADCASTD 28(BX), Y14")
+	depthwiseArgs(a, "BX")
 	a.label("pixel")
 	a.op("VMOVDQU (R15), Y0")
 	a.op("VMOVDQU 32(R15), Y1")
@@ -247,12 +242,7 @@ func depthwiseU8x32(a *asm, s *strings.Builder) {
 	decl := "func depthwise256x32(pixels, rounds int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)"
 	fmt.Fprintf(s, "\n// depthwise256x32 computes 32 channels of pixels in rounds of two groups of pairs of taps. The taps of the first pixel lie at ptrs + at bytes, of\n// each other step bytes on.\n//\n//go:noescape\n%s\n", decl)
 	a.text(decl, "depthwise256x32", 72)
-	for _, l := range []string{"q+64(FP), AX", "pixels+0(FP), CX", "at+24(FP), R13", "step+32(FP), R12", "y+48(FP), DI", "ldy+56(FP), DX", "8(AX), R8", "(AX), R15"} {
-		a.op("MOVQ %s", l)
-	}
-	a.op("VBROADCASTSS 16(AX), Y12")
-	a.op("VPBROADCASTW 20(AX), Y13")
-	a.op("VPBROADCASTD 28(AX), Y14")
+	depthwiseArgs(a, "AX")
 	a.op("VPCMPEQW Y15, Y15, Y15")
 	a.op("VPSRLW $15, Y15, Y15")
 	a.label("pixel")
@@ -430,4 +420,14 @@ func convNarrow(a *asm, s *strings.Builder, mr int, paired bool) {
 	a.op("JNE  tile")
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+// depthwiseArgs loads what the depthwise kernels with AVX2 have in common; q is left in the named register.
+func depthwiseArgs(a *asm, q string) {
+	for _, l := range []string{"q+64(FP), " + q, "pixels+0(FP), CX", "at+24(FP), R13", "step+32(FP), R12", "y+48(FP), DI", "ldy+56(FP), DX", "8(" + q + "), R8", "(" + q + "), R15"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("VBROADCASTSS 16(%s), Y12", q)
+	a.op("VPBROADCASTW 20(%s), Y13", q)
+	a.op("VPBROADCASTD 28(%s), Y14", q)
 }

@@ -363,14 +363,7 @@ func nbSplit256(a *asm, stubs *strings.Builder) {
 		} else {
 			a.op("VPACKSSWB Y5, Y4, Y4")
 			a.op("VPACKSSWB Y6, Y6, Y6")
-			for i, blend := range []int{0x24, 0x09} {
-				a.op("VMOVDQU nbitsOrder3<>+%d(SB), Y7", 32*i)
-				a.op("VMOVDQU nbitsOrder2<>+%d(SB), Y8", 32*i)
-				a.op("VPERMD Y4, Y7, Y7")
-				a.op("VPERMD Y6, Y8, Y8")
-				a.op("VPBLENDD $%d, Y8, Y7, Y7", blend)
-				a.op("VMOVDQU %s7, %d(DI)", []string{"Y", "X"}[i], 32*i)
-			}
+			storeDigits(a, "nbitsOrder3")
 		}
 		a.op("ADDQ $64, SI")
 		a.op("ADDQ $%d, DI", 16*parts)
@@ -405,4 +398,16 @@ func nbSplit256(a *asm, stubs *strings.Builder) {
 	a.op("JG   loop")
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+// storeDigits stores the digits of Y4, in the named order, and the last ones, of Y6, as 48 bytes at DI.
+func storeDigits(a *asm, order string) {
+	for i, blend := range []int{0x24, 0x09} {
+		a.op("VMOVDQU %s<>+%d(SB), Y7", order, 32*i)
+		a.op("VMOVDQU nbitsOrder2<>+%d(SB), Y8", 32*i)
+		a.op("VPERMD Y4, Y7, Y7")
+		a.op("VPERMD Y6, Y8, Y8")
+		a.op("VPBLENDD $%d, Y8, Y7, Y7", blend)
+		a.op("VMOVDQU %s7, %d(DI)", []string{"Y", "X"}[i], 32*i)
+	}
 }

@@ -123,14 +123,7 @@ func nbSplitTwo(a *asm, stubs *strings.Builder) {
 	a.op("VPSHUFHW $0xd8, Y4, Y4")
 	a.op("VPACKSSDW Y3, Y2, Y6")
 	a.op("VPACKSSWB Y6, Y6, Y6")
-	for i, blend := range []int{0x24, 0x09} {
-		a.op("VMOVDQU nbitsOrderTwo<>+%d(SB), Y7", 32*i)
-		a.op("VMOVDQU nbitsOrder2<>+%d(SB), Y8", 32*i)
-		a.op("VPERMD Y4, Y7, Y7")
-		a.op("VPERMD Y6, Y8, Y8")
-		a.op("VPBLENDD $%d, Y8, Y7, Y7", blend)
-		a.op("VMOVDQU %s7, %d(DI)", []string{"Y", "X"}[i], 32*i)
-	}
+	storeDigits(a, "nbitsOrderTwo")
 	a.op("ADDQ $64, SI")
 	a.op("ADDQ $48, DI")
 	a.op("SUBQ $16, CX")
