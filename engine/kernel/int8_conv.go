@@ -84,8 +84,10 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 	case c.depthwise && c.isa.hasVNNI512():
 		c.packDepthwise()
 	case c.depthwise && c.isa.hasAVX2():
-		c.packDepthwise16()
 		c.packDepthwise32()
+		if c.wide == nil || c.wide.repeat > 1 { // else every image goes by 32 channels
+			c.packDepthwise16()
+		}
 	case c.depthwise:
 		return c
 	case len(c.ZeroW) == 0 && (c.isa == AVX2 || c.isa == AVX512) && c.narrow() && c.Groups == 1 && c.Cout%binColumns == 0 && !c.Dilated:

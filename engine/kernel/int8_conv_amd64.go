@@ -15,10 +15,13 @@ type convOut struct {
 	mask  uint64         // +32: of the columns
 }
 
-func (c *ConvU8) out(at, width int) convOut {
+func (c *ConvU8) out(at, width int) convOut { return c.outOf(&c.bias[at], &c.scale[at], width) }
+
+// outOf is what becomes of sums of so many columns, of which bias and scale are the first.
+func (c *ConvU8) outOf(bias *int32, scale *float32, width int) convOut {
 	z := int32(c.ZeroY)
 	return convOut{
-		bias: unsafe.Pointer(&c.bias[at]), scale: unsafe.Pointer(&c.scale[at]), hi: float32(c.Hi) - float32(z),
+		bias: unsafe.Pointer(bias), scale: unsafe.Pointer(scale), hi: float32(c.Hi) - float32(z),
 		zero: z, lo: int32(c.Lo), lo4: uint32(c.Lo) * 0x01010101, mask: ^uint64(0) >> (64 - width),
 	}
 }
@@ -192,8 +195,7 @@ func (j *convU8Job) depthwise32(n, h0, h1 int) {
 			for k, t := range b.taps {
 				ptrs.p[k] = unsafe.Pointer(&x[offsets[t]])
 			}
-			q := c.out(0, 16)
-			q.bias, q.scale = unsafe.Pointer(&d.bias[i*32]), unsafe.Pointer(&d.scale[i*32])
+			q := c.outOf(&d.bias[i*32], &d.scale[i*32], 16)
 			w := &d.data[b.off]
 			if d.repeat == 1 {
 				depthwise256x32(g.OW, b.rounds, &ptrs.p[0], b.first, g.SW*ch, w, &y[b.first], ch, &q)
