@@ -87,34 +87,44 @@ func (f Factor) aged(thisYear int, allowOld bool) (Factor, error) {
 }
 
 // Zone returns the intensity of a zone: a country by ISO 3166-1 alpha-3 code ("DEU"), a US state ("US-CA"), a
-// Google Cloud region ("gcp:europe-west3"), or an aggregate by name ("World", "EU"). thisYear tells how old the factor
-// is; the name of a zone ("Germany") stands for its code where no other zone has it. A factor older than six years is refused with ErrOld unless allowOld is set. A zone that is not in the tables is
-// ErrUnknown, and the error names the nearest ones; no neighbour is ever used instead.
+// Google Cloud region ("gcp:europe-west3"), or an aggregate by name ("World", "EU"). The name of a zone ("Germany")
+// stands for its code where no other zone has it; a country or state goes before a region of the same name ("Belgium").
+// Spaces around it do not count. thisYear tells how old the factor is: one older than six years is refused with ErrOld
+// unless allowOld is set. A zone that is not in the tables is ErrUnknown, and the error names the nearest ones; no
+// neighbour is ever used instead.
 func Zone(code string, thisYear int, allowOld bool) (Factor, error) {
 	all, err := zones()
 	if err != nil {
 		return Factor{}, err
 	}
+	asked := strings.TrimSpace(code)
+	var places, regions []Factor
 	for _, f := range all {
-		if strings.EqualFold(f.Zone, code) {
+		switch {
+		case strings.EqualFold(f.Zone, asked):
 			return f.aged(thisYear, allowOld)
+		case !strings.EqualFold(f.Name, asked):
+		case strings.HasPrefix(f.Zone, regionPrefix):
+			regions = append(regions, f)
+		default:
+			places = append(places, f)
 		}
 	}
-	var called []Factor
-	for _, f := range all {
-		if strings.EqualFold(f.Name, strings.TrimSpace(code)) {
-			called = append(called, f)
-		}
+	called := places
+	if len(called) == 0 {
+		called = regions
 	}
 	switch len(called) {
 	case 1:
 		return called[0].aged(thisYear, allowOld)
 	case 0:
-	default:
-		return Factor{}, fmt.Errorf("%w zone %q: several are called so: %s", ErrUnknown, code, strings.Join(nearestZones(code, called), ", "))
+		return Factor{}, fmt.Errorf("%w zone %q; nearest: %s", ErrUnknown, code, strings.Join(nearestZones(asked, all), ", "))
 	}
-	return Factor{}, fmt.Errorf("%w zone %q; nearest: %s", ErrUnknown, code, strings.Join(nearestZones(code, all), ", "))
+	return Factor{}, fmt.Errorf("%w zone %q: several are called so: %s", ErrUnknown, code, strings.Join(nearestZones(asked, called), ", "))
 }
+
+// regionPrefix is before the name of a Google Cloud region.
+const regionPrefix = "gcp:"
 
 // Zones returns every factor of the embedded tables.
 func Zones() ([]Factor, error) {
@@ -161,7 +171,7 @@ func readZones() ([]Factor, error) {
 		if err != nil {
 			return nil, fmt.Errorf("carbon: region %q: %w", r[0], err)
 		}
-		out = append(out, Factor{Intensity: measure.Intensity(v), Zone: "gcp:" + r[0], Name: r[1], Year: 2024,
+		out = append(out, Factor{Intensity: measure.Intensity(v), Zone: regionPrefix + r[0], Name: r[1], Year: 2024,
 			Source: googleSource, Licence: googleLicence, Basis: "location-based, yearly average"})
 	}
 	return out, nil
