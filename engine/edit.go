@@ -195,6 +195,29 @@ func (e *editor) remove(n *model.Node) {
 	}
 }
 
+// live returns the nodes that the outputs of the graph and the bodies of its nodes need.
+func (e *editor) live() map[*model.Node]bool {
+	out := make(map[*model.Node]bool, len(e.g.Nodes))
+	var todo []*model.Node
+	need := func(name string) {
+		if n := e.maker[name]; n != nil && !out[n] {
+			out[n] = true
+			todo = append(todo, n)
+		}
+	}
+	for name := range e.pinned {
+		need(name)
+	}
+	for len(todo) > 0 {
+		n := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, in := range n.Inputs {
+			need(in)
+		}
+	}
+	return out
+}
+
 // rewire makes all readers of a name read another one. It fails for a name that leaves the graph.
 func (e *editor) rewire(from, to string) bool {
 	if e.pinned[from] {

@@ -195,6 +195,12 @@ func opDequantizeLinear(c *Call) error {
 	if to == model.Float32 && st.DType() == model.Float32 && st.Len() == 1 && x.DType().Bits() == 8 && x.DType().IsInteger() {
 		return dequantizeFast(c, x, st, zt)
 	}
+	if to == model.Float32 && st.DType() == model.Float32 && x.DType() == model.Int8 {
+		return dequantizeBytes[int8](c, x, st, zt, at)
+	}
+	if to == model.Float32 && st.DType() == model.Float32 && x.DType() == model.Uint8 {
+		return dequantizeBytes[uint8](c, x, st, zt, at)
+	}
 	src, err := toFloat64(x)
 	if err != nil {
 		return err
@@ -222,6 +228,33 @@ func opDequantizeLinear(c *Call) error {
 		c.Set(0, t)
 	}
 	return err
+}
+
+// dequantizeBytes is opDequantizeLinear of bytes with more than one scale: element i has scale and zero point at(i).
+func dequantizeBytes[T int8 | uint8](c *Call, x, st, zt *model.Tensor, at func(int) int) error {
+	src, err := model.Data[T](x)
+	if err != nil {
+		return err
+	}
+	scale, err := model.Data[float32](st)
+	if err != nil {
+		return err
+	}
+	zero := make([]T, len(scale))
+	if zt != nil {
+		if zero, err = model.Data[T](zt); err != nil {
+			return err
+		}
+	}
+	dst, err := Out[float32](c, 0, x.Shape())
+	if err != nil {
+		return err
+	}
+	for i, v := range src {
+		k := at(i)
+		dst[i] = float32(int(v)-int(zero[k])) * scale[k]
+	}
+	return nil
 }
 
 func dequantizeFast(c *Call, x, st, zt *model.Tensor) error {

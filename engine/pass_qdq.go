@@ -55,10 +55,11 @@ func qdqPass(c *compiler, g *model.Graph) error {
 			p.floatTranspose(n)
 		}
 	}
+	live := p.e.live()
 	for _, n := range nodes {
 		if !p.e.gone[n] {
 			p.unflip(n)
-			p.foldWeights(n)
+			p.foldWeights(n, live)
 		}
 	}
 	c.warnings = append(c.warnings, p.warnings(nodes)...)

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/wattshed/wattshed/model"
 )
@@ -148,7 +149,7 @@ func (p *qdq) floatProduct(n *model.Node) bool {
 		return p.stay(n, "alpha, beta or transA is set")
 	}
 	transposed := gemm && n.Int("transB", 0) != 0
-	w, ws, err := p.matrix(n.In(1), transposed)
+	w, ws, err := p.matrix(n.In(1), transposed, false)
 	if err != nil {
 		if !gemm && p.e.constant(n.In(1)) == nil {
 			return false
@@ -159,14 +160,11 @@ func (p *qdq) floatProduct(n *model.Node) bool {
 		p.e.addConstant(model.FromSlice([]int{1}, []float32{x.scale})), p.e.addConstant(model.FromSlice([]int{len(ws)}, ws)),
 		p.e.addConstant(model.FromSlice([]int{1}, []uint8{x.zero})), ""}}
 	if n.In(2) != "" {
-		b := p.floatBias(n.In(2), w.Shape()[0])
+		b := p.floatBias(n.In(2), w.Shape()[1])
 		if b == nil {
 			return p.stay(n, "its C is no constant row")
 		}
 		f.Inputs = append(f.Inputs, p.e.addConstant(b))
-	}
-	if w.Tensor, err = transposedBytes(w.Tensor); err != nil {
-		return false
 	}
 	f.Inputs[1] = p.e.addConstant(w.Tensor)
 	if w.zero != nil {
@@ -193,13 +191,13 @@ func (p *qdq) floatBias(name string, n int) *model.Tensor {
 }
 
 // foldWeights computes a DequantizeLinear of a constant that integer operators have no use for. Those of 4 and 8 bits before products
-// and gathers stay: other passes keep such weights in their bytes.
-func (p *qdq) foldWeights(n *model.Node) {
+// and gathers stay: other passes keep such weights in their bytes. Readers that an integer operator has taken the place of do not count.
+func (p *qdq) foldWeights(n *model.Node, live map[*model.Node]bool) {
 	if p.e.gone[n] || !n.Is("DequantizeLinear") || p.e.pinned[n.Out(0)] {
 		return
 	}
 	t := p.e.constant(n.In(0))
-	if t == nil || t.Len() > maxFoldBytes/4 || len(p.e.users[n.Out(0)]) == 0 {
+	if t == nil || t.Len() > maxFoldBytes/4 || !slices.ContainsFunc(p.e.users[n.Out(0)], func(u *model.Node) bool { return live[u] }) {
 		return
 	}
 	switch t.DType() {

@@ -98,7 +98,7 @@ func (p *qdq) gemm(n, q *model.Node, out qvalue, lo, hi uint8) bool {
 	if n.Float("alpha", 1) != 1 || n.Int("transA", 0) != 0 || n.In(2) != "" && n.Float("beta", 1) != 1 {
 		return p.stay(n, "alpha, beta or transA is set")
 	}
-	w, ws, err := p.matrix(n.In(1), n.Int("transB", 0) != 0)
+	w, ws, err := p.matrix(n.In(1), n.Int("transB", 0) != 0, true)
 	if err != nil {
 		return p.stay(n, err.Error())
 	}
@@ -109,8 +109,8 @@ func (p *qdq) gemm(n, q *model.Node, out qvalue, lo, hi uint8) bool {
 	return p.product(n, q, x, w, ws, b, out, lo, hi)
 }
 
-// matrix returns quantized weights as [N, K].
-func (p *qdq) matrix(name string, transposed bool) (byteWeights, []float32, error) {
+// matrix returns quantized weights as [N, K] if byColumns, else as [K, N]; transposed tells that they are stored as [N, K].
+func (p *qdq) matrix(name string, transposed, byColumns bool) (byteWeights, []float32, error) {
 	ax := 1
 	if transposed {
 		ax = 0
@@ -122,7 +122,7 @@ func (p *qdq) matrix(name string, transposed bool) (byteWeights, []float32, erro
 	if w.Rank() != 2 {
 		return w, nil, fmt.Errorf("the weights have shape %v", w.Shape())
 	}
-	if !transposed {
+	if transposed != byColumns {
 		w.Tensor, err = transposedBytes(w.Tensor)
 	}
 	return w, ws, err
@@ -149,7 +149,7 @@ func (p *qdq) matmul(n, q *model.Node, out qvalue, lo, hi uint8) bool {
 	if !ok {
 		return p.stay(n, "its input is not quantized")
 	}
-	if w, ws, err := p.matrix(n.In(1), false); err == nil && p.e.constant(x.name) == nil {
+	if w, ws, err := p.matrix(n.In(1), false, true); err == nil && p.e.constant(x.name) == nil {
 		return p.product(n, q, x, w, ws, nil, out, lo, hi)
 	}
 	y, ok := p.dequantized(n.In(1))

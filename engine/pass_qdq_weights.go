@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/wattshed/wattshed/model"
 )
@@ -74,6 +75,9 @@ func (p *qdq) intWeights(t *model.Tensor, scaleName, zeroName string, ax int) (w
 		for i, v := range z {
 			zero[i] = int8(v ^ flip)
 		}
+	}
+	if t.DType() == model.Int8 && !slices.ContainsFunc(zero, func(z int8) bool { return z != 0 }) {
+		return byteWeights{t, nil}, scale, nil
 	}
 	inner := product(t.Shape()[ax+1:])
 	moved, plain, fits := make([]int8, len(raw)), make([]int8, len(raw)), true

