@@ -2,88 +2,11 @@ package reports
 
 import (
 	"fmt"
-	"image/color"
 	"math"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
-
-// plotTornado shows what each uncertain input alone does to the grams of the baseline and of the variant with the least impact.
-func plotTornado(r *Result) Plot {
-	p := Plot{Name: "carbon-tornado", Title: "What the carbon figure rests on", Alt: "For each uncertain input, the range of the total carbon of one inference when only that input varies."}
-	var shown []int
-	for i := range r.Variants {
-		c := r.Variants[i].Carbon
-		if c == nil || c.Total == nil || len(c.Tornado) == 0 {
-			continue
-		}
-		if best := r.Impact != nil && r.Impact.Variant == r.Variants[i].Name; i == 0 || best {
-			shown = append(shown, i)
-		}
-	}
-	if len(shown) == 0 {
-		p.Missing = "no carbon figure with uncertain inputs"
-		return p
-	}
-	var rp rowPlot
-	index := map[string]int{}
-	for _, i := range shown {
-		for _, b := range r.Variants[i].Carbon.Tornado {
-			if _, ok := index[b.Input]; !ok {
-				index[b.Input] = len(rp.names)
-				rp.names = append(rp.names, inputWord(b.Input))
-			}
-		}
-	}
-	for _, i := range shown {
-		v := &r.Variants[i]
-		c := v.Carbon
-		u := siUnit(*c.Total, "g")
-		total := *c.Total * u.mul
-		cs := make([]cell, len(rp.names))
-		for k := range cs {
-			cs[k] = cell{variant: i, text: "not varied", faint: true}
-		}
-		for _, b := range c.Tornado {
-			k := index[b.Input]
-			cs[k] = cell{variant: i, parts: []part{{total, variantColor(i)}}, span: mulCI(&Interval{b.Lo, b.Hi}, u.mul),
-				modelled: v.Energy == nil || modelled(v.Energy), text: swing(b.Lo, b.Hi, *c.Total)}
-			if b.Lo == b.Hi {
-				cs[k].text, cs[k].faint = "taken as exact", true
-			}
-		}
-		name := clip(plain(v.Name), 24)
-		rp.panels = append(rp.panels, panel{title: fmt.Sprintf("%s CO₂e per inference, %s", u.name, name), cells: cs, dots: true, ref: &total, share: 1})
-	}
-	p.subtitle, _ = energyWords(r)
-	draws := r.Variants[shown[0]].Carbon.N
-	p.caption = "Bars: the total with one input at the ends of its 95 % interval and all others at their value; dashed: the total."
-	if draws > 0 {
-		p.caption += fmt.Sprintf(" The intervals elsewhere come from %s draws of all inputs together.", group(int64(draws)))
-	}
-	return p.of(rp)
-}
-
-// swing words a range against its middle: "−12 % +15 %".
-func swing(lo, hi, mid float64) string {
-	pc := func(x float64) string { return digits(100*math.Abs(x/mid-1), 2) }
-	return "−" + pc(lo) + " % +" + pc(hi) + " %"
-}
-
-func inputWord(input string) string {
-	switch input {
-	case "intensity":
-		return "grid intensity"
-	case "pue":
-		return "PUE"
-	case "lifetime":
-		return "life of the hardware"
-	case "embodied":
-		return "making of the hardware"
-	}
-	return plain(input)
-}
 
 // traceBlock is a block of the power trace: which arm, from when to when, at what mean power.
 type traceBlock struct {
@@ -227,66 +150,102 @@ type tracePlot struct {
 	lowerName string
 }
 
-const lowerBody = vg.Length(95)
+const (
+	lowerBody  = vg.Length(95)
+	laneHeight = vg.Length(26) // of one variant, with the space above it
+	laneGap    = vg.Length(6)
+)
+
+// lanes are the variants that have blocks, in their order.
+func (p tracePlot) lanes() (out []int) {
+	shown := map[int]bool{}
+	for _, b := range p.blocks {
+		shown[b.arm] = true
+	}
+	for i := range p.names {
+		if shown[i] {
+			out = append(out, i)
+		}
+	}
+	return out
+}
 
 func (p tracePlot) height() vg.Length {
-	h := max(vg.Length(210), vg.Length(len(p.names))*17+50)
+	h := vg.Length(len(p.lanes()))*laneHeight + axisHeight + 22
 	if p.lower != nil {
 		h += lowerBody
 	}
 	return h
 }
 
+// draw gives each variant a lane of its own, from no power to the most of all, and all of them one time below.
 func (p tracePlot) draw(c draw.Canvas) {
-	upper := c
+	lanes := p.lanes()
+	lab, small := text(sizeLabel, ink, draw.XLeft), text(sizeSmall, muted, draw.XRight)
+	left, right := vg.Length(0), small.Width("mean 000 mW")
+	for _, i := range lanes {
+		left = max(left, lab.Width(fit(p.names[i], lab, 150)))
+	}
+	f := frame{c: c, x: linearAxis(0, p.end, 8), box: vg.Rectangle{
+		Min: vg.Point{X: c.Min.X + left + 10, Y: c.Min.Y + axisHeight}, Max: vg.Point{X: c.Max.X - right - 12, Y: c.Max.Y - 22}}}
 	if p.lower != nil {
-		upper.Min.Y += lowerBody
+		f.box.Min.Y += lowerBody
 	}
-	xp := xyPlot{x: linearAxis(0, p.end, 8), y: linearAxis(0, p.most*p.unit.mul*1.05, 5), xName: "time of measuring (s)", yName: "power (" + p.unit.name + ")"}
-	shown := map[int]bool{}
-	for _, b := range p.blocks {
-		shown[b.arm] = true
-	}
-	for i, n := range p.names {
-		if shown[i] {
-			xp.series = append(xp.series, series{name: n, variant: i})
+	f.drawX("time of measuring (s)")
+	put(c, text(sizeSmall, muted, draw.XLeft), vg.Point{X: c.Min.X, Y: c.Max.Y - 8}, fmt.Sprintf("power, each lane from 0 to %s", p.unit.in(p.most)))
+	for row, i := range lanes {
+		lane := f
+		lane.y = axis{lo: 0, hi: p.most * p.unit.mul}
+		lane.box.Max.Y = f.box.Max.Y - vg.Length(row)*laneHeight - laneGap
+		lane.box.Min.Y = lane.box.Max.Y - laneHeight + laneGap
+		p.drawLane(lane, i)
+		put(c, lab, vg.Point{X: c.Min.X, Y: (lane.box.Min.Y + lane.box.Max.Y) / 2}, fit(p.names[i], lab, 150))
+		if w, ok := p.mean(i); ok {
+			put(c, small, vg.Point{X: c.Max.X, Y: (lane.box.Min.Y + lane.box.Max.Y) / 2}, "mean "+p.unit.in(w))
 		}
 	}
-	scale := p.lowerScale()
 	if p.lower != nil {
-		for _, t := range scale.ticks {
-			xp.left = max(xp.left, text(sizeSmall, muted, draw.XRight).Width(scale.label(t)))
-		}
+		p.drawLower(c, f, p.lowerScale())
 	}
-	f := xp.layout(upper, func(s series, x0, x1, y vg.Length) {
-		fillRect(c, variantColor(s.variant), x0, y-3, x1, y+3)
-	})
-	for _, w := range p.idle {
-		y := f.py(w * p.unit.mul)
-		c.StrokeLine2(draw.LineStyle{Color: muted, Width: 1, Dashes: []vg.Length{4, 3}}, f.box.Min.X, y, f.box.Max.X, y)
-	}
+}
+
+// drawLane draws the blocks of one variant as bars.
+func (p tracePlot) drawLane(f frame, arm int) {
+	c, col := f.c, variantColor(arm)
+	c.StrokeLine2(draw.LineStyle{Color: muted, Width: 0.4}, f.box.Min.X, f.box.Min.Y, f.box.Max.X, f.box.Min.Y)
 	for _, b := range p.blocks {
-		if !b.known {
+		if b.arm != arm || !b.known {
 			continue
 		}
-		col := variantColor(b.arm)
 		x0, x1 := f.px(b.from), f.px(b.to)
-		x1 = max(x1, x0+0.6)
+		x1 = max(x1, x0+1)
 		y := f.py(b.watts * p.unit.mul)
-		var fill color.NRGBA = pale(col)
+		fill := col
 		if b.modelled {
-			fill.A = 45
+			fill = pale(col)
 		}
 		fillRect(c, fill, x0, f.box.Min.Y, x1, y)
-		c.StrokeLine2(draw.LineStyle{Color: col, Width: 1.4}, x0, y, x1, y)
+		c.StrokeLine2(draw.LineStyle{Color: outline(col), Width: 0.8}, x0, y, x1, y)
 		if b.watts > p.most {
 			x := (x0 + x1) / 2
-			c.FillPolygon(col, []vg.Point{{X: x - 3, Y: y + 1}, {X: x + 3, Y: y + 1}, {X: x, Y: y + 6}})
+			c.FillPolygon(outline(col), []vg.Point{{X: x - 3, Y: y - 5}, {X: x + 3, Y: y - 5}, {X: x, Y: y}})
 		}
 	}
-	if p.lower != nil {
-		p.drawLower(c, f, scale)
+	for _, w := range p.idle {
+		y := f.py(w * p.unit.mul)
+		c.StrokeLine2(draw.LineStyle{Color: muted, Width: 0.8, Dashes: []vg.Length{4, 3}}, f.box.Min.X, y, f.box.Max.X, y)
 	}
+}
+
+// mean is the power of a variant's blocks over their time.
+func (p tracePlot) mean(arm int) (watts float64, ok bool) {
+	joules, seconds := 0.0, 0.0
+	for _, b := range p.blocks {
+		if b.arm == arm && b.known {
+			joules, seconds = joules+b.watts*(b.to-b.from), seconds+b.to-b.from
+		}
+	}
+	return joules / seconds, seconds > 0
 }
 
 // lowerScale covers the covariate under the power.

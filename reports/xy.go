@@ -12,9 +12,8 @@ type xyPlot struct {
 	xName, yName string
 	series       []series
 	front        []point
-	frontDown    bool      // lower y is better
-	left         vg.Length // least room for the labels of y
-	labelled     bool      // names beside the points, no legend
+	frontDown    bool // lower y is better
+	labelled     bool // names beside the points, no legend
 }
 
 type series struct {
@@ -50,7 +49,7 @@ func (p xyPlot) layout(c draw.Canvas, key func(s series, x0, x1, y vg.Length)) f
 		legend = max(legend, lab.Width(names[i]))
 	}
 	tick := text(sizeSmall, muted, draw.XRight)
-	left := p.left
+	left := vg.Length(0)
 	for _, t := range p.y.ticks {
 		left = max(left, tick.Width(p.y.label(t)))
 	}
