@@ -65,7 +65,7 @@ func (w *packedMatrix) dims() (k, n int) {
 func (w *packedMatrix) kernel() string {
 	isa := kernel.Active().String()
 	switch {
-	case w.half != nil && !w.rounds() && isa == "amx": // the tiles are not in use
+	case w.half != nil && !w.rounds() && (isa == "amx" || isa == "avx512bf16"): // their products of bfloat16 are not in use
 		return "gemm-" + w.half.Kind.String() + "-avx512"
 	case w.half != nil:
 		return "gemm-" + w.half.Kind.String() + "-" + isa

@@ -74,7 +74,7 @@ gates: {size_ratio: "<= 1.001"}
 	// mantissa; what 500 sentences have to reach with int8, less 0.002 for a tenth of them; without recovery pruning has no promise.
 	//
 	// Differences to ONNX Runtime, root mean square (relative to that of the outputs) and largest (to the largest). Float: sums in
-	// another order, the tolerance of the engine for this model. Bf16: on tiles the native engine rounds activations to 8 bits of mantissa
+	// another order, the tolerance of the engine for this model. Bf16: where it is fast, the native engine rounds activations to 8 bits of mantissa
 	// too, 2^-9 each, which grows to half a hundredth over six layers. Int8: a last bit before a product moves an activation to the next of
 	// its 256 steps now and then, which is as far as the product rounds anyway. So two runtimes are closer to each other than int8 is to
 	// float: at most 0.6 of that distance on the same 128 tokens, which are random and hence far from what the model knows.

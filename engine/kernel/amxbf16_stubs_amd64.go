@@ -41,8 +41,3 @@ func amxBF16x2x1(args *bf16Args)
 //
 //go:noescape
 func amxBF16x2x2(args *bf16Args)
-
-// roundTiles rounds rows of k numbers (k > 0), lds bytes apart, to bfloat16 in tiles of 16 rows and 32 columns; the last is filled up with zeros.
-//
-//go:noescape
-func roundTiles(dst *uint16, src *float32, lds, rows, k int)

@@ -20,7 +20,8 @@ const (
 	AVXVNNI               // AVX2 and VPDPBUSD on 256-bit registers with a VEX prefix (AVX-VNNI)
 	AVX512                // AVX-512 F, BW, VL and DQ
 	AVX512VNNI            // AVX512 and VPDPBUSD on 512-bit registers
-	AMX                   // AVX512VNNI and tiles of int8 and bfloat16 that the operating system lets this process use
+	AVX512BF16            // AVX512VNNI and VDPBF16PS on 512-bit registers
+	AMX                   // AVX512BF16 and tiles of int8 and bfloat16 that the operating system lets this process use
 	NEON                  // Advanced SIMD of ARMv8.0
 	NEONDot               // NEON, SDOT and UDOT
 	NEONI8MM              // NEONDot, SUDOT, USDOT and the matrix products of bytes
@@ -29,7 +30,7 @@ const (
 // ISAEnv names the environment variable that lowers the level: one of the names that String returns.
 const ISAEnv = "WATTSHED_ISA"
 
-var isaNames = [...]string{"generic", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neondot", "neoni8mm"}
+var isaNames = [...]string{"generic", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "amx", "neon", "neondot", "neoni8mm"}
 
 // String returns the name that ISAEnv understands.
 func (i ISA) String() string {
@@ -129,11 +130,13 @@ func Limit(i ISA) (restore func()) {
 // Features lists the CPU features that kernels look at and that are present, in a fixed order, for reports; under the tag noasm too.
 func Features() []string { return cpuFeatures() }
 
-// hasAVX2, hasAVX512, hasVNNI512 and hasTiles tell what code that is common to all architectures may ask of a level.
+// hasAVX2, hasAVX512, hasVNNI512, hasBF16 and hasTiles tell what code that is common to all architectures may ask of a level.
 func (i ISA) hasAVX2() bool { return AVX2 <= i && i <= AMX }
 
 func (i ISA) hasAVX512() bool { return AVX512 <= i && i <= AMX }
 
 func (i ISA) hasVNNI512() bool { return AVX512VNNI <= i && i <= AMX }
+
+func (i ISA) hasBF16() bool { return AVX512BF16 <= i && i <= AMX }
 
 func (i ISA) hasTiles() bool { return i == AMX }

@@ -40,6 +40,7 @@ func TestLimitNestsAndRestores(t *testing.T) {
 // TestLowerISA: a level that the CPU lacks gives the next lower one that it has.
 func TestLowerISA(t *testing.T) {
 	server := []ISA{Generic, AVX2, AVX512, AVX512VNNI}
+	bfloat := append(slices.Clone(server), AVX512BF16)
 	client := []ISA{Generic, AVX2, AVXVNNI}
 	arm := []ISA{Generic, NEON, NEONDot, NEONI8MM}
 	for _, c := range []struct {
@@ -51,7 +52,9 @@ func TestLowerISA(t *testing.T) {
 		{server[:3], "", AVX512, true}, {server, "avx2", AVX2, true}, {server[:2], "avx512vnni", AVX2, true}, {server, "generic", Generic, true},
 		{server[:2], "AVX2", AVX2, false}, {server, "avxvnni", AVX2, true}, {client, "avxvnni", AVXVNNI, true}, {client, "avx512", AVXVNNI, true},
 		{client, "amx", AVXVNNI, true}, {client, "avx2", AVX2, true}, {server, "amx", AVX512VNNI, true}, {server[:1], "amx", Generic, true},
-		{server, "neondot", AVX512VNNI, true}, {arm, "avx512", Generic, true}, {arm, "neondot", NEONDot, true}, {arm[:2], "neoni8mm", NEON, true},
+		{server, "neondot", AVX512VNNI, true}, {arm, "avx512", Generic, true}, {arm, "neondot", NEONDot, true},
+		{bfloat, "avx512vnni", AVX512VNNI, true}, {bfloat, "amx", AVX512BF16, true}, {server, "avx512bf16", AVX512VNNI, true},
+		{arm[:2], "neoni8mm", NEON, true},
 	} {
 		got, err := lowerISA(c.have, c.env)
 		if got != c.want || (err == nil) != c.ok {
@@ -73,7 +76,7 @@ func TestLevels(t *testing.T) {
 		}
 		restore()
 	}
-	for level, feature := range map[ISA]string{AVX2: "avx2", AVXVNNI: "avxvnni", AVX512: "avx512f", AVX512VNNI: "avx512vnni", AMX: "amxint8",
+	for level, feature := range map[ISA]string{AVX2: "avx2", AVXVNNI: "avxvnni", AVX512: "avx512f", AVX512VNNI: "avx512vnni", AVX512BF16: "avx512bf16", AMX: "amxint8",
 		NEON: "neon", NEONDot: "asimddp", NEONI8MM: "i8mm"} {
 		if slices.Contains(levels, level) && !slices.Contains(Features(), feature) {
 			t.Errorf("level %v without the feature %s", level, feature)

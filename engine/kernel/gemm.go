@@ -90,6 +90,8 @@ type gemmCut struct{ rows, panels, k, group int }
 func (g *gemmJob) cuts() gemmCut {
 	c := gemmCut{rowsPerTask, panelsPerTask, kBlock, panelsPerTask}
 	switch {
+	case g.pairs:
+		c.k = kBlockPairs
 	case g.rounded != nil:
 		c.k = kBlockTiles
 	case g.half == nil && g.isa.hasAVX2() && !g.isa.hasAVX512():
@@ -117,6 +119,8 @@ const (
 	kBlock = 512
 	// kBlockTiles is the same for products on tiles: a panel of B stays in the L1 cache for all rows of a task.
 	kBlockTiles = 256
+	// kBlockPairs is the same for products of bfloat16 in pairs.
+	kBlockPairs = 1024
 	// kAlign is what the first row of such a block is a multiple of.
 	kAlign = tileK
 	// forkFlops is the work below which a product is not spread over threads: about 25 us of one core.
@@ -140,7 +144,8 @@ type gemmJob struct {
 	transB   bool
 	image    *convImage  // instead of b: its columns are packed
 	half     *PackedHalf // instead of b
-	rounded  []uint16    // instead of a: tiles of bfloat16
+	rounded  []uint16    // instead of a: bfloat16, in tiles or
+	pairs    bool        // for products in pairs
 	c        []float32
 	ldc      int
 	ep       Epilogue
@@ -175,7 +180,7 @@ func (g *gemmJob) run(p *Pool) {
 	if g.half != nil {
 		size = 2
 	}
-	if g.rounded != nil {
+	if g.rounded != nil && !g.pairs {
 		flops, align = forkFlopsTiles, 2*tileRows
 	}
 	if threads > 1 && (2*g.m*g.n*g.k < flops && (g.m > 3 || size*g.n*g.k < forkBytes)) {

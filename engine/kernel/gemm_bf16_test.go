@@ -8,26 +8,42 @@ import (
 	"time"
 )
 
-// tileLevels are the levels at which GemmBF16 has code of its own.
-func tileLevels() []ISA {
-	if Detect().hasTiles() {
-		return []ISA{Generic, Detect()}
-	}
-	return []ISA{Generic}
+// bf16Way is one of the ways in which GemmBF16 is computed.
+type bf16Way struct {
+	pairs bool
+	isa   ISA
 }
 
-func (c *gemmCase) runBF16(p *Pool, w *PackedHalf, isa ISA) []float32 {
-	defer Limit(isa)()
-	out := append([]float32(nil), c.c...)
-	GemmBF16(p, c.m, c.a, c.lda, w, out, c.ldc, c.ep)
+// bf16Ways are those of this machine: of both orders of additions the Go twin first.
+func bf16Ways() []bf16Way {
+	var out []bf16Way
+	for _, pairs := range []bool{false, true} {
+		out = append(out, bf16Way{pairs, Generic})
+		for _, isa := range testLevels() {
+			if isa.hasTiles() && !pairs || isa.pairsBF16() && pairs {
+				out = append(out, bf16Way{pairs, isa})
+			}
+		}
+	}
 	return out
 }
 
-// checkBF16 compares with a float64 sum over A rounded to bfloat16. The bound of the product is the one derived in gemm_bf16.go; each step of
+func (c *gemmCase) runBF16(p *Pool, w *PackedHalf, way bf16Way) []float32 {
+	defer Limit(way.isa)()
+	out := append([]float32(nil), c.c...)
+	gemmBF16(p, way.pairs, c.m, c.a, c.lda, w, out, c.ldc, c.ep)
+	return out
+}
+
+// checkBF16 compares with a float64 sum over A rounded to bfloat16. The bounds of the product are those derived in gemm_bf16.go; each step of
 // the epilogue rounds once more, relative to the sum of the sizes of its terms. With flush, every one of the K products and sums may
 // lose 2^-126, and subnormal operands count as 0, which A and B of those tests are small enough to make visible.
-func (c *gemmCase) checkBF16(got []float32) error {
+func (c *gemmCase) checkBF16(got []float32, pairs bool) error {
 	const u = 0x1p-24
+	bound := float64(18+c.k/32+1) * u
+	if k := float64(c.k + c.k%2); pairs {
+		bound = k * u / (1 - k*u)
+	}
 	for i := range c.m {
 		for j := range c.n {
 			var sum, mass, lost float64
@@ -41,7 +57,7 @@ func (c *gemmCase) checkBF16(got []float32) error {
 				mass += math.Abs(x * y)
 				lost += 0x1p-126 * (2 + math.Abs(x))
 			}
-			tol := float64(18+c.k/32+1)*u*mass + lost + 0x1p-125
+			tol := bound*mass + lost + 0x1p-125
 			alpha := 1.0
 			if c.ep.Alpha != 0 {
 				alpha = float64(c.ep.Alpha)
@@ -77,7 +93,7 @@ func (c *gemmCase) checkBF16(got []float32) error {
 	return nil
 }
 
-// TestGemmBF16 compares the tiles with the Go twin, to the bit, and both with float64, over random shapes and epilogues; nothing outside of C
+// TestGemmBF16 compares the assembly with its Go twin, to the bit, and both with float64, over random shapes and epilogues; nothing outside of C
 // changes. A tenth of the cases has operands so small that products and sums are flushed to 0; there the bound alone is asked for.
 func TestGemmBF16(t *testing.T) {
 	n := cases(24000)
@@ -105,20 +121,20 @@ func TestGemmBF16(t *testing.T) {
 			p = nil
 		}
 		var twin []float32
-		for _, isa := range tileLevels() {
-			got := c.runBF16(p, w, isa)
-			if twin == nil {
+		for _, way := range bf16Ways() {
+			got := c.runBF16(p, w, way)
+			if way.isa == Generic {
 				twin = got
 			}
 			if at := sameBits(got, twin); at >= 0 && !tiny {
-				t.Fatalf("%v: case %d %v: element %d is %g, the twin has %g", isa, i, c, at, got[at], twin[at])
+				t.Fatalf("%v: case %d %v: element %d is %g, the twin has %g", way, i, c, at, got[at], twin[at])
 			}
-			if err := c.checkBF16(got); err != nil {
-				t.Fatalf("%v: case %d %v: %v", isa, i, c, err)
+			if err := c.checkBF16(got, way.pairs); err != nil {
+				t.Fatalf("%v: case %d %v: %v", way, i, c, err)
 			}
 			for q := range got {
 				if q%c.ldc >= c.n && math.Float32bits(got[q]) != math.Float32bits(c.c[q]) {
-					t.Fatalf("%v: case %d %v: element %d beyond the rows of C changed", isa, i, c, q)
+					t.Fatalf("%v: case %d %v: element %d beyond the rows of C changed", way, i, c, q)
 				}
 			}
 		}
@@ -139,17 +155,25 @@ func TestGemmBF16ThreadsAndBlocks(t *testing.T) {
 		var h []uint16
 		h, c.b = halfSlice(BF16, c.b)
 		w := PackHalf(BF16, c.k, c.n, h, c.ldb, false)
-		for _, isa := range tileLevels() {
-			if i > 0 && isa == Generic && (raceEnabled || testing.Short()) {
+		twins := map[bool][]float32{}
+		for _, way := range bf16Ways() {
+			if i > 0 && way.isa == Generic && (raceEnabled || testing.Short()) {
 				continue // the twin is slow
 			}
-			want := c.runBF16(nil, w, isa)
-			if err := c.checkBF16(want); err != nil {
-				t.Fatalf("%v: %v: %v", isa, c, err)
+			want := c.runBF16(nil, w, way)
+			if way.isa == Generic {
+				twins[way.pairs] = want
+			} else if twin := twins[way.pairs]; twin != nil {
+				if at := sameBits(want, twin); at >= 0 {
+					t.Fatalf("%v: %v: element %d is %g, the twin has %g", way, c, at, want[at], twin[at])
+				}
+			}
+			if err := c.checkBF16(want, way.pairs); err != nil {
+				t.Fatalf("%v: %v: %v", way, c, err)
 			}
 			for _, p := range pools[1:] {
-				if at := sameBits(c.runBF16(p, w, isa), want); at >= 0 {
-					t.Fatalf("%v: %v threads=%d: element %d differs", isa, c, p.Threads(), at)
+				if at := sameBits(c.runBF16(p, w, way), want); at >= 0 {
+					t.Fatalf("%v: %v threads=%d: element %d differs", way, c, p.Threads(), at)
 				}
 			}
 			last := c
@@ -161,8 +185,8 @@ func TestGemmBF16ThreadsAndBlocks(t *testing.T) {
 			if c.ep.Residual != nil {
 				last.ep.Residual = c.ep.Residual[i*c.ep.LdR:]
 			}
-			if at := sameBits(last.runBF16(nil, w, isa), want[i*c.ldc:]); at >= 0 {
-				t.Fatalf("%v: %v: element %d of the last row alone differs", isa, c, at)
+			if at := sameBits(last.runBF16(nil, w, way), want[i*c.ldc:]); at >= 0 {
+				t.Fatalf("%v: %v: element %d of the last row alone differs", way, c, at)
 			}
 		}
 	}
@@ -176,12 +200,12 @@ func TestGemmBF16SpecialValues(t *testing.T) {
 	b[4*n+36] = float32(math.Inf(1))
 	h, _ := halfSlice(BF16, b)
 	w := PackHalf(BF16, k, n, h, n, false)
-	for _, isa := range tileLevels() {
+	for _, way := range bf16Ways() {
 		c := gemmCase{m: m, n: n, k: k, a: a, lda: k, c: make([]float32, m*n), ldc: n}
-		for at, v := range c.runBF16(nil, w, isa) {
+		for at, v := range c.runBF16(nil, w, way) {
 			i, j := at/n, at%n
 			if nan := i == 3 || j == 36; (v != v) != nan || !nan && v != 0 {
-				t.Fatalf("%v: C[%d,%d] = %g", isa, i, j, v)
+				t.Fatalf("%v: C[%d,%d] = %g", way, i, j, v)
 			}
 		}
 	}

@@ -7,7 +7,13 @@ func (g *gemmJob) blockHalfDirect(i0, i1, j0, j1, k0, kk int, acc bool) int { re
 func widenPairsVec(dst []float32, src []uint16, n, rows int) bool { return false }
 
 func (g *gemmJob) blockBF16(i0, i1, j0, j1, k0, kk int, acc bool) {
-	g.blockBF16Go(i0, i1, j0, j1, k0, kk, acc)
+	if g.pairs {
+		g.blockPairsGo(i0, i1, j0, j1, k0, kk, acc)
+	} else {
+		g.blockBF16Go(i0, i1, j0, j1, k0, kk, acc)
+	}
 }
 
-func roundTilesVec(dst []uint16, src []float32, lds, rows, k int) bool { return false }
+func roundRowsVec(dst []uint16, ldd, step int, src []float32, lds, rows, k int) bool { return false }
+
+func dotsPay() bool { return false }

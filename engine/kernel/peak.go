@@ -10,7 +10,7 @@ import (
 type Peak struct {
 	F32Flops  float64 // float32 operations per second, a multiply-add counted as two
 	Int8Ops   float64 // u8*s8 operations per second, counted likewise; 0 without VNNI or tiles
-	BF16Flops float64 // bfloat16 operations per second, counted likewise; 0 without tiles
+	BF16Flops float64 // bfloat16 operations per second, counted likewise; 0 without VDPBF16PS or tiles
 	ReadBps   float64 // bytes read per second from a buffer of the size that was asked for
 }
 

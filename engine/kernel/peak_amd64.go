@@ -25,8 +25,11 @@ func peakInt8(isa ISA) (f func(n int), ops float64) {
 }
 
 func peakBF16(isa ISA) (f func(n int), flops float64) {
-	if isa >= AMX {
+	switch {
+	case isa >= AMX:
 		return tilesPeak(peakTilesBF16), 4 * 16 * 16 * 32 * 2
+	case isa >= AVX512BF16:
+		return peakDotBF16, 24 * 32 * 2
 	}
 	return nil, 0
 }

@@ -24,6 +24,11 @@ func peakVNNI512(n int)
 //go:noescape
 func peakVNNI256(n int)
 
+// peakDotBF16 runs n rounds of 24 independent VDPBF16PS.
+//
+//go:noescape
+func peakDotBF16(n int)
+
 // peakTilesInt8 runs n rounds of 4 independent TDPBUSD.
 //
 //go:noescape

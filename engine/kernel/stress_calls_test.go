@@ -41,7 +41,7 @@ func stressCalls(t *testing.T, r *rand.Rand) []stressCall {
 }
 
 // stressGemms adds products in float32, half precision, bfloat16 and int8, packed and not: the answers are one chain of fused multiply-adds per
-// element for floats, sums of integers for int8, and the Go twin's for bfloat16, whose tiles add in an order of their own.
+// element for floats, sums of integers for int8, and the Go twin's for bfloat16, whose additions have an order of their own.
 func stressGemms(r *rand.Rand, m, n, k int, add func(string, []float32, func(*Pool, []float32))) {
 	g := gemmCase{m: m, n: n, k: k, a: randSlice(r, m*k), b: randSlice(r, k*n), c: make([]float32, m*n), lda: k, ldb: n, ldc: n}
 	a, b := g.a, g.b
@@ -53,8 +53,9 @@ func stressGemms(r *rand.Rand, m, n, k int, add func(string, []float32, func(*Po
 	wh := PackHalf(BF16, k, n, h, n, false)
 	add("half", g.want(), func(p *Pool, c []float32) { GemmHalf(p, m, a, k, wh, c, n, Epilogue{}) })
 	if BF16Fast() { // else it is the Go twin: no assembly to interrupt, and ten minutes of it under the race detector
-		tiles := func(p *Pool, c []float32) { GemmBF16(p, m, a, k, wh, c, n, Epilogue{}) }
-		add("bf16", twin(m*n, tiles), tiles)
+		pairs := Active().pairsBF16() // at Generic, too, which is the level of the twin
+		f := func(p *Pool, c []float32) { gemmBF16(p, pairs, m, a, k, wh, c, n, Epilogue{}) }
+		add("bf16", twin(m*n, f), f)
 	}
 	q, scale := make([]int8, k*n), make([]float32, n)
 	for i := range q {

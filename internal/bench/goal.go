@@ -70,10 +70,24 @@ func (g goal) verdict(r *result) string {
 
 // withoutTiles is for rows about hosts with AMX.
 func withoutTiles() string {
-	if kernel.BF16Fast() {
+	if kernel.Active() == kernel.AMX {
 		return ""
 	}
 	return "which lacks AMX"
+}
+
+// withoutVectorsOfBF16 is for rows about hosts that multiply bfloat16 on vectors and have no AMX.
+func withoutVectorsOfBF16() string {
+	f := kernel.Features()
+	switch {
+	case slices.Contains(f, "amxbf16"):
+		return "which has AMX"
+	case !slices.Contains(f, "avx512bf16"):
+		return "which lacks AVX-512 BF16"
+	case !kernel.BF16Fast():
+		return "where products of bfloat16 are not in use"
+	}
+	return ""
 }
 
 // withoutVNNIOnly is for rows about hosts that multiply bytes with VNNI (on arm64 with its dot products) and have no AMX. Limiting the native

@@ -93,8 +93,8 @@ func selectRows(threads []int, only *regexp.Regexp) []row {
 	return rows
 }
 
-// minilmRows adds the rows of MiniLM for a number of threads. The int8 ones stand three times: what is expected of a CPU depends on
-// its AMX and VNNI.
+// minilmRows adds the rows of MiniLM for a number of threads. The int8 ones stand three times, those in bfloat16 twice: what is expected of a CPU
+// depends on its AMX, VNNI and BF16.
 func minilmRows(t int, add func(string, row)) {
 	inputs := []struct {
 		name string
@@ -116,6 +116,9 @@ func minilmRows(t int, add func(string, row)) {
 	}
 	for _, in := range inputs[:2] {
 		add("MiniLM bf16 on AMX "+in.name, row{model: minilm, bf16: true, feed: in.feed, threads: t, goal: goal{3, 4.5, false, 0.9999}, elsewhere: withoutTiles})
+	}
+	for _, in := range inputs[:2] {
+		add("MiniLM bf16 on AVX-512 BF16 "+in.name, row{model: minilm, bf16: true, feed: in.feed, threads: t, elsewhere: withoutVectorsOfBF16})
 	}
 }
 

@@ -411,7 +411,7 @@ func (b *bench) roofline(ctx context.Context, r row, art engine.Artifact, feed e
 		switch {
 		case strings.Contains(p.Op, "Quant") || strings.Contains(p.Op, "Integer"):
 			peak = b.report.Int8Ops
-		case strings.HasSuffix(p.Kernel, "bf16-amx"):
+		case strings.HasSuffix(p.Kernel, "bf16-amx") || strings.HasSuffix(p.Kernel, "bf16-avx512bf16"):
 			peak = b.report.BF16Flops
 		}
 		if peak > 0 {

@@ -117,7 +117,7 @@ func (f *facts) rows() int {
 // vnni reports whether the target multiplies bytes with 32-bit sums, and whether that is known.
 func (f *facts) vnni() (has, known bool) {
 	if t := f.Result.Target; t != nil && t.ISA != "" && t.Runtime == "native" {
-		return strings.Contains(t.ISA, "vnni") || strings.Contains(t.ISA, "amx"), true
+		return slices.ContainsFunc([]string{"vnni", "bf16", "amx"}, func(s string) bool { return strings.Contains(t.ISA, s) }), true
 	}
 	h := f.Result.Host
 	if h == nil || len(h.ISA) == 0 || !slices.ContainsFunc(h.ISA, func(s string) bool { return strings.HasPrefix(s, "avx") }) {

@@ -223,7 +223,7 @@ func castsAtLoad(f *facts) *Cause {
 			"use storage: graph on an accelerator, or int8 on this CPU"}
 	}
 	return &Cause{Slower, "half-size weights are computed with in float32", 0.6,
-		"the weights are kept in 16 bits and multiplied in 32, but for bf16 on AMX: arithmetic stays what it was",
+		"the weights are kept in 16 bits and multiplied in 32, but for bf16 on AMX and on AVX-512 BF16 of AMD Zen 4: arithmetic stays what it was",
 		"use int8 where time counts; half-size weights are for the file and for memory"}
 }
 

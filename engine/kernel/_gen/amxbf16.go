@@ -118,52 +118,6 @@ func amxBF16Kernel(a *asm, stubs *strings.Builder, rt, ct int) {
 	a.op("RET")
 }
 
-// roundTiles writes the conversion of up to 16 rows to bfloat16 tiles of 32 columns.
-func roundTiles(a *asm, stubs *strings.Builder) {
-	decl := "func roundTiles(dst *uint16, src *float32, lds, rows, k int)"
-	fmt.Fprintf(stubs, "\n// roundTiles rounds rows of k numbers (k > 0), lds bytes apart, to bfloat16 in tiles of 16 rows and 32 columns; the last is filled up with zeros.\n//\n//go:noescape\n%s\n", decl)
-	a.text(decl, "roundTiles", 40)
-	for _, l := range []string{"dst+0(FP), DI", "src+8(FP), SI", "lds+16(FP), R8", "rows+24(FP), DX", "k+32(FP), R9"} {
-		a.op("MOVQ %s", l)
-	}
-	a.op("MOVQ R9, CX")
-	a.op("ANDQ $31, CX")
-	a.op("MOVQ $1, AX")
-	a.op("SHLQ CX, AX")
-	a.op("DECQ AX")
-	a.op("KMOVW AX, K1")
-	a.op("SHRQ $16, AX")
-	a.op("KMOVW AX, K2")
-	a.label("row")
-	a.op("MOVQ SI, R10")
-	a.op("MOVQ DI, R11")
-	a.op("MOVQ R9, CX")
-	a.op("SUBQ $32, CX")
-	a.op("JLT  tail")
-	a.label("loop")
-	a.op("VMOVUPS 64(R10), Z1")
-	a.inst(cvtTwoBF16("Z", 0, 1, mem{base: "R10"}))
-	a.op("VMOVDQU64 Z0, (R11)")
-	a.op("ADDQ $128, R10")
-	a.op("ADDQ $1024, R11")
-	a.op("SUBQ $32, CX")
-	a.op("JGE  loop")
-	a.label("tail")
-	a.op("ADDQ $32, CX")
-	a.op("JEQ  next")
-	a.op("VMOVUPS.Z (R10), K1, Z0")
-	a.op("VMOVUPS.Z 64(R10), K2, Z1")
-	a.inst(cvtTwoBF16("Z", 0, 1, regNum(0)))
-	a.op("VMOVDQU64 Z0, (R11)")
-	a.label("next")
-	a.op("ADDQ R8, SI")
-	a.op("ADDQ $64, DI")
-	a.op("DECQ DX")
-	a.op("JNE  row")
-	a.op("VZEROUPPER")
-	a.op("RET")
-}
-
 // amxBF16Files writes the bfloat16 products on tiles.
 func amxBF16Files() []file {
 	var s strings.Builder
@@ -183,6 +137,5 @@ func amxBF16Files() []file {
 			amxBF16Kernel(a, &s, rt, ct)
 		}
 	}
-	roundTiles(a, &s)
 	return []file{a.file("amxbf16_amd64.s"), {"amxbf16_stubs_amd64.go", []byte(s.String())}}
 }

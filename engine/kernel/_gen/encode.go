@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -242,4 +243,13 @@ func prefetchW(x mem) inst {
 		code = []byte{byte(0x40 | idx<<1 | b), 0x0f, 0x0d}
 	}
 	return inst{"prefetchw BYTE PTR " + x.String(), append(code, tail...)}
+}
+
+// vecNum is the number of a vector register by its Go name.
+func vecNum(reg string) int {
+	n, err := strconv.Atoi(reg[1:])
+	if err != nil || !strings.Contains("XYZ", reg[:1]) {
+		panic("no vector register " + reg)
+	}
+	return n
 }

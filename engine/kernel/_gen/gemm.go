@@ -24,6 +24,7 @@ type tile struct {
 	own            bool // asks for the lines of C before it needs them, to write: stores to lines that are far away wait for each other
 	sweep          bool // has arguments pf and step: in every turn of its loop it prefetches what lies at pf, and pf moves by step bytes
 	half           halfKind
+	dot            bool // rows of A and B hold pairs of bfloat16, a k of the kernel is a pair, and the multiply is VDPBF16PS
 }
 
 func (t tile) width() int { return map[string]int{"Z": 64, "Y": 32}[t.isa] }
@@ -273,7 +274,7 @@ func (t tile) step(a *asm, mr, u int) {
 	}
 	for i := range mr {
 		if t.embedBroadcast {
-			a.op("%s.BCST %s, %s, %s", t.fma, rowAddr(i, 4*u), b[0], t.sum(i, 0))
+			t.mulMem(a, i, 4*u, b[0])
 			continue
 		}
 		n := t.nv*mr + t.nv
@@ -289,9 +290,31 @@ func (t tile) step(a *asm, mr, u int) {
 		x := fmt.Sprintf("%s%d", t.isa, n)
 		a.op("%s %s, %s", t.bc, rowAddr(i, 4*u), x)
 		for v := range t.nv {
-			a.op("%s %s, %s, %s", t.fma, b[v], x, t.sum(i, v))
+			t.mul(a, b[v], x, t.sum(i, v))
 		}
 	}
+}
+
+// mul adds the products of two registers to sum.
+func (t tile) mul(a *asm, b, x, sum string) {
+	if t.dot {
+		a.inst(dotBF16(t.isa, vecNum(sum), vecNum(b), regNum(vecNum(x)), false))
+		return
+	}
+	a.op("%s %s, %s, %s", t.fma, b, x, sum)
+}
+
+// mulMem adds the products of b and the element of A in row i, d bytes on, to vector 0 of that row.
+func (t tile) mulMem(a *asm, i, d int, b string) {
+	if t.dot {
+		at := mem{base: rowPtr[i/3], disp: d}
+		if i%3 > 0 {
+			at.index, at.scale = "R8", i%3
+		}
+		a.inst(dotBF16(t.isa, vecNum(t.sum(i, 0)), vecNum(b), at, true))
+		return
+	}
+	a.op("%s.BCST %s, %s, %s", t.fma, rowAddr(i, d), b, t.sum(i, 0))
 }
 
 // stub writes the Go declarations of rows 1..max and a function that chooses by the row count.

@@ -13,6 +13,7 @@ type vecTile struct {
 	load, bc, fma   string
 	acc             bool
 	half            halfKind
+	dot             bool // as in tile
 }
 
 func (t vecTile) panels() int { return map[string]int{"Z": 4, "Y": 2}[t.isa] }
@@ -27,6 +28,9 @@ func (t vecTile) kernel(a *asm, stubs *strings.Builder, mr int) {
 	}
 	if t.half != whole {
 		bT = "uint16"
+	}
+	if t.dot {
+		aT, bT = "uint16", "uint16"
 	}
 	args, n := "k int, a *"+aT+", lda int, b *"+bT+", bs, ps int, c *"+cT+", ldc int", 64
 	if t.acc {
@@ -117,6 +121,12 @@ func (t vecTile) step(a *asm, mr, u int) {
 			off = fmt.Sprint(v % perPanel * t.half.bytes(t.width()))
 		}
 		from := off + []string{"(DI)", "(DI)(R9*1)", "(DI)(R9*2)", "(DI)(R15*1)"}[v/perPanel]
+		if mr == 1 && t.dot {
+			at := []mem{{base: "DI"}, {base: "DI", index: "R9", scale: 1}, {base: "DI", index: "R9", scale: 2}, {base: "DI", index: "R15", scale: 1}}[v/perPanel]
+			at.disp = v % perPanel * t.width()
+			a.inst(dotBF16(t.isa, vecNum(t.sum(0, v)), vecNum(x(0)), at, false))
+			continue
+		}
 		if mr == 1 && t.half == whole {
 			a.op("%s %s, %s, %s", t.fma, from, x(0), t.sum(0, v))
 			continue
@@ -128,7 +138,7 @@ func (t vecTile) step(a *asm, mr, u int) {
 			t.half.widen(a, t.isa, from, t.highMask(), b, u)
 		}
 		for i := range mr {
-			a.op("%s %s, %s, %s", t.fma, b, x(i), t.sum(i, v))
+			tile{isa: t.isa, fma: t.fma, dot: t.dot}.mul(a, b, x(i), t.sum(i, v))
 		}
 	}
 }

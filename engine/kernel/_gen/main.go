@@ -12,6 +12,7 @@ import (
 var outputs = []func() []file{
 	gemmFiles,
 	halfFiles,
+	bf16DotFiles,
 	amxBF16Files,
 	epilogueFiles,
 	packFiles,

@@ -15,7 +15,7 @@ func peakFiles() []file {
 		chains        int
 	}{
 		{"peakFMA512", "VFMADD231PS", "Z", 24}, {"peakFMA256", "VFMADD231PS", "Y", 12}, {"peakVNNI512", "VPDPBUSD", "Z", 24},
-		{"peakVNNI256", "VPDPBUSD", "Y", 12},
+		{"peakVNNI256", "VPDPBUSD", "Y", 12}, {"peakDotBF16", "VDPBF16PS", "Z", 24},
 	} {
 		decl := fmt.Sprintf("func %s(n int)", p.name)
 		fmt.Fprintf(&s, "\n// %s runs n rounds of %d independent %s.\n//\n//go:noescape\n%s\n", p.name, p.chains, p.op, decl)
@@ -27,6 +27,10 @@ func peakFiles() []file {
 		}
 		a.label("loop")
 		for i := range p.chains {
+			if p.op == "VDPBF16PS" {
+				a.inst(dotBF16("Z", i, p.chains+1, regNum(p.chains), false))
+				continue
+			}
 			if p.op == "VPDPBUSD" && p.reg == "Y" {
 				a.inst(dotU8S8VEX("Y", i, p.chains+1, regNum(p.chains)))
 				continue
