@@ -91,30 +91,6 @@ func (g *int8Job) block(i0, i1, j0, j1 int) {
 	sumsPool.Put(s)
 }
 
-// sweepPanels is the number of panels that sweep takes at a time.
-const sweepPanels = 4
-
-// sweep is block for a few rows and all panels, from the last ones to the first with back: a product that goes the other way than the one
-// before with the same weights finds those that it read last in the L1 cache.
-func (g *int8Job) sweep(back bool) {
-	np := panels(g.b.N)
-	if g.isa == Generic || g.b.K == 0 || g.c32 != nil || g.m > blockRows {
-		g.block(0, g.m, 0, np)
-		return
-	}
-	ld, groups := np*PanelWidth, ceilDiv(np, sweepPanels)
-	s := getSums((g.m + 2) * ld)
-	for i := range groups {
-		if back {
-			i = groups - 1 - i
-		}
-		j0, j1 := i*sweepPanels, min(np, (i+1)*sweepPanels)
-		g.sums(at(&s.v[0], j0*PanelWidth), ld, 0, g.m, j0, j1, j1*PanelWidth)
-	}
-	g.dequantize(s.v, ld, 0, g.m, 0, g.b.N)
-	sumsPool.Put(s)
-}
-
 // at is the address of element i after c.
 func at(c *int32, i int) *int32 { return (*int32)(unsafe.Add(unsafe.Pointer(c), 4*i)) }
 

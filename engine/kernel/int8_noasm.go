@@ -15,8 +15,6 @@ func sumU8(x []uint8) int32 { return sumU8Go(x) }
 
 func (g *int8Job) block(i0, i1, j0, j1 int) { g.blockGo(i0, i1, j0, j1) }
 
-func (g *int8Job) sweep(bool) { g.blockGo(0, g.m, 0, panels(g.b.N)) }
-
 func requantize[T int8 | uint8](_ []int32, _ []T, _ []float32, _ []int32, _ uint8, _ uint32) int {
 	return 0
 }

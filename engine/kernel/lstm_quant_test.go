@@ -43,7 +43,7 @@ func TestLSTMQuant(t *testing.T) {
 				q, z := make([]uint8, b*hs), make([]float32, b*n)
 				QuantizeLinearU8(wantH, q, sh, zh)
 				QuantGemm(nil, b, q, hs, []float32{sh}, []uint8{zh}, m, scale, zero, z, n, Epilogue{Residual: gates, LdR: n})
-				LSTMGates(z, wantC, wantC, wantH, b, hs)
+				LSTMCell(z, wantC, wantC, wantH, b, hs)
 				l.Step(sh, zh, gates, c, h)
 				for i := range h {
 					if math.Float32bits(h[i]) != math.Float32bits(wantH[i]) || math.Float32bits(c[i]) != math.Float32bits(wantC[i]) {
