@@ -204,7 +204,7 @@ func lstm[T real](r *rnnCall[T]) error {
 			}
 			if fast {
 				if f, ok := any(g).([]float32); ok {
-					kernel.LSTMGates(f, any(cd).([]float32), any(cd).([]float32), any(hd).([]float32), r.b, r.h)
+					kernel.LSTMCell(f, any(cd).([]float32), any(cd).([]float32), any(hd).([]float32), r.b, r.h)
 					r.keep(d, s, hd, hd, oldH, cd, oldC)
 					continue
 				}

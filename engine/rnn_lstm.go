@@ -72,7 +72,7 @@ func (t *lstmTask) run() {
 				copy(t.old, t.h)
 				copy(t.oldC, t.c)
 			}
-			kernel.LSTMGates(g, t.c, t.c, t.h, t.nb, r.h)
+			kernel.LSTMCell(g, t.c, t.c, t.h, t.nb, r.h)
 			t.keep(s0+s, t.c, t.oldC)
 		}
 	}

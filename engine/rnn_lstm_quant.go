@@ -13,10 +13,7 @@ type lstmQuantTask struct {
 	sx     [1]float32
 	zx     [1]uint8
 	qs     []uint8 // rows of a round
-	qh     []uint8 // state, rows of stride h4
-	sums   []float32
-	sh     [1]float32
-	zh     [1]uint8
+	cell   *kernel.LSTMQuant
 	ranges *[2][][2]float32 // of the states, by parity of the step and task
 }
 
@@ -28,7 +25,7 @@ func lstmQuant(r *rnnCall[float32], bias, h, cell []float32) {
 	if r.t == 0 || r.b*r.h == 0 {
 		return
 	}
-	i4, h4 := fourfold(r.i), fourfold(r.h)
+	i4 := fourfold(r.i)
 	sx, zx := kernel.RangeU8(r.x)
 	qx := Scratch[uint8](c, r.t*r.b*i4)
 	quantizeRows(qx, r.x, r.i, i4, sx, zx)
@@ -40,7 +37,8 @@ func lstmQuant(r *rnnCall[float32], bias, h, cell []float32) {
 		for p := range parts {
 			t := &lstmQuantTask{lstmTask: lstmTask{rnnTask: newRNNTask(r, d, p, parts, 1, sum, h, 4*r.h)}, qx: qx, ranges: ranges}
 			t.sx[0], t.zx[0] = sx, zx
-			t.sums, t.qh, t.qs = Scratch[float32](c, t.nb*4*r.h), Scratch[uint8](c, t.nb*h4), inputRoom[uint8](&t.rnnTask, i4)
+			w := r.hid[d][0].quant
+			t.cell, t.qs = kernel.NewLSTMQuant(t.nb, w.q, w.scale, w.zero), inputRoom[uint8](&t.rnnTask, i4)
 			if t.c = t.states(cell); t.old != nil {
 				t.oldC = Scratch[float32](c, t.nb*r.h)
 			}
@@ -49,6 +47,9 @@ func lstmQuant(r *rnnCall[float32], bias, h, cell []float32) {
 			tasks[p] = t
 		}
 		c.pool.RunSteps(r.t, parts, func(s, p int) { tasks[p].step(s, p) })
+		for _, t := range tasks {
+			t.cell.Close()
+		}
 	}
 }
 
@@ -83,17 +84,13 @@ func (t *lstmQuantTask) step(s, p int) {
 	for _, v := range t.ranges[s%2] {
 		lo, hi = min(lo, v[0]), max(hi, v[1])
 	}
-	t.sh[0], t.zh[0] = kernel.ParamsU8(lo, hi)
-	h4 := fourfold(r.h)
-	quantizeRows(t.qh, t.h, r.h, h4, t.sh[0], t.zh[0])
-	w, size := r.hid[t.d][0].quant, t.nb*4*r.h
-	kernel.QuantGemm(nil, t.nb, t.qh, h4, t.sh[:], t.zh[:], w.q, w.scale, w.zero, t.sums, 4*r.h,
-		kernel.Epilogue{Residual: t.gates[s%t.steps*size:][:size], LdR: 4 * r.h})
 	if r.ragged {
 		copy(t.old, t.h)
 		copy(t.oldC, t.c)
 	}
-	kernel.LSTMGates(t.sums, t.c, t.c, t.h, t.nb, r.h)
+	scale, zero := kernel.ParamsU8(lo, hi)
+	size := t.nb * 4 * r.h
+	t.cell.Step(scale, zero, t.gates[s%t.steps*size:][:size], t.c, t.h)
 	t.keep(s, t.c, t.oldC)
 	lo, hi = kernel.RangeF32(t.h)
 	t.ranges[(s+1)%2][p] = [2]float32{lo, hi}

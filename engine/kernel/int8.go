@@ -311,8 +311,15 @@ func (g *int8Job) terms() {
 	if len(g.bZero) == 0 {
 		return
 	}
-	for j := range g.b.N {
-		g.bz32 = append(g.bz32, int32(g.bZero[j%len(g.bZero)]))
+	if len(g.bZero) == 1 {
+		g.bz32 = append(g.bz32, int32(g.bZero[0]))
+		for len(g.bz32) < g.b.N {
+			g.bz32 = append(g.bz32, g.bz32[:min(len(g.bz32), g.b.N-len(g.bz32))]...)
+		}
+	} else {
+		for _, z := range g.bZero {
+			g.bz32 = append(g.bz32, int32(z))
+		}
 	}
 	for i := range g.m {
 		var az int32

@@ -22,7 +22,7 @@ func lstmStep(r *PackedF32, hPrev, gates, cPrev, c, h []float32, from, n int) {
 			gemv256m1(hs, &hPrev[0], 4*hs, &w[0], 4*PanelWidth, ps, &z[0], 4*len(z), 1)
 			gemv256m1(hs, &hPrev[0], 4*hs, &w[2*hs*hs], 4*PanelWidth, ps, &z[2*PanelWidth], 4*len(z), 1)
 		}
-		lstmUnits(z[:PanelWidth], z[PanelWidth:2*PanelWidth], z[2*PanelWidth:3*PanelWidth], z[3*PanelWidth:],
+		lstmCell(z[:PanelWidth], z[PanelWidth:2*PanelWidth], z[2*PanelWidth:3*PanelWidth], z[3*PanelWidth:],
 			cPrev[u:][:PanelWidth], c[u:][:PanelWidth], h[u:][:PanelWidth])
 		for q := range 4 {
 			copy(gates[q*hs+u:][:PanelWidth], z[q*PanelWidth:])

@@ -977,6 +977,24 @@ func lstmVec(zi *float32, zo *float32, zf *float32, zg *float32, cPrev *float32,
 }
 
 //go:noescape
+func lstmCellAVX512(zi *float32, zo *float32, zf *float32, zg *float32, cPrev *float32, c *float32, h *float32, n int)
+
+//go:noescape
+func lstmCellAVX2(zi *float32, zo *float32, zf *float32, zg *float32, cPrev *float32, c *float32, h *float32, n int)
+
+func lstmCellVec(zi *float32, zo *float32, zf *float32, zg *float32, cPrev *float32, c *float32, h *float32, n int) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		lstmCellAVX512(zi, zo, zf, zg, cPrev, c, h, n)
+	case isa >= AVX2:
+		lstmCellAVX2(zi, zo, zf, zg, cPrev, c, h, n)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
 func softmaxGradAVX512(dx *float32, dy *float32, y *float32, n int, s, scale float32)
 
 //go:noescape
@@ -1276,6 +1294,24 @@ func dequantS8Vec(dst *float32, src *int8, n int, scale, zero float32) bool {
 		dequantS8AVX512(dst, src, n, scale, zero)
 	case isa >= AVX2:
 		dequantS8AVX2(dst, src, n, scale, zero)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
+func lstmQuantAVX512(gates *float32, sums *int32, colSum *int32, scale *float32, cPrev *float32, c *float32, h *float32, n int, az, as float32)
+
+//go:noescape
+func lstmQuantAVX2(gates *float32, sums *int32, colSum *int32, scale *float32, cPrev *float32, c *float32, h *float32, n int, az, as float32)
+
+func lstmQuantVec(gates *float32, sums *int32, colSum *int32, scale *float32, cPrev *float32, c *float32, h *float32, n int, az, as float32) bool {
+	switch isa := Active(); {
+	case isa >= AVX512:
+		lstmQuantAVX512(gates, sums, colSum, scale, cPrev, c, h, n, az, as)
+	case isa >= AVX2:
+		lstmQuantAVX2(gates, sums, colSum, scale, cPrev, c, h, n, az, as)
 	default:
 		return false
 	}

@@ -109,6 +109,12 @@ func rowCases() []vecCase {
 			RMSNormGradRows(dx, dg, a, x, gamma, 2, n, inv)
 			return [][]float32{a, dx, dg, inv}
 		}},
+		{"LSTMCell", func(in func(int) []float32, n int, r *rand.Rand) [][]float32 {
+			z, p, c, h := in(8*n), in(2*n), in(2*n), in(2*n)
+			LSTMCell(z, p, c, h, 2, n)
+			LSTMUnits(z[4*n:], p[n:], p[n:], p[:n], n/3, n-n/3)
+			return [][]float32{z, p, c, h}
+		}},
 		{"LSTM", func(in func(int) []float32, n int, r *rand.Rand) [][]float32 {
 			z, p, c, h, dh, dc := in(8*n), in(2*n), in(2*n), in(2*n), in(2*n), in(2*n)
 			LSTMGates(z, p, c, h, 2, n)

@@ -707,6 +707,19 @@ func lstmVec(zi *float32, zo *float32, zf *float32, zg *float32, cPrev *float32,
 }
 
 //go:noescape
+func lstmCellNEON(zi *float32, zo *float32, zf *float32, zg *float32, cPrev *float32, c *float32, h *float32, n int)
+
+func lstmCellVec(zi *float32, zo *float32, zf *float32, zg *float32, cPrev *float32, c *float32, h *float32, n int) bool {
+	switch isa := Active(); {
+	case isa >= NEON:
+		lstmCellNEON(zi, zo, zf, zg, cPrev, c, h, n)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
 func softmaxGradNEON(dx *float32, dy *float32, y *float32, n int, s, scale float32)
 
 func softmaxGradVec(dx *float32, dy *float32, y *float32, n int, s, scale float32) bool {

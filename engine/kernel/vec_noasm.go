@@ -124,6 +124,10 @@ func lstmVec(zi *float32, zo *float32, zf *float32, zg *float32, cPrev *float32,
 	return false
 }
 
+func lstmCellVec(zi *float32, zo *float32, zf *float32, zg *float32, cPrev *float32, c *float32, h *float32, n int) bool {
+	return false
+}
+
 func softmaxGradVec(dx *float32, dy *float32, y *float32, n int, s, scale float32) bool { return false }
 
 func layerNormGradSumsVec(dgamma *float32, dy *float32, x *float32, gamma *float32, n int, mean, inv float32) (r0, r1 float32, ok bool) {

@@ -19,22 +19,6 @@ func LSTMGates(gates, cPrev, c, h []float32, b, hSize int) {
 	}
 }
 
-// LSTMUnits is LSTMGates for units from to from+n of one batch entry: gates has length 4h, cPrev, c and h have length h, and
-// what other units hold is not touched. It gives the bits of LSTMGates.
-func LSTMUnits(gates, cPrev, c, h []float32, from, n int) {
-	hSize := len(h)
-	checkRows(1, hSize, cPrev, c, h)
-	checkRows(1, 4*hSize, gates)
-	if from < 0 || n < 0 || from+n > hSize {
-		panic(badShape)
-	}
-	if n == 0 {
-		return
-	}
-	zi, zo, zf, zg := gates[from:][:n], gates[hSize+from:][:n], gates[2*hSize+from:][:n], gates[3*hSize+from:][:n]
-	lstmUnits(zi, zo, zf, zg, cPrev[from:][:n], c[from:][:n], h[from:][:n])
-}
-
 // lstmUnits is one LSTM step of some units of one batch entry.
 func lstmUnits(zi, zo, zf, zg, p, cn, hn []float32) {
 	if lstmVec(&zi[0], &zo[0], &zf[0], &zg[0], &p[0], &cn[0], &hn[0], len(hn)) {

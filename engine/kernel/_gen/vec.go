@@ -22,6 +22,12 @@ func vecFiles() []file {
 		p.goCode(&stubs, vecISAs)
 		p.noasmCode(&noasm)
 	}
+	for _, p := range bandPrograms() {
+		for _, isa := range vecISAs {
+			newEm(p, isa, pool).function(a)
+		}
+		p.goCode(&stubs, vecISAs)
+	}
 	for _, p := range rowTable() {
 		for _, isa := range vecISAs {
 			p.code(a, isa, pool)
@@ -196,6 +202,9 @@ func (e *em) phase(a *asm, at string) {
 	}
 	block := e.chunks * e.isa.w
 	a.op("XORL AX, AX")
+	for i := 1; i < p.bands; i++ {
+		a.op("LEAQ (BX)(%s*1), %s", bandIndex[i-1], bandIndex[i])
+	}
 	a.op("MOVQ BX, R13")
 	a.op("ANDQ $%d, R13", -block)
 	a.op("JZ tail%s", at)
@@ -205,6 +214,9 @@ func (e *em) phase(a *asm, at string) {
 		e.body(c, e.weave)
 	}
 	a.op("ADDQ $%d, AX", block)
+	for i := 1; i < p.bands; i++ {
+		a.op("ADDQ $%d, %s", block, bandIndex[i])
+	}
 	a.op("CMPQ AX, R13")
 	a.op("JLT loop%s", at)
 	a.label("tail" + at)

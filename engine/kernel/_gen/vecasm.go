@@ -29,6 +29,7 @@ type program struct {
 	accs   []string // "add", "max" or "min" for each result
 	lanes  int      // partial results per accumulator; 0 without accumulators
 	noTail bool     // n is a multiple of 16
+	bands  int      // pointers may have so many bands of n elements, one after the other; 0 is one
 	body   func(b *vb)
 }
 
@@ -39,6 +40,7 @@ type node struct {
 	imm  int
 	bits uint32
 	disp int  // elements, of a load
+	band int  // of a load: see program.bands
 	mask bool // lives in a mask register on AVX-512
 	last int  // index of the last node that uses it
 	uses int
@@ -96,6 +98,13 @@ func (b *vb) loadAt(ptr, disp int) v {
 	b.nodes[x].disp = disp
 	return x
 }
+
+// loadBand loads from a band.
+func (b *vb) loadBand(ptr, band int) v {
+	x := b.add("load", ptr)
+	b.nodes[x].band = band
+	return x
+}
 func (b *vb) loadAs(kind string, ptr int) v { return b.add("load"+kind, ptr) }
 func (b *vb) store(ptr int, x v)            { b.add("store", ptr, x) }
 func (b *vb) storeAs(k string, ptr int, x v) {
@@ -116,6 +125,7 @@ func (b *vb) Or(x, y v) v      { return b.add("VORPS", 0, x, y) }
 func (b *vb) Xor(x, y v) v     { return b.add("VXORPS", 0, x, y) }
 func (b *vb) AddI(x, y v) v    { return b.add("VPADDD", 0, x, y) }
 func (b *vb) SubI(x, y v) v    { return b.add("VPSUBD", 0, x, y) }
+func (b *vb) MulI(x, y v) v    { return b.add("VPMULLD", 0, x, y) }
 func (b *vb) Sqrt(x v) v       { return b.add("VSQRTPS", 0, x) }
 func (b *vb) CvtI2F(x v) v     { return b.add("VCVTDQ2PS", 0, x) }
 func (b *vb) CvtF2I(x v) v     { return b.add("VCVTPS2DQ", 0, x) }
@@ -169,6 +179,9 @@ func (b *vb) Scalef(x, k v) v {
 
 // gprs are the registers of pointer arguments; AX is the element index, BX the count, R13 the loop limit and the tail mask.
 var gprs = []string{"DI", "SI", "DX", "CX", "R8", "R9", "R10", "R11", "R12"}
+
+// bandIndex are the registers of the element index in each band.
+var bandIndex = []string{"AX", "R11", "R12", "R15"}
 
 // constPool is the read-only table: each constant eight times, so that AVX2 can use it as an operand, or as often as a register holds it.
 type constPool struct {
@@ -320,7 +333,12 @@ func (e *em) allocK() int {
 
 // mem is the memory operand of a stream, size bytes per element.
 func (e *em) mem(ptr, size, disp int) string {
-	return fmt.Sprintf("%d(%s)(AX*%d)", (e.copy*e.isa.w+disp)*size, gprs[ptr], size)
+	return e.memIn(ptr, size, disp, 0)
+}
+
+// memIn is mem in a band.
+func (e *em) memIn(ptr, size, disp, band int) string {
+	return fmt.Sprintf("%d(%s)(%s*%d)", (e.copy*e.isa.w+disp)*size, gprs[ptr], bandIndex[band], size)
 }
 
 // get returns the register of a value; a constant that has none is loaded, and tmp tells to release it.

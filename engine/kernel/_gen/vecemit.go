@@ -65,11 +65,11 @@ func (e *em) load(n node, dst string) {
 	case "load":
 		switch {
 		case !e.tail:
-			e.out("VMOVUPS %s, %s", e.mem(n.imm, 4, n.disp), dst)
+			e.out("VMOVUPS %s, %s", e.memIn(n.imm, 4, n.disp, n.band), dst)
 		case e.isa.name == 'Z':
-			e.out("VMOVUPS.Z %s, K1, %s", e.mem(n.imm, 4, n.disp), dst)
+			e.out("VMOVUPS.Z %s, K1, %s", e.memIn(n.imm, 4, n.disp, n.band), dst)
 		default:
-			e.out("VMASKMOVPS %s, Y15, %s", e.mem(n.imm, 4, n.disp), dst)
+			e.out("VMASKMOVPS %s, Y15, %s", e.memIn(n.imm, 4, n.disp, n.band), dst)
 		}
 	case "loadF16":
 		e.out("VCVTPH2PS %s, %s", e.mem(n.imm, 2, n.disp), dst)

@@ -103,6 +103,30 @@ func (b *vb) sigmoid(x v) v {
 	return b.Div(num, b.Add(z, b.one()))
 }
 
+// sigmoidParts and tanhParts are numerator and denominator: products of several need one division.
+func (b *vb) sigmoidParts(x v) (num, den v) {
+	z := b.expNeg(b.Or(x, b.ci(1<<31)))
+	return b.Sel(b.Cmp(cmpLT, x, b.c(0)), z, b.one()), b.Add(z, b.one())
+}
+
+func (b *vb) tanhParts(x v) (num, den v) {
+	t := b.Or(x, b.ci(1<<31))
+	e := b.expm1Neg(b.Add(t, t))
+	return b.sign(b.Abs(e), x), b.Add(e, b.c(2))
+}
+
+// lstmCell is lstmCellGo: the new cell and state.
+func (b *vb) lstmCell(zi, zo, zf, zg, cPrev func() v) (c, h v) {
+	in, id := b.sigmoidParts(zi())
+	gn, gd := b.tanhParts(zg())
+	ig := b.Div(b.Mul(in, gn), b.Mul(id, gd))
+	fn, fd := b.sigmoidParts(zf())
+	c = b.Fma(b.Div(fn, fd), cPrev(), ig)
+	on, od := b.sigmoidParts(zo())
+	tn, td := b.tanhParts(c)
+	return c, b.Div(b.Mul(on, tn), b.Mul(od, td))
+}
+
 func (b *vb) erfSmall(x v) v { return b.Fma(b.horner(b.Mul(x, x), erfSC), x, x) }
 
 func (b *vb) erfcLarge(t v) v {

@@ -133,6 +133,14 @@ func rowPrograms() []*program {
 				b.store(1, o)
 				b.store(6, b.Mul(o, t))
 			}},
+		{name: "lstmCell", doc: "LSTMCell on one row",
+			ptrs: []string{"zi *float32", "zo *float32", "zf *float32", "zg *float32", "cPrev *float32", "c *float32", "h *float32"},
+			body: func(b *vb) {
+				from := func(i int) func() v { return func() v { return b.load(i) } }
+				c, h := b.lstmCell(from(0), from(1), from(2), from(3), from(4))
+				b.store(5, c)
+				b.store(6, h)
+			}},
 	}
 }
 
@@ -262,4 +270,22 @@ func convPrograms() []*program {
 				}
 				b.store(0, acc)
 			}})
+}
+
+// bandPrograms are routines over bands, for amd64 alone.
+func bandPrograms() []*program {
+	return []*program{{name: "lstmQuant", doc: "LSTMQuant.Step on one row: gates, sums, colSum and scale have n elements of each gate; az holds the bits of an int32",
+		ptrs:   []string{"gates *float32", "sums *int32", "colSum *int32", "scale *float32", "cPrev *float32", "c *float32", "h *float32"},
+		params: []string{"az", "as"}, bands: 4,
+		body: func(b *vb) {
+			sum := func(gate int) func() v {
+				return func() v {
+					s := b.CvtI2F(b.SubI(b.loadBand(1, gate), b.MulI(b.loadBand(2, gate), b.param(0))))
+					return b.Add(b.Mul(s, b.Mul(b.param(1), b.loadBand(3, gate))), b.loadBand(0, gate))
+				}
+			}
+			c, h := b.lstmCell(sum(0), sum(1), sum(2), sum(3), func() v { return b.load(4) })
+			b.store(5, c)
+			b.store(6, h)
+		}}}
 }
