@@ -20,15 +20,38 @@ type editor struct {
 	pinned map[string]bool          // outputs, and values that bodies read
 	gone   map[*model.Node]bool
 	fixed  map[string]bool // graph inputs: no constants even where an initializer has their name
-	made   map[string]bool // outputs of the nodes that were here at first: they hide names of the graphs around a body
+	made   map[string]bool // of a body, outputs of the nodes that were here at first: they hide names of the graphs around it
+	reads  []*model.Node   // room for lists of users of one entry
+}
+
+// edit returns the view that an earlier pass left of a graph which nothing else has changed since, or else a new one.
+func (c *compiler) edit(g *model.Graph) *editor {
+	if e := c.view; e != nil && e.g == g {
+		return e
+	}
+	e := newEditor(c, g)
+	if c.view = nil; len(c.outer) == 0 && !hasBodies(g) {
+		c.view = e
+	}
+	return e
+}
+
+func hasBodies(g *model.Graph) bool {
+	return slices.ContainsFunc(g.Nodes, func(n *model.Node) bool { return len(n.Subgraphs()) > 0 })
 }
 
 func newEditor(c *compiler, g *model.Graph) *editor {
-	n := len(g.Nodes)
-	e := &editor{c: c, g: g, maker: make(map[string]*model.Node, n), users: make(map[string][]*model.Node, 2*n),
-		pinned: map[string]bool{}, gone: map[*model.Node]bool{}, fixed: map[string]bool{}, made: make(map[string]bool, n)}
+	n, reads := len(g.Nodes), 0
+	for _, n := range g.Nodes {
+		reads += len(n.Inputs)
+	}
+	e := &editor{c: c, g: g, maker: make(map[string]*model.Node, n), users: make(map[string][]*model.Node, n+n/2),
+		pinned: map[string]bool{}, gone: map[*model.Node]bool{}, fixed: map[string]bool{}, made: map[string]bool{}, reads: make([]*model.Node, 0, reads)}
 	for _, n := range g.Nodes {
 		e.index(n)
+		if len(c.outer) == 0 {
+			continue
+		}
 		for _, o := range n.Outputs {
 			e.made[o] = true
 		}
@@ -54,9 +77,16 @@ func (e *editor) index(n *model.Node) {
 		}
 	}
 	for _, in := range n.Inputs {
-		if in != "" {
-			e.users[in] = append(e.users[in], n)
+		if in == "" {
+			continue
 		}
+		if list := e.users[in]; list != nil || len(e.reads) == cap(e.reads) {
+			e.users[in] = append(list, n)
+			continue
+		}
+		at := len(e.reads)
+		e.reads = append(e.reads, n)
+		e.users[in] = e.reads[at : at+1 : at+1]
 	}
 	if len(n.Subgraphs()) > 0 {
 		for _, name := range model.Captures(n) {
@@ -259,14 +289,15 @@ func (e *editor) finish() error {
 		}
 	}
 	e.g.Nodes = kept
+	clear(e.gone)
 	return e.g.TopoSort()
 }
 
 // rewrite calls f for every node of the graph, in order.
 func rewrite(f func(e *editor, n *model.Node)) func(c *compiler, g *model.Graph) error {
 	return func(c *compiler, g *model.Graph) error {
-		e := newEditor(c, g)
-		for _, n := range append([]*model.Node(nil), g.Nodes...) {
+		e := c.edit(g)
+		for _, n := range slices.Clone(g.Nodes) {
 			if !e.gone[n] {
 				f(e, n)
 			}

@@ -168,7 +168,9 @@ func (c *compiler) foldIn(g *model.Graph, outer *foldScope) error {
 			}
 		}
 	}
-	g.Nodes = kept
+	if len(kept) < len(g.Nodes) {
+		g.Nodes, c.view = kept, nil
+	}
 	return nil
 }
 
@@ -188,17 +190,19 @@ func (c *compiler) foldNode(n *model.Node, sc *foldScope) ([]*model.Tensor, erro
 	case "QuantizeLinear", "DequantizeLinear": // the marks of quantized weights: fused, not expanded
 		return nil, nil
 	}
-	call := &Call{Node: n, Opset: c.opset(n), arena: &arena{limit: maxFoldBytes, most: c.opts.Memory}}
 	size := 0
-	for _, name := range n.Inputs {
-		var t *model.Tensor
-		if name != "" {
-			if t = sc.find(name); t == nil {
-				return nil, nil
-			}
-			size += t.ByteSize()
+	in := make([]*model.Tensor, len(n.Inputs))
+	for i, name := range n.Inputs {
+		if name == "" {
+			continue
 		}
-		call.In = append(call.In, t)
+		if in[i] = sc.find(name); in[i] == nil {
+			return nil, nil
+		}
+		size += in[i].ByteSize()
+	}
+	call := &Call{Node: n, Opset: c.opset(n), In: in, arena: &arena{limit: maxFoldBytes, most: c.opts.Memory}}
+	for _, t := range in {
 		call.in = append(call.in, slot{t: t})
 	}
 	if t, err := c.foldHalf(n, call.In); err == nil && t != nil {

@@ -22,7 +22,7 @@ type layout struct {
 
 // layoutPass rewrites the top graph; bodies of If, Loop and Scan stay as they are.
 func layoutPass(c *compiler, g *model.Graph) error {
-	l := &layout{e: newEditor(c, g), blocked: map[string]string{}, ch: map[string]int{}, missing: map[string]bool{}, conv: map[string]*model.Node{}}
+	l := &layout{e: c.edit(g), blocked: map[string]string{}, ch: map[string]int{}, missing: map[string]bool{}, conv: map[string]*model.Node{}}
 	for _, n := range g.Nodes {
 		if l.convert(n) {
 			if c.watch[n.Out(0)] {
@@ -46,7 +46,7 @@ func layoutPass(c *compiler, g *model.Graph) error {
 	for _, v := range g.Outputs {
 		l.plain(v.Name)
 	}
-	g.Nodes = l.nodes
+	g.Nodes, c.view = l.nodes, nil
 	return nil
 }
 

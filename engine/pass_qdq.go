@@ -33,7 +33,7 @@ type qvalue struct {
 
 // qdqPass rewrites the top graph.
 func qdqPass(c *compiler, g *model.Graph) error {
-	p := &qdq{e: newEditor(c, g), u8: map[string]string{}, last: map[string]string{}, rank: map[string]int{},
+	p := &qdq{e: c.edit(g), u8: map[string]string{}, last: map[string]string{}, rank: map[string]int{},
 		tables: map[string]lookup{}, splits: map[*model.Node]*model.Node{}, stays: map[*model.Node]string{}, stored: map[*model.Node]bool{}}
 	nodes := slices.Clone(g.Nodes)
 	for _, n := range nodes {

@@ -1,8 +1,9 @@
 package engine
 
 import (
-	"fmt"
-	"strings"
+	"encoding/binary"
+	"math"
+	"slices"
 
 	"github.com/wattshed/wattshed/model"
 )
@@ -45,8 +46,11 @@ func passList(bare bool) []pass {
 // castAfterGather turns Gather of a converted half-size table into the conversion of the rows that are gathered, so that
 // the table stays as it is in the file.
 func castAfterGather(e *editor, n *model.Node) {
+	if !n.Is("Gather") || len(n.Inputs) != 2 {
+		return
+	}
 	cast := e.from(n.In(0), "Cast")
-	if !n.Is("Gather") || cast == nil || len(n.Inputs) != 2 {
+	if cast == nil {
 		return
 	}
 	table := e.constant(cast.In(0))
@@ -91,6 +95,7 @@ func rewrite2(f func() func(e *editor, n *model.Node)) func(c *compiler, g *mode
 // commonNodes joins nodes that compute the same.
 func commonNodes() func(e *editor, n *model.Node) {
 	seen := map[string]*model.Node{}
+	var key []byte // of one node: what it is made of, each behind its length
 	return func(e *editor, n *model.Node) {
 		if len(n.Outputs) != 1 || len(n.Subgraphs()) > 0 {
 			return
@@ -99,18 +104,18 @@ func commonNodes() func(e *editor, n *model.Node) {
 		if _, custom := e.c.opts.Ops[n.Domain+"::"+n.Op]; err != nil || def.random || custom {
 			return
 		}
-		var b strings.Builder
-		fmt.Fprintf(&b, "%s\x00%s\x00%q", n.Domain, n.Op, n.Inputs)
-		for _, a := range n.Attrs {
+		key = appendStrings(key[:0], n.Domain, n.Op)
+		key = appendStrings(binary.AppendUvarint(key, uint64(len(n.Inputs))), n.Inputs...)
+		for i := range n.Attrs {
+			a := &n.Attrs[i]
 			if a.T != nil || len(a.Tensors) > 0 || len(a.Raw) > 0 {
 				return
 			}
-			fmt.Fprintf(&b, "\x00%s %d %x %d %q %v %v %q", a.Name, a.Kind, a.F, a.I, a.S, a.Floats, a.Ints, a.Strings)
+			key = appendAttr(key, a)
 		}
-		key := b.String()
-		first, ok := seen[key]
+		first, ok := seen[string(key)]
 		if !ok {
-			seen[key] = n
+			seen[string(key)] = n
 			return
 		}
 		if e.rewire(n.Out(0), first.Out(0)) {
@@ -119,13 +124,36 @@ func commonNodes() func(e *editor, n *model.Node) {
 	}
 }
 
+func appendStrings[S string | []byte](key []byte, list ...S) []byte {
+	for _, s := range list {
+		key = append(binary.AppendUvarint(key, uint64(len(s))), s...)
+	}
+	return key
+}
+
+// appendAttr appends an attribute without tensors and graphs.
+func appendAttr(key []byte, a *model.Attr) []byte {
+	key = append(appendStrings(key, a.Name), byte(a.Kind))
+	key = binary.LittleEndian.AppendUint32(key, math.Float32bits(a.F))
+	key = appendStrings(binary.AppendVarint(key, a.I), a.S)
+	key = binary.AppendUvarint(key, uint64(len(a.Floats)))
+	for _, v := range a.Floats {
+		key = binary.LittleEndian.AppendUint32(key, math.Float32bits(v))
+	}
+	key = binary.AppendUvarint(key, uint64(len(a.Ints)))
+	for _, v := range a.Ints {
+		key = binary.AppendVarint(key, v)
+	}
+	return appendStrings(binary.AppendUvarint(key, uint64(len(a.Strings))), a.Strings...)
+}
+
 // deadNodes removes nodes and initializers that nobody reads.
 func deadNodes(c *compiler, g *model.Graph) error {
-	live := map[string]bool{}
+	live := make(map[string]bool, 2*len(g.Nodes))
 	for _, v := range g.Outputs {
 		live[v.Name] = true
 	}
-	var kept []*model.Node
+	kept := make([]*model.Node, 0, len(g.Nodes))
 	for i := len(g.Nodes) - 1; i >= 0; i-- {
 		n := g.Nodes[i]
 		used := len(n.Outputs) == 0
@@ -143,18 +171,14 @@ func deadNodes(c *compiler, g *model.Graph) error {
 		}
 		kept = append(kept, n)
 	}
-	for i, j := 0, len(kept)-1; i < j; i, j = i+1, j-1 {
-		kept[i], kept[j] = kept[j], kept[i]
+	if len(kept) < len(g.Nodes) {
+		slices.Reverse(kept)
+		g.Nodes, c.view = kept, nil
 	}
-	g.Nodes = kept
 	inputs := map[string]bool{}
 	for _, v := range g.Inputs {
 		inputs[v.Name] = true
 	}
-	for _, name := range append([]string(nil), g.Initializers()...) {
-		if !live[name] && !inputs[name] {
-			g.RemoveInitializer(name)
-		}
-	}
+	g.KeepInitializers(func(name string) bool { return live[name] || inputs[name] })
 	return nil
 }

@@ -141,6 +141,7 @@ type compiler struct {
 
 	shapeMaps map[*model.Graph]map[string][]dim
 	outer     []*model.Graph // the graphs around it, from the outside in
+	view      *editor        // of the top graph as the last pass left it, nil for none
 	fresh     int            // constants made by passes
 }
 
@@ -319,6 +320,7 @@ func (p *Plan) release() {
 			}
 		}
 	}
+	shells := map[*model.Tensor]*model.Tensor{}
 	for i, c := range p.consts {
 		if reads[c.slot] > 0 {
 			continue
@@ -328,11 +330,12 @@ func (p *Plan) release() {
 		})
 		if err == nil {
 			p.consts[i].t, p.consts[i].released = shell, true
-			for _, name := range p.graph.Initializers() {
-				if p.graph.Initializer(name) == c.t {
-					p.graph.SetInitializer(name, shell)
-				}
-			}
+			shells[c.t] = shell
+		}
+	}
+	for _, name := range p.graph.Initializers() {
+		if shell := shells[p.graph.Initializer(name)]; shell != nil {
+			p.graph.SetInitializer(name, shell)
 		}
 	}
 }

@@ -33,7 +33,7 @@ type symbols struct {
 // shapesPass infers symbolic shapes, replaces what is computed from known sizes by constants and makes the targets of
 // Reshape constant where they are known to copy dimensions; the nodes that computed them are dead then.
 func shapesPass(c *compiler, g *model.Graph) error {
-	s := &symbols{c: c, g: g, e: newEditor(c, g), shapes: map[string][]dim{}, vals: map[string][]dim{}, rank0: map[string]bool{}}
+	s := &symbols{c: c, g: g, e: c.edit(g), shapes: map[string][]dim{}, vals: map[string][]dim{}, rank0: map[string]bool{}}
 	for _, name := range g.Initializers() {
 		s.constant(name)
 	}
@@ -184,6 +184,7 @@ func (s *symbols) reshape(n *model.Node) {
 		return
 	}
 	n.Inputs = []string{n.In(0), s.e.addConstant(model.FromSlice([]int{len(out)}, out))}
+	s.c.view = nil // it still has the reader of the computed target
 }
 
 func (s *symbols) set(n *model.Node, shape []dim) {

@@ -287,6 +287,20 @@ func (g *Graph) RemoveInitializer(name string) {
 	g.names = kept
 }
 
+// KeepInitializers removes the initializers for whose names keep returns false.
+func (g *Graph) KeepInitializers(keep func(name string) bool) {
+	kept := make([]string, 0, len(g.names))
+	for _, n := range g.names {
+		if keep(n) {
+			kept = append(kept, n)
+			continue
+		}
+		delete(g.tensors, n)
+		delete(g.extras, n)
+	}
+	g.names = kept
+}
+
 // InitializerExtra returns what the file says of the initializer besides its values.
 func (g *Graph) InitializerExtra(name string) TensorExtra { return g.extras[name] }
 

@@ -6,7 +6,7 @@ import "fmt"
 // where it allows. Values read by a body count as read by the node that carries it. It fails on a
 // cycle and on two nodes with the same output.
 func (g *Graph) TopoSort() error {
-	maker := map[string]int{}
+	maker := make(map[string]int, len(g.Nodes))
 	for i, n := range g.Nodes {
 		for _, o := range n.Outputs {
 			if o == "" {
@@ -24,11 +24,12 @@ func (g *Graph) TopoSort() error {
 		node int
 		deps []string
 	}
+	var stack []frame
 	for root := range g.Nodes {
 		if state[root] != 0 {
 			continue
 		}
-		stack := []frame{{root, reads(g.Nodes[root])}}
+		stack = append(stack[:0], frame{root, reads(g.Nodes[root])})
 		state[root] = 1
 		for len(stack) > 0 {
 			f := &stack[len(stack)-1]
@@ -66,9 +67,13 @@ func reads(n *Node) []string {
 // Captures returns the names that the bodies of n read from the graphs around them, each once, in
 // order of first reading.
 func Captures(n *Node) []string {
+	subs := n.Subgraphs()
+	if len(subs) == 0 {
+		return nil
+	}
 	var out []string
 	seen := map[string]bool{}
-	for _, sub := range n.Subgraphs() {
+	for _, sub := range subs {
 		local := map[string]bool{}
 		for _, v := range sub.Inputs {
 			local[v.Name] = true

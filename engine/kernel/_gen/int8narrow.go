@@ -260,6 +260,11 @@ func packFours(a *asm, stubs *strings.Builder) {
 	a.op("VMOVD AX, X15")
 	a.op("VPBROADCASTD X15, Y15")
 	a.op("LEAQ (R8)(R8*2), R9")
+	a.op("MOVQ R8, R10") // 32 rows ahead: prefetchers of the CPU end with a page
+	a.op("SHLQ $5, R10")
+	for i, to := range []string{"R11", "R12", "R13"} {
+		a.op("LEAQ (%s)(R8*1), %s", []string{"R10", "R11", "R12"}[i], to)
+	}
 	a.op("VPCMPEQW Y14, Y14, Y14")
 	a.op("VPABSB Y14, Y13") // bytes of 1
 	a.op("VPSRLW $15, Y14, Y14")
@@ -268,6 +273,9 @@ func packFours(a *asm, stubs *strings.Builder) {
 		a.op("VMOVDQU %d(BX), Y%d", 32*v, 8+v)
 	}
 	a.label("loop")
+	for _, at := range []string{"R10", "R11", "R12", "R13"} {
+		a.op("PREFETCHT0 (SI)(%s*1)", at)
+	}
 	for i, from := range []string{"(SI)", "(SI)(R8*1)", "(SI)(R8*2)", "(SI)(R9*1)"} {
 		a.op("VPXOR %s, Y15, Y%d", from, i)
 	}
