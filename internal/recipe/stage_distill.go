@@ -120,7 +120,7 @@ func (d *Distill) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.G
 		tr.Mask = env.Mask
 	}
 	failed := env.watch(&tr)
-	out, rep, err := tr.Train(ctx, start)
+	out, rep, err := train(ctx, tr, start)
 	if err = errors.Join(err, failed()); err != nil {
 		return nil, nil, err
 	}
@@ -129,6 +129,17 @@ func (d *Distill) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.G
 		env.Mask = nil
 	}
 	return out, d.notes(out, rep), nil
+}
+
+// train trains g, whose file may be the student's own.
+func train(ctx context.Context, tr distill.Trainer, g *model.Graph) (out *model.Graph, rep distill.Report, err error) {
+	err = model.Guard(g.Mappings, func() (err error) {
+		if out, rep, err = tr.Train(ctx, g); err == nil {
+			err = model.Whole(g.Mappings())
+		}
+		return err
+	})
+	return out, rep, err
 }
 
 // trainer returns the settings of the stage with data, teacher and checkpoints.
