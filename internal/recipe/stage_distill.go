@@ -72,6 +72,9 @@ func (d *Distill) check() error {
 		if (s.File == "") == (s.Embedding == 0 && s.Hidden == 0) {
 			return faultf("distill.student", "want either embedding and hidden, or file")
 		}
+		if err := FileOnly(s.File); err != nil {
+			return err
+		}
 		if s.File == "" && (s.Embedding < 1 || s.Hidden < 1 || s.Embedding > 1<<14 || s.Hidden > 1<<14) {
 			return faultf("distill.student", "embedding %d, hidden %d: out of range", s.Embedding, s.Hidden)
 		}
