@@ -27,8 +27,8 @@ func TestTruncatedModel(t *testing.T) {
 	if err := prepare(dir); err != nil {
 		t.Fatal(err)
 	}
-	chainModel(t, filepath.Join(dir, "chain.onnx"), 384, 12, false, false)
-	chainModel(t, filepath.Join(dir, "other.onnx"), 384, 12, false, false)
+	chainModel(t, filepath.Join(dir, "chain.onnx"), 384, 6, false, false)
+	chainModel(t, filepath.Join(dir, "other.onnx"), 384, 6, false, false)
 	copyOf, err := os.ReadFile(filepath.Join(dir, "small.onnx"))
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestTruncatedModel(t *testing.T) {
 		"inspect":  {"inspect", "chain.onnx", "--passes", "--weights"},
 		"harm":     {"inspect", "chain.onnx", "--sensitivity", "--samples", "2"},
 		"verify":   {"verify", "chain.onnx", "--against", "other.onnx"},
-		"measure":  {"measure", "chain.onnx", "other.onnx", "--batch", "16", "--max-seconds", "1", "--block-seconds", "0.01", "--pairs", "1"},
+		"measure":  {"measure", "chain.onnx", "other.onnx", "--batch", "16", "--max-seconds", "0.1", "--block-seconds", "0.01", "--pairs", "1"},
 		"eval":     {"eval", "mails.onnx", "--task", "test.jsonl"},
 		"distill":  {"distill", "mails.onnx", "-o", "out.onnx", "--data", "train.jsonl", "--epochs", "1"},
 		"continue": {"distill", "small.onnx", "-o", "out.onnx", "--data", "train.jsonl", "--epochs", "1", "--student", "mails.onnx"},
