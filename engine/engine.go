@@ -81,6 +81,13 @@ type Session interface {
 	Close() error
 }
 
+// Mapped is implemented by sessions that may read weights from mapped files while they run.
+type Mapped interface {
+	// Mappings returns the files. Where model.Whole finds one of them truncated after a run, its outputs may be wrong: a byte behind the end
+	// is an error of Run only where its page is gone.
+	Mappings() []*model.Mapping
+}
+
 // Binder is implemented by sessions that can keep inputs and outputs in place between runs, so that what is measured
 // contains no copies.
 type Binder interface {

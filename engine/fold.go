@@ -63,11 +63,7 @@ func Fold(g *model.Graph) (err error) {
 	if g == nil {
 		return errors.New("engine: no graph")
 	}
-	defer func() { // as in Call.invoke
-		if r := recover(); r != nil {
-			err = fmt.Errorf("engine: internal error: %v\n%s", r, debug.Stack())
-		}
-	}()
+	defer mistakes(g, debug.SetPanicOnFault(true), func(e error) { err = e })
 	c := &compiler{opts: Options{Memory: freeMemory() / 4 * 3, NoFusion: true}, table: opTable()}
 	if err := c.prepare(g); err != nil {
 		return fmt.Errorf("engine: %w", err)

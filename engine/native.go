@@ -210,6 +210,9 @@ func (s *session) Info() Info {
 	}
 }
 
+// Mappings implements Mapped.
+func (s *session) Mappings() []*model.Mapping { return s.plan.files }
+
 // Close implements Session.
 func (s *session) Close() error {
 	s.pool.Close()

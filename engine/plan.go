@@ -28,6 +28,7 @@ type Plan struct {
 	opts     Options
 	trusted  []trusted
 	fallback func() (*Plan, error)
+	files    []*model.Mapping // that weights of the graph lie in, as it came
 
 	mu     sync.Mutex
 	arenas []*arena
@@ -89,11 +90,7 @@ func compile(g *model.Graph, o Options, pool *kernel.Pool) (p *Plan, err error) 
 	if g == nil {
 		return nil, errors.New("engine: no graph")
 	}
-	defer func() { // as in Call.invoke
-		if r := recover(); r != nil {
-			p, err = nil, fmt.Errorf("engine: internal error: %v\n%s", r, debug.Stack())
-		}
-	}()
+	defer mistakes(g, debug.SetPanicOnFault(true), func(e error) { p, err = nil, e })
 	c := &compiler{opts: o, table: opTable(), watch: o.watches()}
 	if o.Memory <= 0 {
 		o.Memory = freeMemory() / 4 * 3
@@ -115,6 +112,7 @@ func compile(g *model.Graph, o Options, pool *kernel.Pool) (p *Plan, err error) 
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	p.release()
+	p.files = source.Mappings()
 	p.passes, p.warnings, p.packed, p.trusted = c.passes, c.warnings, c.packed.Load(), c.trusted
 	p.fallback = sync.OnceValues(func() (*Plan, error) {
 		o.NoFusion = true

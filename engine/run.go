@@ -194,10 +194,13 @@ func (c *Call) captured(cp capture, vals []slot) {
 }
 
 // invoke calls the operator. A panic becomes an error: it is a mistake of ours that a graph brought to light, and the
-// caller's process is not ours to end.
+// caller's process is not ours to end. A fault of memory goes on to Exec or Compile, which know the files.
 func (c *Call) invoke(d opDef) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
+			if _, fault := r.(interface{ Addr() uintptr }); fault {
+				panic(r)
+			}
 			if e, ok := r.(error); ok && errors.Is(e, ErrMemory) {
 				err = e
 				return
@@ -271,8 +274,16 @@ func (c *Call) owner(t *model.Tensor, in []slot) *buffer {
 }
 
 // Exec runs the plan on values that may be tensors, sequences ([]*model.Tensor) or empty optionals (nil) and returns
-// all outputs likewise. Session.Run is the form for models whose inputs and outputs are tensors.
-func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (map[string]any, error) {
+// all outputs likewise. Session.Run is the form for models whose inputs and outputs are tensors. A weight's file that has been truncated
+// since it was mapped is an error that wraps model.ErrTruncated.
+func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (res map[string]any, err error) {
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if r := recover(); r != nil {
+			res, err = nil, faultOf(r, p.files)
+		}
+	}()
 	vals := make([]slot, p.nslots)
 	for _, pi := range p.inputs {
 		v, ok := in[pi.value.Name]
@@ -332,7 +343,7 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 		}
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	res := make(map[string]any, len(outs))
+	res = make(map[string]any, len(outs))
 	for i, o := range outs {
 		if o.buf != nil {
 			a.giveAway(o.buf)
@@ -400,4 +411,28 @@ func checkInput(v *model.Value, t *model.Tensor) error {
 		return fmt.Errorf("engine: input %q has shape %v, the model wants rank %d (%s)", v.Name, t.Shape(), len(s), s)
 	}
 	return nil
+}
+
+// faultOf is the error of a recovered panic that is a fault of memory of one of the files. Any other panics on.
+func faultOf(r any, files []*model.Mapping) error {
+	err := model.Fault(r, files)
+	if err == nil {
+		panic(r)
+	}
+	return fmt.Errorf("engine: %w", err)
+}
+
+// mistakes is deferred by what works on g at compile time: it does of panics what Call.invoke and Exec do. old is the goroutine's setting of
+// debug.SetPanicOnFault.
+func mistakes(g *model.Graph, old bool, failed func(error)) {
+	debug.SetPanicOnFault(old)
+	r := recover()
+	if r == nil {
+		return
+	}
+	if _, fault := r.(interface{ Addr() uintptr }); fault {
+		failed(faultOf(r, g.Mappings()))
+		return
+	}
+	failed(fmt.Errorf("engine: internal error: %v\n%s", r, debug.Stack()))
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -18,8 +17,8 @@ var ErrTruncated = errors.New("file is truncated")
 //
 // A page of a mapped file that no longer exists faults when it is touched. Bytes of a Mapping are
 // therefore touched the first time inside Guard, which turns the fault into an error: Tensor and Lazy do
-// so on the first call of Tensor.Bytes, and remember. A file that is cut off later than that, while
-// its weights are in use, still ends the process: replace files by renaming, do not rewrite them in place.
+// so on the first call of Tensor.Bytes, and remember. Who works with the bytes afterwards does so inside Guard too, as the engine and the
+// stages do: outside of it a file that is cut off while its weights are in use ends the process.
 type Mapping struct {
 	path   string
 	file   *os.File // kept open to ask for the size again; nil when data is ordinary memory
@@ -74,30 +73,16 @@ func (m *Mapping) SameFile(path string) bool {
 	return err == nil && os.SameFile(st, mine)
 }
 
-// Guard runs fn, which reads bytes of m, and returns its error, or ErrTruncated when a byte that fn
-// touched is no longer in the file. Only the calling goroutine is guarded.
-func (m *Mapping) Guard(fn func() error) (err error) {
+// Guard is the function Guard for a file that must be open.
+func (m *Mapping) Guard(fn func() error) error {
 	if err := m.alive(); err != nil {
 		return err
 	}
-	old := debug.SetPanicOnFault(true)
-	defer func() {
-		debug.SetPanicOnFault(old)
-		r := recover()
-		if r == nil {
-			return
-		}
-		if f, ok := r.(interface{ Addr() uintptr }); ok && m.holds(f.Addr()) {
-			err = fmt.Errorf("model: %s: %w: it had %d bytes when it was opened", m.path, ErrTruncated, len(m.data))
-			return
-		}
-		panic(r)
-	}()
-	return fn()
+	return Guard(func() []*Mapping { return []*Mapping{m} }, fn)
 }
 
 func (m *Mapping) holds(addr uintptr) bool {
-	if !m.mapped || len(m.data) == 0 {
+	if !m.mapped || len(m.data) == 0 || m.closed.Load() {
 		return false
 	}
 	base := uintptr(unsafe.Pointer(unsafe.SliceData(m.data)))
@@ -108,10 +93,10 @@ func (m *Mapping) holds(addr uintptr) bool {
 // it was. It returns ErrTruncated when a page is gone.
 func (m *Mapping) Touch(b []byte) error {
 	return m.Guard(func() error {
+		if err := m.whole(); err != nil {
+			return err
+		}
 		if m.mapped {
-			if st, err := m.file.Stat(); err == nil && st.Size() < int64(len(m.data)) {
-				return fmt.Errorf("model: %s: %w from %d to %d bytes", m.path, ErrTruncated, len(m.data), st.Size())
-			}
 			touch(b)
 		}
 		return nil

@@ -3,13 +3,16 @@ package quantize
 import (
 	"errors"
 	"runtime"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 )
 
 // errNotFinite says that a weight holds an infinity or a NaN.
 var errNotFinite = errors.New("holds a value that is not finite")
 
-// parallel calls f on consecutive parts of 0..n of at least grain elements each, on all processors.
+// parallel calls f on consecutive parts of 0..n of at least grain elements each, on all processors. A panic of f, a fault of memory among them,
+// reaches the caller.
 func parallel(n, grain int, f func(lo, hi int)) {
 	parts := min(runtime.GOMAXPROCS(0), n/max(grain, 1))
 	if parts <= 1 {
@@ -17,10 +20,22 @@ func parallel(n, grain int, f func(lo, hi int)) {
 		return
 	}
 	var wg sync.WaitGroup
+	var failed atomic.Pointer[any]
 	for i := range parts {
-		wg.Go(func() { f(i*n/parts, (i+1)*n/parts) })
+		wg.Go(func() {
+			debug.SetPanicOnFault(true)
+			defer func() {
+				if r := recover(); r != nil {
+					failed.CompareAndSwap(nil, &r)
+				}
+			}()
+			f(i*n/parts, (i+1)*n/parts)
+		})
 	}
 	wg.Wait()
+	if r := failed.Load(); r != nil {
+		panic(*r)
+	}
 }
 
 // grainElements is the least number of elements worth a goroutine of its own.

@@ -257,7 +257,7 @@ func (s Stream) Run(ctx context.Context) (*StreamPlan, error) {
 			return nil, fmt.Errorf("quantize: %s: %w: write to another name", s.Out, onnx.ErrSource)
 		}
 	}
-	left := map[string]string{}
+	left, files := map[string]string{}, f.Graph().Mappings()
 	for {
 		st, err := s.prepare(ctx, f, left)
 		if err != nil {
@@ -268,7 +268,7 @@ func (s Stream) Run(ctx context.Context) (*StreamPlan, error) {
 			return p, err
 		}
 		restore := p.limitHeap()
-		err = onnx.SaveStream(s.Out, st.graph, onnx.WriteOptions{External: s.External}, func(l *onnx.Layout) error { return s.fill(ctx, st, p.Workers, l) })
+		err = onnx.SaveStream(s.Out, st.graph, onnx.WriteOptions{External: s.External}, func(l *onnx.Layout) error { return s.fill(ctx, st, p.Workers, l, files) })
 		restore()
 		var u *misfit
 		if !errors.As(err, &u) {
@@ -310,8 +310,8 @@ func (st *streamed) work(l *onnx.Layout) []*job {
 	return work
 }
 
-// fill writes the bytes of all tensors.
-func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Layout) error {
+// fill writes the bytes of all tensors, which are read from files.
+func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Layout, files []*model.Mapping) error {
 	sums := newDigests(st.graph)
 	work, total := st.work(l), int64(0)
 	for _, j := range work {
@@ -328,13 +328,14 @@ func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Lay
 				if i >= len(work) {
 					return
 				}
-				err := work[i].run(func(t *model.Tensor, b []byte, off int64) error {
+				put := func(t *model.Tensor, b []byte, off int64) error {
 					if err := ctx.Err(); err != nil {
 						return err
 					}
 					sums.add(t, b, off)
 					return l.WriteAt(t, b, off)
-				})
+				}
+				err := model.Guard(func() []*model.Mapping { return files }, func() error { return work[i].run(put) })
 				if err != nil {
 					cancel(err)
 					return
@@ -347,6 +348,9 @@ func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Lay
 	}
 	wg.Wait()
 	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := model.Whole(files); err != nil {
 		return err
 	}
 	p, err := planOf(st.graph, sums.of)

@@ -28,7 +28,7 @@ func evalCommand() *cli.Command {
 			&cli.StringFlag{Name: "runtime", Value: "native", Usage: "native or ort"},
 			&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "of ort: cpu, cuda, tensorrt or webgpu"},
 			&cli.IntFlag{Name: "batch", Value: 1, Usage: "examples per run"},
-			&cli.IntFlag{Name: "threads", Usage: "threads", DefaultText: "all processors"},
+			&cli.IntFlag{Name: "threads", Usage: "threads, 0 for all processors", DefaultText: "all processors"},
 			jsonFlag(), quietFlag(),
 		}...),
 		Action: func(c *cli.Context) error {

@@ -89,7 +89,13 @@ func explainResult(res *reports.Result, dir string) (list []explained, err error
 		v := &res.Variants[1+i]
 		c := explain.Case{Result: res, Variant: v, Baseline: base, Original: original}
 		c.Graph = open(v)
-		list = append(list, explained{v.Name, explain.Promised(c), explain.Effects(c), explain.Explain(c), missing})
+		e := whole(original, func() error {
+			return whole(c.Graph, func() error {
+				list = append(list, explained{v.Name, explain.Promised(c), explain.Effects(c), explain.Explain(c), missing})
+				return nil
+			})
+		})
+		err = errors.Join(err, e)
 		if missing = nil; original == nil && base.File != nil {
 			missing = []string{base.File.Path}
 		}

@@ -103,14 +103,18 @@ func inspectCommand() *cli.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, f.Close()) }()
-			in, err := inspect(path, f.Graph(), c.Bool("weights"))
-			if err != nil {
-				return err
-			}
-			if c.Bool("passes") {
+			var in *inspection
+			err = whole(f.Graph(), func() (err error) {
+				if in, err = inspect(path, f.Graph(), c.Bool("weights")); err != nil || !c.Bool("passes") {
+					return err
+				}
 				if err := in.addPasses(c, f.Graph()); err != nil {
 					return fmt.Errorf("%s: %w", path, err)
 				}
+				return nil
+			})
+			if err != nil {
+				return err
 			}
 			if c.Bool("json") {
 				return printJSON(c, in)
@@ -119,6 +123,15 @@ func inspectCommand() *cli.Command {
 			return nil
 		},
 	}
+}
+
+// whole runs fn, which reads g. A file of g that has lost its end meanwhile is an error.
+func whole(g *model.Graph, fn func() error) error {
+	err := model.Guard(g.Mappings, fn)
+	if err == nil {
+		err = model.Whole(g.Mappings())
+	}
+	return err
 }
 
 func inspect(path string, g *model.Graph, weights bool) (*inspection, error) {

@@ -122,12 +122,18 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 var positives = []string{"epochs", "batch", "max-length", "vocabulary", "learning-rate", "pairs", "precision", "block-seconds", "max-seconds", "samples", "sequence",
 	"temperature", "percentile", "embedding", "hidden", "size", "resize"}
 
+// maxThreads is the most that --threads takes, as target.threads of a recipe does.
+const maxThreads = 1024
+
 // positive refuses flags of that kind that were given as zero or less.
 func positive(c *cli.Context) error {
 	for _, f := range c.Command.Flags {
 		name := f.Names()[0]
 		if name == "group" && c.IsSet(name) && c.Int(name) == 0 { // less than 0 stands for all elements, where there is that
 			return usagef("--%s: 0: no group has 0 elements", name)
+		}
+		if name == "threads" && c.IsSet(name) && (c.Int(name) < 0 || c.Int(name) > maxThreads) {
+			return usagef("--%s: %d: want 0 to %d", name, c.Int(name), maxThreads)
 		}
 		if !slices.Contains(positives, name) || !c.IsSet(name) {
 			continue

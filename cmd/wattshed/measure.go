@@ -67,7 +67,7 @@ func targetFlags() []cli.Flag {
 		&cli.IntFlag{Name: "batch", Value: 1, Usage: "examples per run"},
 		&cli.IntFlag{Name: "sequence", Usage: "length of sequences", DefaultText: "the model's own"},
 		&cli.StringSliceFlag{Name: "shape", Usage: "shape of an input, `NAME=1x3x48x192`; may be repeated"},
-		&cli.IntFlag{Name: "threads", Usage: "threads", DefaultText: "all processors"},
+		&cli.IntFlag{Name: "threads", Usage: "threads, 0 for all processors", DefaultText: "all processors"},
 		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of random inputs and of the order of blocks"},
 	}...)
 }

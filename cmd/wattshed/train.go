@@ -36,7 +36,7 @@ func trainCommand() *cli.Command {
 			&cli.Float64Flag{Name: "weight-decay", Value: 0.01, Usage: "of AdamW"},
 			&cli.Float64Flag{Name: "word-dropout", Value: 0.3, Usage: "share of the words hidden in training"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of the first weights and the order"},
-			&cli.IntFlag{Name: "threads", Usage: "threads", DefaultText: "all processors"},
+			&cli.IntFlag{Name: "threads", Usage: "threads, 0 for all processors", DefaultText: "all processors"},
 			jsonFlag(), quietFlag(),
 		},
 		Action: func(c *cli.Context) error {
@@ -116,7 +116,7 @@ func distillCommand() *cli.Command {
 			&cli.Float64Flag{Name: "temperature", Value: 2, Usage: "in which teacher and student are compared"},
 			&cli.Float64Flag{Name: "alpha", Value: 0.5, Usage: "weight of the teacher against the labels, 0 to 1"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of the first weights and the order"},
-			&cli.IntFlag{Name: "threads", Usage: "threads", DefaultText: "all processors"},
+			&cli.IntFlag{Name: "threads", Usage: "threads, 0 for all processors", DefaultText: "all processors"},
 		),
 		Action: func(c *cli.Context) error {
 			if c.String("data") == "" {

@@ -90,7 +90,10 @@ func verifyModel(ctx context.Context, path, original, runtime string) (v *verifi
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	v = &verified{Path: path, Styles: quantize.Styles(f.Graph()), Against: original, Findings: verify.Graph(f.Graph())}
+	v = &verified{Path: path, Styles: quantize.Styles(f.Graph()), Against: original}
+	if err := whole(f.Graph(), func() error { v.Findings = verify.Graph(f.Graph()); return nil }); err != nil {
+		return nil, err
+	}
 	if original != "" {
 		o, err := onnx.Open(original)
 		if err != nil {
@@ -101,7 +104,12 @@ func verifyModel(ctx context.Context, path, original, runtime string) (v *verifi
 			return nil, withHint(usagef("--against: %s: is quantized itself: %s", original, strings.Join(styles, ", ")), "--against takes the float model that MODEL was made from")
 		}
 		var found []verify.Finding
-		v.Restored, found = verify.Against(f.Graph(), o.Graph())
+		err = whole(f.Graph(), func() error {
+			return whole(o.Graph(), func() error { v.Restored, found = verify.Against(f.Graph(), o.Graph()); return nil })
+		})
+		if err != nil {
+			return nil, err
+		}
 		v.Findings = append(v.Findings, found...)
 	}
 	if runtime != "" {

@@ -16,13 +16,10 @@ const binColumns = 16
 // The data of a row is, for bins of four, three, two and one groups, the number of their bytes, in 32 bytes, and the bins. A bin is the distances
 // of its groups from the first input, in 32 bytes, and 64 bytes for each group, [place][4], in the order of lane16. Distances are those of pixels
 // side by side, of whole fours of channels.
-func (c *ConvU8) packBinned() {
-	c.dense, c.binned = true, true
-	c.bias, c.scale = make([]int32, c.Cout), make([]float32, c.Cout)
-	for p := range c.scale {
-		o := p&^15 + lane16(p&15)
-		c.bias[p], c.scale[p] = c.plain[o], c.scaleOf(o)
-	}
+//
+// Rows of few inputs take up to 14 times the memory of their weights. It reports false, and leaves c as it was, where all would take more
+// than mostBinned of the weights.
+func (c *ConvU8) packBinned() bool {
 	wide := ceilDiv(c.cg, 4) * 4 // channels of a pixel
 	groups := make([]binGroup, c.KW*wide/4)
 	for first := 0; first < c.Cout; first += binColumns {
@@ -40,14 +37,29 @@ func (c *ConvU8) packBinned() {
 				g.weigh()
 			}
 			c.data = appendBins(c.data, groups)
+			if len(c.data) > mostBinned(len(c.W)) {
+				c.data, c.panels = nil, nil
+				return false
+			}
 		}
 		e.end = len(c.data)
 		c.panels = append(c.panels, e)
 	}
+	c.bias, c.scale = make([]int32, c.Cout), make([]float32, c.Cout)
+	for p := range c.scale {
+		o := p&^15 + lane16(p&15)
+		c.bias[p], c.scale[p] = c.plain[o], c.scaleOf(o)
+	}
 	data := signedMemory(len(c.data))
 	copy(data, c.data)
 	c.data = data
+	c.dense, c.binned = true, true
+	return true
 }
+
+// mostBinned returns the bytes that so many weights may take in bins: twice their own, and what the first convolutions of image models, whose
+// weights are few, take beyond that.
+func mostBinned(weights int) int { return 2*weights + 64<<10 }
 
 // binGroup is a group of four inputs of a panel.
 type binGroup struct {

@@ -90,8 +90,7 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 		}
 	case c.depthwise:
 		return c
-	case len(c.ZeroW) == 0 && (c.isa == AVX2 || c.isa == AVX512) && c.narrow() && c.Groups == 1 && c.Cout%binColumns == 0 && !c.Dilated:
-		c.packBinned()
+	case len(c.ZeroW) == 0 && (c.isa == AVX2 || c.isa == AVX512) && c.narrow() && c.Groups == 1 && c.Cout%binColumns == 0 && !c.Dilated && c.packBinned():
 	case len(c.ZeroW) == 0 && (c.isa.hasVNNI512() || (c.isa == AVX2 || c.isa == AVX512) && c.narrow()):
 		c.packDense()
 	default:

@@ -68,35 +68,41 @@ func randomConv(rng *rand.Rand) (ConvU8Config, *Window, int) {
 
 // convByDefinition is QLinearConv in 64-bit integers and float32, channel by channel.
 func convByDefinition(c *ConvU8Config, n int, g *Window, x []uint8) []uint8 {
-	cg, og := c.Cin/c.Groups, c.Cout/c.Groups
 	y := make([]uint8, n*g.OH*g.OW*c.Cout)
 	for i := range y {
-		o, ow, oh, b := i%c.Cout, i/c.Cout%g.OW, i/c.Cout/g.OW%g.OH, i/c.Cout/g.OW/g.OH
-		var s int64
-		for kh := range c.KH {
-			for kw := range c.KW {
-				h, w := oh*g.SH+kh*g.DH-g.Top, ow*g.SW+kw*g.DW-g.Left
-				if h < 0 || w < 0 || h >= g.H || w >= g.W {
-					continue // x - ZeroX is 0
+		y[i] = elementByDefinition(c, g, x, i)
+	}
+	return y
+}
+
+// elementByDefinition is element i of that.
+func elementByDefinition(c *ConvU8Config, g *Window, x []uint8, i int) uint8 {
+	cg, og := c.Cin/c.Groups, c.Cout/c.Groups
+	o, ow, oh, b := i%c.Cout, i/c.Cout%g.OW, i/c.Cout/g.OW%g.OH, i/c.Cout/g.OW/g.OH
+	var s int64
+	for kh := range c.KH {
+		for kw := range c.KW {
+			h, w := oh*g.SH+kh*g.DH-g.Top, ow*g.SW+kw*g.DW-g.Left
+			if h < 0 || w < 0 || h >= g.H || w >= g.W {
+				continue // x - ZeroX is 0
+			}
+			for ch := range cg {
+				v := int64(x[((b*g.H+h)*g.W+w)*c.Cin+o/og*cg+ch]) - int64(c.ZeroX)
+				zw := int64(0)
+				if len(c.ZeroW) > 0 {
+					zw = int64(c.ZeroW[o%len(c.ZeroW)])
 				}
-				for ch := range cg {
-					v := int64(x[((b*g.H+h)*g.W+w)*c.Cin+o/og*cg+ch]) - int64(c.ZeroX)
-					zw := int64(0)
-					if len(c.ZeroW) > 0 {
-						zw = int64(c.ZeroW[o%len(c.ZeroW)])
-					}
-					s += v * (int64(c.W[((o*cg+ch)*c.KH+kh)*c.KW+kw]) - zw)
-				}
+				s += v * (int64(c.W[((o*cg+ch)*c.KH+kh)*c.KW+kw]) - zw)
 			}
 		}
-		if c.Bias != nil {
-			s += int64(c.Bias[o])
-		}
-		v := math.RoundToEven(float64(float32(s)*c.Scale[o%len(c.Scale)])) + float64(c.ZeroY)
-		y[i] = uint8(min(max(v, float64(c.Lo)), float64(c.Hi)))
-		if c.Table != nil {
-			y[i] = c.Table[y[i]]
-		}
+	}
+	if c.Bias != nil {
+		s += int64(c.Bias[o])
+	}
+	v := math.RoundToEven(float64(float32(s)*c.Scale[o%len(c.Scale)])) + float64(c.ZeroY)
+	y := uint8(min(max(v, float64(c.Lo)), float64(c.Hi)))
+	if c.Table != nil {
+		return c.Table[y]
 	}
 	return y
 }

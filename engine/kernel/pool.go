@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,7 +124,8 @@ func (p *Pool) Close() {
 }
 
 // Run calls f(i) once for every i in [0, n), in any order, possibly at the same time, and returns when all have returned.
-// When an f panics, the indices not yet taken are dropped and Run panics with the same value in its caller. Every thread has its share of
+// When an f panics, the indices not yet taken are dropped and Run panics with the same value in its caller, be it a fault of memory, which on the
+// threads of a pool is a panic with a method Addr (debug.SetPanicOnFault). Every thread has its share of
 // the indices, the caller the first ones, and takes them one by one; who has none left takes the last ones of others. So unequal work
 // balances itself, and what a thread wrote in one Run is mostly near it in the next. Run allocates nothing.
 func (p *Pool) Run(n int, f func(i int)) {
@@ -184,6 +186,9 @@ func (p *Pool) work(thread int) {
 	defer func() {
 		if r := recover(); r != nil {
 			v := r // r itself would escape, and every call allocate
+			if f, ok := r.(memoryFault); ok && thread > 0 {
+				v = poolFault{f, debug.Stack()}
+			}
 			p.failed.CompareAndSwap(nil, &v)
 			for i := range p.shares {
 				p.shares[i].set(0, 0)
@@ -204,6 +209,24 @@ func (p *Pool) work(thread int) {
 		}
 	}
 }
+
+// memoryFault is what a fault of memory panics with where debug.SetPanicOnFault was called.
+type memoryFault interface {
+	runtime.Error
+	Addr() uintptr
+}
+
+// poolFault is one of a worker, with where it was, which the stack of the caller of Run does not say.
+type poolFault struct {
+	memoryFault
+	stack []byte
+}
+
+// Error returns the message of the fault, and the stack of the worker below it.
+func (f poolFault) Error() string { return f.memoryFault.Error() + "\n" + string(f.stack) }
+
+// Unwrap returns the fault itself.
+func (f poolFault) Unwrap() error { return f.memoryFault }
 
 // poolShare is a range of indices that are not taken yet, on a cache line of its own.
 type poolShare struct {
@@ -277,6 +300,7 @@ func (p *Pool) takeParked() bool {
 
 func (p *Pool) worker(thread int) {
 	defer p.exit.Done()
+	debug.SetPanicOnFault(true) // whoever runs the job knows what memory may fault
 	var last uint32
 	for {
 		last = p.idle(last)

@@ -16,7 +16,8 @@ func (r *run) weights(m *made) (*reports.Weights, error) {
 		return nil, err
 	}
 	defer f.Close()
-	c, err := CountWeights(f.Graph())
+	var c WeightCount
+	err = model.Guard(f.Graph().Mappings, func() (err error) { c, err = CountWeights(f.Graph()); return err })
 	if err != nil {
 		return nil, err
 	}

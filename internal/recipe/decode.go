@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -257,6 +258,7 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string) error {
 			return wrong("a whole number")
 		}
 		v.SetInt(x)
+		return d.counted(n, x == 0, path)
 	case reflect.Uint64:
 		x, ok := integer(n)
 		if !ok || x < 0 {
@@ -271,6 +273,7 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string) error {
 		} else {
 			return wrong("a number")
 		}
+		return d.counted(n, v.Float() == 0, path)
 	case reflect.Interface: // a gate: its own parser judges the text
 		if b, ok := n.(*ast.BoolNode); ok {
 			v.Set(reflect.ValueOf(b.Value))
@@ -279,6 +282,19 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string) error {
 		} else {
 			return wrong("a text")
 		}
+	}
+	return nil
+}
+
+// counts are the keys whose value counts something that there must be some of. A zero stands for a key that was not given, so one that was
+// given is refused. Of the others 0 says something: threads, limit, max_pairs, sequence, idle_seconds, smooth, alpha, threshold.
+var counts = []string{"batch", "epochs", "max_length", "size", "resize", "n", "pairs", "precision", "max_seconds", "block_seconds", "inputs", "percentile", "samples", "group",
+	"temperature", "learning_rate", "embedding", "hidden", "max_trials", "units", "keep"}
+
+// counted refuses a zero where the key at path counts something.
+func (d *decoder) counted(n ast.Node, zero bool, path string) error {
+	if zero && slices.Contains(counts, path[strings.LastIndexByte(path, '.')+1:]) {
+		return d.fault(positionOf(n), "%s0: want more than 0; without the key there is a default", prefix(path))
 	}
 	return nil
 }

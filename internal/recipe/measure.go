@@ -20,9 +20,14 @@ import (
 // The result has one variant per model. With Options.Out every block is kept in that folder as it is taken, until the result is
 // there: an interrupted measurement goes on with Resume, and without it its journal is set aside beside the new one. A folder
 // that cannot be made, or that another process uses, only costs that.
-func Measure(ctx context.Context, rec *Recipe, others []string, o Options) (*reports.Result, error) {
+func Measure(ctx context.Context, rec *Recipe, others []string, o Options) (res *reports.Result, err error) {
 	r := newRun(rec, o)
 	defer r.close()
+	err = r.guarded(func() (err error) { res, err = r.measureFiles(ctx, others); return err })
+	return res, err
+}
+
+func (r *run) measureFiles(ctx context.Context, others []string) (*reports.Result, error) {
 	if err := r.recipe.prepare(); err != nil {
 		return nil, err
 	}
@@ -188,9 +193,14 @@ func checkFile(path string) error {
 }
 
 // Evaluate scores one model on the recipe's task and returns its accuracy.
-func Evaluate(ctx context.Context, rec *Recipe, o Options) (*reports.Accuracy, error) {
+func Evaluate(ctx context.Context, rec *Recipe, o Options) (acc *reports.Accuracy, err error) {
 	r := newRun(rec, o)
 	defer r.close()
+	err = r.guarded(func() (err error) { acc, err = r.evaluate(ctx); return err })
+	return acc, err
+}
+
+func (r *run) evaluate(ctx context.Context) (*reports.Accuracy, error) {
 	if err := r.recipe.prepare(); err != nil {
 		return nil, err
 	}

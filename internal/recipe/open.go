@@ -159,7 +159,7 @@ func (r *run) timeStep(ctx context.Context, d *Distill) (float64, error) {
 	}
 	tr := d.settings(env)
 	tr.Epochs = 1
-	_, rep, err := tr.Train(ctx, start)
+	_, rep, err := train(ctx, tr, start)
 	if err != nil {
 		return 0, err
 	}

@@ -10,9 +10,14 @@ import (
 
 // Outcomes scores models as they are on the recipe's task: the recipe's model first, others are files beside it. It returns one
 // outcome per model and example; where the task compares with the baseline, the baseline's are 1. Nothing is written or timed.
-func Outcomes(ctx context.Context, rec *Recipe, others []string, o Options) ([][]float64, error) {
+func Outcomes(ctx context.Context, rec *Recipe, others []string, o Options) (out [][]float64, err error) {
 	r := newRun(rec, o)
 	defer r.close()
+	err = r.guarded(func() (err error) { out, err = r.outcomes(ctx, others); return err })
+	return out, err
+}
+
+func (r *run) outcomes(ctx context.Context, others []string) ([][]float64, error) {
 	if err := r.recipe.prepare(); err != nil {
 		return nil, err
 	}

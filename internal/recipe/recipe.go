@@ -240,7 +240,7 @@ func under(parent string, err error) error {
 	if errors.As(err, &f) {
 		return &fault{join(parent, f.path), f.reason, f.word, f.nearest}
 	}
-	return &fault{path: parent, reason: err.Error()}
+	return &fault{path: parent, reason: strings.TrimPrefix(err.Error(), "recipe: ")}
 }
 
 // locate gives a fault its place: that of its key, or of the nearest key above it that is in the file.

@@ -81,12 +81,18 @@ type run struct {
 // Run carries out the recipe and returns the result, which is also written to the output folder with its reports.
 // Interrupted by ctx or a kill it leaves no result, and goes on where it was with Resume. Errors: those of the recipe's
 // files and stages by name, ErrUnfinished, ErrOtherRun, ErrInUse, ErrJournal, the context's.
-func Run(ctx context.Context, rec *Recipe, o Options) (*reports.Result, error) {
+func Run(ctx context.Context, rec *Recipe, o Options) (res *reports.Result, err error) {
 	if len(rec.Variants) == 0 {
 		return nil, errors.New("recipe: variants: none: the recipe is one for a search")
 	}
 	r := newRun(rec, o)
 	defer r.close()
+	err = r.guarded(func() (err error) { res, err = r.all(ctx); return err })
+	return res, err
+}
+
+// all makes, scores and measures the variants.
+func (r *run) all(ctx context.Context) (*reports.Result, error) {
 	for _, phase := range []func(context.Context) error{r.open, r.makeAll, r.loadAll, r.scoreAll, r.memoryAll} {
 		if err := phase(ctx); err != nil {
 			return nil, err

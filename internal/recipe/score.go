@@ -36,6 +36,9 @@ func (r *run) scoreAll(ctx context.Context) error {
 		}
 		s, _ := withState(r.sessions[i], r.bound.state)
 		out, err := r.bound.task.Score(ctx, s, func(done int) { r.progress("scoring "+m.Name, done, r.bound.task.Len()) })
+		if err == nil {
+			err = r.whole(r.sessions[0], r.sessions[i])
+		}
 		if err != nil {
 			return fmt.Errorf("variant %q: %w", m.Name, err)
 		}

@@ -77,35 +77,44 @@ func Search(ctx context.Context, rec *Recipe, o Options) (res *reports.Result, s
 	s := &searcher{run: newRun(rec, o), useless: map[[2]int]bool{}}
 	s.calibrated = map[string]*quantize.Calibration{}
 	defer s.close()
+	err = s.guarded(func() (err error) { res, err = s.all(ctx, rec); return err })
+	return res, s.state, err
+}
+
+// all searches, and measures what is left.
+func (s *searcher) all(ctx context.Context, rec *Recipe) (res *reports.Result, err error) {
 	if rec.Search == nil {
 		s.recipe.Search = &SearchSpec{}
 		if err := s.recipe.checkSearch(); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	s.spec = *s.recipe.Search
 	s.recipe.SHA256 = textDigest("search " + rec.SHA256) // the folder holds no run of the same recipe
 	if err := s.open(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	s.recipe.SHA256 = rec.SHA256
 	s.given, s.recipe.Variants = s.recipe.Variants, nil
 	if s.bound.task == nil {
-		return nil, nil, fmt.Errorf("recipe: a search needs a task, or inputs that outputs can be compared on")
+		return nil, fmt.Errorf("recipe: a search needs a task, or inputs that outputs can be compared on")
 	}
 	if err := s.prepare(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if _, done := lookup[string](s.journal, kindSearched, ""); !done {
 		if err := s.look(ctx); err != nil {
-			return nil, s.state, err
+			return nil, err
 		}
 	}
+	if err := s.whole(); err != nil { // trials are of its weights
+		return nil, err
+	}
 	if res, err = s.measurePareto(ctx); err != nil {
-		return nil, s.state, err
+		return nil, err
 	}
 	s.state.Winner, s.state.Verdict = winner(res)
-	return res, s.state, s.save()
+	return res, s.save()
 }
 
 // prepare makes everything that trials share, and reads the finished ones back.

@@ -113,7 +113,7 @@ type Sensed struct {
 
 // Sensitivity quantizes each weight of the recipe's model alone, and each operator alone with its activations, and says what that does
 // to the outputs and, where the recipe has a task with labels, to the accuracy. Both lists begin with the most harmful.
-func Sensitivity(ctx context.Context, rec *Recipe, s Sensitive, o Options) (*Sensed, error) {
+func Sensitivity(ctx context.Context, rec *Recipe, s Sensitive, o Options) (out *Sensed, err error) {
 	scheme, err := s.scheme()
 	if err != nil {
 		return nil, err
@@ -121,6 +121,16 @@ func Sensitivity(ctx context.Context, rec *Recipe, s Sensitive, o Options) (*Sen
 	setDefault(&s.Samples, 16)
 	r := newRun(rec, o)
 	defer r.close()
+	err = r.guarded(func() (err error) {
+		if out, err = r.sensitivity(ctx, s, scheme); err == nil {
+			err = r.whole()
+		}
+		return err
+	})
+	return out, err
+}
+
+func (r *run) sensitivity(ctx context.Context, s Sensitive, scheme quantize.Scheme) (_ *Sensed, err error) {
 	r.calibrated = map[string]*quantize.Calibration{}
 	if err := r.recipe.prepare(); err != nil {
 		return nil, err

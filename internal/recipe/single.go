@@ -71,9 +71,20 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 			return nil, fmt.Errorf("output %q %w: weights are read from there", s.Out, ErrSameFile)
 		}
 	}
-	if s.streams(f) {
-		return s.stream(ctx, f)
-	}
+	var out *Outcome
+	err = model.Guard(f.Graph().Mappings, func() (err error) {
+		if s.streams(f) {
+			out, err = s.stream(ctx, f)
+		} else {
+			out, err = s.apply(ctx, f)
+		}
+		return err
+	})
+	return out, err
+}
+
+// apply applies the stage to the whole model in memory.
+func (s Single) apply(ctx context.Context, f *onnx.File) (*Outcome, error) {
 	g := f.Graph().Clone()
 	out := &Outcome{}
 	raised, err := raise(g, s.Stage)
@@ -128,6 +139,9 @@ func ApplyStage(ctx context.Context, s Single) (*Outcome, error) {
 		return out, fmt.Errorf("%s touched nothing", s.Stage.Name())
 	}
 	if err := canceled(ctx, s.Stage.Name()); err != nil {
+		return out, err
+	}
+	if err := model.Whole(f.Graph().Mappings()); err != nil {
 		return out, err
 	}
 	if err := save(s.Out, next); err != nil {

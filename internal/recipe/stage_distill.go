@@ -72,6 +72,9 @@ func (d *Distill) check() error {
 		if (s.File == "") == (s.Embedding == 0 && s.Hidden == 0) {
 			return faultf("distill.student", "want either embedding and hidden, or file")
 		}
+		if err := FileOnly(s.File); err != nil {
+			return err
+		}
 		if s.File == "" && (s.Embedding < 1 || s.Hidden < 1 || s.Embedding > 1<<14 || s.Hidden > 1<<14) {
 			return faultf("distill.student", "embedding %d, hidden %d: out of range", s.Embedding, s.Hidden)
 		}
@@ -120,7 +123,7 @@ func (d *Distill) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.G
 		tr.Mask = env.Mask
 	}
 	failed := env.watch(&tr)
-	out, rep, err := tr.Train(ctx, start)
+	out, rep, err := train(ctx, tr, start)
 	if err = errors.Join(err, failed()); err != nil {
 		return nil, nil, err
 	}
@@ -129,6 +132,17 @@ func (d *Distill) Apply(ctx context.Context, g *model.Graph, env *Env) (*model.G
 		env.Mask = nil
 	}
 	return out, d.notes(out, rep), nil
+}
+
+// train trains g, whose file may be the student's own.
+func train(ctx context.Context, tr distill.Trainer, g *model.Graph) (out *model.Graph, rep distill.Report, err error) {
+	err = model.Guard(g.Mappings, func() (err error) {
+		if out, rep, err = tr.Train(ctx, g); err == nil {
+			err = model.Whole(g.Mappings())
+		}
+		return err
+	})
+	return out, rep, err
 }
 
 // trainer returns the settings of the stage with data, teacher and checkpoints.

@@ -48,6 +48,9 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 		trials[i] = r.trial(made.Name, r.sessions[i])
 	}
 	cmp, err := measure.Compare(ctx, trials[0], trials[1:], p)
+	if err == nil {
+		err = r.whole(r.sessions...)
+	}
 	if err != nil {
 		return cmp, fmt.Errorf("measuring: %w", err)
 	}

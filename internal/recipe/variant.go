@@ -108,6 +108,9 @@ func (r *run) makeVariant(ctx context.Context, v VariantSpec) (*made, error) {
 			}
 		}
 	}
+	if err := r.whole(); err != nil {
+		return nil, err
+	}
 	if err := r.write(m, g); err != nil {
 		return nil, err
 	}

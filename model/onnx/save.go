@@ -17,7 +17,8 @@ var ErrSource = errors.New("the file is the source of the model")
 
 // Save writes the model to path: under a temporary name in the same folder, synced and renamed, so that path holds
 // either what it held before or the whole model. External data, where there is any, goes to path + ".data" in the same
-// way, first. It refuses to replace a file that weights of the graph are mapped from.
+// way, first. It refuses to replace a file that weights of the graph are mapped from, and fails with model.ErrTruncated when such
+// a file has lost its end.
 func Save(path string, g *model.Graph, o WriteOptions) error {
 	o.External = o.External || tooLarge(g)
 	if err := notSource(path, g, o.External); err != nil {
@@ -29,7 +30,7 @@ func Save(path string, g *model.Graph, o WriteOptions) error {
 	}
 	defer main.discard()
 	if !o.External {
-		if err := Write(main.file, g, WriteOptions{}); err != nil {
+		if err := writeWhole(main.file, g, WriteOptions{}); err != nil {
 			return fmt.Errorf("%w (writing %s)", err, path)
 		}
 		return main.commit()
@@ -40,13 +41,24 @@ func Save(path string, g *model.Graph, o WriteOptions) error {
 	}
 	defer data.discard()
 	o.Data, o.Location = io.Writer(data.file), filepath.Base(path)+".data"
-	if err := Write(main.file, g, o); err != nil {
+	if err := writeWhole(main.file, g, o); err != nil {
 		return fmt.Errorf("%w (writing %s)", err, path)
 	}
 	if err := data.commit(); err != nil {
 		return err
 	}
 	return main.commit()
+}
+
+// writeWhole is Write of what is still there when it is written: a file that tensors are mapped from may have been truncated meanwhile.
+func writeWhole(w io.Writer, g *model.Graph, o WriteOptions) error {
+	files := g.Mappings()
+	return model.Guard(func() []*model.Mapping { return files }, func() error {
+		if err := Write(w, g, o); err != nil {
+			return err
+		}
+		return model.Whole(files)
+	})
 }
 
 // partial is a file under a temporary name.

@@ -183,7 +183,16 @@ func edit(g *model.Graph, name string, change func([]float32)) {
 
 func setInput(n *model.Node, i int, name string) { n.Inputs[i] = name }
 
-// TestCorruptions: one corruption of each kind is found, under its rule, and the models themselves have none.
+// corruption is something that may be wrong with a written model.
+type corruption struct {
+	what string
+	base func() *model.Graph
+	bad  func(*model.Graph)
+	rule verify.Rule
+	find func(*model.Graph) []verify.Finding
+}
+
+// TestCorruptions: one corruption of each kind is found, under its rule, and the models themselves have none. No rule of the package is without.
 func TestCorruptions(t *testing.T) {
 	scale := func(f float32) func([]float32) {
 		return func(x []float32) {
@@ -199,53 +208,48 @@ func TestCorruptions(t *testing.T) {
 		}
 		return z
 	}
-	kinds := []struct {
-		what string
-		base func() *model.Graph
-		bad  func(*model.Graph)
-		rule verify.Rule
-	}{
-		{"zero point of another type", qdq, func(g *model.Graph) { g.SetInitializer("w_zero_point", zeros(model.Uint8, 4)) }, verify.RuleZeroType},
+	kinds := []corruption{
+		{"zero point of another type", qdq, func(g *model.Graph) { g.SetInitializer("w_zero_point", zeros(model.Uint8, 4)) }, verify.RuleZeroType, verify.Graph},
 		{"activation zero point of another type", qdq, func(g *model.Graph) {
 			g.SetInitializer("z8", model.Scalar[int8](3))
 			setInput(named(g, "dq"), 2, "z8")
-		}, verify.RuleZeroType},
-		{"zero points fewer than scales", qdq, func(g *model.Graph) { g.SetInitializer("w_zero_point", zeros(model.Int8, 3)) }, verify.RuleZeroShape},
-		{"zero points that differ over channels", qdq, func(g *model.Graph) { g.SetInitializer("w_zero_point", model.FromSlice([]int{4}, []int8{0, 1, 0, 0})) }, verify.RuleZeroValue},
+		}, verify.RuleZeroType, verify.Graph},
+		{"zero points fewer than scales", qdq, func(g *model.Graph) { g.SetInitializer("w_zero_point", zeros(model.Int8, 3)) }, verify.RuleZeroShape, verify.Graph},
+		{"zero points that differ over channels", qdq, func(g *model.Graph) { g.SetInitializer("w_zero_point", model.FromSlice([]int{4}, []int8{0, 1, 0, 0})) }, verify.RuleZeroValue, verify.Graph},
 		{"zero point of a bias", qdq, func(g *model.Graph) {
 			g.SetInitializer("bz", model.FromSlice([]int{4}, []int32{0, 0, 7, 0}))
 			n := named(g, "bdq")
 			n.Inputs = append(n.Inputs, "bz")
-		}, verify.RuleZeroValue},
-		{"infinite scale", qdq, func(g *model.Graph) { edit(g, "w_scale", func(x []float32) { x[2] = float32(math.Inf(1)) }) }, verify.RuleScale},
-		{"negative scale", qdq, func(g *model.Graph) { edit(g, "w_scale", scale(-1)) }, verify.RuleScale},
-		{"zero scale", qdq, func(g *model.Graph) { edit(g, "w_scale", func(x []float32) { x[0] = 0 }) }, verify.RuleScale},
+		}, verify.RuleZeroValue, verify.Graph},
+		{"infinite scale", qdq, func(g *model.Graph) { edit(g, "w_scale", func(x []float32) { x[2] = float32(math.Inf(1)) }) }, verify.RuleScale, verify.Graph},
+		{"negative scale", qdq, func(g *model.Graph) { edit(g, "w_scale", scale(-1)) }, verify.RuleScale, verify.Graph},
+		{"zero scale", qdq, func(g *model.Graph) { edit(g, "w_scale", func(x []float32) { x[0] = 0 }) }, verify.RuleScale, verify.Graph},
 		{"scales fewer than channels", qdq, func(g *model.Graph) {
 			g.SetInitializer("w_scale", model.FromSlice([]int{3}, []float32{1, 1, 1}))
 			g.SetInitializer("w_zero_point", zeros(model.Int8, 3))
-		}, verify.RuleShape},
+		}, verify.RuleShape, verify.Graph},
 		{"axis of the inputs", qdq, func(g *model.Graph) {
 			named(g, "wdq").SetAttr(model.IntAttr("axis", 1))
 			g.SetInitializer("w_scale", model.FromSlice([]int{3}, []float32{1, 1, 1}))
 			g.SetInitializer("w_zero_point", zeros(model.Int8, 3))
-		}, verify.RuleAxis},
-		{"axis beyond the rank", qdq, func(g *model.Graph) { named(g, "wdq").SetAttr(model.IntAttr("axis", 4)) }, verify.RuleAxis},
-		{"scale of a bias", qdq, func(g *model.Graph) { edit(g, "b_scale", scale(2)) }, verify.RuleBias},
+		}, verify.RuleAxis, verify.Graph},
+		{"axis beyond the rank", qdq, func(g *model.Graph) { named(g, "wdq").SetAttr(model.IntAttr("axis", 4)) }, verify.RuleAxis, verify.Graph},
+		{"scale of a bias", qdq, func(g *model.Graph) { edit(g, "b_scale", scale(2)) }, verify.RuleBias, verify.Graph},
 		{"scales of a pair", qdq, func(g *model.Graph) {
 			g.SetInitializer("xs2", model.Scalar[float32](0.75))
 			setInput(named(g, "dq"), 1, "xs2")
-		}, verify.RulePair},
-		{"blocks of another size", qdq, func(g *model.Graph) { named(g, "mdq").SetAttr(model.IntAttr("block_size", 2)) }, verify.RuleShape},
+		}, verify.RulePair, verify.Graph},
+		{"blocks of another size", qdq, func(g *model.Graph) { named(g, "mdq").SetAttr(model.IntAttr("block_size", 2)) }, verify.RuleShape, verify.Graph},
 		{"padding that is not zero", qdq, func(g *model.Graph) {
 			raw, _ := g.Initializer("m_quantized").Bytes()
 			raw = slices.Clone(raw)
 			raw[17] |= 0x50
 			m, _ := model.NewTensor(model.Int4, []int{7, 5}, raw)
 			g.SetInitializer("m_quantized", m)
-		}, verify.RulePadding},
-		{"operator set before blocks", qdq, func(g *model.Graph) { g.SetOpset("", 19) }, verify.RuleOpset},
-		{"operator set beyond the runtimes", qdq, func(g *model.Graph) { g.SetOpset("", 28) }, verify.RuleOpset},
-		{"IR version before int4", qdq, func(g *model.Graph) { g.Model.IRVersion = 8 }, verify.RuleIR},
+		}, verify.RulePadding, verify.Graph},
+		{"operator set before blocks", qdq, func(g *model.Graph) { g.SetOpset("", 19) }, verify.RuleOpset, verify.Graph},
+		{"operator set beyond the runtimes", qdq, func(g *model.Graph) { g.SetOpset("", 28) }, verify.RuleOpset, verify.Graph},
+		{"IR version before int4", qdq, func(g *model.Graph) { g.Model.IRVersion = 8 }, verify.RuleIR, verify.Graph},
 		{"weights divided by eight and more", qdq, func(g *model.Graph) {
 			q, _ := model.Data[int8](g.Initializer("w_quantized"))
 			q = slices.Clone(q)
@@ -253,34 +257,34 @@ func TestCorruptions(t *testing.T) {
 				q[i] /= 16
 			}
 			g.SetInitializer("w_quantized", model.FromSlice([]int{4, 3, 3, 3}, q))
-		}, verify.RuleRange},
-		{"a value that nothing makes", qdq, func(g *model.Graph) { setInput(named(g, "conv"), 0, "nowhere") }, verify.RuleGraph},
-		{"a product behind no Cast", func() *model.Graph { return dynamic(t) }, func(g *model.Graph) { castOfProduct(g).Op = "Identity" }, verify.RulePattern},
+		}, verify.RuleRange, verify.Graph},
+		{"a value that nothing makes", qdq, func(g *model.Graph) { setInput(named(g, "conv"), 0, "nowhere") }, verify.RuleGraph, verify.Graph},
+		{"a product behind no Cast", func() *model.Graph { return dynamic(t) }, func(g *model.Graph) { castOfProduct(g).Op = "Identity" }, verify.RulePattern, verify.Graph},
 		{"a Cast to half", func() *model.Graph { return dynamic(t) }, func(g *model.Graph) {
 			castOfProduct(g).SetAttr(model.IntAttr("to", int64(model.Float16)))
-		}, verify.RulePattern},
+		}, verify.RulePattern, verify.Graph},
 		{"asymmetric int8 weights", func() *model.Graph { return dynamic(t) }, func(g *model.Graph) {
 			g.SetInitializer("w1_zero_point", model.FromSlice([]int{24}, slices.Repeat([]int8{1}, 24)))
-		}, verify.RuleZeroValue},
+		}, verify.RuleZeroValue, verify.Graph},
 		{"gate scales of the wrong size", func() *model.Graph { return dynamic(t) }, func(g *model.Graph) {
 			g.SetInitializer(node(g, "DynamicQuantizeLSTM").In(8), model.FromSlice([]int{1, 16}, slices.Repeat([]float32{1}, 16)))
-		}, verify.RuleShape},
+		}, verify.RuleShape, verify.Graph},
 		{"hidden size of another model", func() *model.Graph { return dynamic(t) }, func(g *model.Graph) {
 			node(g, "DynamicQuantizeLSTM").SetAttr(model.IntAttr("hidden_size", 16))
-		}, verify.RuleShape},
+		}, verify.RuleShape, verify.Graph},
 		{"a float16 weight beyond the range", func() *model.Graph { return half(t) }, func(g *model.Graph) {
 			n := node(g, "Cast")
 			edit(g, n.In(0), func(x []float32) { x[3] = float32(math.Inf(-1)) })
-		}, verify.RuleOverflow},
-		{"K of another matrix", nbits, func(g *model.Graph) { node(g, "MatMulNBits").SetAttr(model.IntAttr("K", 64)) }, verify.RuleBlock},
-		{"bits of another packing", nbits, func(g *model.Graph) { node(g, "MatMulNBits").SetAttr(model.IntAttr("bits", 8)) }, verify.RuleBlock},
-		{"blocks of 24", nbits, func(g *model.Graph) { node(g, "MatMulNBits").SetAttr(model.IntAttr("block_size", 24)) }, verify.RuleBlock},
-		{"scales of another block size", nbits, func(g *model.Graph) { g.SetInitializer("s", normal(1, 12)) }, verify.RuleShape},
-		{"scale that is no number", nbits, func(g *model.Graph) { edit(g, "s", func(x []float32) { x[5] = float32(math.NaN()) }) }, verify.RuleScale},
+		}, verify.RuleOverflow, verify.Graph},
+		{"K of another matrix", nbits, func(g *model.Graph) { node(g, "MatMulNBits").SetAttr(model.IntAttr("K", 64)) }, verify.RuleBlock, verify.Graph},
+		{"bits of another packing", nbits, func(g *model.Graph) { node(g, "MatMulNBits").SetAttr(model.IntAttr("bits", 8)) }, verify.RuleBlock, verify.Graph},
+		{"blocks of 24", nbits, func(g *model.Graph) { node(g, "MatMulNBits").SetAttr(model.IntAttr("block_size", 24)) }, verify.RuleBlock, verify.Graph},
+		{"scales of another block size", nbits, func(g *model.Graph) { g.SetInitializer("s", normal(1, 12)) }, verify.RuleShape, verify.Graph},
+		{"scale that is no number", nbits, func(g *model.Graph) { edit(g, "s", func(x []float32) { x[5] = float32(math.NaN()) }) }, verify.RuleScale, verify.Graph},
 		{"packed zero points too few", nbits, func(g *model.Graph) {
 			g.SetInitializer("z", model.FromSlice([]int{6}, make([]byte, 6)))
 			node(g, "MatMulNBits").Inputs = []string{"x", "B", "s", "z"}
-		}, verify.RuleZeroShape},
+		}, verify.RuleZeroShape, verify.Graph},
 		{"packed weights of another type", nbits, func(g *model.Graph) {
 			b := g.Initializer("B")
 			x, _ := b.Bytes()
@@ -289,20 +293,30 @@ func TestCorruptions(t *testing.T) {
 				t.Fatal(err)
 			}
 			g.SetInitializer("B", other)
-		}, verify.RuleType},
-		{"the operator in the default domain", nbits, func(g *model.Graph) { node(g, "MatMulNBits").Domain = "" }, verify.RuleOpset},
+		}, verify.RuleType, verify.Graph},
+		{"the operator in the default domain", nbits, func(g *model.Graph) { node(g, "MatMulNBits").Domain = "" }, verify.RuleOpset, verify.Graph},
 	}
 	for i, base := range []*model.Graph{qdq(), nbits(), dynamic(t), half(t)} {
 		if found := verify.Graph(base); len(found) > 0 {
 			t.Errorf("model %d as written: %v", i, found)
 		}
 	}
-	for _, k := range kinds {
+	rules := map[verify.Rule]bool{}
+	for _, k := range append(kinds, compared(t)...) {
+		rules[k.rule] = true
 		g := k.base()
+		if found := k.find(g); len(found) > 0 {
+			t.Errorf("%s: before it: %v", k.what, found)
+		}
 		k.bad(g)
-		found := verify.Graph(g)
+		found := k.find(g)
 		if !slices.ContainsFunc(found, func(f verify.Finding) bool { return f.Rule == k.rule }) {
 			t.Errorf("%s: want a finding of %q, got %v", k.what, k.rule, found)
+		}
+	}
+	for _, r := range everyRule(t) {
+		if !rules[r] {
+			t.Errorf("no corruption breaks the rule %q", r)
 		}
 	}
 }
