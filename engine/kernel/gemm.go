@@ -22,7 +22,7 @@ func (b *PackedF32) Bytes() int64 { return int64(len(b.data)) * 4 }
 func PackF32(k, n int, b []float32, ldb int, trans bool) *PackedF32 {
 	checkB(len(b), k, n, ldb, trans)
 	np := panels(n)
-	out := &PackedF32{K: k, N: n, data: make([]float32, packedLen(k, n))}
+	out := &PackedF32{K: k, N: n, data: floatsOf(Memory(4 * packedLen(k, n)))}
 	for j := range np {
 		packPanelF32(out.data[j*k*PanelWidth:], k, n, j, b, ldb, trans)
 	}

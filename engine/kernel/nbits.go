@@ -79,6 +79,7 @@ type nbitsArgs struct {
 	ldc           int
 	zeros         int
 	_             [6 * 8]int32 // sums: memory of the AVX2 kernels
+	panels        int          // of a stream
 }
 
 // nbitsJob is one product on its way through the pool.
@@ -160,7 +161,7 @@ func (g *nbitsJob) prepare(p *Pool) {
 		}
 		g.pieces = 1
 		pieces := rows
-		if n := p.Threads(); g.m < n && g.m*g.b.K >= forkPieces && g.threads(p) > 1 {
+		if n := p.Threads(); g.m < n && g.m*g.b.K >= g.forkPieces() && g.threads(p) > 1 {
 			g.pieces, pieces = n, p
 		}
 		g.most = sized(g.most, g.m*g.pieces)
@@ -234,7 +235,11 @@ func (g *nbitsJob) doTask(t int) {
 	j0 := t / g.rowTasks * g.panels
 	j1 := min(panels(g.b.N), j0+g.panels)
 	var edge [4 * PanelWidth]float32
-	for j := j0; j < j1; j++ {
+	j := j0
+	if i1-i0 == 1 {
+		j += g.stream(i0, j0, j1)
+	}
+	for ; j < j1; j++ {
 		w := min(PanelWidth, g.b.N-j*PanelWidth)
 		for i := i0; i < i1; {
 			n := g.height(i, i1)

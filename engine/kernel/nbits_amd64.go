@@ -42,6 +42,61 @@ func splitDigits(isa ISA, x []float32, factor float32, q []int8, parts int, sums
 	}
 }
 
+// digitBlocks does what digitsOf does for blocks t0 to t1 of row i, up to the first that is not whole or of an unusual magnitude. It returns how many
+// it did, and the largest magnitude in them.
+func (g *nbitsJob) digitBlocks(i, t0, t1 int) (n int, top float32) {
+	b := g.b
+	t1 = min(t1, b.K/b.Block)
+	if t0 >= t1 || !g.isa.hasVNNI512() {
+		return 0, 0
+	}
+	x, q, e := g.a[i*g.lda+t0*b.Block:], g.digits[(i*g.kPad()+t0*b.Block)*g.digitBytes():], &g.terms[i*b.blocks()+t0]
+	_ = x[(t1-t0)*b.Block-1]
+	var bits uint32
+	switch g.parts {
+	case 1:
+		n, bits = nbitsBlocks1(&x[0], t1-t0, b.Block, &q[0], e, b.centre)
+	case 3:
+		n, bits = nbitsBlocks3(&x[0], t1-t0, b.Block, &q[0], e, b.centre)
+	}
+	return n, math.Float32frombits(bits)
+}
+
+// stream computes the whole ones of panels j0 to j1 of row i, if there is a kernel for that, and returns their number.
+func (g *nbitsJob) stream(i, j0, j1 int) int {
+	n := min(j1, g.b.N/PanelWidth) - j0
+	if n <= 0 || !g.isa.hasVNNI512() || g.float[i] != rowDigits || g.parts == 2 || g.b.Block%32 != 0 {
+		return 0
+	}
+	c := g.c[i*g.ldc+j0*PanelWidth:]
+	_ = c[n*PanelWidth-1]
+	x := g.args(i, j0, c, g.ldc)
+	x.a, x.panels = (*byte)(unsafe.Pointer(&g.digits[i*x.lda])), n
+	switch 10*g.b.bits + g.parts {
+	case 41:
+		nbits4p1stream(&x)
+	case 43:
+		nbits4p3stream(&x)
+	case 81:
+		nbits8p1stream(&x)
+	default:
+		nbits8p3stream(&x)
+	}
+	return n
+}
+
+// args are the arguments of kernels for rows from i on and panel j, but for A.
+func (g *nbitsJob) args(i, j int, c []float32, ldc int) nbitsArgs {
+	b := g.b
+	kb := b.blocks()
+	x := nbitsArgs{blocks: kb, pairs: b.Block / 8, w: &b.data[j*kb*b.blockBytes()], lda: g.kPad() * g.digitBytes(), terms: &g.terms[i*kb],
+		ldt: kb * int(unsafe.Sizeof(nbitsTerms{})), c: &c[0], ldc: 4 * ldc}
+	if b.zeros {
+		x.zeros = 1
+	}
+	return x
+}
+
 // tile computes rows i to i+n of panel j, 32 columns, to c: up to four rows of one digit, three of three, or one of floats.
 func (g *nbitsJob) tile(i, n, j int, c []float32, ldc int) {
 	if g.isa < AVX2 || g.float[i] == rowWild {
@@ -49,13 +104,8 @@ func (g *nbitsJob) tile(i, n, j int, c []float32, ldc int) {
 		return
 	}
 	b := g.b
-	kb := b.blocks()
-	x := nbitsArgs{blocks: kb, pairs: b.Block / 8, w: &b.data[j*kb*b.blockBytes()], terms: &g.terms[i*kb], ldt: kb * int(unsafe.Sizeof(nbitsTerms{})),
-		c: &c[0], ldc: 4 * ldc}
+	x := g.args(i, j, c, ldc)
 	_ = c[(n-1)*ldc+PanelWidth-1]
-	if b.zeros {
-		x.zeros = 1
-	}
 	if g.float[i] == rowFloat {
 		x.a = (*byte)(unsafe.Pointer(&g.floats[i*g.kPad()]))
 		switch {
@@ -70,7 +120,6 @@ func (g *nbitsJob) tile(i, n, j int, c []float32, ldc int) {
 		}
 		return
 	}
-	x.lda = g.kPad() * g.digitBytes()
 	x.a = (*byte)(unsafe.Pointer(&g.digits[i*x.lda]))
 	if g.isa < AVX512 {
 		g.rowTile(i, &x)

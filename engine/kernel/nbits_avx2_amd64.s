@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func nbits4p1r256(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80, panels 272
 TEXT ·nbits4p1r256(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -552,7 +552,7 @@ even:
 	RET
 
 // func nbits4p3r256(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80, panels 272
 TEXT ·nbits4p3r256(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -1712,7 +1712,7 @@ even:
 	RET
 
 // func nbits8p1r256(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80, panels 272
 TEXT ·nbits8p1r256(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -1853,7 +1853,7 @@ even:
 	RET
 
 // func nbits8p3r256(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80, panels 272
 TEXT ·nbits8p3r256(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12
@@ -2352,7 +2352,7 @@ loop:
 	RET
 
 // func nbits8p2r256(x *nbitsArgs)
-// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80
+// fields: blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80, panels 272
 TEXT ·nbits8p2r256(SB), NOSPLIT, $0-8
 	MOVQ x+0(FP), DX
 	MOVQ 0(DX), R12

@@ -3,15 +3,24 @@ package kernel
 import "math"
 
 // forkPieces is the number of elements of A from which on the digits of fewer rows than threads are made by all threads.
-const forkPieces = 2048
+func (g *nbitsJob) forkPieces() int {
+	if g.isa.hasVNNI512() { // which make those of 4096 elements in a microsecond
+		return 32 << 10
+	}
+	return 2048
+}
 
 // doPiece makes the digits of one of the pieces of a row, whole blocks, and notes the largest magnitude; infinity if digits cannot hold it.
 func (g *nbitsJob) doPiece(n int) {
 	i, kb := n/g.pieces, g.b.blocks()
 	t0, t1 := n%g.pieces*kb/g.pieces, (n%g.pieces+1)*kb/g.pieces
 	g.most[n] = 0
-	for t := t0; t < t1; t++ {
-		top := g.digitsOf(i, t)
+	for t := t0; t < t1; {
+		done, top := g.digitBlocks(i, t, t1)
+		if done == 0 {
+			done, top = 1, g.digitsOf(i, t)
+		}
+		t += done
 		if g.most[n] = max(g.most[n], top); math.IsInf(float64(top), 1) {
 			return
 		}

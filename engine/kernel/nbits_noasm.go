@@ -11,3 +11,7 @@ func splitDigits(_ ISA, x []float32, factor float32, q []int8, parts int, sums *
 func (g *nbitsJob) tile(i, n, j int, c []float32, ldc int) { g.tileGo(i, n, j, c, ldc) }
 
 func (g *nbitsJob) widenDigits(int, int, int) {}
+
+func (g *nbitsJob) digitBlocks(int, int, int) (n int, top float32) { return 0, 0 }
+
+func (g *nbitsJob) stream(int, int, int) int { return 0 }

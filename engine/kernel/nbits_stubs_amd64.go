@@ -39,6 +39,16 @@ func nbits4p3m2(x *nbitsArgs)
 //go:noescape
 func nbits4p3m3(x *nbitsArgs)
 
+// nbits4p1stream is the product of 1 row(s) in 1 digit(s) with panels of weights of 4 bits.
+//
+//go:noescape
+func nbits4p1stream(x *nbitsArgs)
+
+// nbits4p3stream is the product of 1 row(s) in 3 digit(s) with panels of weights of 4 bits.
+//
+//go:noescape
+func nbits4p3stream(x *nbitsArgs)
+
 // nbits4f512 is the product of one row of float32 with a panel of weights of 4 bits.
 //
 //go:noescape
@@ -84,6 +94,16 @@ func nbits8p3m2(x *nbitsArgs)
 //go:noescape
 func nbits8p3m3(x *nbitsArgs)
 
+// nbits8p1stream is the product of 1 row(s) in 1 digit(s) with panels of weights of 8 bits.
+//
+//go:noescape
+func nbits8p1stream(x *nbitsArgs)
+
+// nbits8p3stream is the product of 1 row(s) in 3 digit(s) with panels of weights of 8 bits.
+//
+//go:noescape
+func nbits8p3stream(x *nbitsArgs)
+
 // nbits8f512 is the product of one row of float32 with a panel of weights of 8 bits.
 //
 //go:noescape
@@ -108,6 +128,18 @@ func nbitsSplit1(x *float32, n int, factor float32, q *int8, sums *[3]int32)
 //
 //go:noescape
 func nbitsSplit3(x *float32, n int, factor float32, q *int8, sums *[3]int32)
+
+// nbitsBlocks1 divides blocks of x into 1 digit(s), up to the first whose largest magnitude is neither 0 nor of 2^-70 to 2^100. It returns their
+// number and the bits of the largest magnitude in them. block is a multiple of 16 and not 0.
+//
+//go:noescape
+func nbitsBlocks1(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int) (n int, top uint32)
+
+// nbitsBlocks3 divides blocks of x into 3 digit(s), up to the first whose largest magnitude is neither 0 nor of 2^-70 to 2^100. It returns their
+// number and the bits of the largest magnitude in them. block is a multiple of 16 and not 0.
+//
+//go:noescape
+func nbitsBlocks3(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int) (n int, top uint32)
 
 // nbits4p1r256 is the AVX2 product of one row in 1 digit(s) with a panel of weights of 4 bits.
 //

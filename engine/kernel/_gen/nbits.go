@@ -7,9 +7,20 @@ import (
 
 // nbTile is a kernel for block-wise quantized weights of 4 or 8 bits: rows of A, a panel of 32 columns, all blocks of K. The
 // elements of A are integers in one or three signed digits of 8 bits, the digits of a group of four elements side by side.
-type nbTile struct{ bits, parts, rows int }
+//
+// A stream is the kernel of one row for blocks of a multiple of 32: it takes several panels, one after the other as they lie in memory, four pairs
+// of groups at a time. It asks for nothing ahead of time: on a Zen 4 that makes it slower, since the CPU itself does so for one stream in order.
+type nbTile struct {
+	bits, parts, rows int
+	stream            bool
+}
 
-func (t nbTile) name() string { return fmt.Sprintf("nbits%dp%dm%d", t.bits, t.parts, t.rows) }
+func (t nbTile) name() string {
+	if t.stream {
+		return fmt.Sprintf("nbits%dp%dstream", t.bits, t.parts)
+	}
+	return fmt.Sprintf("nbits%dp%dm%d", t.bits, t.parts, t.rows)
+}
 
 // sets is 2 where the nibbles of a byte are summed apart: the upper ones unshifted, to be divided by 16 once per block.
 func (t nbTile) sets() int {
@@ -25,7 +36,7 @@ func (t nbTile) acc(set, r, p, v int) string {
 
 func (t nbTile) out(r, v int) string { return fmt.Sprintf("Z%d", 2*t.sets()*t.rows*t.parts+2*r+v) }
 
-const nbArgs = `blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80`
+const nbArgs = `blocks 0, pairs 8, w 16, a 24, lda 32, meta 40, ldm 48, c 56, ldc 64, zeros 72, sums 80, panels 272`
 
 // row is the address of row r, d bytes on: SI and R8 for A, R11 and R9 for the terms of the blocks.
 func (t nbTile) row(base, stride, triple string, r, d int) string {
@@ -38,25 +49,38 @@ func (t nbTile) row(base, stride, triple string, r, d int) string {
 	return fmt.Sprintf("%d(%s)(%s*%d)", d, base, stride, r)
 }
 
+// kernel writes the kernel. Registers: DX args, R12 blocks, DI weights, SI and R8 A, R11 and R9 terms, AX zeros, CX turns left of a block,
+// R13 panels left of a stream, BX c.
 func (t nbTile) kernel(a *asm, stubs *strings.Builder) {
 	decl := fmt.Sprintf("func %s(x *nbitsArgs)", t.name())
-	fmt.Fprintf(stubs, "\n// %s is the product of %d row(s) in %d digit(s) with a panel of weights of %d bits.\n//\n//go:noescape\n%s\n", t.name(), t.rows, t.parts, t.bits, decl)
+	panels := "a panel"
+	if t.stream {
+		panels = "panels"
+	}
+	fmt.Fprintf(stubs, "\n// %s is the product of %d row(s) in %d digit(s) with %s of weights of %d bits.\n//\n//go:noescape\n%s\n", t.name(), t.rows, t.parts, panels, t.bits, decl)
 	a.text(decl+"\nfields: "+nbArgs, t.name(), 8)
 	a.op("MOVQ x+0(FP), DX")
-	for _, l := range []string{"0(DX), R12", "16(DX), DI", "24(DX), SI", "32(DX), R8", "40(DX), R11", "48(DX), R9"} {
+	for _, l := range []string{"16(DX), DI", "32(DX), R8", "48(DX), R9", "72(DX), AX"} {
 		a.op("MOVQ %s", l)
 	}
 	a.op("LEAQ (R8)(R8*2), R14")
 	a.op("LEAQ (R9)(R9*2), R15")
-	a.op("MOVQ 72(DX), AX")
+	if t.bits == 4 {
+		a.op("MOVL $0x0f0f0f0f, CX")
+		a.op("VPBROADCASTD CX, Z31")
+	}
+	if t.stream {
+		a.op("MOVQ 56(DX), BX")
+		a.op("MOVQ 272(DX), R13")
+		a.label("panel")
+	}
+	for _, l := range []string{"0(DX), R12", "24(DX), SI", "40(DX), R11"} {
+		a.op("MOVQ %s", l)
+	}
 	for r := range t.rows {
 		for v := range 2 {
 			a.op("VPXORD %[1]s, %[1]s, %[1]s", t.out(r, v))
 		}
-	}
-	if t.bits == 4 {
-		a.op("MOVL $0x0f0f0f0f, CX")
-		a.op("VPBROADCASTD CX, Z31")
 	}
 	a.label("block")
 	for r := range t.rows {
@@ -70,17 +94,35 @@ func (t nbTile) kernel(a *asm, stubs *strings.Builder) {
 		}
 	}
 	a.op("MOVQ 8(DX), CX")
+	turn := 1
+	if t.stream {
+		turn = 4
+		a.op("SHRQ $2, CX")
+	}
 	a.b.WriteString("\n\tPCALIGN $32\n")
 	a.label("pair")
-	t.pair(a)
-	a.op("ADDQ $%d, SI", 8*t.parts)
-	a.op("ADDQ $%d, DI", 32*t.bits)
+	for u := range turn {
+		t.pair(a, u)
+	}
+	a.op("ADDQ $%d, SI", 8*t.parts*turn)
+	a.op("ADDQ $%d, DI", 32*t.bits*turn)
 	a.op("DECQ CX")
 	a.op("JNE  pair")
 	t.scale(a)
 	a.op("ADDQ $32, R11")
 	a.op("DECQ R12")
 	a.op("JNE  block")
+	if t.stream {
+		for v := range 2 {
+			a.op("VMOVUPS %s, %d(BX)", t.out(0, v), 64*v)
+		}
+		a.op("ADDQ $128, BX")
+		a.op("DECQ R13")
+		a.op("JNE  panel")
+		a.op("VZEROUPPER")
+		a.op("RET")
+		return
+	}
 	a.op("MOVQ 56(DX), BX")
 	a.op("MOVQ 64(DX), R13")
 	for r := range t.rows {
@@ -95,8 +137,9 @@ func (t nbTile) kernel(a *asm, stubs *strings.Builder) {
 	a.op("RET")
 }
 
-// pair multiplies two groups of four rows of the panel. Z24 to Z27 hold them, Z28 the elements of A.
-func (t nbTile) pair(a *asm) {
+// pair multiplies two groups of four rows of the panel, number u of those of a turn of the loop. Z24 to Z27 hold them, Z28 the elements of A.
+func (t nbTile) pair(a *asm, u int) {
+	from := 32 * t.bits * u
 	w := func(g, v int) string { return fmt.Sprintf("Z%d", 24+2*g+v) }
 	if t.rows*t.parts == 9 { // Z24 to Z26 are taken: one column vector after the other
 		w = func(g, _ int) string { return fmt.Sprintf("Z%d", 28+g) }
@@ -104,11 +147,11 @@ func (t nbTile) pair(a *asm) {
 	load := func(v int) {
 		if t.bits == 8 {
 			for g := range 2 {
-				a.op("VMOVDQU32 %d(DI), %s", 128*g+64*v, w(g, v))
+				a.op("VMOVDQU32 %d(DI), %s", from+128*g+64*v, w(g, v))
 			}
 			return
 		}
-		a.op("VMOVDQU32 %d(DI), %s", 64*v, w(1, v))
+		a.op("VMOVDQU32 %d(DI), %s", from+64*v, w(1, v))
 		a.op("VPANDD %s, Z31, %s", w(1, v), w(0, v))
 		if t.sets() == 2 {
 			a.op("VPANDND %s, Z31, %s", w(1, v), w(1, v))
@@ -135,7 +178,7 @@ func (t nbTile) pair(a *asm) {
 	for g := range 2 {
 		for r := range t.rows {
 			for p := range t.parts {
-				a.op("VPBROADCASTD %s, Z28", t.row("SI", "R8", "R14", r, 4*(g*t.parts+p)))
+				a.op("VPBROADCASTD %s, Z28", t.row("SI", "R8", "R14", r, 4*((2*u+g)*t.parts+p)))
 				for v := range 2 {
 					a.op("VPDPBUSD Z28, %s, %s", w(g, v), t.acc(g*(t.sets()-1), r, p, v))
 				}
@@ -161,15 +204,15 @@ func (t nbTile) scale(a *asm) {
 		}
 	}
 	if t.parts == 3 {
-		a.op("MOVL $0x43800000, BX") // 256
-		a.op("VPBROADCASTD BX, Z28")
+		a.op("MOVL $0x43800000, CX") // 256
+		a.op("VPBROADCASTD CX, Z28")
 		for r := range t.rows {
 			for v := range 2 {
 				a.op("VFMADD231PS %s, Z28, %s", t.acc(0, r, 1, v), t.acc(0, r, 0, v))
 			}
 		}
-		a.op("MOVL $0x47800000, BX") // 65536
-		a.op("VPBROADCASTD BX, Z28")
+		a.op("MOVL $0x47800000, CX") // 65536
+		a.op("VPBROADCASTD CX, Z28")
 		for r := range t.rows {
 			for v := range 2 {
 				a.op("VFMADD231PS %s, Z28, %s", t.acc(0, r, 2, v), t.acc(0, r, 0, v))
@@ -274,98 +317,6 @@ func nbFloat(a *asm, stubs *strings.Builder, isa string, bits int) {
 	a.op("RET")
 }
 
-// nbSplit writes the largest magnitude of a block and its division into digits.
-func nbSplit(a *asm, stubs *strings.Builder) {
-	decl := "func nbitsMax512(x *float32, n int) uint32"
-	fmt.Fprintf(stubs, "\n// nbitsMax512 returns the bits of the largest magnitude of n floats, n a multiple of 16 and not 0; a NaN is the largest.\n//\n//go:noescape\n%s\n", decl)
-	a.text(decl, "nbitsMax512", 20)
-	a.op("MOVQ x+0(FP), SI")
-	a.op("MOVQ n+8(FP), CX")
-	a.op("MOVL $0x7fffffff, AX")
-	a.op("VPBROADCASTD AX, Z1")
-	a.op("VPXORD Z0, Z0, Z0")
-	a.label("loop")
-	a.op("VPANDD (SI), Z1, Z2")
-	a.op("VPMAXUD Z2, Z0, Z0")
-	a.op("ADDQ $64, SI")
-	a.op("SUBQ $16, CX")
-	a.op("JG   loop")
-	a.op("VEXTRACTI64X4 $1, Z0, Y1")
-	a.op("VPMAXUD Y1, Y0, Y0")
-	a.op("VEXTRACTI128 $1, Y0, X1")
-	a.op("VPMAXUD X1, X0, X0")
-	a.op("VPSHUFD $0x4e, X0, X1")
-	a.op("VPMAXUD X1, X0, X0")
-	a.op("VPSHUFD $0xb1, X0, X1")
-	a.op("VPMAXUD X1, X0, X0")
-	a.op("VMOVD X0, AX")
-	a.op("MOVL AX, ret+16(FP)")
-	a.op("VZEROUPPER")
-	a.op("RET")
-	a.data("nbitsOrder", []uint32{0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, 0, 0, 0, 0})
-	for _, parts := range []int{1, 3} {
-		name := fmt.Sprintf("nbitsSplit%d", parts)
-		decl := fmt.Sprintf("func %s(x *float32, n int, factor float32, q *int8, sums *[3]int32)", name)
-		fmt.Fprintf(stubs, "\n// %s rounds n floats times factor, n a multiple of 16 and not 0, to integers of %d digit(s) and adds up each digit.\n//\n//go:noescape\n%s\n", name, parts, decl)
-		a.text(decl, name, 40)
-		a.op("MOVQ x+0(FP), SI")
-		a.op("MOVQ n+8(FP), CX")
-		a.op("VBROADCASTSS factor+16(FP), Z10")
-		a.op("MOVQ q+24(FP), DI")
-		a.op("MOVQ sums+32(FP), BX")
-		for p := range parts {
-			a.op("VPXORD Z%[1]d, Z%[1]d, Z%[1]d", 20+p)
-		}
-		if parts == 3 {
-			a.op("VMOVDQU32 nbitsOrder<>(SB), Z11")
-			a.op("MOVL $0xfff, AX")
-			a.op("KMOVW AX, K1")
-		}
-		a.label("loop")
-		a.op("VMULPS (SI), Z10, Z0")
-		a.op("VCVTPS2DQ Z0, Z0")
-		for p := range parts {
-			if p < parts-1 {
-				a.op("VPSLLD $24, Z0, Z1")
-				a.op("VPSRAD $24, Z1, Z1")
-				a.op("VPSUBD Z1, Z0, Z0")
-				a.op("VPSRAD $8, Z0, Z0")
-				a.op("VPADDD Z1, Z%[1]d, Z%[1]d", 20+p)
-				a.op("VPMOVDB Z1, X%d", 2+p)
-			} else {
-				a.op("VPADDD Z0, Z%[1]d, Z%[1]d", 20+p)
-				a.op("VPMOVDB Z0, X%d", 2+p)
-			}
-		}
-		if parts == 3 {
-			a.op("VINSERTI32X4 $1, X3, Z2, Z2")
-			a.op("VINSERTI32X4 $2, X4, Z2, Z2")
-			a.op("VPERMD Z2, Z11, Z2")
-			a.op("VMOVDQU32 Z2, K1, (DI)")
-		} else {
-			a.op("VMOVDQU X2, (DI)")
-		}
-		a.op("ADDQ $64, SI")
-		a.op("ADDQ $%d, DI", 16*parts)
-		a.op("SUBQ $16, CX")
-		a.op("JG   loop")
-		for p := range parts {
-			s := 20 + p
-			a.op("VEXTRACTI64X4 $1, Z%d, Y1", s)
-			a.op("VPADDD Y1, Y%d, Y2", s)
-			a.op("VEXTRACTI128 $1, Y2, X1")
-			a.op("VPADDD X1, X2, X2")
-			a.op("VPSHUFD $0x4e, X2, X1")
-			a.op("VPADDD X1, X2, X2")
-			a.op("VPSHUFD $0xb1, X2, X1")
-			a.op("VPADDD X1, X2, X2")
-			a.op("VMOVD X2, %d(BX)", 4*p)
-		}
-		a.op("VZEROUPPER")
-		a.op("RET")
-	}
-}
-
 // nbitsFiles writes the products with block-wise quantized weights.
 func nbitsFiles() []file {
 	var stubs strings.Builder
@@ -373,10 +324,13 @@ func nbitsFiles() []file {
 	a := newAsm("nbits.go")
 	for _, bits := range []int{4, 8} {
 		for rows := 1; rows <= 4; rows++ {
-			nbTile{bits, 1, rows}.kernel(a, &stubs)
+			nbTile{bits: bits, parts: 1, rows: rows}.kernel(a, &stubs)
 		}
 		for rows := 1; rows <= 3; rows++ {
-			nbTile{bits, 3, rows}.kernel(a, &stubs)
+			nbTile{bits: bits, parts: 3, rows: rows}.kernel(a, &stubs)
+		}
+		for _, parts := range []int{1, 3} {
+			nbTile{bits: bits, parts: parts, rows: 1, stream: true}.kernel(a, &stubs)
 		}
 		for _, isa := range []string{"Z", "Y"} {
 			nbFloat(a, &stubs, isa, bits)
