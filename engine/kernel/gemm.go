@@ -142,10 +142,11 @@ type gemmJob struct {
 	inPlace  bool // b is row-major and read as it is
 	pack     bool // b is not packed: every task packs its own panels
 	transB   bool
-	image    *convImage  // instead of b: its columns are packed
-	half     *PackedHalf // instead of b
-	rounded  []uint16    // instead of a: bfloat16, in tiles or
-	pairs    bool        // for products in pairs
+	image    *convImage   // instead of b: its columns are packed
+	half     *PackedHalf  // instead of b
+	nbits    *PackedNBits // instead of b
+	rounded  []uint16     // instead of a: bfloat16, in tiles or
+	pairs    bool         // for products in pairs
 	c        []float32
 	ldc      int
 	ep       Epilogue
@@ -250,7 +251,7 @@ func (g *gemmJob) doTask(t int) {
 // blocks computes rows i0..i1 of panels j0..j1 with their epilogue; b starts at panel j0.
 func (g *gemmJob) blocks(b []float32, i0, i1, j0, j1 int) {
 	blocks := 1
-	if i1-i0 > 3 {
+	if i1-i0 > 3 || g.nbits != nil {
 		blocks = ceilDiv(g.k, g.cut.k)
 	}
 	kb := (ceilDiv(g.k, blocks) + kAlign - 1) &^ (kAlign - 1)
@@ -267,6 +268,8 @@ func (g *gemmJob) blocks(b []float32, i0, i1, j0, j1 int) {
 				g.blockBF16(i0, i1, j, end, k0, kk, acc)
 			case g.half != nil:
 				g.blockHalf(i0, i1, j, end, k0, kk, acc)
+			case g.nbits != nil:
+				g.blockWidened(i0, i1, j, end, k0, kk, acc)
 			default:
 				g.block(b[(j-j0)*g.ps:], i0, i1, j, end, k0, k0, kk, acc)
 			}

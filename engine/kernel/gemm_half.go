@@ -97,13 +97,23 @@ func GemmHalf(p *Pool, m int, a []float32, lda int, b *PackedHalf, c []float32, 
 // is not full, after a block of a panel is widened into memory that stays in the cache.
 func (g *gemmJob) blockHalf(i0, i1, j0, j1, k0, kk int, acc bool) {
 	j := g.blockHalfDirect(i0, i1, j0, j1, k0, kk, acc)
-	if j == j1 {
+	g.blockWidened(i0, i1, j, j1, k0, kk, acc)
+}
+
+// blockWidened is block for weights that are held in fewer bits than float32: a block of a panel is widened once for all rows of the task, into memory
+// that stays in the cache.
+func (g *gemmJob) blockWidened(i0, i1, j0, j1, k0, kk int, acc bool) {
+	if j0 == j1 {
 		return
 	}
-	s := getScratchF32((kk + kk&1) * PanelWidth)
-	for ; j < j1; j++ {
-		stride := panelStride(min(PanelWidth, g.n-j*PanelWidth))
-		g.half.widen(s.f, g.half.data[j*g.ps+k0*stride:], stride, kk)
+	s := getScratchF32((kk + 7) &^ 7 * PanelWidth)
+	for j := j0; j < j1; j++ {
+		if g.nbits != nil {
+			g.nbits.widen(g.isa, s.f, j, k0, kk)
+		} else {
+			stride := panelStride(min(PanelWidth, g.n-j*PanelWidth))
+			g.half.widen(s.f, g.half.data[j*g.ps+k0*stride:], stride, kk)
+		}
 		g.block(s.f, i0, i1, j, j+1, k0, 0, kk, acc)
 	}
 	scratchPoolF32.Put(s)

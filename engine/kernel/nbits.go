@@ -11,11 +11,14 @@ import (
 // of A is held in integers, a power of two times a, as signed digits: three of 8 bits, with an error of about 2^-23 max|a| of the
 // block, or one of 7 and one of 16, with 2^-22 (see nbitsParts). The sums of a block are then exact, and the result is as good as one of
 // float32 (see the bound in the test). Rows with an infinity, a NaN or nothing above 2^-80, and CPUs with AVX-512 but not VPDPBUSD,
-// multiply in float32.
+// multiply in float32. So do many rows (see nbitsWide), by weights that are made float32 a block of a panel at a time, once for all rows of a task.
 func GemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32, ldc int, bytes bool, ep Epilogue) {
-	parts := 1
-	if !bytes {
-		parts = nbitsParts(Active(), b)
+	parts, isa := 1, Active()
+	switch {
+	case nbitsWide(isa, m, b, bytes):
+		parts = 0
+	case !bytes:
+		parts = nbitsParts(isa, b)
 	}
 	gemmNBits(p, m, a, lda, b, c, ldc, parts, ep)
 }
@@ -29,7 +32,7 @@ func nbitsParts(isa ISA, b *PackedNBits) int {
 	return 3
 }
 
-// gemmNBits is GemmNBits with A in so many digits.
+// gemmNBits is GemmNBits with A in so many digits, or with 0 in float32.
 func gemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32, ldc int, parts int, ep Epilogue) {
 	checkA(len(a), m, b.K, lda)
 	checkC(len(c), m, b.N, ldc)
@@ -47,6 +50,10 @@ func gemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32
 		g := newGemmJob(m, b.N, 0, nil, 0, c, ldc, &ep)
 		g.epilogue(0, m, 0, b.N)
 		g.release()
+		return
+	}
+	if parts == 0 {
+		gemmNBitsWide(p, m, a, lda, b, c, ldc, &ep)
 		return
 	}
 	g := nbitsJobs.Get().(*nbitsJob)
@@ -150,7 +157,7 @@ func (g *nbitsJob) prepare(p *Pool) {
 		g.float[i] = rowFloat
 	}
 	rows := p
-	if g.m*g.b.K < forkQuantize {
+	if g.m*g.b.K < forkDigits {
 		rows = nil
 	}
 	g.any = true
@@ -218,7 +225,11 @@ func (g *nbitsJob) run(p *Pool) {
 	threads := g.threads(p)
 	g.rows, g.panels = min(g.m, 48), min(np, 8)
 	if threads > 1 {
-		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < 4*threads && g.panels > 1 {
+		tasks := 4 * threads
+		if g.m > 24 { // of the last of which there is more to wait for
+			tasks *= 2
+		}
+		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < tasks && g.panels > 1 {
 			g.panels = (g.panels + 1) / 2
 		}
 	} else {

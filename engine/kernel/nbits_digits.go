@@ -10,6 +10,9 @@ func (g *nbitsJob) forkPieces() int {
 	return 2048
 }
 
+// forkDigits is the number of elements of A from which on the digits of rows are made in parallel: some 30 us of one core.
+const forkDigits = 32 << 10
+
 // doPiece makes the digits of one of the pieces of a row, whole blocks, and notes the largest magnitude; infinity if digits cannot hold it.
 func (g *nbitsJob) doPiece(n int) {
 	i, kb := n/g.pieces, g.b.blocks()

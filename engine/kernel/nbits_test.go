@@ -103,11 +103,7 @@ func (c *nbitsCase) runDigits(p *Pool, parts int) []float32 {
 	for i := range out {
 		out[i] = -7
 	}
-	if b := PackNBits(c.b); parts == c.digits() {
-		GemmNBits(p, c.m, c.a, c.lda, b, out, c.ldc, c.bytes, Epilogue{Bias: c.bias})
-	} else {
-		gemmNBits(p, c.m, c.a, c.lda, b, out, c.ldc, parts, Epilogue{Bias: c.bias})
-	}
+	gemmNBits(p, c.m, c.a, c.lda, PackNBits(c.b), out, c.ldc, parts, Epilogue{Bias: c.bias})
 	return out
 }
 

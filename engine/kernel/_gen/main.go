@@ -22,6 +22,7 @@ var outputs = []func() []file{
 	int8ElemFiles,
 	peakFiles,
 	nbitsFiles,
+	nbitsWidenFiles,
 	digitsFiles,
 	vecFiles,
 	moveFiles,
