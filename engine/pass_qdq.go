@@ -62,7 +62,7 @@ func qdqPass(c *compiler, g *model.Graph) error {
 			p.foldWeights(n, live)
 		}
 	}
-	c.warnings = append(c.warnings, p.warnings(nodes)...)
+	c.warnings = append(c.warnings, p.warnings(nodes, live)...)
 	return p.e.finish()
 }
 

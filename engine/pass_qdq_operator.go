@@ -197,13 +197,14 @@ func (p *qdq) foldWeights(n *model.Node, live map[*model.Node]bool) {
 		return
 	}
 	t := p.e.constant(n.In(0))
-	if t == nil || t.Len() > maxFoldBytes/4 || !slices.ContainsFunc(p.e.users[n.Out(0)], func(u *model.Node) bool { return live[u] }) {
+	users := slices.DeleteFunc(slices.Clone(p.e.users[n.Out(0)]), func(u *model.Node) bool { return !live[u] })
+	if t == nil || t.Len() > maxFoldBytes/4 || len(users) == 0 {
 		return
 	}
 	switch t.DType() {
 	case model.Int16, model.Uint16, model.Float8E4M3FN, model.Float8E5M2, model.Float8E4M3FNUZ, model.Float8E5M2FNUZ, model.Int32: // nothing multiplies these
 	case model.Int8, model.Uint8, model.Int4, model.Uint4:
-		for _, u := range p.e.users[n.Out(0)] {
+		for _, u := range users {
 			if u.Is("MatMul") || u.Is("Gemm") || u.Is("Gather") {
 				return
 			}
@@ -212,7 +213,7 @@ func (p *qdq) foldWeights(n *model.Node, live map[*model.Node]bool) {
 		return
 	}
 	if f := p.evaluate(n); f != nil {
-		for _, u := range p.e.users[n.Out(0)] {
+		for _, u := range users {
 			p.stored[u] = true
 		}
 		p.e.remove(n)

@@ -8,11 +8,11 @@ import (
 )
 
 // warnings names the quantized operators among nodes that run in float all the same, by operator and reason.
-func (p *qdq) warnings(nodes []*model.Node) []string {
+func (p *qdq) warnings(nodes []*model.Node, live map[*model.Node]bool) []string {
 	type kind struct{ op, why string }
-	count, alive := map[kind]int{}, map[*model.Node]bool{}
-	for _, n := range slices.Backward(nodes) { // readers first: what only dead nodes read is dead
-		if alive[n] = p.alive(n, alive); !alive[n] {
+	count := map[kind]int{}
+	for _, n := range nodes {
+		if p.e.gone[n] || !live[n] {
 			continue
 		}
 		why := p.stays[n]
@@ -48,22 +48,4 @@ func (p *qdq) silent(n *model.Node) string {
 		return "its result is not quantized"
 	}
 	return ""
-}
-
-// alive reports whether a node is still there and anything reads it; nodes that the pass added are, and the old ones behind n are known.
-func (p *qdq) alive(n *model.Node, known map[*model.Node]bool) bool {
-	if p.e.gone[n] {
-		return false
-	}
-	for _, o := range n.Outputs {
-		if p.e.pinned[o] {
-			return true
-		}
-		for _, u := range p.e.users[o] {
-			if is, old := known[u]; is || !old {
-				return true
-			}
-		}
-	}
-	return false
 }

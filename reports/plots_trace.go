@@ -182,9 +182,14 @@ func (p tracePlot) height() vg.Length {
 func (p tracePlot) draw(c draw.Canvas) {
 	lanes := p.lanes()
 	lab, small := text(sizeLabel, ink, draw.XLeft), text(sizeSmall, muted, draw.XRight)
-	left, right := vg.Length(0), small.Width("mean 000 mW")
-	for _, i := range lanes {
+	var left, right vg.Length
+	means := make([]string, len(lanes))
+	for row, i := range lanes {
 		left = max(left, lab.Width(fit(p.names[i], lab, 150)))
+		if w, ok := p.mean(i); ok {
+			means[row] = "mean " + p.unit.in(w)
+			right = max(right, small.Width(means[row]))
+		}
 	}
 	f := frame{c: c, x: linearAxis(0, p.end, 8), box: vg.Rectangle{
 		Min: vg.Point{X: c.Min.X + left + 10, Y: c.Min.Y + axisHeight}, Max: vg.Point{X: c.Max.X - right - 12, Y: c.Max.Y - 22}}}
@@ -200,9 +205,7 @@ func (p tracePlot) draw(c draw.Canvas) {
 		lane.box.Min.Y = lane.box.Max.Y - laneHeight + laneGap
 		p.drawLane(lane, i)
 		put(c, lab, vg.Point{X: c.Min.X, Y: (lane.box.Min.Y + lane.box.Max.Y) / 2}, fit(p.names[i], lab, 150))
-		if w, ok := p.mean(i); ok {
-			put(c, small, vg.Point{X: c.Max.X, Y: (lane.box.Min.Y + lane.box.Max.Y) / 2}, "mean "+p.unit.in(w))
-		}
+		put(c, small, vg.Point{X: c.Max.X, Y: (lane.box.Min.Y + lane.box.Max.Y) / 2}, means[row])
 	}
 	if p.lower != nil {
 		p.drawLower(c, f, p.lowerScale())

@@ -37,7 +37,7 @@ func detectLevels() []ISA {
 }
 
 // dotsPay tells whether VDPBF16PS does more multiply-adds a second than VFMADD231PS: measured on AMD family 19h (Zen 4). On
-// Sapphire Rapids it does half as many.
+// Sapphire Rapids it does half as many (108 against 213 Gflop/s); other CPUs with it were not measured.
 var dotsPay = sync.OnceValue(func() bool {
 	_, b, c, d := cpuid(0, 0)
 	a, _, _, _ := cpuid(1, 0)

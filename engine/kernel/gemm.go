@@ -145,8 +145,8 @@ type gemmJob struct {
 	image    *convImage   // instead of b: its columns are packed
 	half     *PackedHalf  // instead of b
 	nbits    *PackedNBits // instead of b
-	rounded  []uint16     // instead of a: bfloat16, in tiles or
-	pairs    bool         // for products in pairs
+	rounded  []uint16     // instead of a: bfloat16
+	pairs    bool         // rounded holds rows for products in pairs, not tiles
 	c        []float32
 	ldc      int
 	ep       Epilogue

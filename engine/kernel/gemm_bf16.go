@@ -14,12 +14,13 @@ import (
 // rounded A is at most (18 + K/32) 2^-24 times the sum of |a b|.
 //
 // In pairs (VDPBF16PS): one chain of fused multiply-adds runs over all k, of each pair the odd one first, from 0 or from C when
-// accumulating. K steps round, so the error is at most K 2^-24 / (1 - K 2^-24) times the sum of |a b|; K is rounded up to an even number.
+// accumulating. K steps round, so the error is at most K 2^-24 / (1 - K 2^-24) times the sum of |a b|, and |C|
+// when accumulating; K is rounded up to an even number.
 //
 // What is flushed comes on top: at most 2^-126 each step, and 2^-126 |b| or |a| for every subnormal operand.
 
 // BF16Fast tells whether GemmBF16 runs on tiles here, or in pairs on a CPU for which that was measured to be faster than float32; where
-// it is false, GemmHalf is faster and more exact.
+// it is false, GemmHalf is more exact and, as far as that was measured, faster.
 func BF16Fast() bool {
 	isa := Active()
 	return isa.hasTiles() || isa.pairsBF16() && dotsPay()

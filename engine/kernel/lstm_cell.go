@@ -5,7 +5,8 @@ package kernel
 // quotient of the numerators and denominators of their factors. c may be cPrev.
 //
 // Exponentials are within 2 ULP, so that a numerator is within 4, a denominator within 3 and a quotient of two products within 16: with
-// u = 2^-24, c is within u (32 |ig| + 16 |f cPrev| + |c|) of the exact one, h within u 32 |h| of that of the c given.
+// u = 2^-24, c is within u (32 |ig| + 16 |f cPrev| + |c|) of the exact one, h within u 32 |h| of that of the c given; 2^-148 comes on top where
+// an exponential or a product is subnormal.
 func LSTMCell(gates, cPrev, c, h []float32, b, hSize int) {
 	checkRows(b, hSize, cPrev, c, h)
 	checkRows(b, 4*hSize, gates)

@@ -6,7 +6,8 @@ type LSTMQuant struct {
 	b, h   int
 	g      *int8Job
 	states *scratchU8  // rows of the states in bytes
-	floats *scratchF32 // the scales of all columns; pre-activations [b,4h] where there is no kernel for the rest of a step
+	floats *scratchF32 // pre-activations [b,4h], where there is no kernel for the rest of a step
+	shared *scratchF32 // the scales of all columns
 	scales []float32
 	scale  [1]float32
 	zero   [1]uint8
@@ -24,14 +25,14 @@ func NewLSTMQuant(b int, r *PackedS8, bScale []float32, bZero []int8) *LSTMQuant
 		panic(badScale)
 	}
 	row := (hs + 3) &^ 3
-	l := &LSTMQuant{b: b, h: hs, states: getScratchU8(b * row), floats: getScratchF32((b + 1) * r.N)}
-	l.scales = l.floats.f[b*r.N:]
+	l := &LSTMQuant{b: b, h: hs, states: getScratchU8(b * row), shared: getScratchF32(r.N)}
+	l.scales = l.shared.f
 	for i := range l.scales {
 		l.scales[i] = bScale[0]
 	}
 	copy(l.scales[:min(len(bScale), r.N)], bScale)
 	l.g = newInt8Job(b, l.states.b, row, r)
-	l.g.cf, l.g.ldc = l.floats.f[:b*r.N], r.N
+	l.g.ldc = r.N
 	l.g.aScale, l.g.aZero, l.g.bScale, l.g.bZero = l.scale[:], l.zero[:], bScale, bZero
 	if b > 0 && hs > 0 {
 		l.g.terms()
@@ -43,7 +44,10 @@ func NewLSTMQuant(b int, r *PackedS8, bScale []float32, bZero []int8) *LSTMQuant
 func (l *LSTMQuant) Close() {
 	l.g.release()
 	scratchPoolU8.Put(l.states)
-	scratchPoolF32.Put(l.floats)
+	scratchPoolF32.Put(l.shared)
+	if l.floats != nil {
+		scratchPoolF32.Put(l.floats)
+	}
 	*l = LSTMQuant{}
 }
 
@@ -61,6 +65,10 @@ func (l *LSTMQuant) Step(scale float32, zero uint8, gates, c, h []float32) {
 	quantizeBlock(l.b, l.h, h, l.h, g.a, g.lda, scale, zero)
 	if l.fast(gates, c, h) {
 		return
+	}
+	if l.floats == nil {
+		l.floats = getScratchF32(l.b * g.b.N)
+		g.cf = l.floats.f
 	}
 	for i := range g.rowSum {
 		g.rowSum[i] = sumU8(g.a[i*g.lda:][:l.h]) - int32(zero)*int32(l.h)

@@ -17,6 +17,9 @@ func TestLSTMQuant(t *testing.T) {
 			if seed%3 == 0 {
 				b, hs = 1+r.IntN(3), 32*(1+r.IntN(5))
 			}
+			if seed%10 == 1 { // more than one block of rows
+				b, hs = blockRows+1+r.IntN(80), 1+r.IntN(40)
+			}
 			n := 4 * hs
 			w := make([]int8, hs*n)
 			for i := range w {

@@ -42,7 +42,13 @@ func TestQuiet(t *testing.T) {
 		over.Store(true)
 	}()
 	<-began
-	if !quiet() || !over.Load() {
-		t.Error("the process is quiet while a thread of it spins")
+	for range 10 { // a busy machine may keep threads of the runtime waiting for a processor
+		if quiet() {
+			if !over.Load() {
+				t.Error("the process is quiet while a thread of it spins")
+			}
+			return
+		}
 	}
+	t.Error("the process is never quiet")
 }

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/wattshed/wattshed/model"
@@ -338,5 +339,17 @@ func TestNothingToExplain(t *testing.T) {
 	empty := &reports.Result{Variants: []reports.Variant{{}, {}}}
 	if got := Explain(Case{Result: empty, Variant: &empty.Variants[1], Baseline: &empty.Variants[0]}); len(got) > 0 {
 		t.Errorf("causes without figures: %+v", got)
+	}
+}
+
+// TestHalfInBF16: "computed with in float32" is no cause where the profile has products in bfloat16.
+func TestHalfInBF16(t *testing.T) {
+	for kernel, named := range map[string]bool{"gemm-bf16-avx512vnni": true, "gemm-bf16-amx": false, "gemm-bf16-avx512bf16": false, "": true} {
+		b := newBuild("bf16", nil).latency(1)
+		b.v.Profile = []reports.OpProfile{{Op: "MatMul", Kernel: kernel, Count: 1, Share: 1}}
+		got := Explain(Case{Result: &b.r, Variant: &b.v, Baseline: &b.base, Graph: b.g, Original: b.orig})
+		if has := slices.ContainsFunc(got, func(c Cause) bool { return c.Name == "half-size weights are computed with in float32" }); has != named {
+			t.Errorf("kernel %q: %+v", kernel, got)
+		}
 	}
 }

@@ -2,9 +2,11 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/reports"
 )
 
 // islands: QuantizeLinear and DequantizeLinear that no integer operator absorbs run as passes of their own.
@@ -222,9 +224,17 @@ func castsAtLoad(f *facts) *Cause {
 			"ONNX Runtime's CPU provider turns half-size weights into float32 when it loads the model: only the file shrinks",
 			"use storage: graph on an accelerator, or int8 on this CPU"}
 	}
+	if f.scheme == "bf16" && slices.ContainsFunc(f.Variant.Profile, inBF16) {
+		return nil // multiplied in bfloat16
+	}
 	return &Cause{Slower, "half-size weights are computed with in float32", 0.6,
-		"the weights are kept in 16 bits and multiplied in 32, but for bf16 on AMX and on AVX-512 BF16 of AMD Zen 4: arithmetic stays what it was",
+		"the weights are kept in 16 bits and multiplied in 32: arithmetic stays what it was",
 		"use int8 where time counts; half-size weights are for the file and for memory"}
+}
+
+// inBF16 tells whether an operator of the native runtime multiplied bfloat16 by bfloat16.
+func inBF16(p reports.OpProfile) bool {
+	return strings.HasPrefix(p.Kernel, "gemm-bf16-") && (strings.HasSuffix(p.Kernel, "amx") || strings.HasSuffix(p.Kernel, "avx512bf16"))
 }
 
 // widened: weights in a type that no CPU multiplies are turned back into float32, at load or in every run.
