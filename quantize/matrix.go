@@ -11,8 +11,8 @@ import (
 // errNotFinite says that a weight holds an infinity or a NaN.
 var errNotFinite = errors.New("holds a value that is not finite")
 
-// parallel calls f on consecutive parts of 0..n of at least grain elements each, on all processors. A panic of f, a fault of memory among them,
-// reaches the caller.
+// parallel calls f on consecutive parts of 0..n of at least grain elements each, on all processors. A fault of memory in f reaches the caller
+// as a panic.
 func parallel(n, grain int, f func(lo, hi int)) {
 	parts := min(runtime.GOMAXPROCS(0), n/max(grain, 1))
 	if parts <= 1 {
@@ -26,6 +26,9 @@ func parallel(n, grain int, f func(lo, hi int)) {
 			debug.SetPanicOnFault(true)
 			defer func() {
 				if r := recover(); r != nil {
+					if _, ok := r.(interface{ Addr() uintptr }); !ok {
+						panic(r) // no fault of memory: the trace is to name this place
+					}
 					failed.CompareAndSwap(nil, &r)
 				}
 			}()

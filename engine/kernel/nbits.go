@@ -11,7 +11,8 @@ import (
 // of A is held in integers, a power of two times a, as signed digits: three of 8 bits, with an error of about 2^-23 max|a| of the
 // block, or one of 7 and one of 16, with 2^-22 (see nbitsParts). The sums of a block are then exact, and the result is as good as one of
 // float32 (see the bound in the test). Rows with an infinity, a NaN or nothing above 2^-80, and CPUs with AVX-512 but not VPDPBUSD,
-// multiply in float32. So do many rows (see nbitsWide), by weights that are made float32 a block of a panel at a time, once for all rows of a task.
+// multiply in float32. So do many rows (see nbitsWide; without assembly and on arm64 any number), by weights that are made float32 a block of a
+// panel at a time, once for all rows of a task: the last bits of a row may depend on how many rows there are, not on the threads.
 func GemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32, ldc int, bytes bool, ep Epilogue) {
 	parts, isa := 1, Active()
 	switch {
@@ -209,7 +210,7 @@ func (g *nbitsJob) doRow(i int) {
 	}
 }
 
-// forkNBits is the number of bytes of weights, times the rows in dozens, from which on a product is spread over threads.
+// forkNBits is the number of bytes of weights, times the rows in fours, from which on a product is spread over threads.
 const forkNBits = 600_000
 
 // threads is the number of threads of the product.

@@ -65,7 +65,7 @@ func (g *nbitsJob) digitsOf(i, t int) (top float32) {
 
 // digitScale returns the factor that turns a block with the given largest magnitude into integers, and its inverse.
 func digitScale(top float32, parts int) (factor, scale float32) {
-	if top == 0 {
+	if top == 0 || parts == 1 && top < 0x1p-120 { // beside a block above 2^-80; 127/top may be infinite
 		return 0, 0
 	}
 	if parts == 1 {

@@ -93,6 +93,9 @@ func PackNBits(b *NBits) *PackedNBits {
 	b.check()
 	p := &PackedNBits{K: b.K, N: b.N, Block: b.Block, bits: max(4, b.Bits), centre: 1 << (b.Bits - 1)}
 	kb := b.Blocks()
+	if kb == 1 { // rows are filled up to whole blocks, which are not to be many times K
+		p.Block = min(b.Block, (b.K+15)&^15)
+	}
 	for n := 0; n < b.N && !p.zeros && (b.Zero != nil || b.Floats != nil); n++ {
 		for i := range kb {
 			p.zeros = p.zeros || b.ZeroAt(i, n) != float32(p.centre)

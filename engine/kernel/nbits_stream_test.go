@@ -76,7 +76,7 @@ func TestNBitsDigits(t *testing.T) {
 			if r.IntN(2) == 0 { // the ends of the magnitudes that are divided many blocks at a time, the ends of the digits, and what no digits hold
 				for range 1 + r.IntN(4) {
 					at := r.IntN(len(g.a)) / block * block
-					v := []float64{0, 0x1p-69, 0x1p-70, 0x1p-71, 0x1p-90, 0x1p99, 0x1p100, 0x1.fffffep99, math.Inf(-1), math.NaN(), maxDigits, maxDigits + 0.5, 127, 1}
+					v := []float64{0, 0x1p-69, 0x1p-70, 0x1p-71, 0x1p-90, 0x1p-119, 0x1p-120, 0x1p-122, 0x1p-149, 0x1p99, 0x1p100, 0x1.fffffep99, math.Inf(-1), math.NaN(), maxDigits, maxDigits + 0.5, 127, 1}
 					for q := range g.a[at:min(at+block, len(g.a))] {
 						g.a[at+q] = 0
 					}

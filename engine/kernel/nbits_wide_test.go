@@ -102,7 +102,7 @@ func TestNBitsRows(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(3, 12))
 		for i, s := range [][4]int{{200, 70, 1100, 32}, {130, 33, 600, 48}, {50, 1300, 530, 1024}, {400, 33, 70, 16}, {24, 901, 300, 128},
-			{1, 300, 300, 32}, {3, 70, 1400, 32}} {
+			{1, 300, 300, 32}, {3, 70, 1400, 32}, {50, 40, 1500, 32768}} {
 			if Active() == Generic && s[0]*s[1]*s[2] > 10e6 {
 				continue
 			}
