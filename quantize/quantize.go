@@ -40,8 +40,22 @@ func check(scheme string, notes []model.Note) error {
 	if all > 0 {
 		share = 100 * float64(changed) / float64(all)
 	}
-	return fmt.Errorf("quantize: %s would change %.1f %% of the weight bytes, less than %.0f %%: %w",
-		scheme, share, 100*MinShare, ErrNothing)
+	hint := ""
+	if !strings.HasPrefix(scheme, "static") && convolutions(notes)*2 > all {
+		hint = "; most of them belong to convolutions, which int8-static quantizes"
+	}
+	return fmt.Errorf("quantize: %s would change %.1f %% of the weight bytes, less than %.0f %%: %w%s",
+		scheme, share, 100*MinShare, ErrNothing, hint)
+}
+
+// convolutions returns the bytes of the weights that convolutions alone read.
+func convolutions(notes []model.Note) (size int64) {
+	for _, n := range notes {
+		if len(n.Ops) > 0 && !slices.ContainsFunc(n.Ops, func(op string) bool { return op != "Conv" && op != "ConvTranspose" }) {
+			size += n.BytesBefore
+		}
+	}
+	return size
 }
 
 // Styles returns how the model is quantized already, each style once in a fixed order: "dynamic int8

@@ -239,8 +239,8 @@ func gainedAndLost(r *Result) (gained, lost []string) {
 	return gained, lost
 }
 
-// passing names the variants that pass every gate that they were judged by.
-func passing(r *Result) []string {
+// Passing names the variants that pass every gate that they were judged by.
+func Passing(r *Result) []string {
 	var out []string
 	for i := range r.Variants {
 		v := Verdict("")
@@ -374,7 +374,7 @@ func trustLines(r *Result) []string {
 			}
 		}
 		s := fmt.Sprintf("Gate checks: %d of %d pass, %d fail, %d inconclusive", pass, n, n-pass-open, open)
-		if ok := passing(r); len(ok) > 0 {
+		if ok := Passing(r); len(ok) > 0 {
 			s += "; every gate is passed by " + strings.Join(ok, ", ")
 		} else {
 			s += "; no variant passes every gate"

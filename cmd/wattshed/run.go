@@ -28,8 +28,8 @@ func runCommand() *cli.Command {
 		Name: "run", Usage: "make every variant of a recipe, measure them, and report", ArgsUsage: "RECIPE.yaml",
 		Description: "Example: wattshed run minilm.yaml --out report\n\n" +
 			"The output folder holds the variants, result.json, report.html, report.md, result.csv and plots. A run that was\n" +
-			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 3 when one failed, 4 when one is\n" +
-			"inconclusive.",
+			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 0 when a variant passes every one (each\n" +
+			"named variant, where the gates name some), 3 when all fail one, 4 when that is inconclusive.",
 		Flags: recipeFlags("run", "-report"),
 		Action: onRecipe("-report", func(c *cli.Context, rec *recipe.Recipe, out string) error {
 			return runRecipe(c, rec, out, c.Bool("resume"))

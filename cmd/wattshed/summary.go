@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/wattshed/wattshed/reports"
@@ -30,5 +31,9 @@ func printGates(w io.Writer, res *reports.Result, overall reports.Verdict) {
 		fmt.Fprintf(tw, "gate\t%s\t%s\t%s\t%s\n", g.Variant, g.Expr, g.Verdict, g.Message)
 	}
 	tw.Flush()
-	fmt.Fprintf(w, "gates: %s\n", overall)
+	by := ""
+	if ok := reports.Passing(res); len(ok) > 0 {
+		by = ", every one by " + strings.Join(ok, ", ")
+	}
+	fmt.Fprintf(w, "gates: %s%s\n", overall, by)
 }

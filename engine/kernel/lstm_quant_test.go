@@ -18,7 +18,7 @@ func TestLSTMQuant(t *testing.T) {
 				b, hs = 1+r.IntN(3), 32*(1+r.IntN(5))
 			}
 			if seed%10 == 1 { // more than one block of rows
-				b, hs = blockRows+1+r.IntN(80), 1+r.IntN(40)
+				b, hs = 65+r.IntN(80), 1+r.IntN(40)
 			}
 			n := 4 * hs
 			w := make([]int8, hs*n)

@@ -68,7 +68,11 @@ type partial struct {
 	done bool
 }
 
+// createPartial refuses a path that is something else than a file: renaming over it would put a file in the place of a device.
 func createPartial(path string) (*partial, error) {
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file but %s", path, kindOf(st.Mode()))
+	}
 	sweep(path)
 	for i := 0; ; i++ {
 		name := path + "." + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i) + ".partial"
@@ -82,6 +86,19 @@ func createPartial(path string) (*partial, error) {
 		lock(f)
 		return &partial{file: f, path: path}, nil
 	}
+}
+
+// kindOf names what is not a regular file.
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a folder"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	case m&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	}
+	return "a special file"
 }
 
 // commit syncs the file and gives it its name.
