@@ -19,7 +19,7 @@ func Memory(n int) []byte {
 	off := int(-uintptr(unsafe.Pointer(&raw[0])) & uintptr(to-1))
 	b := raw[off : off+n : off+n]
 	if lead := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (hugePage - 1)); n-lead >= hugePage {
-		adviseHuge(b[lead : lead+(n-lead)&^(hugePage-1)])
+		adviseHuge(b[lead:lead+(n-lead)&^(hugePage-1)], n >= hugeFrom)
 	}
 	return b
 }

@@ -2,4 +2,4 @@
 
 package kernel
 
-func adviseHuge([]byte) {}
+func adviseHuge([]byte, bool) {}

@@ -235,6 +235,9 @@ func (g *nbitsJob) run(p *Pool) {
 		}
 	} else {
 		p = nil
+		if g.m == 1 { // one call of a kernel
+			g.panels = np
+		}
 	}
 	g.rowTasks = ceilDiv(g.m, g.rows)
 	p.Run(g.rowTasks*ceilDiv(np, g.panels), g.task)
@@ -268,8 +271,10 @@ func (g *nbitsJob) doTask(t int) {
 			i += n
 		}
 	}
-	e := gemmJob{c: g.c, ldc: g.ldc, ep: g.ep, isa: g.isa}
-	e.epilogue(i0, i1, j0*PanelWidth, min(g.b.N, j1*PanelWidth))
+	if !g.ep.plain() {
+		e := gemmJob{c: g.c, ldc: g.ldc, ep: g.ep, isa: g.isa} // on the heap: an argument of assembly
+		e.epilogue(i0, i1, j0*PanelWidth, min(g.b.N, j1*PanelWidth))
+	}
 }
 
 // height is the number of rows from i on that one tile takes: of digits, or a single one of floats.

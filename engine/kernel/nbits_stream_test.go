@@ -21,6 +21,9 @@ func TestNBitsStream(t *testing.T) {
 		r := rand.New(rand.NewPCG(4, 10))
 		for i := range n {
 			k, cols := 1+r.IntN(80), 20+r.IntN(60)
+			if r.IntN(3) == 0 { // enough for the kernels of four panels
+				cols = 100 + r.IntN(200)
+			}
 			if r.IntN(200) == 0 {
 				k, cols = r.IntN(600), r.IntN(400)
 			}

@@ -114,6 +114,11 @@ func nbits8f512(x *nbitsArgs)
 //go:noescape
 func nbits8f256(x *nbitsArgs)
 
+// nbits8p1wide is the product of a row in 1 digit with panels, a multiple of 4, of weights of 8 bits in blocks of 32.
+//
+//go:noescape
+func nbits8p1wide(x *nbitsArgs)
+
 // nbitsMax512 returns the bits of the largest magnitude of n floats, n a multiple of 16 and not 0; a NaN is the largest.
 //
 //go:noescape

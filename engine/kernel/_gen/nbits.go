@@ -336,6 +336,7 @@ func nbitsFiles() []file {
 			nbFloat(a, &stubs, isa, bits)
 		}
 	}
+	nbWide(a, &stubs)
 	nbSplit(a, &stubs)
 	y := newAsm("nbits256.go")
 	for _, bits := range []int{4, 8} {
