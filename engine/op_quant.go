@@ -201,10 +201,6 @@ func opDequantizeLinear(c *Call) error {
 	if to == model.Float32 && st.DType() == model.Float32 && x.DType() == model.Uint8 {
 		return dequantizeBytes[uint8](c, x, st, zt, at)
 	}
-	src, err := toFloat64(x)
-	if err != nil {
-		return err
-	}
 	scale, err := toFloat64(st)
 	if err != nil {
 		return err
@@ -214,6 +210,13 @@ func opDequantizeLinear(c *Call) error {
 		if zero, err = toFloat64(zt); err != nil {
 			return err
 		}
+	}
+	if to == model.Float32 && x.DType() != model.String {
+		return dequantizeParts(c, x, scale, zero, at)
+	}
+	src, err := toFloat64(x)
+	if err != nil {
+		return err
 	}
 	out := make([]float64, len(src))
 	for i, v := range src {
@@ -253,6 +256,40 @@ func dequantizeBytes[T int8 | uint8](c *Call, x, st, zt *model.Tensor, at func(i
 	for i, v := range src {
 		k := at(i)
 		dst[i] = float32(int(v)-int(zero[k])) * scale[k]
+	}
+	return nil
+}
+
+// dequantizeParts is opDequantizeLinear to float32 of any type, some elements at a time: all of them as float64 would take many times what the
+// weights do. Element i has scale and zero point at(i).
+func dequantizeParts(c *Call, x *model.Tensor, scale, zero []float64, at func(int) int) error {
+	const part = 1 << 16 // whole bytes in every type
+	raw, err := x.Bytes()
+	if err != nil {
+		return err
+	}
+	dst, err := Out[float32](c, 0, x.Shape())
+	if err != nil {
+		return err
+	}
+	bits := x.DType().Bits()
+	for i0 := 0; i0 < len(dst); i0 += part {
+		n := min(part, len(dst)-i0)
+		t, err := model.NewTensor(x.DType(), []int{n}, raw[i0*bits/8:][:(n*bits+7)/8])
+		if err != nil {
+			return err
+		}
+		src, err := toFloat64(t)
+		if err != nil {
+			return err
+		}
+		for i, v := range src {
+			k := at(i0 + i)
+			if zero != nil {
+				v -= zero[k]
+			}
+			dst[i0+i] = float32(v * scale[k])
+		}
 	}
 	return nil
 }
