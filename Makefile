@@ -125,7 +125,7 @@ gallery: demo ## the demo's report into reports/gallery/spam-lstm, with a pictur
 	@if command -v "$(CHROME)" >/dev/null; then CHROME="$(CHROME)" testdata/gallery/picture.sh reports/gallery/spam-lstm/report.html reports/gallery/spam-lstm/report.png; \
 	else echo "no $(CHROME) here: reports/gallery/spam-lstm/report.png is of an older report"; fi
 
-gallery-minilm: build ## the report of MiniLM in all schemes into reports/gallery/minilm (some 20 minutes; interrupted, it goes on)
+gallery-minilm: build ## the report of MiniLM in all schemes into reports/gallery/minilm (a quarter of an hour; interrupted, it goes on)
 	sh testdata/minilm/sentences.sh $(ASSETS)/D12/texts > $(ASSETS)/sentences.txt
 	sh testdata/minilm/sentences.sh $(ASSETS)/D12/texts 5 > $(ASSETS)/calibration.txt
 	$(call publish,minilm)
