@@ -195,11 +195,13 @@ func opDequantizeLinear(c *Call) error {
 	if to == model.Float32 && st.DType() == model.Float32 && st.Len() == 1 && x.DType().Bits() == 8 && x.DType().IsInteger() {
 		return dequantizeFast(c, x, st, zt)
 	}
-	if to == model.Float32 && st.DType() == model.Float32 && x.DType() == model.Int8 {
-		return dequantizeBytes[int8](c, x, st, zt, at)
-	}
-	if to == model.Float32 && st.DType() == model.Float32 && x.DType() == model.Uint8 {
-		return dequantizeBytes[uint8](c, x, st, zt, at)
+	if to == model.Float32 && st.DType() == model.Float32 {
+		switch x.DType() {
+		case model.Int8:
+			return dequantizeBytes[int8](c, x, st, zt, at)
+		case model.Uint8:
+			return dequantizeBytes[uint8](c, x, st, zt, at)
+		}
 	}
 	scale, err := toFloat64(st)
 	if err != nil {

@@ -33,7 +33,7 @@ func printGates(w io.Writer, res *reports.Result, overall reports.Verdict) {
 	tw.Flush()
 	by := ""
 	if ok := reports.Passing(res); len(ok) > 0 {
-		by = ", every one by " + strings.Join(ok, ", ")
+		by = "; every one is passed by " + strings.Join(ok, ", ")
 	}
 	fmt.Fprintf(w, "gates: %s%s\n", overall, by)
 }
