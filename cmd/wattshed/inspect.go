@@ -87,7 +87,7 @@ func inspectCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "ops", Usage: "list the operators"},
 			&cli.BoolFlag{Name: "weights", Usage: "list the weights"},
-			&cli.BoolFlag{Name: "passes", Usage: "list the optimisation passes of the native runtime with the nodes before and after, and the memory of a run of --sequence (128) or --shape"},
+			&cli.BoolFlag{Name: "passes", Usage: "list the optimisation passes of the native runtime with the nodes before and after, and the memory of a run of --sequence or --shape"},
 			jsonFlag(), quietFlag(),
 		}, sensitivityFlags()...),
 		Action: func(c *cli.Context) (err error) {
@@ -178,11 +178,21 @@ func (in *inspection) addPasses(c *cli.Context, g *model.Graph) error {
 		return err
 	}
 	random := task.Random{N: 1, Seed: 1, Batch: 1, Sequence: int64(c.Int("sequence")), Shapes: shapes}
-	if random.Sequence == 0 {
-		random.Sequence = 128
+	if random.Sequence == 0 { // as for --sensitivity, and as measure has it
+		n, err := recipe.ModelLength(g)
+		if err != nil {
+			return err
+		}
+		random.Known = int64(n)
 	}
 	if err := placeRandom(c.Context, p, &random, g); err != nil {
 		in.Unplanned = err.Error()
+		if open := (*task.OpenShape)(nil); errors.As(err, &open) {
+			in.Unplanned += ": " + shapeHint(open, c.Command.Name)
+		}
+		if long := (*task.TooLong)(nil); errors.As(err, &long) {
+			in.Unplanned += ": " + lengthHint(long, c.Command.Name)
+		}
 	}
 	for _, c := range p.Passes() {
 		in.Passes = append(in.Passes, passInfo{c.Pass, c.Before, c.After, c.Unit, c.Inputs})

@@ -145,38 +145,10 @@ func runHint(err error, name, out string) error {
 	if open := (*task.OpenShape)(nil); errors.As(err, &open) {
 		return withHint(err, shapeHint(open, name))
 	}
+	if long := (*task.TooLong)(nil); errors.As(err, &long) {
+		return withHint(err, lengthHint(long, name))
+	}
 	return err
-}
-
-// shapeHint proposes a shape for an input that has an open one: that of a text for integers, of an image for floats of four dimensions.
-func shapeHint(e *task.OpenShape, name string) string {
-	image, shape := e.Type.DType.IsFloat() && len(e.Type.Shape) == 4, []string{}
-	for i, d := range e.Type.Shape {
-		n := int64(128)
-		switch {
-		case d.Known():
-			n = d.Size
-		case i == 0:
-			n = 1
-		case image && i == 1:
-			n = 3
-		case image:
-			n = 224
-		}
-		shape = append(shape, fmt.Sprint(n))
-	}
-	recipes := name == "run" || name == "search" || name == "demo"
-	given := fmt.Sprintf("--shape %s=%s", e.Input, strings.Join(shape, "x"))
-	if recipes {
-		given = fmt.Sprintf("inputs: {shapes: {%s: [%s]}}", e.Input, strings.Join(shape, ", "))
-	}
-	switch {
-	case e.Type.DType.IsFloat() || e.Axis != 1:
-		return given + " fixes this input"
-	case recipes:
-		return "target: {sequence: 128} fixes the length of sequences, " + given + " this input; texts fix both"
-	}
-	return "--sequence 128 fixes the length of sequences, " + given + " this input; texts fix both"
 }
 
 func printPlan(c *cli.Context, p recipe.Plan) {

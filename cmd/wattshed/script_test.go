@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 // TestScript runs testdata/script: one file per command. Every script starts in a folder that holds
 // train.jsonl (64 labelled texts), test.jsonl (24), small.onnx (a classifier trained on the former), unknown.onnx (one operator of
 // a domain that no runtime has), plain.onnx (small.onnx without what its metadata say, and with "123" for the name of linear.weight), custom.onnx (small.onnx with such a node) and mystery.onnx (small.onnx with a node whose operator the
-// standard domain does not have), and what pictures makes.
+// standard domain does not have), places.onnx (12 positions), and what pictures makes.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -118,7 +118,31 @@ func prepare(dir string) error {
 	if err := onnx.Save(filepath.Join(dir, "plain.onnx"), g, onnx.WriteOptions{}); err != nil {
 		return err
 	}
+	if err := places(dir); err != nil {
+		return err
+	}
 	return pictures(dir)
+}
+
+// places writes places.onnx, a model of tokens with a table of 12 positions.
+func places(dir string) error {
+	tokens := model.Type{DType: model.Int64, Shape: model.Shape{{Size: -1, Param: "batch"}, {Size: -1, Param: "length"}}}
+	g := &model.Graph{Name: "places", Inputs: []*model.Value{{Name: "ids", Type: tokens}}, Model: &model.Info{IRVersion: 8},
+		Outputs: []*model.Value{{Name: "y", Type: model.Type{DType: model.Float32, Shape: model.Shape{{Size: -1, Param: "batch"}, {Size: -1, Param: "length"}, {Size: 4}}}}},
+		Nodes: []*model.Node{
+			{Op: "Gather", Name: "words", Inputs: []string{"words.weight", "ids"}, Outputs: []string{"w"}},
+			{Op: "Shape", Name: "shape", Inputs: []string{"ids"}, Outputs: []string{"s"}},
+			{Op: "Gather", Name: "length", Inputs: []string{"s", "one"}, Outputs: []string{"n"}},
+			{Op: "Range", Name: "range", Inputs: []string{"zero", "n", "one"}, Outputs: []string{"at"}},
+			{Op: "Gather", Name: "places", Inputs: []string{"places.weight", "at"}, Outputs: []string{"p"}},
+			{Op: "Add", Name: "add", Inputs: []string{"w", "p"}, Outputs: []string{"y"}},
+		}}
+	g.SetOpset("", 17)
+	g.SetInitializer("words.weight", model.FromSlice([]int{50, 4}, make([]float32, 200)))
+	g.SetInitializer("places.weight", model.FromSlice([]int{12, 4}, make([]float32, 48)))
+	g.SetInitializer("zero", model.Scalar(int64(0)))
+	g.SetInitializer("one", model.Scalar(int64(1)))
+	return onnx.Save(filepath.Join(dir, "places.onnx"), g, onnx.WriteOptions{})
 }
 
 // texts returns n labelled texts as JSON lines; words of one class in every second place tell the label.

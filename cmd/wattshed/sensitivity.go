@@ -30,7 +30,7 @@ func sensitivityFlags() []cli.Flag {
 		&cli.StringFlag{Name: "task", Usage: "of --sensitivity: labelled `DATA` to score on"},
 		&cli.StringFlag{Name: "text", Usage: "of --sensitivity: `FILE` with a text a line, in place of random inputs"},
 		&cli.StringFlag{Name: "tokenizer", Usage: "of --sensitivity: `FILE` tokenizer.json (default: the model's metadata)"},
-		&cli.IntFlag{Name: "sequence", Usage: "of --sensitivity and --passes: length of random sequences"},
+		&cli.IntFlag{Name: "sequence", Usage: "of --sensitivity and --passes: length of random sequences", DefaultText: "the model's own"},
 		&cli.StringSliceFlag{Name: "shape", Usage: "of --sensitivity and --passes: shape of a random input, `NAME=1x3x48x192`; may be repeated"},
 		&cli.IntFlag{Name: "threads", Usage: "of --sensitivity: threads, 0 for all processors", DefaultText: "all processors"},
 		&cli.StringFlag{Name: "plot", Usage: "of --sensitivity: `FILE.svg` or FILE.png to draw"},

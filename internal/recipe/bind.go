@@ -59,11 +59,14 @@ func (r *Recipe) bind(src *source, builtin fs.FS) (*bound, error) {
 	}
 	b.maxLength = r.Inputs.MaxLength
 	if b.maxLength == 0 {
-		if b.maxLength, err = modelLength(src.graph); err != nil {
+		if b.maxLength, err = ModelLength(src.graph); err != nil {
 			return nil, err
 		}
 	}
-	setDefault(&b.maxLength, 128)
+	positions := task.PositionsOf(src.graph)
+	if b.maxLength == 0 {
+		b.maxLength = defaultLength(positions)
+	}
 	data, err := r.examples(builtin)
 	if err != nil {
 		return nil, err
@@ -81,9 +84,14 @@ func (r *Recipe) bind(src *source, builtin fs.FS) (*bound, error) {
 		}
 	}
 	b.task = r.scoring(b, r.Target.Batch)
+	for name := range positions { // before a text that is so long turns up
+		if err := task.CheckPositions(positions, name, []int{1, max(b.maxLength, r.Target.Sequence)}); err != nil {
+			return nil, err
+		}
+	}
 	timed := *in
 	timed.Fixed = r.Target.Sequence
-	return b, b.collect(&timed, r.Measure.Inputs, r.Target.Batch)
+	return b, b.collect(&timed, src.graph, r.Measure.Inputs, r.Target.Batch)
 }
 
 // label finds the classes of the examples of data: the labels in the order of the task, else of the model's metadata, else sorted.
@@ -144,7 +152,7 @@ func (r *Recipe) bindRandom(b *bound, src *source) error {
 	}
 	in := &task.Random{N: spec.N, Seed: seedOf(spec.Seed), Batch: int64(r.Target.Batch), Sequence: int64(r.Target.Sequence), Shapes: r.Inputs.Shapes}
 	if r.Target.Sequence == 0 {
-		n, err := modelLength(src.graph)
+		n, err := ModelLength(src.graph)
 		if err != nil {
 			return err
 		}
@@ -167,14 +175,14 @@ func (r *Recipe) bindRandom(b *bound, src *source) error {
 	own := *r
 	own.Inputs.Pooling = "none"
 	b.task = own.scoring(b, 1)
-	return b.collect(in, r.Measure.Inputs, 1)
+	return b.collect(in, src.graph, r.Measure.Inputs, 1)
 }
 
 // maxSequence bounds the length of sequences, whoever says it.
 const maxSequence = 1 << 20
 
-// modelLength returns the length of token sequences that the model's metadata says, 0 where it says none.
-func modelLength(g *model.Graph) (int, error) {
+// ModelLength returns the length of token sequences that the model's metadata says, 0 where it says none.
+func ModelLength(g *model.Graph) (int, error) {
 	s, ok := metadata(g, MetaMaxLength)
 	if !ok {
 		return 0, nil
@@ -186,18 +194,30 @@ func modelLength(g *model.Graph) (int, error) {
 	return n, nil
 }
 
+// defaultLength is that of texts where neither recipe nor metadata say one: 128, or what the model has positions for.
+func defaultLength(most map[string]task.Positions) int {
+	n := 128
+	for _, p := range most {
+		n = min(n, p.Most)
+	}
+	return n
+}
+
 // maxTimingBytes bounds the inputs that are kept in memory for the blocks; the first is kept whatever its size.
 const maxTimingBytes = 256 << 20
 
 // collect makes the feeds that a block runs over: at most n runs of batch examples.
-func (b *bound) collect(in task.Inputs, n, batch int) error {
-	feeds := task.Feeds(in, batch)
+func (b *bound) collect(in task.Inputs, g *model.Graph, n, batch int) error {
+	feeds, positions := task.Feeds(in, batch), task.PositionsOf(g)
 	size := 0
 	for f, err := range feeds.All() {
 		if err != nil {
 			return err
 		}
-		for _, t := range f {
+		for name, t := range f {
+			if err := task.CheckPositions(positions, name, t.Shape()); err != nil {
+				return err
+			}
 			size += t.ByteSize()
 		}
 		if len(b.timing) == n || len(b.timing) > 0 && size > maxTimingBytes {

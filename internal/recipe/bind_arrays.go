@@ -43,7 +43,7 @@ func (r *Recipe) bindArrays(b *bound, src *source) error {
 		batch = 1
 	}
 	b.task = r.scoring(b, batch)
-	return b.collect(in, r.Measure.Inputs, batch)
+	return b.collect(in, src.graph, r.Measure.Inputs, batch)
 }
 
 // number takes the classes from the array of labels.
@@ -127,5 +127,5 @@ func (r *Recipe) bindImages(b *bound, src *source, builtin fs.FS) error {
 	}
 	b.inputs, b.describe, b.dataName, b.dataSHA, b.digest = in, in.Describe(), in.Name, data.SHA256, data.SHA256
 	b.task = r.scoring(b, r.Target.Batch)
-	return b.collect(in, r.Measure.Inputs, r.Target.Batch)
+	return b.collect(in, src.graph, r.Measure.Inputs, r.Target.Batch)
 }

@@ -147,7 +147,7 @@ func TrainingFor(modelPath, data, validation, text, label string, builtin fs.FS,
 	rec := &Recipe{Dir: ".", Task: &TaskSpec{Kind: "classification", Data: data, Train: data, Validation: validation, Text: text, Label: label},
 		Variants: []VariantSpec{{Stages: []StageSpec{{Distill: &Distill{}}}}}}
 	b := &bound{encoder: tok}
-	if b.maxLength, err = modelLength(src.graph); err != nil {
+	if b.maxLength, err = ModelLength(src.graph); err != nil {
 		return nil, err
 	}
 	setDefault(&b.maxLength, 128)

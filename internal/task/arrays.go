@@ -109,11 +109,11 @@ func (in *arrayInput) examples() int {
 
 // zeros is the state of the first run.
 func zeros(v *model.Value, shape []int) (*model.Tensor, error) {
-	r := Random{Batch: 1, Shapes: map[string][]int{}}
+	r := Random{Batch: 1, Shapes: map[string][]int{}, Zero: []string{v.Name}}
 	if shape != nil {
 		r.Shapes[v.Name] = shape
 	}
-	shape, err := r.shape(v)
+	shape, err := r.shape(&model.Graph{}, v)
 	if err == nil {
 		err = checkShape(v.Name, shape)
 	}

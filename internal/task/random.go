@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -10,32 +11,20 @@ import (
 	"github.com/wattshed/wattshed/model"
 )
 
-// Random makes inputs from a seed: standard normal floats, integers inside the table that they index,
-// ones for masks. What is scored on them is no accuracy.
+// Random makes inputs from a seed: standard normal floats, integers inside the table that they index, single integers that the model
+// compares with a constant equal to it (a rate of 16000 that it knows), ones for masks. What is scored on them is no accuracy.
 type Random struct {
 	N        int
 	Seed     uint64
-	Batch    int64            // value of a symbolic batch dimension (the first), 0 = not given
+	Batch    int64            // value of a symbolic batch dimension (the first, the second of a recurrent state, and those of their names), 0 = not given
 	Sequence int64            // value of a symbolic second dimension, 0 = not given
 	Shapes   map[string][]int // shape by input name, before Batch and Sequence; fixes dimensions of other inputs that have the same names, too
 	Zero     []string         // inputs that are zeros: the state that a sequence starts from
 	Known    int64            // length of token sequences by the model's metadata, for inputs of integers; stands for Sequence where that is not given, 0 = not known either
 
 	inputs []randomInput
-	named  map[string]int // size of a symbolic dimension by its name, from Shapes
+	named  map[string]int // size of a symbolic dimension by its name: that of Shapes, or Batch
 	known  bool           // an input has the length Known
-}
-
-// OpenShape is the error of an input with a dimension that nothing fixes.
-type OpenShape struct {
-	Input string
-	Type  model.Type
-	Axis  int
-}
-
-// Error names the input and the dimension.
-func (e *OpenShape) Error() string {
-	return fmt.Sprintf("task: input %q: dimension %d (%s) is not fixed by batch, sequence or shapes", e.Input, e.Axis, e.Type.Shape[e.Axis])
 }
 
 type randomInput struct {
@@ -44,6 +33,7 @@ type randomInput struct {
 	shape []int
 	limit int64 // integers are below it
 	fill  fill
+	equal []int64 // of a single integer: what the model compares it with
 }
 
 // fill says what an input is filled with.
@@ -65,22 +55,25 @@ func (r *Random) Bind(g *model.Graph) error {
 			return fmt.Errorf("task: shape given for %q, the model has no such input", name)
 		}
 	}
-	r.named = map[string]int{}
-	for _, v := range g.Inputs {
-		for i, n := range r.Shapes[v.Name] {
-			if i < len(v.Type.Shape) && v.Type.Shape[i].Param != "" {
-				r.named[v.Type.Shape[i].Param] = n
-			}
-		}
-	}
+	r.nameSizes(g)
+	positions := PositionsOf(g)
+	var open *OpenShape
 	for _, v := range g.Inputs {
 		if g.Initializer(v.Name) != nil {
 			continue
 		}
 		in := randomInput{name: v.Name, dtype: v.Type.DType, limit: indexLimit(g, v.Name)}
-		shape, err := r.shape(v)
-		if err == nil {
-			err = checkShape(v.Name, shape)
+		shape, err := r.shape(g, v)
+		var here *OpenShape
+		switch {
+		case errors.As(err, &here) && open == nil:
+			open = here
+			continue
+		case here != nil:
+			open.Others = append(open.Others, here)
+			continue
+		case err == nil:
+			err = errors.Join(checkShape(v.Name, shape), CheckPositions(positions, v.Name, shape))
 		}
 		if err != nil {
 			return err
@@ -93,15 +86,37 @@ func (r *Random) Bind(g *model.Graph) error {
 			in.fill = fillZeros
 		case isMask(v.Name):
 			in.fill = fillOnes
+		case !in.dtype.IsFloat() && in.limit == 0 && len(shape) < 2 && (len(shape) == 0 || shape[0] == 1):
+			in.equal = comparedWith(g, v.Name)
 		}
 		r.inputs = append(r.inputs, in)
+	}
+	if open != nil {
+		return open
 	}
 	return nil
 }
 
+// nameSizes finds the sizes of symbolic dimensions by their names: those of Shapes, and Batch for the names that a first dimension has.
+func (r *Random) nameSizes(g *model.Graph) {
+	r.named = map[string]int{}
+	for _, v := range g.Inputs {
+		if s := v.Type.Shape; r.Batch > 0 && len(s) > 0 && s[0].Param != "" && r.Shapes[v.Name] == nil {
+			r.named[s[0].Param] = int(r.Batch)
+		}
+	}
+	for _, v := range g.Inputs {
+		for i, n := range r.Shapes[v.Name] {
+			if i < len(v.Type.Shape) && v.Type.Shape[i].Param != "" {
+				r.named[v.Type.Shape[i].Param] = n
+			}
+		}
+	}
+}
+
 func isMask(name string) bool { return strings.Contains(strings.ToLower(name), "mask") }
 
-func (r *Random) shape(v *model.Value) ([]int, error) {
+func (r *Random) shape(g *model.Graph, v *model.Value) ([]int, error) {
 	if s, ok := r.Shapes[v.Name]; ok {
 		if v.Type.Shape != nil && len(s) != len(v.Type.Shape) {
 			return nil, fmt.Errorf("task: input %q has %d dimensions, the shape given has %d", v.Name, len(v.Type.Shape), len(s))
@@ -112,21 +127,27 @@ func (r *Random) shape(v *model.Value) ([]int, error) {
 		return nil, fmt.Errorf("task: input %q has no declared shape: give one", v.Name)
 	}
 	out := make([]int, len(v.Type.Shape))
+	batch, axis := r.batchAxis(g, v), -1
 	for i, d := range v.Type.Shape {
 		switch {
 		case d.Known():
 			out[i] = int(d.Size)
 		case r.named[d.Param] > 0:
 			out[i] = r.named[d.Param]
-		case i == 0 && r.Batch > 0:
+		case i == batch && r.Batch > 0:
 			out[i] = int(r.Batch)
-		case i == 1 && r.Sequence > 0:
+		case i == 1 && i != batch && r.Sequence > 0:
 			out[i] = int(r.Sequence)
 		case i == 1 && r.Known > 0 && !v.Type.DType.IsFloat():
 			out[i], r.known = int(r.Known), true
 		default:
-			return nil, &OpenShape{v.Name, v.Type, i}
+			if out[i] = -1; axis < 0 {
+				axis = i
+			}
 		}
+	}
+	if axis >= 0 {
+		return nil, &OpenShape{Input: v.Name, Type: v.Type, Axis: axis, Sizes: out, Batch: batch, Inputs: g.Inputs}
 	}
 	return out, nil
 }
@@ -247,6 +268,8 @@ func (in randomInput) make(rng *rand.Rand) (*model.Tensor, error) {
 		switch {
 		case in.fill == fillOnes:
 			v = 1
+		case len(in.equal) > 0:
+			v = in.equal[0]
 		case in.fill == fillRandom && in.limit > 0:
 			v = rng.Int64N(in.limit)
 		case in.fill == fillRandom:
