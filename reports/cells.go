@@ -29,6 +29,18 @@ func change(f figure, less, more string) (word, tone string) {
 	return noChange, "same"
 }
 
+// openWords says what leaves a ratio undecided whose 95 % interval does not hold 1: the wider interval that decides below 30 pairs, or
+// Holm's adjustment. It is empty for any other ratio.
+func (f figure) openWords() string {
+	if word, _ := change(f, "less", "more"); word != undecided {
+		return ""
+	}
+	if d := f.deciding(); d != nil && d[0] <= 1 && d[1] >= 1 {
+		return "decided by " + bracket(d, 1)
+	}
+	return "decided by Holm's p, " + digits(*f.holm, 2)
+}
+
 func sizeCell(v, base *Variant) viewCell {
 	if v.File == nil {
 		return viewCell{Main: absent}
@@ -118,7 +130,7 @@ func latencyCell(r *Result, v *Variant) viewCell {
 	base := &r.Variants[0]
 	c := viewCell{Main: t.words("s"), Sub: join("median "+show(v.Latency.P50, "s"), "p95 "+show(v.Latency.P95, "s"))}
 	if f, ok := latencyRatio(v, base); ok && v != base {
-		c.Main, c.Sub = times(f.value), join(bracket(f.ci, 1), t.words("s"))
+		c.Main, c.Sub = times(f.value), join(bracket(f.ci, 1), f.openWords(), t.words("s"))
 		c.Word, c.Tone = change(f, "faster", "slower")
 	}
 	return c
@@ -140,7 +152,7 @@ func energyCell(r *Result, v *Variant) viewCell {
 		c.Main, c.Sub = show(j.Own, "J"), kind
 	}
 	if f, ok := energyRatio(v, base); ok && v != base {
-		c.Main, c.Sub = times(f.value), bracket(f.ci, 1)
+		c.Main, c.Sub = times(f.value), join(bracket(f.ci, 1), f.openWords())
 		switch {
 		case known && f.modelled:
 			c.Sub = join(c.Sub, "about "+show(j.Own, "J"))

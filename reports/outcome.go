@@ -1,9 +1,12 @@
 package reports
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // outcome sorts what is known of a variant by what it means: Gained and Lost are shown, Open is undecided, Same shows no change.
-// Each entry is a figure with its value: "run time 0.67×".
+// Each entry is a figure with its value, "run time 0.67×", and of an undecided one what decides.
 type outcome struct{ Gained, Lost, Open, Same []string }
 
 // add puts a figure where its tone and word say.
@@ -39,10 +42,10 @@ func outcomeOf(r *Result, v *Variant) outcome {
 		}
 	}
 	if f, ok := latencyRatio(v, base); ok {
-		o.add(latencyCell(r, v), "latency "+times(f.value))
+		o.add(latencyCell(r, v), "latency "+f.opened())
 	}
 	if f, ok := energyRatio(v, base); ok {
-		what := "energy " + times(f.value)
+		what := "energy " + f.opened()
 		if f.modelled {
 			what += " (modelled)"
 		}
@@ -52,6 +55,14 @@ func outcomeOf(r *Result, v *Variant) outcome {
 		o.add(memoryCell(v, base), "memory "+times(f.value))
 	}
 	return o
+}
+
+// opened shows a ratio, where it is undecided with what decides.
+func (f figure) opened() string {
+	if word, _ := change(f, "", ""); word == tooFew {
+		return times(f.value) + fmt.Sprintf(" (%d pairs decide nothing)", f.n)
+	}
+	return times(f.value) + aside(f.openWords())
 }
 
 // Outcome says in one line what variant i gained and lost against the baseline, what is undecided, and of what no change is shown. It is
@@ -86,11 +97,11 @@ func undecidedLine(r *Result) []string {
 	var s []string
 	for i := 1; i < len(r.Variants); i++ {
 		if o := outcomeOf(r, &r.Variants[i]); len(o.Open) > 0 {
-			s = append(s, plain(r.Variants[i].Name)+" ("+strings.ReplaceAll(strings.Join(o.Open, ", "), " (modelled)", "")+")")
+			s = append(s, plain(r.Variants[i].Name)+": "+strings.ReplaceAll(strings.Join(o.Open, ", "), " (modelled)", ""))
 		}
 	}
 	if len(s) == 0 {
 		return nil
 	}
-	return []string{strings.Join(s, ", ") + "."}
+	return []string{strings.Join(s, "; ") + "."}
 }

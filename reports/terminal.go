@@ -73,10 +73,10 @@ func (r *Result) table(w io.Writer) {
 			cells[3] = t.words("s")
 		}
 		if f, ok := latencyRatio(v, base); ok && i > 0 {
-			cells[4] = times(f.value) + " " + bracket(f.ci, 1)
+			cells[4] = strings.TrimSpace(times(f.value)+" "+bracket(f.ci, 1)) + aside(f.openWords())
 		}
 		if f, ok := energyRatio(v, base); ok && i > 0 {
-			cells[5] = times(f.value) + " " + bracket(f.ci, 1)
+			cells[5] = strings.TrimSpace(times(f.value)+" "+bracket(f.ci, 1)) + aside(f.openWords())
 		}
 		if c := v.Carbon; c != nil && c.Total != nil {
 			cells[6] = show(*c.Total, "g")
@@ -87,6 +87,14 @@ func (r *Result) table(w io.Writer) {
 		fmt.Fprintln(tw, strings.Join(cells, "\t"))
 	}
 	tw.Flush()
+}
+
+// aside puts words that are not empty in brackets behind others.
+func aside(words string) string {
+	if words == "" {
+		return ""
+	}
+	return " (" + words + ")"
 }
 
 // details has what the first table leaves out: it is all that a measurement without a report shows of it.
@@ -146,7 +154,7 @@ func (r *Result) counts() string {
 		return s
 	}
 	if slices.Min(pairs) < sure {
-		s += "; below 30 pairs a wider interval than the one shown decides"
+		s += "; below 30 pairs a wider interval than the one shown decides, which stands beside what it leaves undecided"
 	}
 	s += "\nbrackets are 95 % intervals"
 	if w := latencyWords(r); w != "" {

@@ -93,7 +93,7 @@ func ratioClause(f figure, verb, thing, name string) string {
 	word, _ := change(f, "less", "more")
 	switch word {
 	case undecided:
-		return "whether " + name + " changes is undecided, " + times(f.value) + " " + bracket(f.ci, 1)
+		return "whether " + name + " changes is undecided, " + times(f.value) + " " + bracket(f.ci, 1) + ", " + f.openWords()
 	case noChange:
 		return "no change of " + name + " shown, " + times(f.value) + " " + bracket(f.ci, 1)
 	case tooFew:

@@ -183,6 +183,13 @@ func (f *facts) slower(want float64) *Shown {
 	if s.Decided = decides != nil && decides[0] > want; !s.Decided && !promised {
 		return nil
 	}
+	switch {
+	case s.Decided || r.CI95 == nil || r.CI95[0] <= want: // by the interval that is shown
+	case decides == nil:
+		s.What += fmt.Sprintf("; %d pairs are too few to decide", r.N)
+	default:
+		s.What += fmt.Sprintf("; decided by the wider interval of %d pairs, [%.2f, %.2f]", r.N, decides[0], decides[1])
+	}
 	return s
 }
 

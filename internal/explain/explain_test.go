@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wattshed/wattshed/model"
@@ -269,6 +270,17 @@ func TestUndecided(t *testing.T) {
 	if causes := Explain(c); len(causes) > 0 {
 		t.Errorf("causes by %d pairs of 8: %+v", b.v.Latency.Ratio.N, causes)
 	}
+	said := func(want string) {
+		t.Helper()
+		for _, s := range Effects(c) {
+			if s.Effect == Slower && !strings.Contains(s.What, want) {
+				t.Errorf("%q, want %q in it", s.What, want)
+			}
+		}
+	}
+	said("; 5 pairs are too few to decide")
+	b.v.Latency.Ratio.Decides = &reports.Interval{0.7, 1.2} // wider than what is shown, and it holds what was promised
+	said("; decided by the wider interval of 5 pairs, [0.70, 1.20]")
 }
 
 // TestSchemesHavePromises: every scheme of a quantize stage has bounds, and a variant beyond them has effects and, of types that no
