@@ -25,6 +25,7 @@ type InMemory struct {
 	Static     *Static
 	Runs       int   // of calibration
 	Memory     int64 // bytes that may be taken; 0 = what the machine has free
+	Disk       int64 // bytes that may be written; 0 = what is free where Out goes
 }
 
 // Check says what the stage will need, from the structure of the model, without a guess of the time. It fails with ErrMemory
@@ -55,7 +56,10 @@ func (s InMemory) check(ctx context.Context) (p *StreamPlan, work float64, err e
 		return nil, 0, err
 	}
 	defer f.Close()
-	p = &StreamPlan{FreeMemory: s.Memory, FreeDisk: freeDisk(s.Out), CalibrationRuns: s.Runs}
+	p = &StreamPlan{FreeMemory: s.Memory, FreeDisk: s.Disk, CalibrationRuns: s.Runs}
+	if p.FreeDisk <= 0 {
+		p.FreeDisk = FreeDisk(s.Out)
+	}
 	if p.FreeMemory <= 0 {
 		p.FreeMemory = freeMemory()
 	}

@@ -40,6 +40,7 @@ type Stream struct {
 	Block    int   // bytes of a weight that a worker holds; 0 = 16 MiB
 	External bool  // weights in a file of their own, whatever their size
 	Memory   int64 // bytes that may be taken; 0 = what the machine has free
+	Disk     int64 // bytes that may be written; 0 = what is free where Out goes
 
 	Progress func(done, total int64) // bytes of weights; may be nil
 }
@@ -145,9 +146,14 @@ func (s Stream) prepare(ctx context.Context, f *onnx.File, left map[string]strin
 	return st, ctx.Err()
 }
 
-// Plan says what Run will need, from the structure of the model and one block of its largest weight. It fails with
-// ErrMemory or ErrDisk when that is not there.
-func (s Stream) Plan(ctx context.Context) (*StreamPlan, error) {
+// Plan is Check with a guess of the time, from one block of the largest weight and the speed of the disk.
+func (s Stream) Plan(ctx context.Context) (*StreamPlan, error) { return s.check(ctx, true) }
+
+// Check says what Run will need, from the structure of the model, without a guess of the time. It fails with ErrMemory or ErrDisk when
+// that is not there; what is needed comes with the error.
+func (s Stream) Check(ctx context.Context) (*StreamPlan, error) { return s.check(ctx, false) }
+
+func (s Stream) check(ctx context.Context, timed bool) (*StreamPlan, error) {
 	f, err := onnx.Open(s.In)
 	if err != nil {
 		return nil, err
@@ -158,7 +164,7 @@ func (s Stream) Plan(ctx context.Context) (*StreamPlan, error) {
 		return nil, err
 	}
 	p, err := s.plan(st)
-	if err == nil {
+	if err == nil && timed {
 		p.DiskSpeed = diskSpeed(filepath.Dir(s.Out))
 		p.Seconds = st.guess(p) + p.output()
 	}
@@ -170,7 +176,10 @@ func (s Stream) plan(st *streamed) (*StreamPlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &StreamPlan{Notes: st.notes, ModelBytes: l.ModelBytes, DataBytes: l.DataBytes, Workers: s.Workers, FreeMemory: s.Memory, FreeDisk: freeDisk(s.Out)}
+	p := &StreamPlan{Notes: st.notes, ModelBytes: l.ModelBytes, DataBytes: l.DataBytes, Workers: s.Workers, FreeMemory: s.Memory, FreeDisk: s.Disk}
+	if p.FreeDisk <= 0 {
+		p.FreeDisk = FreeDisk(s.Out)
+	}
 	if p.FreeMemory <= 0 {
 		p.FreeMemory = freeMemory()
 	}

@@ -1,6 +1,7 @@
 package quantize
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -11,10 +12,15 @@ import (
 // freeMemory returns the bytes that this process may still take; 0 where that is not known.
 func freeMemory() int64 { return availableMemory(os.DirFS("/")) }
 
-// freeDisk returns the bytes that are free where path is going to be, -1 where that is not known.
-func freeDisk(path string) int64 {
+// FreeDisk returns the bytes that are free where path is going to be, in folders that may not be there yet; -1 where that is not known.
+func FreeDisk(path string) int64 {
 	var st unix.Statfs_t
-	if err := unix.Statfs(filepath.Dir(path), &st); err != nil {
+	dir := filepath.Dir(path)
+	err := unix.Statfs(dir, &st)
+	for ; errors.Is(err, unix.ENOENT) && filepath.Dir(dir) != dir; err = unix.Statfs(dir, &st) {
+		dir = filepath.Dir(dir)
+	}
+	if err != nil {
 		return -1
 	}
 	return int64(st.Bavail) * st.Bsize

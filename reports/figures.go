@@ -100,8 +100,8 @@ func sizeRatio(v, base *Variant) (figure, bool) {
 	return figure{value: float64(v.File.Bytes) / float64(base.File.Bytes), exact: true}, true
 }
 
-// memoryRatio compares peak resident bytes. Each is one reading of one process, so a reading has no
-// interval; it is judged as it stands.
+// memoryRatio compares peak resident bytes, medians over processes with their intervals. A result of one process each has none: its ratio is
+// judged as it stands.
 func memoryRatio(v, base *Variant) (figure, bool) {
 	if v.Memory == nil || base.Memory == nil || v.Memory.PeakRSS == nil || base.Memory.PeakRSS == nil || *base.Memory.PeakRSS <= 0 {
 		return figure{}, false

@@ -58,12 +58,15 @@ func plotMemory(r *Result) Plot {
 	}
 	u := siUnit(float64(most), "B")
 	rp := rows(r)
+	var ns []int
 	peak, any := cells(r, func(v *Variant, c *cell) bool {
 		if v.Memory == nil || v.Memory.PeakRSS == nil {
 			return false
 		}
 		x := float64(*v.Memory.PeakRSS)
 		c.set(x*u.mul, show(x, "B"))
+		c.ci = mulCI(v.Memory.Range, u.mul)
+		ns = append(ns, max(1, v.Memory.N))
 		return true
 	})
 	if !any {
@@ -71,7 +74,11 @@ func plotMemory(r *Result) Plot {
 		return p
 	}
 	rp.panels = []panel{{title: "peak resident memory (" + u.name + ")", cells: peak, share: 1}}
-	p.caption = "n = 1 process per variant, measured: load, three inferences, high-water mark, an empty process subtracted."
+	if ns = slices.Compact(ns); len(ns) == 1 && ns[0] == 1 {
+		p.caption = "n = 1 process per variant, measured: load, three inferences, high-water mark, an empty process subtracted."
+	} else {
+		p.caption = "n = " + span(ns) + " processes per variant, measured: load, three inferences, high-water mark, the median, an empty process subtracted. Whiskers: its interval."
+	}
 	return p.of(rp)
 }
 

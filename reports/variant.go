@@ -150,8 +150,7 @@ type Latency struct {
 	Ratio   *Ratio    `json:"ratio,omitempty"`
 }
 
-// Memory is in bytes. PeakRSS is that of a process of its own with EmptyProcess already subtracted, measured N times; one process is
-// one figure, so there is no interval. Source says how.
+// Memory is in bytes. PeakRSS is the median over N processes of their own with EmptyProcess already subtracted. Source says how.
 type Memory struct {
 	PeakRSS      *int64 `json:"peak_rss,omitempty"`
 	Weights      *int64 `json:"weights,omitempty"`
@@ -160,7 +159,7 @@ type Memory struct {
 	N            int    `json:"n,omitempty"`
 	Source       string `json:"source,omitempty"`
 
-	Range *Interval `json:"peak_rss_range,omitempty"` // of the N processes that PeakRSS is the median of, less the empty ones
+	Range *Interval `json:"peak_rss_range,omitempty"` // of PeakRSS: the 95 % interval of the median of N processes, their whole range where they are fewer than nine
 }
 
 // OpProfile is the time of one operator and kernel over one inference: Count nodes, Seconds in all,

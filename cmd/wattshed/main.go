@@ -18,6 +18,7 @@ import (
 
 	"github.com/wattshed/wattshed/engine/ort"
 	"github.com/wattshed/wattshed/internal/recipe"
+	"github.com/wattshed/wattshed/quantize"
 )
 
 // version and commit are set by the linker: version in releases, commit by make, since a build may leave the revision out.
@@ -93,7 +94,7 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 		Description: "results go to standard output, progress and diagnostics to standard error.\n" +
-			"Exit codes: 0 ok, 1 failed, 2 bad usage, 3 a gate failed, 4 a gate is inconclusive.",
+			"Exit codes: 0 ok, 1 failed, 2 bad usage (a recipe that makes no sense too), 3 a gate failed, 4 a gate is inconclusive.",
 	}
 	app.Commands = []*cli.Command{
 		demoCommand(), runCommand(), searchCommand(), pruneCommand(), quantizeCommand(), distillCommand(), trainCommand(),
@@ -240,12 +241,13 @@ func report(w io.Writer, args []string, err error) int {
 	var code codeError
 	var usage usageError
 	var name *recipe.NameError
+	var fault *recipe.Error
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &code):
 		return int(code)
-	case errors.Is(err, recipe.ErrValue): // of a flag: one in a recipe's file has its place there
+	case errors.Is(err, recipe.ErrValue), errors.As(err, &fault): // of a flag, or in a recipe's file, where it has its place
 		err = usageError{err}
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintf(w, "wattshed: error: interrupted\n")
@@ -264,6 +266,8 @@ func report(w io.Writer, args []string, err error) int {
 		hint = "wattshed train builtin:spam/train -o spam.onnx makes a file to try things on"
 	case errors.As(err, &name):
 		hint = didYouMean(name.Name, name.Known())
+	case errors.Is(err, quantize.ErrDisk):
+		hint = "an output on another disk, or a smaller scheme; wattshed quantize --plan says what a scheme takes"
 	case strings.Contains(err.Error(), "malformed protobuf"):
 		hint = "is it an ONNX model, and whole?"
 	}

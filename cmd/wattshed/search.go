@@ -87,7 +87,7 @@ func printTrials(w io.Writer, s *recipe.SearchState) {
 		fmt.Fprintf(tw, "%s\t%s\t%.3f\t%.4f\t%s\t%s\n", t.Name, t.Text, t.Size, t.Accuracy.Value, withInterval(t.Energy.Value, t.Energy.CI95), meets)
 	}
 	tw.Flush()
-	fmt.Fprintf(w, "%d trials, ended: %s; ratios are of ten short pairs each\n\nmeasured again, from the Pareto front:\n", len(s.Trials), s.Stopped)
+	fmt.Fprintf(w, "%d trials in %s: %s; ended: %s; ratios are of ten short pairs each\n\nmeasured again, from the Pareto front:\n", len(s.Trials), secondsText(s.Tried.Seconds), s.Tried, s.Stopped)
 }
 
 // printWinner names the model that won; least and known are from won.

@@ -67,10 +67,10 @@ func dashed(flag string) string {
 
 // byFlags words a value that makes no sense by the flag of the command that it was given with, where the command has one, and not by
 // its place in a recipe: --learning-rate, not distill.learning_rate. Such an error is one of usage.
-// A name of something built in that does not fit is one too, unless it stands in a recipe.
+// A name of something built in that does not fit is one too.
 func byFlags(cmd *cli.Command, err error) error {
 	var name *recipe.NameError
-	if errors.As(err, &name) && cmd.Name != "run" && cmd.Name != "search" {
+	if errors.As(err, &name) {
 		return usageError{err}
 	}
 	path, reason, ok := recipe.FaultOf(err)

@@ -207,3 +207,21 @@ func diskFull(t *testing.T, dir string) {
 		t.Errorf("the model was changed: %v", err)
 	}
 }
+
+// TestRoomOfStages: one stage is refused before it begins, whatever it does with the model.
+func TestRoomOfStages(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in.onnx"), filepath.Join(dir, "out.onnx")
+	products(t, in)
+	for _, st := range []Stage{&Quantize{Scheme: "fp16"}, &Quantize{Scheme: "fp16", Storage: "graph", Calibration: "none"}, &Quantize{Scheme: "int8"}, &Quantize{Scheme: "int4"},
+		&Quantize{Scheme: "int8-static", Calibration: "random", Samples: 2}, &Quantize{Scheme: "int4", Algorithm: "hqq"}, &Prune{Sparsity: 0.5}} {
+		s := Single{In: in, Out: out, Stage: st, Runtimes: natives, Threads: 1, Disk: 1000, Inputs: &Recipe{Dir: dir, Target: TargetSpec{Batch: 8}}}
+		_, err := ApplyStage(context.Background(), s)
+		if !errors.Is(err, quantize.ErrDisk) || !strings.Contains(err.Error(), "out.onnx") || !strings.Contains(err.Error(), "1000 are free") {
+			t.Errorf("%v: %v", st.Options(), err)
+		}
+		if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%v: an output is left: %v", st.Options(), err)
+		}
+	}
+}

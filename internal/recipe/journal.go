@@ -58,6 +58,7 @@ const (
 	kindTrial    = "trial"    // of a search: a mix and what it showed
 	kindHarm     = "harm"     // likewise: the error of one unit under one scheme
 	kindShares   = "shares"   // likewise: of the time of the units
+	kindProbe    = "probe"    // likewise: the seconds of loading the model and running the samples
 	kindSearched = "searched" // no trials come after
 	kindFinished = "finished" // the last line: the reports are written
 )

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
@@ -31,11 +30,12 @@ type MemoryRequest struct {
 
 // MemoryAnswer is the answer in bytes: the high-water mark of the resident set, and the planned arena, 0 when not known.
 type MemoryAnswer struct {
-	PeakRSS int64 `json:"peak_rss"` // the median over MemoryProcesses, in the journal
+	PeakRSS int64 `json:"peak_rss"` // the median over N processes, in the journal
 	Arena   int64 `json:"arena,omitempty"`
 
-	Low  int64 `json:"low,omitempty"` // the range over the processes
+	Low  int64 `json:"low,omitempty"` // the interval of the median over the processes, see medianRank
 	High int64 `json:"high,omitempty"`
+	N    int   `json:"n,omitempty"`
 }
 
 type wireTensor struct {
@@ -69,41 +69,34 @@ func (r *run) memoryAll(ctx context.Context) error {
 		}
 		requests = append(requests, req)
 	}
+	var list []*peaks
 	for i, req := range requests {
-		key := "" // the empty process
+		p := &peaks{request: req} // the empty process
 		if i > 0 {
-			key = r.made[i-1].Name
+			p.key = r.made[i-1].Name
 		}
-		r.progress("peak memory", i, len(requests))
-		_, err := remember(r.journal, kindMemory, key, func() (MemoryAnswer, error) { return r.children(ctx, req) })
-		if ctx.Err() != nil {
-			return fmt.Errorf("peak memory: %w", ctx.Err())
+		if _, known := lookup[MemoryAnswer](r.journal, kindMemory, p.key); !known || i == 0 {
+			list = append(list, p)
 		}
-		if err != nil {
-			r.warn("peak memory was not measured: %v", err)
-			return nil
+	}
+	if len(list) == 1 {
+		return nil // what was interrupted knew all
+	}
+	r.progress("peak memory", 0, len(r.made))
+	err := r.memoryRounds(ctx, list)
+	if ctx.Err() != nil {
+		return fmt.Errorf("peak memory: %w", ctx.Err())
+	}
+	if err != nil {
+		r.warn("peak memory was not measured: %v", err)
+		return nil
+	}
+	for _, p := range list {
+		if err := r.journal.put(kindMemory, p.key, p.answer()); err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// MemoryProcesses is the number of processes that a peak is the median of: two that do the same differ by some MiB.
-const MemoryProcesses = 3
-
-// children asks MemoryProcesses processes and returns their median and range.
-func (r *run) children(ctx context.Context, req *MemoryRequest) (MemoryAnswer, error) {
-	var all []MemoryAnswer
-	for range MemoryProcesses {
-		a, err := r.child(ctx, req)
-		if err != nil {
-			return a, err
-		}
-		all = append(all, a)
-	}
-	sort.Slice(all, func(i, j int) bool { return all[i].PeakRSS < all[j].PeakRSS })
-	a := all[len(all)/2]
-	a.Low, a.High = all[0].PeakRSS, all[len(all)-1].PeakRSS
-	return a, nil
 }
 
 func (r *run) child(ctx context.Context, req *MemoryRequest) (MemoryAnswer, error) {
@@ -181,10 +174,8 @@ func (r *run) memory(i int, m *made) *reports.Memory {
 	if ok2 && peak.Arena > 0 { // of the same inputs in every run; this session's depends on what it has seen
 		out.Arena = &peak.Arena
 	}
-	if rss := peak.PeakRSS - empty.PeakRSS; ok1 && ok2 && rss > 0 { // a small model may be within the noise of the empty process
-		out.PeakRSS, out.EmptyProcess = &rss, &empty.PeakRSS
-		out.N, out.Range = MemoryProcesses, &reports.Interval{float64(max(0, peak.Low-empty.High)), float64(peak.High - empty.Low)}
-		out.Source = fmt.Sprintf("high-water mark (VmHWM) of processes of its own: load and %d inferences, the median", MemoryRuns)
+	if ok1 && ok2 {
+		readings(out, peak, empty)
 	}
 	if out.PeakRSS == nil && out.Weights == nil && out.Arena == nil {
 		return nil

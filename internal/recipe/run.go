@@ -2,7 +2,6 @@ package recipe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -39,6 +38,8 @@ type Options struct {
 	// Live asks a service for the present intensity of the grid; nil: none can be asked. It is called only where the recipe names a
 	// service (carbon.live), with a context that ends after liveTimeout.
 	Live func(ctx context.Context, service, zone string) (carbon.Series, error)
+	// FreeDisk tells the bytes that are free where a path is going to be, -1 where that is not known; nil asks the system.
+	FreeDisk func(path string) int64
 	// Ceilings measures what so many threads of this machine can do together; nil: the kernels' own loops do.
 	Ceilings func(threads int) kernel.Peak
 }
@@ -83,7 +84,7 @@ type run struct {
 // files and stages by name, ErrUnfinished, ErrOtherRun, ErrInUse, ErrJournal, the context's.
 func Run(ctx context.Context, rec *Recipe, o Options) (res *reports.Result, err error) {
 	if len(rec.Variants) == 0 {
-		return nil, errors.New("recipe: variants: none: the recipe is one for a search")
+		return nil, faultf("variants", "none: the recipe is one for a search")
 	}
 	r := newRun(rec, o)
 	defer r.close()
@@ -127,6 +128,11 @@ func (r *run) open(ctx context.Context) error {
 	if r.training, err = r.recipe.bindTraining(r.src, r.bound, r.opt.Builtin, r.opt.Runtimes["native"]); err != nil {
 		return err
 	}
+	if !r.opt.Resume { // before a finished run is set aside
+		if err := r.fits(ctx); err != nil {
+			return err
+		}
+	}
 	if r.folder, err = openFolder(r.out); err != nil {
 		return err
 	}
@@ -136,6 +142,11 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	r.journal = j
+	if r.opt.Resume {
+		if err := r.fits(ctx); err != nil {
+			return err
+		}
+	}
 	if !j.replaced.IsZero() && r.opt.Note != nil {
 		r.opt.Note(fmt.Sprintf("%s held a finished run of %s: its report and variants are in %s until this one is finished, which replaces them; another folder keeps both", r.out, j.replaced.Format("2006-01-02 15:04 MST"), filepath.Join(r.out, replacedName)))
 	}

@@ -7,7 +7,6 @@ import (
 	"math"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
@@ -32,6 +31,7 @@ type SearchState struct {
 	Best    string   `json:"best,omitempty"` // the trial of the least energy within the budget; absent where none is
 	Pareto  []string `json:"pareto"`         // trials that no other beats in energy, accuracy and size at once
 	Stopped string   `json:"stopped,omitempty"`
+	Tried   Tried    `json:"tried"`
 
 	// Winner is the variant of the last measurement with the least energy of those that pass every gate, or, where none does, of those
 	// that fail none; Verdict is pass, inconclusive or fail accordingly.
@@ -67,6 +67,7 @@ type searcher struct {
 	feeds    engine.Feeds
 	want     []engine.Feed
 	deadline time.Time
+	probe    float64         // seconds that loading the model and running the samples took
 	useless  map[[2]int]bool // schemes that change nothing of a unit
 }
 
@@ -110,6 +111,9 @@ func (s *searcher) all(ctx context.Context, rec *Recipe) (res *reports.Result, e
 	if err := s.whole(); err != nil { // trials are of its weights
 		return nil, err
 	}
+	if lack := s.shortfall(); lack != "" {
+		s.warn("%s", lack)
+	}
 	if res, err = s.measurePareto(ctx); err != nil {
 		return nil, err
 	}
@@ -122,6 +126,7 @@ func (s *searcher) prepare(ctx context.Context) error {
 	s.gates = s.budget()
 	opt := s.options()
 	opt.Profile = true
+	begin := time.Now()
 	native, err := s.opt.Runtimes["native"].Load(ctx, engine.Artifact{Graph: s.src.graph}, opt)
 	if err != nil {
 		return err
@@ -130,6 +135,9 @@ func (s *searcher) prepare(ctx context.Context) error {
 	feeds := task.Feeds(s.bound.inputs, 1)
 	s.feeds = firstFeeds(feeds, min(s.spec.Samples, feeds.N))
 	if s.want, err = s.outputs(ctx, native, s.feeds); err != nil {
+		return err
+	}
+	if s.probe, err = remember(s.journal, kindProbe, "", func() (float64, error) { return time.Since(begin).Seconds(), nil }); err != nil {
 		return err
 	}
 	units, err := unitsOf(s.src.graph, native.Profile(), s.feeds, s.spec.Units)
@@ -157,6 +165,9 @@ func (s *searcher) prepare(ctx context.Context) error {
 	}
 	if len(s.state.Units) == 0 {
 		return fmt.Errorf("recipe: model %q has no weights that a scheme could change", s.src.name)
+	}
+	if err := s.fits(ctx); err != nil {
+		return err
 	}
 	for n := 0; ; n++ {
 		t, ok := lookup[*Trial](s.journal, kindTrial, fmt.Sprint(n))
@@ -257,9 +268,9 @@ func (s *searcher) look(ctx context.Context) error {
 	why := "no step is left"
 	switch {
 	case n >= s.spec.MaxTrials:
-		why = fmt.Sprintf("%d trials", n)
+		why = fmt.Sprint(n) + endedByTrials
 	case !time.Now().Before(s.deadline):
-		why = fmt.Sprintf("%g s are over", s.spec.MaxSeconds)
+		why = fmt.Sprint(s.spec.MaxSeconds) + endedByTime
 	}
 	return s.stop(why)
 }
@@ -323,15 +334,10 @@ func (s *searcher) variantOf(m mix, name string) VariantSpec {
 
 // spent is the seconds that trials and harms took before this process.
 func (s *searcher) spent() float64 {
-	sum := 0.0
+	n, mean := s.harms()
+	sum := float64(n) * mean
 	for _, t := range s.state.Trials {
 		sum += t.Seconds
-	}
-	for key := range s.journal.entries {
-		if id, ok := strings.CutPrefix(key, kindHarm+"/"); ok {
-			h, _ := lookup[harmOf](s.journal, kindHarm, id)
-			sum += h.Seconds
-		}
 	}
 	return sum
 }

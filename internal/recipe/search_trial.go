@@ -141,6 +141,7 @@ func (s *searcher) save() error {
 			}
 		}
 	}
+	s.state.Tried = s.count()
 	b, err := json.MarshalIndent(s.state, "", " ")
 	if err != nil {
 		return err

@@ -35,7 +35,8 @@ type Single struct {
 	// Inputs says what the inputs of calibration are like: Inputs and Target of a recipe. nil: stages have none.
 	Inputs *Recipe
 
-	Stream bool // work block by block, if the stage can, whatever the size of the model
+	Disk   int64 // bytes that may be written; 0: what is free where Out goes
+	Stream bool  // work block by block, if the stage can, whatever the size of the model
 }
 
 // Outcome says what ApplyStage did.
@@ -125,7 +126,7 @@ func (s Single) apply(ctx context.Context, f *onnx.File) (*Outcome, error) {
 	if err := canceled(ctx, s.Stage.Name()); err != nil {
 		return nil, err
 	}
-	restore, err := s.roomy(ctx)
+	restore, err := s.roomy(ctx, f)
 	if err != nil {
 		return nil, err
 	}

@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
@@ -104,7 +102,7 @@ func (q *Quantize) passes() int {
 
 // inMemory is the plan of a stage that does not work block by block.
 func inMemory(s Single, q *Quantize) quantize.InMemory {
-	m := quantize.InMemory{In: s.In, Out: s.Out, Runs: q.Samples}
+	m := quantize.InMemory{In: s.In, Out: s.Out, Runs: q.Samples, Disk: s.Disk}
 	switch {
 	case q.static():
 		o := q.settings(&Env{Threads: s.Threads})
@@ -126,29 +124,9 @@ func inMemory(s Single, q *Quantize) quantize.InMemory {
 	return m
 }
 
-// roomy refuses a stage that quantizes in memory when memory or disk cannot hold what it makes. It holds the garbage collector
-// to nine tenths of the memory that is free until restore is called.
-func (s Single) roomy(ctx context.Context) (restore func(), err error) {
-	restore = func() {}
-	q, ok := s.Stage.(*Quantize)
-	if _, streams := streamOf(s); !ok || streams {
-		return restore, nil
-	}
-	p, err := inMemory(s, q).Check(ctx)
-	switch {
-	case errors.Is(err, quantize.ErrMemory) || errors.Is(err, quantize.ErrDisk):
-		return restore, err
-	case err == nil && p.FreeMemory > 0:
-		old := debug.SetMemoryLimit(-1)
-		debug.SetMemoryLimit(min(old, p.FreeMemory/10*9))
-		return func() { debug.SetMemoryLimit(old) }, nil
-	}
-	return restore, nil // anything else the stage itself says
-}
-
 // streamOf returns the stage as one that works block by block, where there is such a form.
 func streamOf(s Single) (quantize.Stream, bool) {
-	st := quantize.Stream{In: s.In, Out: s.Out, Workers: s.Threads}
+	st := quantize.Stream{In: s.In, Out: s.Out, Workers: s.Threads, Disk: s.Disk}
 	if s.Progress != nil {
 		st.Progress = func(done, total int64) { s.Progress("quantizing", int(done>>20), int(total>>20)) }
 	}

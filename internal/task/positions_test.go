@@ -12,7 +12,9 @@ import (
 // placed is a model of tokens with a table of 12 positions looked up as exporters write it, and a table of two token types by a slice of zeros.
 func placed(form string) *model.Graph {
 	g := &model.Graph{Inputs: []*model.Value{value("ids", model.Int64, free("batch"), free("length")), value("other", model.Int64, free("batch"), free("more"))}}
-	table := func(name string, rows int) { g.SetInitializer(name, model.FromSlice([]int{rows, 2}, make([]float32, 2*rows))) }
+	table := func(name string, rows int) {
+		g.SetInitializer(name, model.FromSlice([]int{rows, 2}, make([]float32, 2*rows)))
+	}
 	ints := func(name string, x ...int64) { g.SetInitializer(name, model.FromSlice([]int{1, len(x)}, x)) }
 	node := func(op, out string, in ...string) {
 		g.Nodes = append(g.Nodes, &model.Node{Op: op, Inputs: in, Outputs: []string{out}})
