@@ -94,7 +94,8 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 		Description: "results go to standard output, progress and diagnostics to standard error.\n" +
-			"Exit codes: 0 ok, 1 failed, 2 bad usage (a recipe that makes no sense too), 3 a gate failed, 4 a gate is inconclusive.",
+			"Exit codes: 0 ok, 1 failed, 2 bad usage, 3 a gate failed, 4 a gate is inconclusive.\n" +
+			"A recipe that makes no sense is bad usage.",
 	}
 	app.Commands = []*cli.Command{
 		demoCommand(), runCommand(), searchCommand(), pruneCommand(), quantizeCommand(), distillCommand(), trainCommand(),

@@ -110,7 +110,7 @@ gates: {size_ratio: "<= 1.001"}
 	}
 }
 
-// TestReadmeRecipe carries out the README's recipe of a sentence encoder on ONNX Runtime, measured for less long. Two pairs
+// TestReadmeRecipe carries out the recipe of RECIPE.md of a sentence encoder on ONNX Runtime, measured for less long. Two pairs
 // decide no gate on energy, so the run ends with 4.
 func TestReadmeRecipe(t *testing.T) {
 	t.Setenv("WATTSHED_ORT", assetPath(t, "ort/libonnxruntime.so.1.32.0"))
@@ -123,7 +123,7 @@ func TestReadmeRecipe(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, blocks := readme(t)
+	_, blocks := page(t, "internal/recipe/RECIPE.md")
 	text := ""
 	for _, b := range blocks {
 		if b.lang == "yaml" && strings.Contains(b.text, "model: minilm/model.onnx") {

@@ -19,9 +19,12 @@ type block struct {
 	line       int
 }
 
-func readme(t *testing.T) ([]byte, []block) {
+// pages are the documents whose examples are run, in this order and in one folder.
+var pages = []string{"README.md", "cmd/wattshed/COMMANDS.md", "internal/recipe/RECIPE.md"}
+
+func page(t *testing.T, name string) ([]byte, []block) {
 	t.Helper()
-	b, err := os.ReadFile("../../README.md")
+	b, err := os.ReadFile(filepath.Join("../..", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,16 +44,17 @@ func readme(t *testing.T) ([]byte, []block) {
 		}
 	}
 	if open != nil {
-		t.Fatalf("README.md:%d: the block is never closed", open.line)
+		t.Fatalf("%s:%d: the block is never closed", name, open.line)
 	}
 	return b, list
 }
 
-// TestReadmeCommands runs the sh blocks of the README in an empty folder, in order; yaml blocks that name a file
-// are written there first.
+// TestReadmeCommands runs the sh blocks of the pages, and the commands of this program in console blocks, in a folder that is empty but for the
+// model that the README starts from; yaml blocks that name a file are written there first. What a console block shows of the output is there, but
+// for lines with figures.
 func TestReadmeCommands(t *testing.T) {
 	if testing.Short() {
-		t.Skip("trains and measures for a minute")
+		t.Skip("trains and measures for two minutes")
 	}
 	if _, err := exec.LookPath("sh"); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -58,66 +62,113 @@ func TestReadmeCommands(t *testing.T) {
 		}
 		t.Skip("no sh here")
 	}
-	_, blocks := readme(t)
 	dir := t.TempDir()
-	ran := 0
-	for _, b := range blocks {
-		switch b.lang {
-		case "yaml":
-			if rest, ok := strings.CutPrefix(b.text, "# file: "); ok {
-				name, _, _ := strings.Cut(rest, "\n")
-				if err := os.WriteFile(filepath.Join(dir, name), []byte(b.text), 0o666); err != nil {
-					t.Fatal(err)
+	model, err := os.ReadFile("../../testdata/spam/model.onnx")
+	if err == nil {
+		err = os.MkdirAll(filepath.Join(dir, "testdata", "spam"), 0o777)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "testdata", "spam", "model.onnx"), model, 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran, shown := 0, 0
+	for _, name := range pages {
+		_, blocks := page(t, name)
+		for _, b := range blocks {
+			run := func(script string) string {
+				cmd := exec.Command("sh", "-e")
+				cmd.Dir, cmd.Stdin = dir, strings.NewReader(script)
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Fatalf("%s:%d: %v\n%s%s", name, b.line, err, script, out)
 				}
+				return string(out)
 			}
-		case "sh":
-			cmd := exec.Command("sh", "-e")
-			cmd.Dir, cmd.Stdin = dir, strings.NewReader(b.text)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("README.md:%d: %v\n%s%s", b.line, err, b.text, out)
+			switch command, output, _ := strings.Cut(b.text, "\n"); {
+			case b.lang == "yaml":
+				if rest, ok := strings.CutPrefix(b.text, "# file: "); ok {
+					file, _, _ := strings.Cut(rest, "\n")
+					if err := os.WriteFile(filepath.Join(dir, file), []byte(b.text), 0o666); err != nil {
+						t.Fatal(err)
+					}
+				}
+			case b.lang == "sh":
+				run(b.text)
+				ran++
+			case b.lang == "console" && strings.HasPrefix(command, "$ wattshed "):
+				lacking := missingLines(run(command[2:]), output)
+				if len(lacking) > 0 {
+					t.Errorf("%s:%d: the output lacks %q", name, b.line, lacking)
+				}
+				shown++
 			}
-			ran++
 		}
 	}
-	if ran < 5 {
-		t.Errorf("%d blocks ran, the README has more examples than that", ran)
+	if ran < 5 || shown < 3 {
+		t.Errorf("%d blocks and %d outputs, the pages have more examples than that", ran, shown)
 	}
 }
 
-// Every command has an example in the README, and every recipe in it is one that parses.
+// missingLines lists the lines without figures of want that are not in got, whatever their columns.
+func missingLines(got, want string) []string {
+	lines := map[string]bool{}
+	for _, l := range strings.Split(got, "\n") {
+		lines[strings.Join(strings.Fields(l), " ")] = true
+	}
+	var out []string
+	for _, l := range strings.Split(want, "\n") {
+		if l != "..." && !strings.ContainsAny(l, "0123456789") && !lines[strings.Join(strings.Fields(l), " ")] {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// Every command has an example on the pages and stands in the README, every recipe in them is one that parses, and every link leads somewhere.
 func TestReadmeComplete(t *testing.T) {
-	text, blocks := readme(t)
 	var shell strings.Builder
-	for _, b := range blocks {
-		switch b.lang {
-		case "sh":
-			shell.WriteString(b.text)
-		case "yaml":
-			if _, err := recipe.Parse(strings.NewReader(b.text), "README.md", "."); err != nil {
-				t.Errorf("README.md:%d: %v", b.line, err)
+	for _, name := range pages {
+		text, blocks := page(t, name)
+		for _, b := range blocks {
+			switch b.lang {
+			case "sh":
+				shell.WriteString(b.text)
+			case "yaml":
+				if _, err := recipe.Parse(strings.NewReader(b.text), name, "."); err != nil {
+					t.Errorf("%s:%d: %v", name, b.line, err)
+				}
+			}
+		}
+		for _, m := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllSubmatch(text, -1) {
+			if path := string(m[1]); !strings.Contains(path, "://") {
+				if _, err := os.Stat(filepath.Join("..", "..", filepath.Dir(name), path)); err != nil {
+					t.Errorf("%s: link: %v", name, err)
+				}
 			}
 		}
 	}
+	readme, _ := page(t, "README.md")
 	for _, c := range newApp(nil, nil, nil).VisibleCommands() {
-		if c.Name == "demo" || c.Name == "help" { // the demo is a step of .ci/run
+		if c.Name == "help" {
+			continue
+		}
+		if !bytes.Contains(readme, []byte("`"+c.Name+"`")) {
+			t.Errorf("README.md does not name %s", c.Name)
+		}
+		if c.Name == "demo" { // a step of .ci/run
 			continue
 		}
 		if !strings.Contains(shell.String(), "wattshed "+c.Name+" ") && !strings.Contains(shell.String(), "wattshed "+c.Name+"\n") {
-			t.Errorf("README.md has no example of %s", c.Name)
-		}
-	}
-	for _, m := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllSubmatch(text, -1) {
-		if path := string(m[1]); !strings.Contains(path, "://") {
-			if _, err := os.Stat(filepath.Join("..", "..", path)); err != nil {
-				t.Errorf("README.md: link: %v", err)
-			}
+			t.Errorf("no page has an example of %s", c.Name)
 		}
 	}
 }
 
 // The make targets that the README names exist.
 func TestReadmeTargets(t *testing.T) {
-	text, _ := readme(t)
+	text, _ := page(t, "README.md")
 	makefile, err := os.ReadFile("../../Makefile")
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +182,7 @@ func TestReadmeTargets(t *testing.T) {
 
 // The table of dependencies names modules of go.mod, and every one that the code imports.
 func TestReadmeDependencies(t *testing.T) {
-	text, _ := readme(t)
+	text, _ := page(t, "README.md")
 	mod, err := os.ReadFile("../../go.mod")
 	if err != nil {
 		t.Fatal(err)

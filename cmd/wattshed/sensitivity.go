@@ -111,7 +111,11 @@ func sensedHow(s *recipe.Sensed, scheme string) string {
 		return fmt.Sprintf("%s; %s, the one most harmful to the outputs first;\n"+
 			"WEIGHT dB is the signal to noise ratio of a weight on a grid of %s: quantize stores none of them so", s.About, what, scheme)
 	}
-	text := fmt.Sprintf("%s; each weight alone, and each operator alone with its activations, as quantize stores them as %s, the one most harmful to the outputs first;\n"+
+	how := "its default mode, granularity and CPU"
+	if strings.HasSuffix(scheme, "int4") { // other ways of rounding lie a decibel or two away
+		how = "its default algorithm (rtn) and CPU"
+	}
+	text := fmt.Sprintf("%s; each weight alone, and each operator alone with its activations, as quantize stores them as %s in "+how+", the one most harmful to the outputs first;\n"+
 		"WEIGHT dB is the signal to noise ratio that verify --against says of the file", s.About, scheme)
 	if s.NoFile != "" {
 		text += fmt.Sprintf(" of the one operator; of the whole model there is none: %s", s.NoFile)
