@@ -217,7 +217,7 @@ func memoryCell(v, base *Variant) viewCell {
 	}
 	c := viewCell{Main: showBytes(*v.Memory.PeakRSS)}
 	if f, ok := memoryRatio(v, base); ok && v != base {
-		c.Sub = times(f.value)
+		c.Sub = strings.TrimSpace(times(f.value) + " " + bracket(f.ci, 1))
 		switch memoryChange(f) {
 		case -1:
 			c.Word, c.Tone = "less", "better"

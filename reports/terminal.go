@@ -112,6 +112,9 @@ func (r *Result) details(w io.Writer) {
 		}
 		if m := v.Memory; m != nil && m.PeakRSS != nil {
 			cells[5] = showBytes(*m.PeakRSS)
+			if m.Range != nil {
+				cells[5] += " [" + showBytes(int64(m.Range[0])) + ", " + showBytes(int64(m.Range[1])) + "]"
+			}
 		}
 		if e := v.Energy; e != nil && e.PerInference != nil {
 			cells[6] = show(*e.PerInference, "J")
