@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,7 +18,7 @@ func evalCommand() *cli.Command {
 			"DATA is a .jsonl file with a text and a label a line, or builtin:spam. Tokenizer and labels come from the model's\n" +
 			"metadata, or from --tokenizer and the data. It may also be a .npz file with an array per input and one of labels (whole\n" +
 			"numbers from 0), or a folder with a folder of images per label. MODEL may be builtin:spam-lstm.",
-		Flags: append(append(runtimeFlags(), imageFlags()...), []cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "task", Usage: "`DATA` to score on"},
 			&cli.StringFlag{Name: "tokenizer", Usage: "`FILE` tokenizer.json (default: the model's metadata)"},
 			&cli.StringFlag{Name: "text", Value: "text", Usage: "field of the text"},
@@ -30,7 +31,7 @@ func evalCommand() *cli.Command {
 			&cli.IntFlag{Name: "batch", Value: 1, Usage: "examples per run"},
 			&cli.IntFlag{Name: "threads", Usage: "threads, 0 for all processors", DefaultText: "all processors"},
 			jsonFlag(), quietFlag(),
-		}...),
+		}, runtimeFlags(), imageFlags()),
 		Action: func(c *cli.Context) error {
 			path, err := one(c, "MODEL")
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,8 +22,8 @@ func measureCommand() *cli.Command {
 	return &cli.Command{
 		Name: "measure", Usage: "latency, throughput, memory, energy and carbon of models, paired and interleaved", ArgsUsage: "MODEL...",
 		Description: "Example: wattshed measure model.onnx model.int8.onnx --batch 1 --sequence 128\n\n" +
-			"The first model is the baseline. Inputs are random (integers inside the table that they index, masks 1) unless --inputs\n" +
-			"names some; how closely the outputs of the others follow the first is shown as fidelity. Every block is kept in the\n" +
+			"The first model is the baseline. Inputs are random (integers inside the table that they index, single ones that the\n" +
+			"model compares with a constant equal to it, masks 1) unless --inputs names some; how closely the outputs of the others follow the first is shown as fidelity. Every block is kept in the\n" +
 			"user's cache as it is taken: after an interruption the same command with --resume goes on where it was.",
 		Flags: measureFlags(),
 		Action: func(c *cli.Context) error {
@@ -61,7 +62,7 @@ func measureCommand() *cli.Command {
 
 // targetFlags say what models run on.
 func targetFlags() []cli.Flag {
-	return append(runtimeFlags(), []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{Name: "runtime", Value: "native", Usage: "native or ort"},
 		&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "of ort: cpu, cuda, tensorrt or webgpu"},
 		&cli.IntFlag{Name: "batch", Value: 1, Usage: "examples per run"},
@@ -69,12 +70,12 @@ func targetFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "shape", Usage: "shape of an input, `NAME=1x3x48x192`; may be repeated"},
 		&cli.IntFlag{Name: "threads", Usage: "threads, 0 for all processors", DefaultText: "all processors"},
 		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of random inputs and of the order of blocks"},
-	}...)
+	}, runtimeFlags()...)
 }
 
 // measureFlags say how models are measured, and on what.
 func measureFlags() []cli.Flag {
-	return append(append(targetFlags(), imageFlags()...), append([]cli.Flag{
+	return slices.Concat(targetFlags(), []cli.Flag{
 		&cli.StringFlag{Name: "inputs", Usage: "`FILE`.npz of arrays by input name, or a folder of images", DefaultText: "random ones"},
 		&cli.IntFlag{Name: "pairs", Value: 10, Usage: "least number of pairs of blocks"},
 		&cli.Float64Flag{Name: "precision", Value: 0.02, Usage: "wanted half-width of the 95 % interval of a ratio"},
@@ -83,7 +84,7 @@ func measureFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "block-seconds", Value: 1, Usage: "length of a block"},
 		&cli.StringFlag{Name: "zone", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)", DefaultText: "the world's mean, with a warning"},
 		&cli.StringFlag{Name: "live", Usage: "ask a live `SERVICE` for the grid's intensity now: " + carbon.AverageServices, DefaultText: "the yearly table of --zone"},
-		&cli.BoolFlag{Name: "resume", Usage: "go on with the same measurement that was interrupted"}, meterFlag(), jsonFlag(), quietFlag()}, sessionFlags()...)...)
+		&cli.BoolFlag{Name: "resume", Usage: "go on with the same measurement that was interrupted"}, meterFlag(), jsonFlag(), quietFlag()}, sessionFlags(), imageFlags())
 }
 
 // measureFolder is where the blocks of a measurement of these models with these options are kept until it is done; "" without a cache.

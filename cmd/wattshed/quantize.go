@@ -26,7 +26,7 @@ func quantizeCommand() *cli.Command {
 			"(--calibration FILE or DIR), or random ones, which show what fits and how fast it is, not how accurate. int4 (and int8 with --mode weight-only) stores\n" +
 			"weights in groups that share a scale and leaves activations in float; algorithms gptq and awq read calibration inputs.\n" +
 			"int16 and uint16 quantize activations to 16 bits; fp8-e4m3 and fp8-e5m2 store weights only: no CPU multiplies these types.",
-		Flags: append(imageFlags(), stageFlags(
+		Flags: append(stageFlags(
 			&cli.StringFlag{Name: "scheme", Usage: "fp16, bf16, fp8 (fp8-e4m3), fp8-e5m2, int16, uint16, int8, int8-static, uint8, uint8-static, int4 or uint4"},
 			&cli.StringFlag{Name: "storage", Usage: "of fp16 and bf16: weights or graph (default weights)"},
 			&cli.StringFlag{Name: "mode", Usage: "of int8 and uint8: dynamic, static or weight-only (default dynamic); of int16 and uint16: static or weight-only (default static)"},
@@ -57,7 +57,7 @@ func quantizeCommand() *cli.Command {
 			&cli.IntFlag{Name: "sequence", Usage: "of random calibration inputs"},
 			&cli.StringSliceFlag{Name: "shape", Usage: "of a random calibration input, `NAME=1x3x48x192`; may be repeated"},
 			&cli.StringSliceFlag{Name: "state", Usage: "`INPUT=OUTPUT`: an output that the next calibration run takes as input; may be repeated"},
-		)...),
+		), imageFlags()...),
 		Action: func(c *cli.Context) error { return inFlags(c, quantizeAction(c)) },
 	}
 }

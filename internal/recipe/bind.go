@@ -144,7 +144,7 @@ func (r *Recipe) examples(builtin fs.FS) (*task.Dataset, error) {
 
 func (r *Recipe) bindRandom(b *bound, src *source) error {
 	if r.Task != nil && r.Task.Kind == "classification" {
-		return fmt.Errorf("recipe: classification needs texts and a tokenizer, arrays or images; model %q has no tokenizer in its metadata: give inputs.tokenizer", filepath.Base(src.name))
+		return fmt.Errorf("recipe: classification needs texts and a tokenizer, arrays or images; model %q has no tokenizer in its metadata: give --tokenizer, or inputs.tokenizer in a recipe", filepath.Base(src.name))
 	}
 	spec := r.Inputs.Random
 	if spec == nil {

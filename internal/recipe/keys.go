@@ -37,12 +37,21 @@ func isLater(path, key string) bool {
 func nearest(s string, words []string) string { return within(s, words, (len(s)+2)/2) }
 
 // Nearest returns the word that s most likely stands for: one that begins with it, or else the one with the smallest edit distance, a third
-// of the length of s at most. It is "" where none is as near.
+// of the length of s at most, or else the longest one of four letters and more that s begins with. It is "" where none is as near.
 func Nearest(s string, words []string) string {
 	if i := slices.IndexFunc(words, func(w string) bool { return len(s) > 1 && strings.HasPrefix(w, strings.ToLower(s)) }); i >= 0 {
 		return words[i]
 	}
-	return within(s, words, (len(s)+2)/3)
+	if near := within(s, words, (len(s)+2)/3); near != "" {
+		return near
+	}
+	longest := ""
+	for _, w := range words {
+		if len(w) > max(3, len(longest)) && strings.HasPrefix(strings.ToLower(s), w) {
+			longest = w
+		}
+	}
+	return longest
 }
 
 // within returns the word with the smallest edit distance to s, best at most.

@@ -28,6 +28,22 @@ func (e *OpenShape) Error() string {
 	return s
 }
 
+// fixes tells whether the sizes of e and Others fix those of o too: its open dimensions have names that open ones of theirs have.
+func (e *OpenShape) fixes(o *OpenShape) bool {
+	names := map[string]bool{}
+	for _, x := range slices.Concat(e.Others, []*OpenShape{e}) {
+		for i, n := range x.Sizes {
+			names[x.Type.Shape[i].Param] = names[x.Type.Shape[i].Param] || n < 0
+		}
+	}
+	for i, n := range o.Sizes {
+		if p := o.Type.Shape[i].Param; n < 0 && (p == "" || !names[p]) {
+			return false
+		}
+	}
+	return true
+}
+
 // batchAxis is the dimension of an input that counts the examples of a run: the second of a recurrent state [layers, batch, units], which is
 // one of Zero or which the model returns under a name that begins with the input's, the first of all others.
 func (r *Random) batchAxis(g *model.Graph, v *model.Value) int {

@@ -68,6 +68,11 @@ func TestOpenShape(t *testing.T) {
 	if !reflect.DeepEqual(e.Others[0].Sizes, []int{2, -1, 128}) || !reflect.DeepEqual(e.Sizes, []int{-1, -1}) {
 		t.Errorf("sizes %v, %v", e.Sizes, e.Others[0].Sizes)
 	}
+	// a named dimension is fixed by the first input that has it
+	two := &model.Graph{Inputs: []*model.Value{value("ids", model.Int64, free("n"), free("length")), value("mask", model.Int64, free("n"), free("length")), value("x", model.Float32, free("n"), free("more"))}}
+	if err := (&Random{N: 1, Batch: 1}).Bind(two); !errors.As(err, &e) || len(e.Others) != 1 || e.Others[0].Input != "x" {
+		t.Errorf("%v", err)
+	}
 	// features of a sequence are none: no output is called so
 	g := &model.Graph{Inputs: []*model.Value{value("features", model.Float32, fixed(1), free("frames"), fixed(80))}}
 	r := &Random{N: 1, Batch: 2, Sequence: 7}

@@ -52,7 +52,13 @@ var _ Inputs = (*Random)(nil)
 func (r *Random) Bind(g *model.Graph) error {
 	for name := range r.Shapes {
 		if !slices.ContainsFunc(g.Inputs, func(v *model.Value) bool { return v.Name == name }) {
-			return fmt.Errorf("task: shape given for %q, the model has no such input", name)
+			var names []string
+			for _, v := range g.Inputs {
+				if g.Initializer(v.Name) == nil {
+					names = append(names, v.Name)
+				}
+			}
+			return fmt.Errorf("task: shape given for %q, the model has no such input; it has %.200s", name, strings.Join(names, ", "))
 		}
 	}
 	r.nameSizes(g)
@@ -68,6 +74,8 @@ func (r *Random) Bind(g *model.Graph) error {
 		switch {
 		case errors.As(err, &here) && open == nil:
 			open = here
+			continue
+		case here != nil && open.fixes(here):
 			continue
 		case here != nil:
 			open.Others = append(open.Others, here)
