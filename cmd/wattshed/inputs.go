@@ -19,7 +19,7 @@ func imageFlags() []cli.Flag {
 		&cli.StringFlag{Name: "fit", Usage: "of images: crop or stretch (default crop)"},
 		&cli.StringFlag{Name: "mean", Usage: "of images: what is taken off values from 0 to 1, `R,G,B` or one for all"},
 		&cli.StringFlag{Name: "std", Usage: "of images: what they are then divided by, `R,G,B` or one for all"},
-		&cli.StringFlag{Name: "layout", Usage: "of images: nchw or nhwc (default nchw)"},
+		&cli.StringFlag{Name: "layout", Usage: "of images: nchw or nhwc (default what the model's input says)"},
 		&cli.StringFlag{Name: "channels", Usage: "of images: rgb, bgr or gray (default rgb)"},
 	}
 }

@@ -54,7 +54,11 @@ func shapeHint(e *task.OpenShape, name string) string {
 	case recipes:
 		return fmt.Sprintf("target: {sequence: 128} fixes the length of sequences, %s %s; texts fix both", shapes, these)
 	}
-	return fmt.Sprintf("--sequence 128 fixes the length of sequences, %s %s; texts fix both", shapes, these)
+	hint := fmt.Sprintf("--sequence 128 fixes the length of sequences, %s %s", shapes, these)
+	if name == "measure" || name == "compare" { // which take no texts
+		return hint
+	}
+	return hint + "; texts fix both"
 }
 
 // lengthHint says what to change where a sequence is longer than the model's positions.

@@ -20,6 +20,8 @@ func TestShapeHint(t *testing.T) {
 		name, want string
 	}{
 		{task.OpenShape{Input: "ids", Type: model.Type{DType: model.Int64, Shape: model.Shape{open("batch"), open("length")}}, Axis: 1}, "measure",
+			"--sequence 128 fixes the length of sequences, --shape ids=1x128 this input"},
+		{task.OpenShape{Input: "ids", Type: model.Type{DType: model.Int64, Shape: model.Shape{open("batch"), open("length")}}, Axis: 1}, "inspect",
 			"--sequence 128 fixes the length of sequences, --shape ids=1x128 this input; texts fix both"},
 		{task.OpenShape{Input: "ids", Type: model.Type{DType: model.Int64, Shape: model.Shape{size(1), open("length")}}, Axis: 1}, "run",
 			"target: {sequence: 128} fixes the length of sequences, inputs: {shapes: {ids: [1, 128]}} this input; texts fix both"},

@@ -69,7 +69,7 @@ type InputsSpec struct {
 	Fit      string    `yaml:"fit"` // crop (default) or stretch
 	Mean     []float64 `yaml:"mean"`
 	Std      []float64 `yaml:"std"`
-	Layout   string    `yaml:"layout"`   // nchw (default) or nhwc
+	Layout   string    `yaml:"layout"`   // nchw or nhwc; default what the model's input says
 	Channels string    `yaml:"channels"` // rgb (default), bgr or gray
 }
 

@@ -48,7 +48,7 @@ type Images struct {
 	Stretch  bool      // the whole image is scaled to the input's height and width instead
 	Mean     []float64 // by channel; none = 0
 	Std      []float64 // by channel; none = 1
-	Layout   string    // nchw (default) or nhwc
+	Layout   string    // nchw or nhwc; "" is what the input's channels say, nchw where they say nothing
 	Channels string    // rgb (default), bgr or gray
 
 	input         string
@@ -228,6 +228,9 @@ func (m *Images) Bind(inputs []*model.Value) error {
 		}
 	default:
 		return fmt.Errorf("task: input %q is %s, images are floats or uint8", v.Name, m.dtype)
+	}
+	if s, n := v.Type.Shape, int64(m.depth); m.Layout == "" && s != nil && s[3].Size == n && s[1].Size != n {
+		m.Layout = "nhwc"
 	}
 	c, y, x := 1, 2, 3
 	if m.Layout == "nhwc" {

@@ -91,6 +91,11 @@ func TestImagesNormalized(t *testing.T) {
 	if b, _ := x.Bytes(); !reflect.DeepEqual(x.Shape(), []int{2, 3, 2, 3}) || !bytes.Equal(b[:6], []byte{50, 100, 200, 50, 100, 200}) || b[18] != 255 {
 		t.Errorf("uint8 bgr nhwc: %v %v", x.Shape(), b)
 	}
+	for want, shape := range map[int]model.Shape{3: {free("n"), fixed(2), fixed(2), fixed(3)}, 2: {free("n"), fixed(3), fixed(2), fixed(2)}} { // channels last or second, by the model
+		if x = feed(&Images{}, value("x", model.Uint8, shape...)); x.Shape()[3] != want {
+			t.Errorf("without a layout %s becomes %v", shape, x.Shape())
+		}
+	}
 	x = feed(&Images{Channels: "gray"}, value("x", model.Float16, free("n"), fixed(1), fixed(2), fixed(2)))
 	want := color.GrayModel.Convert(color.RGBA{200, 100, 50, 255}).(color.Gray).Y
 	if v, _ := x.Float32(); math.Abs(float64(v[0])-float64(want)/255) > 5e-4 { // half precision
