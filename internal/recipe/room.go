@@ -51,10 +51,14 @@ func (s Single) holds(bytes int64) error {
 	return nil
 }
 
-// plannedBytes is the size of what a stage makes of the model at In, of so many bytes, before it is made; 0 where that is not known.
+// plannedBytes is the size of what a stage makes of the model at In, of so many bytes, before it is made; 0 where that is not known. Without In, as
+// of a built-in model, it is the least that the scheme's bits allow.
 func plannedBytes(ctx context.Context, s Single, bytes int64) int64 {
 	switch st := s.Stage.(type) {
 	case *Quantize:
+		if s.In == "" {
+			return bytes * int64(st.dtype().Bits()) / 32
+		}
 		var p *quantize.StreamPlan
 		if stream, ok := streamOf(s); ok {
 			p, _ = stream.Check(ctx) // what is wrong with it the stage says
@@ -78,10 +82,10 @@ func plannedBytes(ctx context.Context, s Single, bytes int64) int64 {
 // variantBytes is the size of what the stages make of the model, 0 where it is not known.
 func (r *run) variantBytes(ctx context.Context, v VariantSpec) int64 {
 	out := filepath.Join(r.out, variantsName, v.Name+".onnx")
-	if r.src.path == "" {
-		return 0
+	bytes := r.src.bytes
+	if r.src.path != "" {
+		bytes = modelBytes(r.src.path, r.src.graph)
 	}
-	bytes := modelBytes(r.src.path, r.src.graph)
 	for _, spec := range v.Stages {
 		st, err := spec.stage()
 		if err != nil {
@@ -101,23 +105,32 @@ func (r *run) variantBytes(ctx context.Context, v VariantSpec) int64 {
 
 // fits refuses a run whose models do not fit beside each other on the disk of the output folder: those of all variants that are not there yet.
 func (r *run) fits(ctx context.Context) error {
+	if _, searching := lookup[*Trial](r.journal, kindTrial, "0"); searching {
+		return nil // a search that goes on: which of its models are there its trials say
+	}
 	sum, n := int64(0), 0
+	if r.src.path == "" && len(r.recipe.Variants) > 0 && r.journal.done() == 0 { // it is written beside its variants
+		sum = r.src.bytes
+	}
 	for _, v := range r.recipe.Variants {
 		if m, ok := lookup[*made](r.journal, kindVariant, v.Name); !ok || !r.intact(m) {
 			sum += r.variantBytes(ctx, v)
 			n++
 		}
 	}
-	return r.holds(fmt.Sprintf("the models of %s", counted(n, "variant")), sum)
+	what := fmt.Sprintf("the models of %s", counted(n, "variant"))
+	if r.room != nil {
+		sum, what = sum+r.room(ctx), what+" and of a trial"
+	}
+	return r.holds(what, sum)
 }
 
-// fits refuses a search that has no room for the largest model of one scheme beside those of the recipe.
-func (s *searcher) fits(ctx context.Context) error {
-	sum := int64(0)
-	for k, name := range s.state.Schemes {
-		sum = max(sum, s.variantBytes(ctx, s.variantOf(s.uniform(k), name)))
+// largest is the size of the largest whole model in one scheme of the search: its trials are made one after another.
+func (s *searcher) largest(ctx context.Context) (bytes int64) {
+	for i := range s.spec.Schemes {
+		bytes = max(bytes, s.variantBytes(ctx, VariantSpec{Name: "trial", Stages: []StageSpec{{Quantize: &s.spec.Schemes[i]}}}))
 	}
-	return s.holds("a model", sum)
+	return bytes
 }
 
 // holds refuses files of so many bytes that the disk of the output folder does not hold.

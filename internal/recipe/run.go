@@ -70,6 +70,7 @@ type run struct {
 	journal  *journal
 	warnings []string
 
+	room       func(context.Context) int64      // bytes of the output folder that are needed besides the variants; nil: none
 	calibrated map[string]*quantize.Calibration // ranges that stages share; nil where every stage calibrates itself
 	baseline   engine.Session                   // on the target
 	referenced bool                             // its outputs are kept for the score of fidelity

@@ -92,6 +92,7 @@ func (s *searcher) all(ctx context.Context, rec *Recipe) (res *reports.Result, e
 	}
 	s.spec = *s.recipe.Search
 	s.recipe.SHA256 = textDigest("search " + rec.SHA256) // the folder holds no run of the same recipe
+	s.room = s.largest
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
@@ -165,9 +166,6 @@ func (s *searcher) prepare(ctx context.Context) error {
 	}
 	if len(s.state.Units) == 0 {
 		return fmt.Errorf("recipe: model %q has no weights that a scheme could change", s.src.name)
-	}
-	if err := s.fits(ctx); err != nil {
-		return err
 	}
 	for n := 0; ; n++ {
 		t, ok := lookup[*Trial](s.journal, kindTrial, fmt.Sprint(n))
