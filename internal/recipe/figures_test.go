@@ -303,10 +303,10 @@ func TestMemory(t *testing.T) {
 		if m == nil || m.PeakRSS == nil || m.Range == nil || m.Weights == nil || m.Arena == nil {
 			t.Fatalf("%s: %+v", v.Name, m)
 		}
-		// 0, 7 and 14 times 30 above the model's first reading: the median and the range of three; of fifteen, 0 to 14 times 300, ranks 4 to 12.
-		rss, n, lo, hi := int64(49_000+7*30), 3, 7*30.0, 7*30.0
+		// 0, 7 and 5 times 30 above the model's first reading: the median and the range of three; of nine, 0 to 8 times 300, ranks 2 to 8.
+		rss, n, lo, hi := int64(49_000+5*30), 3, 5*30.0, 2*30.0
 		if i > 0 {
-			rss, n, lo, hi = 1000+7*300, memoryMost, 4*300.0, 4*300.0
+			rss, n, lo, hi = 1000+4*300, memoryMost, 3*300.0, 3*300.0
 		}
 		if *m.EmptyProcess != 1000 || *m.PeakRSS != rss || m.N != n || *m.Range != (reports.Interval{float64(rss) - lo, float64(rss) + hi}) {
 			t.Errorf("%s: %d beside %d, n %d, %v", v.Name, *m.PeakRSS, *m.EmptyProcess, m.N, *m.Range)

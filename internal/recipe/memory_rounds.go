@@ -15,9 +15,9 @@ import (
 // memoryTime is over.
 const (
 	MemoryProcesses = 3 // the least
-	memoryMost      = 15
+	memoryMost      = 9
 	memoryPrecision = 0.05
-	memoryTime      = 20 * time.Second
+	memoryTime      = 5 * time.Second
 )
 
 // peaks are the answers to one request.
