@@ -162,6 +162,17 @@ func (a *arena) fresh(n, wider int) (*buffer, error) {
 	return &buffer{mem: make([]byte, size), refs: 1, class: class, serial: a.made}, nil
 }
 
+// widest returns the size of the largest free buffer that is at most twice as large as n needs; n where there is none.
+func (a *arena) widest(n int) int {
+	class, _ := sizeClass(max(n, 1))
+	for k := min(class+turnClasses, len(a.free)-1); k > class; k-- {
+		if l := a.free[k]; len(l) > 0 {
+			return len(l[0].mem)
+		}
+	}
+	return n
+}
+
 // next is the number of the piece of n bytes that the placement foresees now; -1 and the end of it where it foresees
 // something else.
 func (a *arena) next(n int) int {
@@ -194,12 +205,19 @@ func (a *arena) release(b *buffer) {
 	}
 }
 
+// turnClasses is how many size classes larger than needed a block may be that an earlier placement left: a factor of 2.
+const turnClasses = 4
+
 // follow makes the next run follow a placement, if there is room for its blocks. A second such run in a row lets go of
 // whatever else the arena holds; so does one that finds more than twice the blocks of the larger of its placement and the one
-// before, which leaves two in turn what both need.
+// before, which leaves two in turn what both need. Of more in turn each takes the largest blocks of others that are up to twice too large.
 func (a *arena) follow(p *placement) {
 	for _, size := range p.blocks {
-		b, err := a.fresh(size, 0)
+		from := size
+		if a.last != nil && a.last != p {
+			from = a.widest(size)
+		}
+		b, err := a.fresh(from, 0)
 		if err != nil {
 			a.end()
 			return

@@ -12,7 +12,7 @@ import (
 // TestViewBetweenPasses: after every pass over random graphs, the view that the next one starts from is that of a graph seen
 // for the first time.
 func TestViewBetweenPasses(t *testing.T) {
-	rounds, kept, changed := 400, 0, 0
+	rounds, kept, changed, by := 400, 0, 0, map[string]int{}
 	if testing.Short() {
 		rounds = 50
 	}
@@ -27,6 +27,9 @@ func TestViewBetweenPasses(t *testing.T) {
 			if err := c.pass(p, g); err != nil {
 				t.Fatalf("seed %d: pass %s: %v", seed, p.name, err)
 			}
+			if len(g.Nodes) != before {
+				by[p.name]++
+			}
 			if c.view == nil {
 				continue
 			}
@@ -38,6 +41,11 @@ func TestViewBetweenPasses(t *testing.T) {
 			if t.Failed() {
 				t.FailNow()
 			}
+		}
+	}
+	for _, name := range []string{"identity", "cast", "shapes", "nbits", "gelu", "silu", "quantmatmul", "convbn", "attention", "epilogue", "layout"} {
+		if by[name] == 0 {
+			t.Errorf("no graph is changed by pass %s: %v", name, by)
 		}
 	}
 	if kept < rounds || changed < rounds {
@@ -91,7 +99,9 @@ func randomGraph(r *rand.Rand) *model.Graph {
 	g := &model.Graph{Model: &model.Info{IRVersion: 8, Opsets: []model.Opset{{Version: 13}}}}
 	shape := model.Shape{{Size: 2}, {Size: -1, Param: "rows"}, {Size: 24}}
 	g.Inputs = []*model.Value{{Name: "x", Type: model.Type{DType: model.Float32, Shape: shape}}}
-	floats, bytes, integers := []string{"x"}, []string{}, []string{}
+	g.Inputs = append(g.Inputs, &model.Value{Name: "i", Type: model.Type{DType: model.Float32, Shape: model.Shape{{Size: 1}, {Size: 16}, {Size: 6}, {Size: -1, Param: "width"}}}},
+		&model.Value{Name: "c", Type: model.Type{DType: model.Bool, Shape: model.Shape{}}})
+	floats, bytes, integers, images := []string{"x"}, []string{}, []string{}, []string{"i"}
 	some := func(list []string) string { return list[max(0, len(list)-1-r.IntN(4))] }
 	number := func(t *model.Tensor) string {
 		name := fmt.Sprintf("c%d", len(g.Initializers()))
@@ -115,11 +125,12 @@ func randomGraph(r *rand.Rand) *model.Graph {
 		}
 		return number(model.FromSlice([]int{24, 24}, w))
 	}
+	zeros := func(shape ...int) string { return number(model.FromSlice(shape, make([]float32, product(shape)))) }
 	one := func() string { return number(model.Scalar(float32(0.1 + r.Float64()))) }
 	zero := number(model.Scalar(uint8(7)))
 	for range 10 + r.IntN(60) {
 		x := some(floats)
-		switch r.IntN(14) {
+		switch r.IntN(19) {
 		case 0:
 			floats = append(floats, do("Identity", []string{x}).Out(0))
 		case 1:
@@ -169,7 +180,33 @@ func randomGraph(r *rand.Rand) *model.Graph {
 			copy.Name, copy.Outputs = n.Name+"'", []string{n.Out(0) + "'"}
 			g.Nodes = append(g.Nodes, &copy)
 			floats = append(floats, n.Out(0), copy.Out(0))
+		case 14, 15: // images
+			images = append(images, convolved(r, do, number, some(images), some(images)))
+		case 16:
+			n := do("LSTM", []string{x, zeros(1, 96, 24), zeros(1, 96, 24)}, model.IntAttr("hidden_size", 24))
+			floats = append(floats, do("Squeeze", []string{n.Out(0), number(model.FromSlice([]int{1}, []int64{1}))}).Out(0))
+		case 17:
+			heads := func(perm ...int64) string {
+				h := do("Add", []string{do("MatMul", []string{x, zeros(24, 24)}).Out(0), zeros(24)})
+				h = do("Reshape", []string{h.Out(0), number(model.FromSlice([]int{4}, []int64{0, 0, 4, 6}))})
+				return do("Transpose", []string{h.Out(0)}, model.IntsAttr("perm", perm...)).Out(0)
+			}
+			s := do("MatMul", []string{heads(0, 2, 1, 3), heads(0, 2, 3, 1)})
+			s = do("Softmax", []string{do("Div", []string{s.Out(0), scalar()}).Out(0)}, model.IntAttr("axis", -1))
+			s = do("Transpose", []string{do("MatMul", []string{s.Out(0), heads(0, 2, 1, 3)}).Out(0)}, model.IntsAttr("perm", 0, 2, 1, 3))
+			floats = append(floats, do("Reshape", []string{s.Out(0), number(model.FromSlice([]int{3}, []int64{0, 0, 24}))}).Out(0))
+		case 18: // bodies that read values from outside
+			body := func(op string) *model.Graph {
+				in := fmt.Sprintf("in%d%s", made, op)
+				return &model.Graph{Name: op, Outputs: []*model.Value{{Name: in + "y"}}, Nodes: []*model.Node{
+					{Name: in, Op: op, Inputs: []string{x}, Outputs: []string{in}}, {Name: in + "y", Op: "Add", Inputs: []string{in, some(floats)}, Outputs: []string{in + "y"}}}}
+			}
+			floats = append(floats, do("If", []string{"c"}, model.Attr{Name: "then_branch", Kind: model.AttrGraph, G: body("Identity")},
+				model.Attr{Name: "else_branch", Kind: model.AttrGraph, G: body("Relu")}).Out(0))
 		}
+	}
+	if len(images) > 1 {
+		g.Outputs = append(g.Outputs, &model.Value{Name: some(images[1:])})
 	}
 	for range 1 + r.IntN(3) {
 		if name := some(floats); !slices.ContainsFunc(g.Outputs, func(v *model.Value) bool { return v.Name == name }) {
@@ -177,4 +214,35 @@ func randomGraph(r *rand.Rand) *model.Graph {
 		}
 	}
 	return g
+}
+
+// convolved appends what networks of images have between two of them, x and y of one shape, and returns its value, of that shape too.
+func convolved(r *rand.Rand, do func(op string, in []string, attrs ...model.Attr) *model.Node, number func(*model.Tensor) string, x, y string) string {
+	vector := func(shape ...int) string {
+		v := make([]float32, product(shape))
+		for i := range v {
+			v[i] = 0.5 + r.Float32()
+		}
+		return number(model.FromSlice(shape, v))
+	}
+	k := 1 + 2*r.IntN(2)
+	z := do("Conv", []string{x, vector(16, 16, k, k)}, model.IntsAttr("pads", int64(k/2), int64(k/2), int64(k/2), int64(k/2))).Out(0)
+	if r.IntN(2) == 0 {
+		z = do("BatchNormalization", []string{z, vector(16), vector(16), vector(16), vector(16)}).Out(0)
+	}
+	if r.IntN(2) == 0 {
+		z = do([]string{"Add", "Mul"}[r.IntN(2)], []string{z, vector(16, 1, 1)}).Out(0)
+	}
+	if r.IntN(2) == 0 {
+		z = do("Add", []string{z, y}).Out(0)
+	}
+	switch r.IntN(4) {
+	case 0:
+		z = do("Relu", []string{z}).Out(0)
+	case 1:
+		z = do("Mul", []string{z, do("Sigmoid", []string{z}).Out(0)}).Out(0)
+	case 2:
+		z = do("Mul", []string{z, do("GlobalAveragePool", []string{z}).Out(0)}).Out(0)
+	}
+	return z
 }

@@ -14,15 +14,15 @@ func contribOps() map[string]opDef {
 	t := qualify("com.microsoft", map[string]opDef{
 		"FusedMatMul":                      float(opFusedMatMul),
 		"TransposeMatMul":                  float(opFusedMatMul),
-		"SkipLayerNormalization":           float(opSkipLayerNorm),
-		"SkipSimplifiedLayerNormalization": float(opSkipRMSNorm),
+		"SkipLayerNormalization":           {run: opSkipLayerNorm, half: true, stats: true},
+		"SkipSimplifiedLayerNormalization": {run: opSkipRMSNorm, half: true, stats: true},
 		"EmbedLayerNormalization":          float(opEmbedLayerNorm),
 		"MultiHeadAttention":               float(opMultiHeadAttention),
 		"GroupQueryAttention":              float(opGroupQueryAttention),
 		"Attention":                        {run: opContribAttention, half: true, prep: prepMatMul},
 		"RotaryEmbedding":                  float(opContribRotary),
 	})
-	t["::SimplifiedLayerNormalization"] = float(opSimplifiedLayerNorm)
+	t["::SimplifiedLayerNormalization"] = opDef{run: opSimplifiedLayerNorm, half: true, stats: true}
 	return t
 }
 

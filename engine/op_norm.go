@@ -11,7 +11,7 @@ import (
 // normOps normalise by mean, variance or norm.
 func normOps() map[string]opDef {
 	return qualify("", map[string]opDef{
-		"BatchNormalization": float(opBatchNorm), "LayerNormalization": float(opLayerNorm),
+		"BatchNormalization": float(opBatchNorm), "LayerNormalization": {run: opLayerNorm, half: true, stats: true},
 		"InstanceNormalization": float(opInstanceNorm), "GroupNormalization": float(opGroupNorm),
 		"RMSNormalization": float(opRMSNorm), "LRN": float(opLRN), "LpNormalization": float(opLpNorm),
 		"MeanVarianceNormalization": float(opMVN),
@@ -254,9 +254,9 @@ func layerNorm32(c *Call, x *model.Tensor, rows, n int, eps float32, stat []int)
 	return nil
 }
 
-// scaleShift multiplies by input s and adds input b, where they are given, broadcast to x; the result is output 0.
-func scaleShift(c *Call, x *model.Tensor, v []float64, s, b int) error {
-	for _, i := range []int{s, b} {
+// scaleShift multiplies by input 1 and adds input 2, where the operator has them, broadcast to x; the result is output 0.
+func scaleShift(c *Call, x *model.Tensor, v []float64, inputs ...int) error {
+	for _, i := range inputs {
 		t := c.Arg(i)
 		if t == nil {
 			continue
@@ -269,7 +269,7 @@ func scaleShift(c *Call, x *model.Tensor, v []float64, s, b int) error {
 			return errShape(fmt.Sprintf("input %d", i), t, fmt.Sprintf("one that broadcasts to %v", x.Shape()))
 		}
 		eachBroadcast(x.Shape(), [][]int{t.Shape()}, func(e int, off []int) {
-			if i == s {
+			if i == 1 {
 				v[e] *= f[off[0]]
 			} else {
 				v[e] += f[off[0]]
@@ -331,5 +331,5 @@ func opRMSNorm(c *Call) error {
 			out[r*n+i] = v * inv
 		}
 	}
-	return scaleShift(c, x, out, 1, -1)
+	return scaleShift(c, x, out, 1)
 }

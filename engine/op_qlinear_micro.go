@@ -195,6 +195,7 @@ func opQLinearPool(c *Call) error {
 	n.Attrs = append([]model.Attr(nil), n.Attrs...)
 	n.SetAttr(model.FloatAttr("sx", v.scale))
 	n.SetAttr(model.FloatAttr("sy", out.scale))
+	n.SetAttr(model.IntAttr(wholeAttr, 1))
 	setBytes(&n, map[string]uint8{"zx": v.zero, "zy": out.zero, "lo": 0, "hi": 255})
 	u := model.FromSlice(t.Shape(), x)
 	step := func(f OpFunc) error {

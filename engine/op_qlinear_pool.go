@@ -77,6 +77,10 @@ func opQuantMaxPool(c *Call) error {
 	return nil
 }
 
+// wholeAttr marks averages over all positions of the kernel, also where ceil_mode lets it reach beyond the padded input: those of
+// QLinearAveragePool with count_include_pad.
+const wholeAttr = "wattshed.whole"
+
 // opQuantAveragePool averages x - zx and scales by sx/sy: round((float32(sum)/count)*sx/sy + zy).
 func opQuantAveragePool(c *Call) error {
 	x, src, err := bytesOf(c, 0)
@@ -94,7 +98,7 @@ func opQuantAveragePool(c *Call) error {
 	m := c.Node
 	zx, zy, lo, hi := byteAttr(m, "zx"), float32(byteAttr(m, "zy")), float32(byteAttr(m, "lo")), float32(byteAttr(m, "hi"))
 	ratio := m.Float("sx", 1) / m.Float("sy", 1)
-	padded := m.Int("count_include_pad", 0) != 0
+	padded, whole := m.Int("count_include_pad", 0) != 0, m.Int(wholeAttr, 0) != 0
 	c.Note("bytes-"+kernel.Active().String(), 0, 0)
 	rowsParallel(c.pool, n*g.OH, g.OW*ch*g.KH*g.KW/4, func(r0, r1 int) {
 		acc := make([]int32, ch)
@@ -107,7 +111,10 @@ func opQuantAveragePool(c *Call) error {
 					kernel.SumRowsU8(acc, src[p*ch:][:ch], 1, ch)
 				})
 				zero, div := count*int32(zx), count
-				if padded { // what lies outside of the padded input too counts no more
+				switch {
+				case padded && whole:
+					div = int32(g.KH * g.KW)
+				case padded: // what lies outside of the padded input too counts no more
 					div = int32(paddedCount(oh, g.KH, g.SH, g.DH, g.Top, g.H+g.Bottom) * paddedCount(ow, g.KW, g.SW, g.DW, g.Left, g.W+g.End))
 				}
 				d := dst[(r*g.OW+ow)*ch:][:ch]

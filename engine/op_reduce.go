@@ -46,12 +46,13 @@ func reduce(c *Call, k reduction, since int64) error {
 		return err
 	}
 	if !ok || len(list) == 0 {
-		if c.Node.Int("noop_with_empty_axes", 0) != 0 && c.Opset >= since {
-			return reduceNone(c, k, x)
-		}
 		list = list[:0]
-		for i := range x.Rank() {
-			list = append(list, i)
+		if c.Node.Int("noop_with_empty_axes", 0) == 0 || c.Opset < since {
+			for i := range x.Rank() {
+				list = append(list, i)
+			}
+		} else if k != redLogSum || x.DType().IsFloat() {
+			return reduceNone(c, k, x)
 		}
 	}
 	mark, err := axes(list, x.Rank())

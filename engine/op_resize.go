@@ -39,7 +39,7 @@ func opUpsample(c *Call) error {
 			scales = append(scales, float64(s))
 		}
 	}
-	return resizeAll(c, x, scales, nil, nil, resample{mode: c.Node.Str("mode", "nearest"), coord: "asymmetric", nearest: "floor"})
+	return resizeAll(c, x, scales, nil, nil, resample{mode: c.Node.Str("mode", "nearest"), coord: "asymmetric", nearest: "simple"})
 }
 
 // opResize reads X, roi, scales, sizes (X, scales in opset 10).
@@ -56,7 +56,7 @@ func opResize(c *Call) error {
 	var roi, scales []float64
 	var sizes []int
 	if c.Opset < 11 {
-		r.coord, r.nearest = "asymmetric", "floor"
+		r.coord, r.nearest = "asymmetric", "simple"
 		t, err := c.Need(1)
 		if err != nil {
 			return err
@@ -251,7 +251,7 @@ func (r *resample) axis(in, out int, scale, lo, hi float64) ([][]tap, []bool, er
 		}
 		switch r.mode {
 		case "nearest":
-			taps[i] = []tap{{r.round(x, in), 1}}
+			taps[i] = []tap{{r.round(x, scale, in), 1}}
 		case "linear", "bilinear":
 			taps[i] = r.filter(x, in, scale, 1, func(d float64) float64 { return max(0, 1-math.Abs(d)) })
 		case "cubic":
@@ -295,10 +295,16 @@ func (r *resample) source(o, in, out, scale, lo, hi float64) (float64, error) {
 	return 0, fmt.Errorf("coordinate_transformation_mode %q: %w", r.coord, model.ErrUnsupported)
 }
 
-func (r *resample) round(x float64, in int) int {
+// round returns the input nearest to x. "simple" is that of Upsample and of Resize before opset 11, which say nothing of it: as ONNX Runtime
+// does, up where the image shrinks and down where it grows.
+func (r *resample) round(x, scale float64, in int) int {
 	f := math.Floor(x)
 	switch r.nearest {
 	case "floor":
+	case "simple":
+		if scale < 1 {
+			f = math.Ceil(x)
+		}
 	case "ceil":
 		f = math.Ceil(x)
 	case "round_prefer_ceil":

@@ -11,6 +11,8 @@ type opDef struct {
 	run OpFunc
 	// half: float16 and bfloat16 inputs are converted to float32 and float32 outputs back.
 	half bool
+	// stats: of these outputs 1 and 2 are statistics, which stay float32.
+	stats bool
 	// pure is false for operators whose result does not depend on their inputs alone.
 	random bool
 	// prep, if not nil, runs once at Compile; its result is the step's state.
@@ -107,7 +109,7 @@ func (c *Call) viaFloat32(d opDef) error {
 	}
 	for i := range c.out {
 		t := c.out[i].t
-		if t == nil || t.DType() != model.Float32 {
+		if t == nil || t.DType() != model.Float32 || d.stats && (i == 1 || i == 2) {
 			continue
 		}
 		x, err := t.Float32()

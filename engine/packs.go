@@ -55,7 +55,7 @@ func (p *Packs) entry(key [sha256.Size]byte) *packEntry {
 	return e
 }
 
-// drop forgets an entry that could not be made; whoever waits for it gets its error.
+// drop forgets an entry that could not be made.
 func (p *Packs) drop(key [sha256.Size]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,46 +89,53 @@ func (k packKey) digest(with []*model.Tensor) (sum [sha256.Size]byte, err error)
 	return sum, nil
 }
 
-// errUnpacked is what those get who wait for a packed form whose maker panics.
+// errUnpacked is what those get who wait for a packed form of their own session whose maker panics: the session fails with what it panics.
 var errUnpacked = errors.New("the weights could not be packed")
+
+// fill makes the packed form of an entry, once; drop is called where it cannot be made. It reports whether this call was the one that made it.
+func (e *packEntry) fill(make func() (any, int64, error), drop func()) (mine bool) {
+	e.once.Do(func() {
+		mine, e.err = true, errUnpacked
+		defer func() {
+			if e.err != nil {
+				drop()
+			}
+		}()
+		v, size, err := make()
+		if e.v, e.err = v, err; err == nil {
+			e.size.Store(size)
+		}
+	})
+	return mine
+}
 
 // pack returns the packed form kind of t, made once per model, or once for all sessions that share Options.Packs. with are
 // the other tensors that it is made of. The memory of a weight in a mapped file is given back.
-// What cannot be made stays in no Packs.
+// What cannot be made stays in no Packs: who waits for another session that fails makes it anew, from tensors of its own.
 func pack[T any](p *prep, t *model.Tensor, kind string, make func() (T, int64, error), with ...*model.Tensor) (T, error) {
 	e := p.c.packEntry(packKey{t, kind})
-	e.once.Do(func() {
-		f, drop := e, func() {}
-		e.err = errUnpacked
-		if s := p.c.opts.Packs; s != nil { // what is packed may depend on these options
-			key, err := packKey{t, fmt.Sprint(kind, " ", p.c.opts.Exact, p.c.opts.NoFusion)}.digest(with)
-			if err != nil {
-				e.err = err
-				return
-			}
-			f, drop = s.entry(key), func() { s.drop(key) }
+	e.fill(func() (any, int64, error) {
+		defer t.Forget()
+		made := func() (any, int64, error) { return make() }
+		s := p.c.opts.Packs
+		if s == nil {
+			v, size, err := made()
+			p.c.packed.Add(size)
+			return v, size, err
 		}
-		fill := func() {
-			f.err = errUnpacked
-			defer func() {
-				if f.err != nil {
-					drop()
-				}
-			}()
-			v, size, err := make()
-			if f.v, f.err = v, err; err == nil {
-				f.size.Store(size)
+		// what is packed may depend on these options
+		key, err := packKey{t, fmt.Sprint(kind, " ", p.c.opts.Exact, p.c.opts.NoFusion)}.digest(with)
+		if err != nil {
+			return nil, 0, err
+		}
+		for {
+			f := s.entry(key)
+			if mine := f.fill(made, func() { s.drop(key) }); mine || f.err == nil {
+				p.c.packed.Add(f.size.Load())
+				return f.v, f.size.Load(), f.err
 			}
 		}
-		if f == e {
-			fill()
-		} else {
-			f.once.Do(fill)
-			e.v, e.err = f.v, f.err
-		}
-		t.Forget()
-		p.c.packed.Add(f.size.Load())
-	})
+	}, func() {})
 	var none T
 	if e.err != nil {
 		return none, e.err

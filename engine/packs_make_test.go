@@ -8,8 +8,8 @@ import (
 	"github.com/wattshed/wattshed/model"
 )
 
-// TestPackFails: whoever asks for a packed form that cannot be made gets an error, also those that wait while its maker
-// panics; nothing of it stays in the Packs, so that the next session makes it anew.
+// TestPackFails: whoever asks for a packed form that cannot be made gets an error, also those of its session that wait while its maker
+// panics; nothing of it stays in the Packs, so that other sessions, those that waited too, make it anew.
 func TestPackFails(t *testing.T) {
 	packs := new(Packs)
 	w := model.FromSlice([]int{2}, []float32{1, 2})
@@ -33,8 +33,9 @@ func TestPackFails(t *testing.T) {
 	for _, q := range []*prep{p, session()} { // of the same session, and of another
 		wg.Go(func() {
 			asked <- true
-			if v, err := pack(q, w, "t", func() (int, int64, error) { return 7, 8, nil }); err == nil && v != 7 {
-				t.Errorf("beside a maker that panics: %d", v)
+			v, err := pack(q, w, "t", func() (int, int64, error) { return 7, 8, nil })
+			if q == p && err == nil || q != p && (err != nil || v != 7) {
+				t.Errorf("beside a maker that panics, of the same session %t: %d, %v", q == p, v, err)
 			}
 		})
 	}

@@ -278,6 +278,9 @@ func (p *qdq) pooling(op string, n, q *model.Node, x, out qvalue, lo, hi uint8) 
 		}
 		return p.emit(p.tableNode(f.Outputs[0], t), q, out, rank)
 	}
+	if n.Op == "QLinearAveragePool" {
+		f.SetAttr(model.IntAttr(wholeAttr, 1))
+	}
 	f.SetAttr(model.FloatAttr("sx", x.scale))
 	f.SetAttr(model.FloatAttr("sy", out.scale))
 	setBytes(f, map[string]uint8{"zx": x.zero, "zy": out.zero, "lo": lo, "hi": hi})

@@ -63,7 +63,7 @@ func (t *trace) keep(piece int) {
 type placement struct {
 	events []int
 	in, at []int
-	blocks []int // sizes in bytes
+	blocks []int // sizes in bytes, the largest first
 
 	sum, size int64 // bytes of all pieces but those that are kept, and of the blocks
 }
@@ -130,7 +130,27 @@ func place(t *trace) *placement {
 	for _, b := range p.blocks {
 		p.size += int64(b)
 	}
+	p.order()
 	return p
+}
+
+// order puts the largest block first.
+func (p *placement) order() {
+	old := make([]int, len(p.blocks)) // by new number, the old one
+	for i := range old {
+		old[i] = i
+	}
+	sort.SliceStable(old, func(i, j int) bool { return p.blocks[old[i]] > p.blocks[old[j]] })
+	sizes, now := make([]int, len(old)), make([]int, len(old))
+	for i, b := range old {
+		sizes[i], now[b] = p.blocks[b], i
+	}
+	p.blocks = sizes
+	for k, b := range p.in {
+		if b != keptPiece {
+			p.in[k] = now[b]
+		}
+	}
 }
 
 // pack places pieces, the largest first, into some of the blocks that there are. It reports whether they fit.

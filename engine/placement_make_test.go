@@ -254,6 +254,24 @@ func TestArenaOfManyShapes(t *testing.T) {
 	if made = a.made - made; made > 20+2 {
 		t.Errorf("%d buffers made by 20 runs of two placements", made)
 	}
+	made = a.made
+	for range 10 { // three whose sizes are within a factor of two: at most one of them, where a block that is too large for it alone is left over
+		for i := 20; i < 23; i++ {
+			run(i)
+		}
+	}
+	if made = a.made - made; made > 30+10 {
+		t.Errorf("%d buffers made by 30 runs of three placements", made)
+	}
+	a = &arena{}
+	for range 10 {
+		for i := 20; i < 23; i++ {
+			run(i)
+		}
+	}
+	if a.made > 30+3 {
+		t.Errorf("%d buffers made by 30 runs of three placements alone", a.made)
+	}
 }
 
 // TestPlacementsOfManyShapes: of more input shapes than maxPlacements one placement goes at a time: one that is not followed

@@ -27,7 +27,7 @@ func evalCommand() *cli.Command {
 			&cli.Float64Flag{Name: "threshold", Usage: "between two classes, where the output is one value"},
 			&cli.IntFlag{Name: "max-length", Usage: "tokens a text is cut to", DefaultText: "the model's metadata, else 128"},
 			&cli.StringFlag{Name: "runtime", Value: "native", Usage: "native or ort"},
-			&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "of ort: cpu, cuda, tensorrt or webgpu"},
+			&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "of ort: cpu, cuda, tensorrt, webgpu or another that its library has"},
 			&cli.IntFlag{Name: "batch", Value: 1, Usage: "examples per run"},
 			&cli.IntFlag{Name: "threads", Usage: "threads, 0 for all processors", DefaultText: "all processors"},
 			jsonFlag(), quietFlag(),

@@ -262,7 +262,7 @@ func report(w io.Writer, args []string, err error) int {
 	switch {
 	case hint != "":
 	case errors.Is(err, ort.ErrNotFound):
-		hint = hintRuntime
+		hint = hintRuntime()
 	case errors.As(err, &name) && name.Want == "file":
 		hint = "wattshed train builtin:spam/train -o spam.onnx makes a file to try things on"
 	case errors.As(err, &name):
@@ -288,8 +288,13 @@ func report(w io.Writer, args []string, err error) int {
 	return exitFailed
 }
 
-// hintRuntime is what to type where ONNX Runtime is not found.
-const hintRuntime = "wattshed runtime install fetches ONNX Runtime; " + ort.EnvLibrary + " names a library that lies elsewhere; the native runtime needs none"
+// hintRuntime returns what to type where ONNX Runtime is not found.
+func hintRuntime() string {
+	if ort.Static {
+		return "a program that is built without -tags static loads ONNX Runtime; the native runtime needs none"
+	}
+	return "wattshed runtime install fetches ONNX Runtime; " + ort.EnvLibrary + " names a library that lies elsewhere; the native runtime needs none"
+}
 
 // message is the text of err, with a failed file operation as thing, value and reason.
 func message(err error) string {

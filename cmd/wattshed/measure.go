@@ -64,7 +64,7 @@ func measureCommand() *cli.Command {
 func targetFlags() []cli.Flag {
 	return append([]cli.Flag{
 		&cli.StringFlag{Name: "runtime", Value: "native", Usage: "native or ort"},
-		&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "of ort: cpu, cuda, tensorrt or webgpu"},
+		&cli.StringFlag{Name: "provider", Value: "cpu", Usage: "of ort: cpu, cuda, tensorrt, webgpu or another that its library has"},
 		&cli.IntFlag{Name: "batch", Value: 1, Usage: "examples per run"},
 		&cli.IntFlag{Name: "sequence", Usage: "length of sequences", DefaultText: "the model's own"},
 		&cli.StringSliceFlag{Name: "shape", Usage: "shape of an input, `NAME=1x3x48x192`; may be repeated"},

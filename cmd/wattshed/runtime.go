@@ -51,7 +51,7 @@ func listRuntimes(c *cli.Context) error {
 	list := []runtimeInfo{{Name: "native", Version: version, Providers: []string{"cpu " + kernel.Active().String()}, Used: true}}
 	found, err := ort.Candidates()
 	if err != nil {
-		list = append(list, runtimeInfo{Name: "ort", Problem: err.Error() + "; " + hintRuntime})
+		list = append(list, runtimeInfo{Name: "ort", Problem: err.Error() + "; " + hintRuntime()})
 	}
 	for i, f := range found {
 		rt := &ort.Runtime{Library: f.Path}

@@ -11,7 +11,7 @@ func TestMarkWide(t *testing.T) { forEachISA(t, testMarkWide) }
 
 func testMarkWide(t *testing.T) {
 	r := rand.New(rand.NewPCG(21, 6))
-	for i := range cases(5000) {
+	for i := range cases(20000) {
 		panel := signed(randBytes(r, 4*PanelWidth*r.IntN(12)))
 		for q, v := range panel {
 			panel[q] = v >> (2 + i%2)
@@ -45,7 +45,7 @@ func testMarkWide(t *testing.T) {
 func TestPackFours(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(21, 7))
-		for i := range cases(4000) {
+		for i := range cases(20000) {
 			k, n := r.IntN(40), r.IntN(140)
 			ldb := n + r.IntN(3)
 			raw := randBytes(r, k*ldb)

@@ -12,7 +12,7 @@ func TestLSTMCell(t *testing.T) {
 	for _, isa := range Levels() {
 		restore := Limit(isa)
 		r := rand.New(rand.NewPCG(9, 9))
-		for range cases(2000) {
+		for range cases(20000) {
 			n := 1 + r.IntN(40)
 			z, p, c, h := normals(r, 4*n), normals(r, n), make([]float32, n), make([]float32, n)
 			for i := range z {

@@ -80,6 +80,9 @@ const (
 	maxAPI = 24
 )
 
+// Static tells that this build has no ONNX Runtime.
+const Static = false
+
 // library is a loaded ONNX Runtime with its environment.
 type library struct {
 	path, version string

@@ -4,8 +4,10 @@ package ort_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -191,6 +193,34 @@ func TestOptions(t *testing.T) {
 	_, err = s.Run(t.Context(), engine.Feed{"x": model.FromSlice([]int{3}, []float32{1, 2, 3})})
 	if err == nil || !strings.Contains(err.Error(), "Name:'add'") || !strings.Contains(err.Error(), "broadcast") {
 		t.Errorf("an error of a node: %v", err)
+	}
+}
+
+// TestOtherProviders: what the library has beside the providers that this package names is found by its name, in any case, with a warning.
+func TestOtherProviders(t *testing.T) {
+	rt := runtimeOf(t)
+	have, err := rt.Providers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, full := range have {
+		name := strings.ToLower(strings.TrimSuffix(full, "ExecutionProvider"))
+		if slices.Contains([]string{"cpu", "cuda", "tensorrt", "webgpu"}, name) {
+			continue
+		}
+		s, err := rt.Load(t.Context(), engine.Artifact{Graph: double()}, engine.Options{Threads: 1, Spin: -1, Provider: name})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if info := s.Info(); info.Provider != name || len(info.Warnings) == 0 {
+			t.Errorf("%s: %q, %v", name, info.Provider, info.Warnings)
+		}
+		s.Close()
+	}
+	_, err = rt.Load(t.Context(), engine.Artifact{Graph: double()}, engine.Options{Provider: "abacus"})
+	if !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), have[0]) {
+		t.Errorf("no such provider: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@
 package ort
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -86,10 +87,20 @@ func (r *Runtime) addProvider(c *caller, session uintptr, o engine.Options) erro
 	p, known := providers[name]
 	if !known { // any other that the library has, by its name without the ending
 		for _, full := range have {
-			if short := strings.TrimSuffix(full, "ExecutionProvider"); strings.EqualFold(short, name) {
-				c.do(fnAppendProvider, session, c.str(short), keys, values, uintptr(n))
-				return c.err
+			short := strings.TrimSuffix(full, "ExecutionProvider")
+			if !strings.EqualFold(short, name) {
+				continue
 			}
+			for _, word := range []string{full, short, strings.ToUpper(short)} { // older versions know short names alone, some in capitals
+				try := caller{lib: c.lib}
+				try.do(fnAppendProvider, session, try.str(word), keys, values, uintptr(n))
+				try.done()
+				if try.err == nil {
+					return nil
+				}
+				err = cmp.Or(err, try.err)
+			}
+			return err
 		}
 		p.full = name
 	}

@@ -9,6 +9,9 @@ import (
 	"github.com/wattshed/wattshed/engine"
 )
 
+// Static tells that this build has no ONNX Runtime.
+const Static = true
+
 // Runtime is not part of a static build.
 type Runtime struct{ Library string }
 

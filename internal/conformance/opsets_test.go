@@ -68,6 +68,9 @@ func signatures(r source, v int64) []one {
 		either(op, "axes", 18, x3, []model.Attr{i("keepdims", 0)}, 0, 2)
 		add(op, x3, nil)
 	}
+	if v >= 18 {
+		add("ReduceLogSum", model.FromSlice([]int{2, 2}, []int32{1, 2, 3, 40}), []model.Attr{i("noop_with_empty_axes", 1)})
+	}
 	o := either("Split", "split", 13, x3, []model.Attr{i("axis", 2)}, 1, 3)
 	o.outputs = []model.DType{f32, f32}
 	if v >= 18 {
@@ -135,8 +138,10 @@ func windows(r source, v int64) []one {
 	case v == 9:
 		add("Upsample", x4, []model.Attr{mode("linear")}, scales)
 	case v == 10:
-		add("Resize", x4, []model.Attr{mode("nearest")}, scales)
-		add("Resize", x4, []model.Attr{mode("linear")}, scales)
+		for _, s := range [][]float32{{1, 1, 2, 1.5}, {1, 1, 0.6, 0.3}, {1, 1, 0.7, 2}} {
+			add("Resize", x4, []model.Attr{mode("nearest")}, model.FromSlice([]int{4}, s))
+			add("Resize", x4, []model.Attr{mode("linear")}, model.FromSlice([]int{4}, s))
+		}
 	default:
 		roi := model.FromSlice([]int{0}, []float32{})
 		for _, ct := range []string{"half_pixel", "asymmetric", "align_corners"} {

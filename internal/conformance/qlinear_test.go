@@ -231,7 +231,7 @@ func (r quant) qlinearCase(op string) *one {
 		o.constant = []int{1, 2, 3, 4}
 	case "QLinearAveragePool":
 		in, attrs, _ := r.window(2)
-		o.attrs = attrs[:3]
+		o.attrs = append(attrs[:3:3], model.IntAttr("ceil_mode", r.Int64N(2)), model.IntAttr("count_include_pad", r.Int64N(2)))
 		o.inputs = append(side(append([]int{n, c}, in...)...), r.scale(0.01), r.zero(signed))
 		o.constant = []int{1, 2, 3, 4}
 	case "QLinearSoftmax":

@@ -84,6 +84,10 @@ func (r *Recipe) fits(st Stage) error {
 	return nil
 }
 
+// providers are the execution providers that ONNX Runtime can be built with (onnxruntime_c_api.h and its get_execution_providers.cc), in lower case.
+// Which of them a library has it says itself when a model is loaded.
+const providers = "cpu cuda tensorrt webgpu acl armnn azure cann coreml dml dnnl js migraphx nnapi nvtensorrtrtx openvino qnn rknpu vitisai vsinpu webnn xnnpack"
+
 func (r *Recipe) checkTarget() error {
 	t := &r.Target
 	if t.Runtime == "" {
@@ -98,8 +102,8 @@ func (r *Recipe) checkTarget() error {
 	if t.Runtime == "native" && t.Provider != "cpu" {
 		return faultf("target.provider", "%q: the native runtime has cpu only", t.Provider)
 	}
-	if !slices.Contains([]string{"cpu", "cuda", "tensorrt", "webgpu"}, t.Provider) {
-		return faultf("target.provider", "%q: want cpu, cuda, tensorrt or webgpu", t.Provider)
+	if !slices.Contains(strings.Fields(providers), t.Provider) {
+		return faultf("target.provider", "%q: want cpu, cuda, tensorrt, webgpu or another of ONNX Runtime's", t.Provider)
 	}
 	if !slices.Contains([]string{"", "on", "off"}, t.Spinning) {
 		return faultf("target.spinning", "%q: want on or off", t.Spinning)

@@ -241,6 +241,9 @@ func TestParseBF16Graph(t *testing.T) {
 	if _, err := parse(text); err != nil {
 		t.Errorf("native: %v", err)
 	}
+	if _, err := parse(text + "target: {runtime: ort, provider: openvino}\n"); err != nil {
+		t.Errorf("a provider by its name: %v", err)
+	}
 	if _, err := parse(text + "target: {runtime: ort, provider: cuda}\n"); err != nil {
 		t.Errorf("cuda: %v", err)
 	}

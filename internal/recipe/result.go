@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/reports"
@@ -62,6 +63,9 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 	res.Impact = r.impact(res, cmp, factor)
 	for _, w := range cmp.Warnings {
 		r.warn("%s", w)
+	}
+	if err := kernel.ISAError(); err != nil {
+		r.warn("%v: it limits nothing", err)
 	}
 	if r.bound.length != "" {
 		r.warn("%s: no other is given", r.bound.length)

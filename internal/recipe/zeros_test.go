@@ -23,7 +23,8 @@ func TestZeros(t *testing.T) {
 	taken := map[string]string{
 		"target.threads": "target: {threads: 0}", "target.sequence": "target: {sequence: 0}", "measure.max_pairs": "measure: {max_pairs: 0}", "measure.idle_seconds": "measure: {idle_seconds: 0}",
 		"task.limit": "task: {kind: classification, data: a.jsonl, limit: 0}", "task.threshold": "task: {kind: classification, data: a.jsonl, threshold: 0}",
-		"quantize.smooth": "quantize: {scheme: int8-static, calibration: random, smooth: 0}",
+		"inputs.random.seed": "inputs: {random: {seed: 0}}", "measure.seed": "measure: {seed: 0}", "carbon.wue": "carbon: {zone: DEU, wue: 0, ewif: 1}", "carbon.ewif": "carbon: {zone: DEU, wue: 1, ewif: 0}",
+		"distill.alpha": "distill: {alpha: 0}", "distill.seed": "distill: {seed: 0}", "quantize.smooth": "quantize: {scheme: int8-static, calibration: random, smooth: 0}",
 	}
 	file := func(path, line string) string {
 		if strings.HasPrefix(path, "quantize.") || strings.HasPrefix(path, "distill.") {
@@ -64,8 +65,12 @@ func TestZeros(t *testing.T) {
 					for _, stages := range []string{"variants.stages.", "search.schemes."} {
 						sub = strings.Replace(sub, stages, map[string]string{"variants.stages.": "", "search.schemes.": "quantize."}[stages], 1)
 					}
-					if k := f.Type.Kind(); k == reflect.Int || k == reflect.Float64 {
-						if refused[sub] == "" && taken[sub] == "" && sub != "version" && sub != "prune.sparsity" { // which have no default
+					of := f.Type
+					if of.Kind() == reflect.Pointer {
+						of = of.Elem()
+					}
+					if k := of.Kind(); k >= reflect.Int && k <= reflect.Float64 {
+						if refused[sub] == "" && taken[sub] == "" && sub != "version" && sub != "prune.sparsity" && sub != "carbon.pue" { // which have no default, or a least value above 0
 							t.Errorf("%s: what does a zero say?", sub)
 						}
 						continue
