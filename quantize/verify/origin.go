@@ -73,11 +73,11 @@ func (a *against) float(value string, t *model.Tensor) {
 		return
 	}
 	x, err1 := t.Float32()
-	y, err2 := w.Float32()
+	y, err2 := a.twin(value, w, x).Float32()
 	if err1 != nil || err2 != nil {
 		return
 	}
-	if a.alike(name, w, x, y); slices.Equal(x, y) {
+	if a.alike(name, w, x, y); slices.EqualFunc(x, y, func(a, b float32) bool { return a == b || a != a && b != b }) {
 		return
 	}
 	db, most := noise(y, x)
