@@ -288,6 +288,9 @@ func (c *checker) biasOf(s *scope, n *model.Node) {
 	if b == nil || x == nil || w == nil || !b.Is("DequantizeLinear") || !x.Is("DequantizeLinear") || !w.Is("DequantizeLinear") || s.dtype(b.In(0)) != model.Int32 {
 		return
 	}
+	if s.dtype(x.In(0)).Bits() > 8 { // products of floats
+		return
+	}
 	xs, ws, bs := s.constant(x.In(1)), s.constant(w.In(1)), s.constant(b.In(1))
 	if xs == nil || ws == nil || bs == nil || xs.Len() != 1 {
 		return
