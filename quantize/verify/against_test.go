@@ -41,6 +41,13 @@ func TestAgainstOwnFiles(t *testing.T) {
 			x[i] = float32(math.Abs(float64(x[i]))) + 0.1
 		}
 	})
+	foldedBack := graphOf([]int{1, 8, 4, 4}, []int{1, 6, 8, 8}, map[string][]int{"w": {8, 6, 2, 2}, "s": {6}, "b": {6}, "m": {6}, "d": {6}},
+		op("ConvTranspose", "c", []string{"x", "w"}, model.IntsAttr("strides", 2, 2)), op("BatchNormalization", "y", []string{"c", "s", "b", "m", "d"}))
+	edit(foldedBack, "d", func(x []float32) {
+		for i := range x {
+			x[i] = float32(math.Abs(float64(x[i]))) + 0.1
+		}
+	})
 	loud := graphOf([]int{3, 64}, []int{3, 24}, map[string][]int{"s": {64}, "w": {64, 48}, "v": {24, 48}},
 		op("Mul", "h", []string{"x", "s"}), op("MatMul", "a", []string{"h", "w"}), op("Gemm", "y", []string{"a", "v"}, model.IntAttr("transB", 1)))
 	edit(loud, "s", func(x []float32) {
@@ -89,6 +96,7 @@ func TestAgainstOwnFiles(t *testing.T) {
 		"QOperator":                 {network(), static(quantize.Static{Format: quantize.QOperator}, 1, 3, 12, 12), []string{"w1", "w2", "wt", "w3", "wg", "wm", "wn"}, 25},
 		"QOperator, uint8":          {network(), static(quantize.Static{Format: quantize.QOperator, Weights: model.Uint8, Granularity: quantize.PerTensor}, 1, 3, 12, 12), []string{"w1", "w2", "wt", "w3", "wg", "wm", "wn"}, 25},
 		"folded, of negative sign":  {folded, static(quantize.Static{}, 1, 4, 6, 6), []string{"w"}, 25},
+		"folded along axis 1":       {foldedBack, static(quantize.Static{}, 1, 8, 4, 4), []string{"w"}, 25},
 		"folded, QOperator":         {folded, static(quantize.Static{Format: quantize.QOperator}, 1, 4, 6, 6), []string{"w"}, 25},
 		"AWQ":                       {loud, few(quantize.WeightOnly{Algorithm: quantize.AWQ}, 3, 64), []string{"w", "v"}, 12},
 		"AWQ, QDQ":                  {loud, few(quantize.WeightOnly{Algorithm: quantize.AWQ, Format: quantize.QDQ}, 3, 64), []string{"w", "v"}, 12},
