@@ -11,7 +11,7 @@ import (
 func microsoftOps() map[string]opDef {
 	return qualify("com.microsoft", map[string]opDef{
 		"DynamicQuantizeLSTM":   {run: opDynamicQuantizeLSTM, prep: prepDynamicQuantizeLSTM},
-		"MatMulIntegerToFloat":  {run: opMatMulIntegerToFloat, prep: prepMatMulInteger},
+		"MatMulIntegerToFloat":  {run: opMatMulIntegerToFloat, prep: prepMatMulIntegerToFloat},
 		"DynamicQuantizeMatMul": {run: opDynamicQuantizeMatMul, prep: prepMatMulInteger},
 		"Gelu":                  float(unary(kernel.GeluErf, gelu64)),
 		"FastGelu":              float(opFastGelu),
@@ -181,6 +181,9 @@ func opMatMulIntegerToFloat(c *Call) error {
 	b, err := c.Need(1)
 	if err != nil {
 		return err
+	}
+	if b.Rank() > 2 {
+		return stackedToFloat(c, a, b)
 	}
 	w, err := packedS8(c, b)
 	if err != nil {

@@ -52,6 +52,7 @@ func qdqPass(c *compiler, g *model.Graph) error {
 	for _, n := range nodes {
 		if !p.e.gone[n] {
 			p.floatProduct(n)
+			p.floatConv(n)
 			p.floatTranspose(n)
 		}
 	}

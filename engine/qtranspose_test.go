@@ -147,10 +147,10 @@ func TestQuantTranspose(t *testing.T) {
 func TestQuantizedInFloat(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 2))
 	for want, change := range map[string]func(*model.Graph){
-		"1 quantized Conv run in float: there is no integer kernel for 3 spatial dimensions": func(g *model.Graph) {
+		"1 quantized Conv run in float: there is no integer kernel for 4 spatial dimensions": func(g *model.Graph) {
 			g.Nodes[2].Op, g.Nodes[2].Attrs = "Conv", nil
-			g.Inputs[0].Type.Shape = model.FixedShape(1, 1, 4, 4, 4)
-			g.SetInitializer("w", model.FromSlice([]int{1, 1, 2, 2, 2}, make([]int8, 8)))
+			g.Inputs[0].Type.Shape = model.FixedShape(1, 1, 4, 4, 4, 4)
+			g.SetInitializer("w", model.FromSlice([]int{1, 1, 2, 2, 2, 2}, make([]int8, 16)))
 			g.SetInitializer("b", model.FromSlice([]int{1}, []float32{1}))
 		},
 		"1 quantized ConvTranspose run in float: the weights are quantized in blocks": func(g *model.Graph) {
@@ -165,13 +165,14 @@ func TestQuantizedInFloat(t *testing.T) {
 			g.SetInitializer("ws", model.FromSlice(w.Shape(), s))
 			g.SetInitializer("wz", model.FromSlice(w.Shape(), make([]int8, len(s))))
 		},
-		"1 quantized Conv run in float: its result is not quantized": func(g *model.Graph) {
+		"1 quantized Conv run in float: its bias is no constant": func(g *model.Graph) {
 			g.Nodes[2].Op, g.Nodes[2].Attrs = "Conv", nil
 			g.Nodes = g.Nodes[:3]
 			g.Nodes[2].Outputs[0] = "y"
 			g.Inputs[0].Type.Shape = model.FixedShape(1, 1, 4, 4)
+			g.Inputs = append(g.Inputs, &model.Value{Name: "given", Type: model.Type{DType: model.Float32, Shape: model.FixedShape(1)}})
+			g.Nodes[2].Inputs = []string{g.Nodes[2].In(0), g.Nodes[2].In(1), "given"}
 			g.SetInitializer("w", model.FromSlice([]int{1, 1, 2, 2}, make([]int8, 4)))
-			g.SetInitializer("b", model.FromSlice([]int{1}, []float32{1}))
 		},
 	} {
 		g, _, _ := transposedGraph(r, true)

@@ -74,13 +74,13 @@ type activations struct {
 	by map[string]*moments
 }
 
-// sources returns the names of the activations that w is multiplied by in the graph itself, and whether these are
-// all.
-func (w *weightPlan) sources(g *model.Graph) (names []string, all bool) {
+// sources returns the names of the activations that w is multiplied by in one of its forms in the graph itself, and whether these
+// are all.
+func (w *weightPlan) sources(g *model.Graph, f form) (names []string, all bool) {
 	all = true
 	for _, u := range w.Uses {
 		switch {
-		case u.Node.Op == "Gather":
+		case u.Node.Op == "Gather" || formOf(u) != f:
 		case u.Graph != g:
 			all = false
 		case !slices.Contains(names, u.Node.Inputs[0]):
@@ -101,17 +101,19 @@ func (p *weightOnlyPlan) passes(g *model.Graph) []pass {
 	var all []pass
 	size, placed := observeBytes+1, map[string]bool{}
 	for _, w := range p.weights {
-		names, _ := w.sources(g)
-		for _, name := range names {
-			k := w.k()
-			if w.why != "" || placed[name] || k*k*8 > observeBytes {
-				continue
+		for _, s := range w.forms {
+			names, _ := w.sources(g, s.form)
+			for _, name := range names {
+				k := s.nbits.k
+				if w.why != "" || placed[name] || k*k*8 > observeBytes {
+					continue
+				}
+				if size += k * k * 8; size > observeBytes {
+					all, size = append(all, pass{k: map[string]int{}}), k*k*8
+				}
+				last := &all[len(all)-1]
+				last.names, last.k[name], placed[name] = append(last.names, name), k, true
 			}
-			if size += k * k * 8; size > observeBytes {
-				all, size = append(all, pass{k: map[string]int{}}), k*k*8
-			}
-			last := &all[len(all)-1]
-			last.names, last.k[name], placed[name] = append(last.names, name), k, true
 		}
 	}
 	return all
@@ -119,25 +121,15 @@ func (p *weightOnlyPlan) passes(g *model.Graph) []pass {
 
 // lastPass returns the number of the last pass that gathers an activation of w, -1 for none.
 func (w *weightPlan) lastPass(g *model.Graph, all []pass) int {
-	names, _ := w.sources(g)
 	for i := len(all) - 1; i >= 0; i-- {
-		for _, name := range names {
-			if all[i].k[name] != 0 {
+		for _, s := range w.forms {
+			names, _ := w.sources(g, s.form)
+			if slices.ContainsFunc(names, func(name string) bool { return all[i].k[name] != 0 }) {
 				return i
 			}
 		}
 	}
 	return -1
-}
-
-// k returns the inputs of the product that w is read in, 0 for a table.
-func (w *weightPlan) k() int {
-	for _, s := range w.forms {
-		if s.form != table {
-			return s.nbits.k
-		}
-	}
-	return 0
 }
 
 // observe runs the graph on all feeds and gathers the moments of the values of one pass.
@@ -206,9 +198,9 @@ func (p *weightOnlyPlan) observe(ctx context.Context, g *model.Graph, these pass
 	return nil
 }
 
-// of returns the moments of all activations of w together, or why there are none.
-func (a *activations) of(g *model.Graph, w *weightPlan) (*moments, string) {
-	names, all := w.sources(g)
+// of returns the moments of all activations of a form of w together, or why there are none.
+func (a *activations) of(g *model.Graph, w *weightPlan, s *stored) (*moments, string) {
+	names, all := w.sources(g, s.form)
 	if len(names) == 0 || !all {
 		return nil, "its activations, in a body, are not seen"
 	}
@@ -217,7 +209,7 @@ func (a *activations) of(g *model.Graph, w *weightPlan) (*moments, string) {
 		m := a.by[name]
 		switch {
 		case m == nil:
-			return nil, fmt.Sprintf("too many inputs, %d, for the sums of its activations", w.k())
+			return nil, fmt.Sprintf("too many inputs, %d, for the sums of its activations", s.nbits.k)
 		case m.rows == 0:
 			return nil, "its activations have no elements"
 		case !m.finite():

@@ -33,8 +33,11 @@ func awqScale(m *moments, alpha float64) []float32 {
 // awqGroup returns the weights that are multiplied by the same activation as w and by no other, in the order of the
 // plan: they share the factors.
 func (p *weightOnlyPlan) awqGroup(w *weightPlan) []*weightPlan {
-	names, all := w.sources(p.top)
-	if len(names) != 1 || !all || len(w.forms) != 1 {
+	if len(w.forms) != 1 {
+		return nil
+	}
+	names, all := w.sources(p.top, w.forms[0].form)
+	if len(names) != 1 || !all {
 		return nil
 	}
 	var group []*weightPlan
@@ -42,7 +45,7 @@ func (p *weightOnlyPlan) awqGroup(w *weightPlan) []*weightPlan {
 		if v.why != "" || len(v.forms) != 1 || v.forms[0].form == table {
 			continue
 		}
-		if other, all := v.sources(p.top); all && slices.Equal(names, other) {
+		if other, all := v.sources(p.top, v.forms[0].form); all && slices.Equal(names, other) {
 			group = append(group, v)
 		}
 	}

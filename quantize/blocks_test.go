@@ -130,3 +130,27 @@ func TestHQQ(t *testing.T) {
 		}
 	}
 }
+
+// TestHQQOneSided: weights of one sign far from 0, whose whole zero points lie on the end of the range, are restored to half a step.
+func TestHQQOneSided(t *testing.T) {
+	const k, n, group = 64, 8, 32
+	rng := rand.New(rand.NewPCG(7, 8))
+	for _, bits := range []int{4, 8} {
+		for _, sign := range []float32{1, -1} {
+			w := make([]float32, k*n)
+			for i := range w {
+				w[i] = sign * (5 + rng.Float32())
+			}
+			got, err := quantize.RunHQQ(w, k, n, group, bits, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			step := 6 / float64(int(1)<<bits-1)
+			for i, v := range got {
+				if d := math.Abs(float64(v - w[i])); d > 0.51*step { // and a few roundings of float32
+					t.Fatalf("%d bits: weight %v is restored as %v, more than half a step of %.3g off", bits, w[i], v, step)
+				}
+			}
+		}
+	}
+}

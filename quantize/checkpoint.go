@@ -125,7 +125,7 @@ func (c *checkpoints) load(p *weightOnlyPlan, i int) bool {
 	}
 	if _, shared := p.factors[w.Weight]; r.Grouped && !shared {
 		group := p.awqGroup(w)
-		if group == nil || r.Factors != nil && len(r.Factors) != w.k() {
+		if group == nil || r.Factors != nil && len(r.Factors) != w.forms[0].nbits.k {
 			return false
 		}
 		p.share(group, r.Factors)

@@ -80,7 +80,7 @@ func LayerErrors(ctx context.Context, g *model.Graph, o WeightOnly, match func(s
 		}
 		s := w.forms[0]
 		k, n := s.nbits.k, s.nbits.n
-		m, why := seen.of(g, w)
+		m, why := seen.of(g, w, s)
 		if m == nil {
 			return nil, errors.New(why)
 		}

@@ -14,6 +14,10 @@ const (
 // math.Pow does.
 func power(x, y float64) float64 { return math.Exp2(y * math.Log2(x)) }
 
+// wholeZeros reports whether the zero points of HQQ have to be integers: those of DequantizeLinear are, and ONNX Runtime's MatMulNBits
+// takes others with 4 bits alone.
+func (o WeightOnly) wholeZeros() bool { return o.Format == QDQ || o.Bits == 8 }
+
 // hqq quantizes x, [k][n] or, with columns false, [n][k], with zero points that are no integers unless whole is set:
 // starting from Scale = (max-min) / (2^bits-1) and zero = round(-min/Scale) of a group, it alternates between the codes
 // and the zero points, which minimise the 0.7-norm of what is lost, as long as its mean magnitude falls. Activations
@@ -41,6 +45,9 @@ func (f nbits) hqq(x []float32, columns, whole bool) (*blocks, error) {
 		lo, hi := part(g)[0], part(g)[0]
 		for _, v := range part(g) {
 			lo, hi = min(lo, v), max(hi, v)
+		}
+		if whole { // a zero point is one of the codes
+			lo, hi = min(lo, 0), max(hi, 0)
 		}
 		width := hi - lo
 		if width < smallestScale { // all equal: a range from 0 holds them exactly, where the reference rounds them to a step of 1

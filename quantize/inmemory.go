@@ -139,7 +139,7 @@ func (s InMemory) groups(ctx context.Context, f *onnx.File, p *StreamPlan) (heap
 			solve = max(solve, 4*copies*k*n+squares*k*k)
 		}
 	}
-	if o.Algorithm == HQQ && o.Format == QDQ { // whole zero points
+	if o.Algorithm == HQQ && o.wholeZeros() {
 		more = 0
 	}
 	if p.DataBytes > 0 {

@@ -228,8 +228,8 @@ func (s Sensing) restored(w *model.Weight, x []float32) (y []float32, db float64
 }
 
 // SQNR returns the signal-to-quantization-noise ratio of got for want, of equal length, in dB: 10*log10(sum w^2 / sum (w-w')^2) over
-// all elements of the tensor in float64, 200 at most, which is that of no difference. Infinities that are equal, as in masks, do not
-// count.
+// all elements of the tensor in float64, 200 at most, which is that of no difference. Infinities that are equal, as in masks, and what is no
+// number in both do not count.
 func SQNR(want, got []float32) float64 {
 	var n noiseSum
 	n.add(want, got)
@@ -258,7 +258,7 @@ type noiseSum struct{ signal, error float64 }
 func (n *noiseSum) add(want, got []float32) {
 	for i, v := range want {
 		d := float64(v) - float64(got[i])
-		if v-v != 0 && v == got[i] { // equal infinities, such as masks
+		if v-v != 0 && (v == got[i] || v != v && got[i] != got[i]) { // equal infinities, such as masks, and what was no number before
 			continue
 		}
 		n.signal += float64(v) * float64(v)

@@ -58,9 +58,9 @@ func (p *weightOnlyPlan) solve(w *weightPlan, s *stored, x []float32, seen *acti
 		s.remark = "a table: extremes by least squares"
 		return s.leastSquares(x)
 	case p.Algorithm == HQQ:
-		return s.hqq(x, order, p.Format == QDQ)
+		return s.hqq(x, order, p.wholeZeros())
 	}
-	m, why := seen.of(p.top, w)
+	m, why := seen.of(p.top, w, s)
 	if m == nil {
 		s.kept, s.remark = s.n, "rounded to nearest: "+why
 		return s.quantize(x, order)

@@ -18,7 +18,7 @@ func (p *staticPlan) chooseRange() {
 	p.remarks = append(p.remarks, note)
 	switch {
 	case p.rules.dtype.Bits() > 8:
-		p.remark("activations "+p.rules.dtype.String(), "no CPU runtime multiplies 16-bit integers: values are rounded to 16 bits around float products; biases stay in float")
+		p.remark("activations "+p.rules.dtype.String(), "no CPU runtime multiplies 16-bit integers: values are rounded to 16 bits around float products; biases are added in float")
 	case p.rules.dtype == model.Int8 && p.Target == ONNXRuntimeCPU && p.Format == QDQ:
 		p.remark("activations int8", "on x86 ONNX Runtime leaves operators in float that share a signed activation; uint8 fuses everywhere")
 	}
@@ -88,6 +88,8 @@ func (p *staticPlan) outcomes() map[reader]outcome {
 			case p.consts[in] == nil:
 			case n.weight != nil && i == 1:
 				out[at] = outcome{granularity(n.weight), n.weight.remark, n.weight.bytes(), n.weight}
+			case n.bias != nil && i == 2 && n.bias.own:
+				out[at] = outcome{"int32", "a scale of its own: in steps of the products, in which ONNX Runtime adds a float bias, it is beyond int32", int64(4*len(n.bias.q) + 8), n.bias}
 			case n.bias != nil && i == 2 && n.bias.q != nil:
 				out[at] = outcome{"int32", "scale of the input times scale of the weight", int64(4*len(n.bias.q) + 8*len(n.bias.scale)), n.bias}
 			case n.bias != nil && i == 2:

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -268,6 +269,76 @@ func TestStaticPlaces(t *testing.T) {
 					t.Errorf("native engine: %.1f dB from ONNX Runtime, want 40: %v, %v", db, native[0][:4], ort[:4])
 				}
 			})
+		}
+	}
+}
+
+// TestStaticStack: a stack of matrices, as of experts, has one scale; both formats compute in the native engine what ONNX Runtime does.
+func TestStaticStack(t *testing.T) {
+	for _, rank := range []int{3, 4} {
+		x, w := []int{3, 5, 24}, []int{3, 24, 12}
+		if rank == 4 {
+			x, w = []int{2, 1, 5, 24}, []int{1, 3, 24, 12}
+		}
+		g := graphOf(values(value("x", x...)), values(value("y", slices.Repeat([]int{unknown}, rank)...)), map[string]*model.Tensor{"w": normal(1, w...)}, node("MatMul", "y", "x", "w"))
+		feeds := staticFeeds(g, 4)
+		for _, format := range []quantize.Format{quantize.QDQ, quantize.QOperator} {
+			q, _ := quantized(t, g, quantize.Static{Format: format}, feeds)
+			a, b, info, _ := reread(t, q, feeds[0])
+			if format == quantize.QOperator && info.Ops["com.microsoft.MatMulIntegerToFloat"]+info.Ops["MatMulIntegerToFloat"] != 1 {
+				t.Errorf("operators %v", info.Ops)
+			}
+			if db := noise(t, runORT(t, g, feeds[0])["y"], a); db < 30 { // 7 bits of normal deviates, one product
+				t.Errorf("rank %d, %s: %.1f dB above the noise of quantization, want 30", rank, format, db)
+			}
+			if db := noise(t, b, a); db < 90 { // the same integers, scales multiplied in another order
+				t.Errorf("rank %d, %s: native engine: %.1f dB from ONNX Runtime, want 90", rank, format, db)
+			}
+		}
+	}
+}
+
+// TestWideBias: with activations of 16 bits a bias that steps of the products cannot hold in int32 is right in both runtimes; ONNX Runtime
+// would saturate a float one.
+func TestWideBias(t *testing.T) {
+	for _, size := range []float32{1, 1000} {
+		bias := normal(2, 8)
+		x, err := bias.Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range x {
+			x[i] *= size
+		}
+		g := graphOf(values(value("x", 1, 4, 9, 9)), values(value("y", unknown, unknown, unknown, unknown)),
+			map[string]*model.Tensor{"w": normal(1, 8, 4, 3, 3), "b": model.FromSlice([]int{8}, x), "v": normal(3, 4, 8, 1, 1)},
+			node("Conv", "c", "x", "w", "b"), node("Relu", "r", "c"), node("Conv", "y", "r", "v"))
+		feeds := staticFeeds(g, 4)
+		for _, f := range feeds { // of a small range, as of pictures in 0..1 before small weights
+			z, err := f["x"].Float32()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range z {
+				z[i] *= 0.01
+			}
+			f["x"] = model.FromSlice([]int{1, 4, 9, 9}, z)
+		}
+		for _, granularity := range []quantize.Granularity{quantize.PerChannel, quantize.PerTensor} {
+			for _, activations := range []model.DType{model.Uint16, model.Int16} {
+				q, notes := quantized(t, g, quantize.Static{Activations: activations, Granularity: granularity}, feeds)
+				if n := noteOf(notes, "b"); n.Action != map[float32]string{1: model.Left, 1000: "int32"}[size] {
+					t.Errorf("%+v", n)
+				}
+				a, b, _, _ := reread(t, q, feeds[0])
+				want := runORT(t, g, feeds[0])["y"]
+				if db := noise(t, want, a); db < 30 {
+					t.Errorf("%v, %s: native engine: %.1f dB above the noise of quantization, want 30", size, activations, db)
+				}
+				if db := noise(t, want, b); db < 30 {
+					t.Errorf("%v, %s: ONNX Runtime: %.1f dB above the noise of quantization, want 30", size, activations, db)
+				}
+			}
 		}
 	}
 }

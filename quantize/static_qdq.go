@@ -96,7 +96,7 @@ func (w *staticWriter) floatBias(n *planned) string {
 	base := w.biasBase(n)
 	names := w.triple("bias of "+n.Out(0), base, func() [3]*model.Tensor { return n.bias.tensors(n.weight) })
 	var attrs []model.Attr
-	if n.weight.axis >= 0 {
+	if n.weight.axis >= 0 && !n.bias.own {
 		attrs = append(attrs, model.IntAttr("axis", 0))
 	}
 	out := w.p.names.name(base + "_dequantized")

@@ -47,6 +47,7 @@ type staticBias struct {
 	q     []int32
 
 	changed bool // a helper changed x
+	own     bool // one scale of its own
 }
 
 // weightAxis returns the axis of the output channels of the weight of an anchor, -1 where one scale must serve all.
@@ -104,8 +105,13 @@ func (p *staticPlan) quantize(ctx context.Context, feeds engine.Feeds) error {
 		}
 	}
 	for _, n := range p.nodes {
-		if n.on && n.bias != nil && p.rules.bias {
-			n.bias.quantize(p.acts[n.In(0)].params.Scale, n.weight)
+		if !n.on || n.bias == nil {
+			continue
+		}
+		if input := p.acts[n.In(0)].params.Scale; p.rules.bias {
+			n.bias.quantize(input, n.weight)
+		} else if p.Target == ONNXRuntimeCPU && n.bias.beyond(input, n.weight) {
+			n.bias.quantizeOwn()
 		}
 	}
 	return nil
@@ -268,6 +274,30 @@ func (b *staticBias) quantize(input float32, w *staticWeight) {
 	}
 }
 
+// beyond reports whether the bias, in steps of the products, leaves int32. ONNX Runtime rounds a float bias between quantized operands to
+// these steps, whatever their width, and saturates it (1.32, weight_bias_quantization.cc).
+func (b *staticBias) beyond(input float32, w *staticWeight) bool {
+	for c, v := range b.x {
+		if math.Abs(float64(v)) >= float64(input)*float64(w.scale[c%len(w.scale)])*math.MaxInt32*0.99 { // it multiplies in float32
+			return true
+		}
+	}
+	return false
+}
+
+// quantizeOwn sets the int32 bias with one scale, of 31 bits for the largest value, which runtimes restore before they add it.
+func (b *staticBias) quantizeOwn() {
+	most := 0.0
+	for _, v := range b.x {
+		most = max(most, math.Abs(float64(v)))
+	}
+	scale := float32(max(most/(1<<30), smallestScale))
+	b.own, b.scale, b.q = true, []float32{scale}, make([]int32, len(b.x))
+	for c, v := range b.x {
+		b.q[c] = int32(math.RoundToEven(float64(v) / float64(scale)))
+	}
+}
+
 // tensors returns the initializers of a weight: values, scale, zero point.
 func (w *staticWeight) tensors() [3]*model.Tensor {
 	each := []int{}
@@ -290,7 +320,7 @@ func (w *staticWeight) tensors() [3]*model.Tensor {
 // tensors returns the initializers of a bias.
 func (b *staticBias) tensors(w *staticWeight) [3]*model.Tensor {
 	each := []int{}
-	if w.axis >= 0 {
+	if w.axis >= 0 && !b.own {
 		each = []int{len(b.scale)}
 	}
 	return [3]*model.Tensor{model.FromSlice([]int{len(b.q)}, b.q), model.FromSlice(each, b.scale), model.FromSlice(each, make([]int32, len(b.scale)))}

@@ -85,7 +85,7 @@ func TestWeightOnlyInRuntime(t *testing.T) {
 		}
 		feed := placedFeed(g)
 		want := runORT(t, g, feed)
-		for _, o := range []quantize.WeightOnly{{}, {Symmetric: true}, {Bits: 8, Group: 16}, {Group: quantize.WholeChannel}, {Algorithm: quantize.HQQ},
+		for _, o := range []quantize.WeightOnly{{}, {Symmetric: true}, {Bits: 8, Group: 16}, {Group: quantize.WholeChannel}, {Algorithm: quantize.HQQ}, {Algorithm: quantize.HQQ, Bits: 8}, {Algorithm: quantize.HQQ, Format: quantize.QDQ, Bits: 8},
 			{Format: quantize.QDQ}, {Format: quantize.QDQ, Symmetric: true}, {Format: quantize.QDQ, Bits: 8, Group: 128}, {Format: quantize.QDQ, Group: quantize.WholeChannel}} {
 			h, notes := weightOnly(t, g, o)
 			for _, n := range notes {
@@ -182,6 +182,25 @@ func TestCalibratedInRuntime(t *testing.T) {
 			}
 			if e := relativeError(t, runORT(t, h, feed), want); e > weightOnlyLimit || e == 0 {
 				t.Errorf("%s %s %s: relative error %.3g, want at most %.3g, and not 0", name, o.Algorithm, o.Format, e, weightOnlyLimit)
+			}
+		}
+	}
+}
+
+// TestTwoFormsWithInputs: a weight that a MatMul and, transposed, a Gemm read has inputs of two sizes; GPTQ and AWQ see those of each form.
+func TestTwoFormsWithInputs(t *testing.T) {
+	g := graphOf(values(value("x", unknown, 96)), values(value("y", unknown, 96)), map[string]*model.Tensor{"w": normal(1, 96, 48)},
+		node("MatMul", "a", "x", "w"), having(node("Gemm", "y", "a", "w"), model.IntAttr("transB", 1)))
+	feeds := staticFeeds(g, 60)
+	want := runORT(t, g, feeds[0])
+	for _, format := range []quantize.Format{quantize.NBits, quantize.QDQ} {
+		for _, algorithm := range []quantize.Algorithm{quantize.GPTQ, quantize.AWQ} {
+			h, notes := weightOnly(t, g, quantize.WeightOnly{Algorithm: algorithm, Format: format, Feeds: feedsOf(feeds...)})
+			if n := noteOf(notes, "w"); n.Action == model.Left || n.Reason != "" && algorithm == quantize.AWQ {
+				t.Errorf("%s %s: %+v", algorithm, format, n)
+			}
+			if e := relativeError(t, runORT(t, h, feeds[0]), want); e > weightOnlyLimit || e == 0 {
+				t.Errorf("%s %s: relative error %.3g, want at most %.3g, and not 0", algorithm, format, e, weightOnlyLimit)
 			}
 		}
 	}

@@ -61,8 +61,10 @@ func (p *weightOnlyPlan) pack(ctx context.Context, g *model.Graph) error {
 // wants reports whether a weight that is not done is multiplied by the activation.
 func (p *weightOnlyPlan) wants(g *model.Graph, name string, done []bool) bool {
 	for i, w := range p.weights {
-		if names, _ := w.sources(g); !done[i] && slices.Contains(names, name) {
-			return true
+		for _, s := range w.forms {
+			if names, _ := w.sources(g, s.form); !done[i] && slices.Contains(names, name) {
+				return true
+			}
 		}
 	}
 	return false

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/quantize"
 )
@@ -75,13 +76,9 @@ func Stored(g, original *model.Graph, weight string) (Restored, bool) {
 
 // compareAll compares every weight of g with the original's, or only what stands for that of the name, whose values it then keeps.
 func compareAll(g, original *model.Graph, only string) *against {
-	a := &against{checker: &checker{root: g, once: map[string]bool{}}, originals: map[string]*model.Tensor{}, readers: map[string]string{}, only: only}
-	for _, w := range original.Weights() {
-		if w.Tensor.DType() == model.Float32 && w.Tensor.Rank() > 0 && w.Tensor.Len() > 0 {
-			a.originals[w.Value] = w.Tensor
-			a.readers[w.Value] = w.Reader()
-		}
-	}
+	a := &against{checker: &checker{root: g, once: map[string]bool{}}, originals: map[string]*model.Tensor{}, twins: map[string][]*model.Tensor{},
+		readers: map[string]string{}, source: original, only: only}
+	a.know(original)
 	a.graph(g, nil)
 	for _, w := range g.Weights() {
 		a.float(w.Value, w.Tensor)
@@ -91,8 +88,10 @@ func compareAll(g, original *model.Graph, only string) *against {
 
 type against struct {
 	*checker
+	source              *model.Graph // the original; nil once its constants are folded
 	originals           map[string]*model.Tensor
-	readers             map[string]string // of the originals
+	twins               map[string][]*model.Tensor // weights of the same name in several bodies
+	readers             map[string]string          // of the originals
 	restored            []Restored
 	compared, unrelated int // weights of two and more dimensions
 	elements            int // of them, and of the unrelated ones
@@ -114,6 +113,8 @@ func (a *against) graph(g *model.Graph, outer *scope) {
 		case n.Op == "DynamicQuantizeLSTM":
 			a.gates(s, n, 1, 8)
 			a.gates(s, n, 2, 10)
+		case n.Is("QLinearConv"), n.Is("QLinearMatMul"), n.Domain == microsoft && integerOperators[n.Op] != nil:
+			a.integers(s, n)
 		case n.Op == "MatMulNBits":
 			a.nbits(s, n)
 		case n.Op == "GatherBlockQuantized":
@@ -140,14 +141,23 @@ func (a *against) wants(stored string) bool {
 	return name == a.only
 }
 
-// original returns the float weight that the stored name begins with, the longest such name.
+// original returns the float weight that the stored name begins with, the longest such name; what an exporter adds begins with "_".
+// Where there is none it may be one that the original computes from constants.
 func (a *against) original(stored string) (string, *model.Tensor) {
-	for end := len(stored); end > 0; end-- {
-		if t := a.originals[stored[:end]]; t != nil {
-			return stored[:end], t
+	for {
+		for end := len(stored); end > 0; end-- {
+			if t := a.originals[stored[:end]]; t != nil && (end == len(stored) || stored[end] == '_') {
+				return stored[:end], t
+			}
+		}
+		if a.source == nil {
+			return "", nil
+		}
+		folded := a.source.Clone()
+		if a.source = nil; engine.Fold(folded) == nil {
+			a.know(folded)
 		}
 	}
-	return "", nil
 }
 
 // compare adds the restored weight x of the given shape, and a finding where it is below least dB. The last two
@@ -157,6 +167,7 @@ func (a *against) compare(n *model.Node, stored string, t *model.Tensor, x []flo
 	if w == nil {
 		return
 	}
+	w = a.twin(name, w, x)
 	if w.Len() != len(x) {
 		if w.Rank() > 1 && len(shape) > 1 {
 			a.strange(name, w, "%d values are stored, the original has shape %v", len(x), w.Shape())
@@ -168,7 +179,7 @@ func (a *against) compare(n *model.Node, stored string, t *model.Tensor, x []flo
 		return
 	}
 	db, most := noise(y, x)
-	if r := len(shape); r >= 2 && w.Rank() >= 2 && (shape[r-1] == w.Shape()[w.Rank()-2] || strings.Contains(stored, "transposed")) {
+	if r := len(shape); r >= 2 && r <= 3 && w.Rank() == r && !rescaled(stored[len(name):]) && (shape[r-1] == w.Shape()[w.Rank()-2] || strings.Contains(stored, "transposed")) {
 		other := exchanged(x, shape)
 		if d, m := noise(y, other); d > db {
 			db, most, x = d, m, other
@@ -200,7 +211,7 @@ func (a *against) compare(n *model.Node, stored string, t *model.Tensor, x []flo
 // noise returns the signal-to-noise ratio of x for w in dB, and the largest difference. As in quantize.SQNR, equal infinities do not count.
 func noise(w, x []float32) (db, most float64) {
 	for i, v := range w {
-		if v == x[i] {
+		if v == x[i] || v != v && x[i] != x[i] {
 			continue
 		}
 		if d := math.Abs(float64(x[i]) - float64(v)); d > most || math.IsNaN(d) { // which then stays
@@ -273,6 +284,7 @@ func (a *against) dequantized(s *scope, n *model.Node) {
 	}
 	if block := int(n.Int("block_size", 0)); block > 0 {
 		if x := blocked(q, scale, zero, t.Shape(), int(n.Int("axis", 1)), block); x != nil {
+			a.unscaledReader(s, n, x, t.Shape())
 			a.compare(n, name, t, x, t.Shape(), bound(t.DType()))
 		}
 		return

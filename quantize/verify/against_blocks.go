@@ -44,6 +44,7 @@ func (a *against) nbits(s *scope, n *model.Node) {
 			x = append(x, (v-z)*scale[b])
 		}
 	}
+	a.unscaled(s, n.In(0), x, k, true)
 	a.compare(n, n.In(1), t, x, []int{rows, k}, bound(model.Int4))
 	a.coded(n.In(1), bits, plain)
 }

@@ -184,8 +184,8 @@ func (c *checker) pair(s *scope, q, dq *model.Node) {
 	}
 }
 
-// weightAxis checks that a weight with a scale per channel has them along the axis that its reader's kernels take, and
-// that signed 8-bit weights have zero points that kernels take: all alike over the channels.
+// weightAxis checks that a weight with a scale per channel has them along the axis that the kernels of one of its readers take, and
+// that 8-bit weights of products have zero points that kernels take: all alike over the channels.
 func (c *checker) weightAxis(s *scope, dq *model.Node, t *model.Tensor) {
 	scale, ok := s.shape(dq.In(1))
 	if !ok || count(scale) == 1 || dq.Int("block_size", 0) != 0 {
@@ -195,6 +195,8 @@ func (c *checker) weightAxis(s *scope, dq *model.Node, t *model.Tensor) {
 	if axis < 0 {
 		axis += t.Rank()
 	}
+	var wrong *model.Node
+	channels, product := 0, false
 	for _, m := range s.readers[dq.Out(0)] {
 		want := -1
 		switch {
@@ -202,6 +204,9 @@ func (c *checker) weightAxis(s *scope, dq *model.Node, t *model.Tensor) {
 			want = 0
 		case m.Is("ConvTranspose") && m.In(1) == dq.Out(0):
 			want = 1
+			if product = true; m.Int("group", 1) != 1 { // the channels of a group share axis 1 with those of the others
+				continue
+			}
 		case m.Is("MatMul") && m.In(1) == dq.Out(0) && t.Rank() >= 2:
 			want = t.Rank() - 1
 		case m.Is("Gemm") && m.In(1) == dq.Out(0):
@@ -209,11 +214,18 @@ func (c *checker) weightAxis(s *scope, dq *model.Node, t *model.Tensor) {
 				want = 0
 			}
 		}
-		if want >= 0 && axis != want {
-			c.add(RuleAxis, dq, dq.In(0), "scales along axis %d; the output channels of %s lie along %d", axis, m, want)
+		if product = product || want >= 0; want == axis { // one that reads it the other way cannot have its own axis too
+			wrong = nil
+			break
+		}
+		if want >= 0 && wrong == nil {
+			wrong, channels = m, want
 		}
 	}
-	if z := s.constant(dq.In(2)); z != nil && (t.DType() == model.Int8 || t.DType() == model.Uint8) {
+	if wrong != nil {
+		c.add(RuleAxis, dq, dq.In(0), "scales along axis %d; the output channels of %s lie along %d", axis, wrong, channels)
+	}
+	if z := s.constant(dq.In(2)); product && z != nil && (t.DType() == model.Int8 || t.DType() == model.Uint8) {
 		if x, err := z.Float32(); err == nil && len(x) > 1 && slices.ContainsFunc(x, func(v float32) bool { return v != x[0] }) {
 			c.add(RuleZeroValue, dq, dq.In(2), "zero points of 8-bit weights differ over the channels: older runtimes refuse that")
 		}
@@ -274,6 +286,9 @@ func (c *checker) reach(n *model.Node, name string, q, zero []float32, inner, bi
 func (c *checker) biasOf(s *scope, n *model.Node) {
 	x, w, b := s.maker(n.In(0)), s.maker(n.In(1)), s.maker(n.In(2))
 	if b == nil || x == nil || w == nil || !b.Is("DequantizeLinear") || !x.Is("DequantizeLinear") || !w.Is("DequantizeLinear") || s.dtype(b.In(0)) != model.Int32 {
+		return
+	}
+	if s.dtype(x.In(0)).Bits() > 8 { // products of floats
 		return
 	}
 	xs, ws, bs := s.constant(x.In(1)), s.constant(w.In(1)), s.constant(b.In(1))
