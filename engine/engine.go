@@ -112,7 +112,7 @@ type OpTime struct {
 	Kernel string        // the implementation chosen, such as "gemm-avx512"; "" when not known
 	Count  int           // nodes
 	Calls  int           // runs of those nodes
-	Time   time.Duration // summed over Calls
+	Time   time.Duration // summed over Calls; of slices of a batch that run side by side, divided by their number
 	MACs   int64         // multiply-accumulates per inference of those nodes, 0 when not known
 	Bytes  int64         // bytes of weights read per inference, 0 when not known
 }

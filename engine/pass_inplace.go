@@ -15,7 +15,8 @@ const (
 )
 
 // PassCount is what one optimisation pass did to the number of nodes, or of what Unit says: "values" that nodes make, and
-// of those that need memory of their own beside the ones written over an input (pass inplace); "bytes" of all values and
+// of those that need memory of their own beside the ones written over an input (pass inplace); "chains" of nodes that a slice of a batch
+// passes through without the others, of single nodes at first, where it may be cut (pass batch); "bytes" of all values and
 // scratch of a run, and of the blocks that they are placed in (pass memory), for the Inputs named with their shapes.
 type PassCount struct {
 	Pass          string
@@ -107,7 +108,7 @@ func (o *Options) skips(pass string) bool { return slices.Contains(o.Skip, pass)
 
 // checkSkips reports a name in Skip that no pass has.
 func (o *Options) checkSkips() error {
-	names := []string{passInPlace, passMemory}
+	names := []string{passInPlace, passMemory, passBatch}
 	for _, p := range passList(false) {
 		names = append(names, p.name)
 	}

@@ -214,6 +214,49 @@ func (e *placed) get() *placement {
 	return e.p
 }
 
+// acquire returns an arena that nobody uses, whose run may use so many bytes.
+func (p *Plan) acquire(most int64) *arena {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := &arena{}
+	if n := len(p.arenas); n > 0 {
+		a = p.arenas[n-1]
+		p.arenas = p.arenas[:n-1]
+	}
+	a.most = most
+	return a
+}
+
+// arenaBytes is the size of the largest arena as it stands, of those that no run has now, or, where the last run cut its batch, of as many as it had
+// at a time; where none is idle, of the largest that there was.
+func (p *Plan) arenaBytes() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var held []int64
+	for _, a := range p.arenas {
+		held = append(held, a.held)
+	}
+	if len(held) == 0 {
+		return p.peak.Load()
+	}
+	slices.Sort(held)
+	n := int64(0)
+	for _, h := range held[max(0, len(held)-max(1, int(p.side.Load()))):] {
+		n += h
+	}
+	return n
+}
+
+func (p *Plan) giveBack(a *arena) {
+	if a.held > p.peak.Load() {
+		p.peak.Store(a.held)
+	}
+	a.away = 0
+	p.mu.Lock()
+	p.arenas = append(p.arenas, a)
+	p.mu.Unlock()
+}
+
 // signature names what the pieces of memory of a run depend on, data aside: types and shapes of the inputs and the number
 // of threads. It is "" where an input is no tensor.
 func (p *Plan) signature(in map[string]any, pool *kernel.Pool) string {

@@ -27,6 +27,7 @@ type Plan struct {
 	memory   int64 // bound of Options.Memory, resolved
 	opts     Options
 	trusted  []trusted
+	batch    *batch // how its batch may be cut, nil for not
 	fallback func() (*Plan, error)
 	files    []*model.Mapping // that weights of the graph lie in, as it came
 
@@ -35,6 +36,7 @@ type Plan struct {
 	placed map[string]*placed // by what Plan.signature returns
 	runs   int                // that have looked for theirs
 	peak   atomic.Int64
+	side   atomic.Int32 // arenas that the last run had at a time
 }
 
 type constant struct {
@@ -108,6 +110,9 @@ func compile(g *model.Graph, o Options, pool *kernel.Pool) (p *Plan, err error) 
 	if !o.skips(passInPlace) {
 		c.passes = append(c.passes, PassCount{Pass: passInPlace, Before: values, After: own, Unit: "values"})
 	}
+	if p.batch = c.batchOf(g); p.batch != nil {
+		c.passes = append(c.passes, PassCount{Pass: passBatch, Before: len(p.steps), After: 1, Unit: "chains"})
+	}
 	if err := c.prepareSteps(pool); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
@@ -138,9 +143,11 @@ type compiler struct {
 	trusted  []trusted
 
 	shapeMaps map[*model.Graph]map[string][]dim
-	outer     []*model.Graph // the graphs around it, from the outside in
-	view      *editor        // of the top graph as the last pass left it, nil for none
-	fresh     int            // constants made by passes
+	valMaps   map[*model.Graph]map[string][]dim // the values of small tensors made from shapes
+	likely    map[dim]dim                       // of the top graph: what symbols found
+	outer     []*model.Graph                    // the graphs around it, from the outside in
+	view      *editor                           // of the top graph as the last pass left it, nil for none
+	fresh     int                               // constants made by passes
 }
 
 // scope maps the names of one graph to slots.

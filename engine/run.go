@@ -19,7 +19,8 @@ type eval struct {
 	arena   *arena
 	profile bool
 	watch   *Watch
-	calls   []*Call // to be used again
+	calls   []*Call   // to be used again
+	part    batchPart // of a batch; the zero value is all of it
 }
 
 // call returns a Call for a step.
@@ -42,43 +43,6 @@ func (e *eval) done(c *Call) {
 	clear(c.bufs)
 	*c = Call{In: c.In[:0], in: c.in[:0], out: c.out[:0], bufs: c.bufs[:0]}
 	e.calls = append(e.calls, c)
-}
-
-// acquire returns an arena that nobody uses.
-func (p *Plan) acquire() *arena {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := len(p.arenas); n > 0 {
-		a := p.arenas[n-1]
-		p.arenas = p.arenas[:n-1]
-		return a
-	}
-	return &arena{most: p.memory}
-}
-
-// arenaBytes is the size of the largest arena as it stands, of those that no run has now; where none is idle, of the largest
-// that there was.
-func (p *Plan) arenaBytes() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := int64(0)
-	for _, a := range p.arenas {
-		n = max(n, a.held)
-	}
-	if n == 0 {
-		n = p.peak.Load()
-	}
-	return n
-}
-
-func (p *Plan) giveBack(a *arena) {
-	if a.held > p.peak.Load() {
-		p.peak.Store(a.held)
-	}
-	a.away = 0
-	p.mu.Lock()
-	p.arenas = append(p.arenas, a)
-	p.mu.Unlock()
 }
 
 // exec computes the outputs of the plan. vals has nslots entries, with inputs and captures filled in; the outputs
@@ -153,8 +117,11 @@ func (e *eval) step(s *step, vals []slot) error {
 	}
 	if e.profile {
 		s.stats.calls.Add(1)
-		s.stats.nanos.Add(int64(time.Since(start)))
+		s.stats.nanos.Add(int64(time.Since(start)) / int64(max(1, e.part.aside)))
 		n := c.seen
+		if e.part.of > 0 {
+			n.macs = n.macs * int64(e.part.of) / int64(e.part.entries)
+		}
 		s.stats.note.Store(&n)
 	}
 	for i, o := range s.out {
@@ -325,10 +292,13 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 	}
 	pool.Begin()
 	defer pool.End()
-	a, sig := p.acquire(), p.signature(in, pool)
-	p.begin(a, sig)
-	e := &eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile, watch: p.opts.Watch}
-	outs, err := p.exec(e, vals)
+	k := p.cut(in, pool.Threads())
+	if k.slices > 0 {
+		res, err = p.runSliced(ctx, pool, in, k)
+	}
+	if k.slices == 0 || errors.Is(err, errWhole) {
+		res, err = p.runWhole(ctx, pool, in, vals)
+	}
 	if errors.Is(err, errUnfused) && !p.opts.NoFusion {
 		f, err := p.fallback()
 		if err != nil {
@@ -336,14 +306,24 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 		}
 		return f.Exec(ctx, own, in)
 	}
-	if err != nil {
-		// The arena may hold buffers that are still referenced: it is dropped.
-		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("engine: %w", err)
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("engine: %w", err)
 	}
-	res = make(map[string]any, len(outs))
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// runWhole runs the plan on vals, which hold the inputs. After an error the arena may hold buffers that are still referenced: it is dropped.
+func (p *Plan) runWhole(ctx context.Context, pool *kernel.Pool, in map[string]any, vals []slot) (map[string]any, error) {
+	a, sig := p.acquire(p.memory), p.signature(in, pool)
+	p.begin(a, sig)
+	outs, err := p.exec(&eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile, watch: p.opts.Watch}, vals)
+	if err != nil {
+		return nil, err
+	}
+	res := make(map[string]any, len(outs))
 	for i, o := range outs {
 		if o.buf != nil {
 			a.giveAway(o.buf)
@@ -360,6 +340,7 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 	}
 	p.finish(a, sig, in)
 	p.giveBack(a)
+	p.side.Store(1)
 	return res, nil
 }
 

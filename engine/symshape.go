@@ -26,6 +26,7 @@ type symbols struct {
 	shapes map[string][]dim
 	vals   map[string][]dim
 	rank0  map[string]bool // names in vals that are scalars
+	likely map[dim]dim     // by an unknown size of two that are broadcast, the first of them, which it is unless that is 1
 
 	windows map[windowKey]dim
 }
@@ -33,7 +34,7 @@ type symbols struct {
 // shapesPass infers symbolic shapes, replaces what is computed from known sizes by constants and makes the targets of
 // Reshape constant where they are known to copy dimensions; the nodes that computed them are dead then.
 func shapesPass(c *compiler, g *model.Graph) error {
-	s := &symbols{c: c, g: g, e: c.edit(g), shapes: map[string][]dim{}, vals: map[string][]dim{}, rank0: map[string]bool{}}
+	s := &symbols{c: c, g: g, e: c.edit(g), shapes: map[string][]dim{}, vals: map[string][]dim{}, rank0: map[string]bool{}, likely: map[dim]dim{}}
 	for _, name := range g.Initializers() {
 		s.constant(name)
 	}
@@ -83,9 +84,12 @@ func shapesPass(c *compiler, g *model.Graph) error {
 		s.fold(n)
 	}
 	if c.shapeMaps == nil {
-		c.shapeMaps = map[*model.Graph]map[string][]dim{}
+		c.shapeMaps, c.valMaps = map[*model.Graph]map[string][]dim{}, map[*model.Graph]map[string][]dim{}
 	}
-	c.shapes, c.shapeMaps[g] = s.shapes, s.shapes
+	c.shapes, c.shapeMaps[g], c.valMaps[g] = s.shapes, s.shapes, s.vals
+	if len(c.outer) == 0 {
+		c.likely = s.likely
+	}
 	return s.e.finish()
 }
 
@@ -220,6 +224,7 @@ func (s *symbols) broadcast(a, b []dim) []dim {
 			out[i] = y
 		default:
 			out[i] = s.unknown()
+			s.likely[out[i]] = x
 		}
 	}
 	return out

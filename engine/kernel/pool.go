@@ -104,6 +104,14 @@ func (p *Pool) Until(stop *atomic.Bool) *Pool {
 // Stopped reports whether work was left out, or will be: the stop of a view is true.
 func (p *Pool) Stopped() bool { return p != nil && p.until != nil && p.until.Load() }
 
+// Alone returns a view of p, which may be nil, for work on one of its threads: it has that one, and the stop of p.
+func (p *Pool) Alone() *Pool {
+	if p == nil || p.until == nil {
+		return nil
+	}
+	return &Pool{threads: 1, until: p.until}
+}
+
 // Threads returns the number of threads that Run may use, the caller included; 1 for a nil pool.
 func (p *Pool) Threads() int {
 	if p == nil {
