@@ -11,8 +11,8 @@ import (
 // TestLSTMCellWide wants the bits of the Go twin from the kernel that does turns, with turns among them that it leaves to the program, and what
 // surrounds the results untouched; also where the cells are replaced.
 func TestLSTMCellWide(t *testing.T) {
-	if Detect() < AVX2 {
-		t.Skip("no assembly for this machine")
+	if Active() < AVX2 {
+		t.Skip("no assembly at the active level")
 	}
 	defer Limit(AVX2)()
 	for seed := range uint64(cases(20000)) {
