@@ -258,7 +258,8 @@ func (g *gemmJob) blocks(b []float32, i0, i1, j0, j1 int) {
 	for k0 := 0; k0 < g.k; k0 += kb {
 		kk, acc, step := min(kb, g.k-k0), k0 > 0 || g.ep.Accumulate, j1-j0
 		last := k0+kb >= g.k
-		if last && !g.ep.plain() {
+		after := last && !g.ep.plain() && !g.fusesBias(i1-i0)
+		if after {
 			step = min(step, g.cut.group)
 		}
 		for j := j0; j < j1; j += step {
@@ -273,11 +274,19 @@ func (g *gemmJob) blocks(b []float32, i0, i1, j0, j1 int) {
 			default:
 				g.block(b[(j-j0)*g.ps:], i0, i1, j, end, k0, k0, kk, acc)
 			}
-			if last {
+			if after {
 				g.epilogue(i0, i1, j*PanelWidth, min(g.n, end*PanelWidth))
 			}
 		}
 	}
+}
+
+// fusesBias reports whether the kernels of a block of so many rows add the bias, and nothing is left of the epilogue: those of 256-bit
+// registers for whole vectors of float32 weights do.
+func (g *gemmJob) fusesBias(rows int) bool {
+	e := &g.ep
+	return e.Bias != nil && e.BiasM == nil && e.Residual == nil && e.Act == ActNone && (e.Alpha == 0 || e.Alpha == 1) && rows > 1 &&
+		g.n%16 == 0 && g.half == nil && g.nbits == nil && g.rounded == nil && g.isa.hasAVX2() && !g.isa.hasAVX512()
 }
 
 // zeroTerms is a product with k = 0.

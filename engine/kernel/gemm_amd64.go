@@ -64,7 +64,8 @@ const (
 
 func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 	lda, bs, ldc := 4*g.lda, 4*g.rowStride(PanelWidth), 4*g.ldc
-	j := j0
+	j, fused := j0, k0+kk == g.k && g.fusesBias(i1-i0)
+	var bias *float32
 	if i1-i0 == 1 {
 		for ; j+2 <= j1 && (j+2)*PanelWidth <= g.n; j += 2 {
 			gemv256m1(kk, &g.a[i0*g.lda+k0], lda, &b[(j-j0)*g.ps+bk*bs/4], bs, 4*g.ps, &g.c[i0*g.ldc+j*PanelWidth], ldc, acc)
@@ -79,6 +80,9 @@ func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 			if !full {
 				rows = 4
 			}
+			if fused {
+				bias = &g.ep.Bias[j*PanelWidth+h]
+			}
 			mask := &maskTable[16-min(16, w-h)]
 			blocks := ceilDiv(i1-i0, rows)
 			pf, step, next := y, 0, (j+1-j0)*g.ps+bk*bs+h*kk
@@ -92,7 +96,7 @@ func (g *gemmJob) block256(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 					if step != 0 {
 						pf = &b[min(next+t*(kk/4)*step/4, len(b)-1)]
 					}
-					gemm256x16m(mr, kk, x, lda, y, 4*bs, z, ldc, acc, pf, step)
+					gemm256x16m(mr, kk, x, lda, y, 4*bs, z, ldc, acc, pf, step, bias)
 				} else {
 					gemm256x16masked(mr, kk, x, lda, y, 4*bs, z, ldc, mask, acc)
 				}

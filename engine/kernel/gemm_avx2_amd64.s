@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func gemm256x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
-TEXT ·gemm256x16m1(SB), NOSPLIT, $0-80
+// func gemm256x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
+TEXT ·gemm256x16m1(SB), NOSPLIT, $0-88
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -84,13 +84,22 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+80(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS 0(AX), Y14
+	VMOVUPS 32(AX), Y15
+	VADDPS Y14, Y0, Y0
+	VADDPS Y15, Y1, Y1
+
+sums:
 	VMOVUPS Y0, 0(BX)
 	VMOVUPS Y1, 32(BX)
 	VZEROUPPER
 	RET
 
-// func gemm256x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
-TEXT ·gemm256x16m2(SB), NOSPLIT, $0-80
+// func gemm256x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
+TEXT ·gemm256x16m2(SB), NOSPLIT, $0-88
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -195,6 +204,17 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+80(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS 0(AX), Y14
+	VMOVUPS 32(AX), Y15
+	VADDPS Y14, Y0, Y0
+	VADDPS Y15, Y1, Y1
+	VADDPS Y14, Y2, Y2
+	VADDPS Y15, Y3, Y3
+
+sums:
 	VMOVUPS Y0, 0(BX)
 	VMOVUPS Y1, 32(BX)
 	ADDQ R13, BX
@@ -203,8 +223,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm256x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
-TEXT ·gemm256x16m3(SB), NOSPLIT, $0-80
+// func gemm256x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
+TEXT ·gemm256x16m3(SB), NOSPLIT, $0-88
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -335,6 +355,19 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+80(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS 0(AX), Y14
+	VMOVUPS 32(AX), Y15
+	VADDPS Y14, Y0, Y0
+	VADDPS Y15, Y1, Y1
+	VADDPS Y14, Y2, Y2
+	VADDPS Y15, Y3, Y3
+	VADDPS Y14, Y4, Y4
+	VADDPS Y15, Y5, Y5
+
+sums:
 	VMOVUPS Y0, 0(BX)
 	VMOVUPS Y1, 32(BX)
 	ADDQ R13, BX
@@ -346,8 +379,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm256x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
-TEXT ·gemm256x16m4(SB), NOSPLIT, $0-80
+// func gemm256x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
+TEXT ·gemm256x16m4(SB), NOSPLIT, $0-88
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -508,6 +541,21 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+80(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS 0(AX), Y14
+	VMOVUPS 32(AX), Y15
+	VADDPS Y14, Y0, Y0
+	VADDPS Y15, Y1, Y1
+	VADDPS Y14, Y2, Y2
+	VADDPS Y15, Y3, Y3
+	VADDPS Y14, Y4, Y4
+	VADDPS Y15, Y5, Y5
+	VADDPS Y14, Y6, Y6
+	VADDPS Y15, Y7, Y7
+
+sums:
 	VMOVUPS Y0, 0(BX)
 	VMOVUPS Y1, 32(BX)
 	ADDQ R13, BX
@@ -522,8 +570,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm256x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
-TEXT ·gemm256x16m5(SB), NOSPLIT, $0-80
+// func gemm256x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
+TEXT ·gemm256x16m5(SB), NOSPLIT, $0-88
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -710,6 +758,23 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+80(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS 0(AX), Y14
+	VMOVUPS 32(AX), Y15
+	VADDPS Y14, Y0, Y0
+	VADDPS Y15, Y1, Y1
+	VADDPS Y14, Y2, Y2
+	VADDPS Y15, Y3, Y3
+	VADDPS Y14, Y4, Y4
+	VADDPS Y15, Y5, Y5
+	VADDPS Y14, Y6, Y6
+	VADDPS Y15, Y7, Y7
+	VADDPS Y14, Y8, Y8
+	VADDPS Y15, Y9, Y9
+
+sums:
 	VMOVUPS Y0, 0(BX)
 	VMOVUPS Y1, 32(BX)
 	ADDQ R13, BX
@@ -727,8 +792,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm256x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
-TEXT ·gemm256x16m6(SB), NOSPLIT, $0-80
+// func gemm256x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
+TEXT ·gemm256x16m6(SB), NOSPLIT, $0-88
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -941,6 +1006,25 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+80(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS 0(AX), Y14
+	VMOVUPS 32(AX), Y15
+	VADDPS Y14, Y0, Y0
+	VADDPS Y15, Y1, Y1
+	VADDPS Y14, Y2, Y2
+	VADDPS Y15, Y3, Y3
+	VADDPS Y14, Y4, Y4
+	VADDPS Y15, Y5, Y5
+	VADDPS Y14, Y6, Y6
+	VADDPS Y15, Y7, Y7
+	VADDPS Y14, Y8, Y8
+	VADDPS Y15, Y9, Y9
+	VADDPS Y14, Y10, Y10
+	VADDPS Y15, Y11, Y11
+
+sums:
 	VMOVUPS Y0, 0(BX)
 	VMOVUPS Y1, 32(BX)
 	ADDQ R13, BX

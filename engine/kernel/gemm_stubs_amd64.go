@@ -154,39 +154,40 @@ func gemv512m2(k int, a *float32, lda int, b *float32, bs, ps int, c *float32, l
 func gemv512m3(k int, a *float32, lda int, b *float32, bs, ps int, c *float32, ldc int, acc int)
 
 //go:noescape
-func gemm256x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+func gemm256x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
 
 //go:noescape
-func gemm256x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+func gemm256x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
 
 //go:noescape
-func gemm256x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+func gemm256x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
 
 //go:noescape
-func gemm256x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+func gemm256x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
 
 //go:noescape
-func gemm256x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+func gemm256x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
 
 //go:noescape
-func gemm256x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int)
+func gemm256x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
 
 // gemm256x16m calls the kernel for mr rows, 1 to 6. It computes
 // c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0. Strides are in bytes.
-func gemm256x16m(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int) {
+// bias[j] is added to the sums where it is not nil.
+func gemm256x16m(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32) {
 	switch mr {
 	case 1:
-		gemm256x16m1(k, a, lda, b, bs, c, ldc, acc, pf, step)
+		gemm256x16m1(k, a, lda, b, bs, c, ldc, acc, pf, step, bias)
 	case 2:
-		gemm256x16m2(k, a, lda, b, bs, c, ldc, acc, pf, step)
+		gemm256x16m2(k, a, lda, b, bs, c, ldc, acc, pf, step, bias)
 	case 3:
-		gemm256x16m3(k, a, lda, b, bs, c, ldc, acc, pf, step)
+		gemm256x16m3(k, a, lda, b, bs, c, ldc, acc, pf, step, bias)
 	case 4:
-		gemm256x16m4(k, a, lda, b, bs, c, ldc, acc, pf, step)
+		gemm256x16m4(k, a, lda, b, bs, c, ldc, acc, pf, step, bias)
 	case 5:
-		gemm256x16m5(k, a, lda, b, bs, c, ldc, acc, pf, step)
+		gemm256x16m5(k, a, lda, b, bs, c, ldc, acc, pf, step, bias)
 	case 6:
-		gemm256x16m6(k, a, lda, b, bs, c, ldc, acc, pf, step)
+		gemm256x16m6(k, a, lda, b, bs, c, ldc, acc, pf, step, bias)
 	}
 }
 

@@ -37,6 +37,11 @@ func LSTMUnits(gates, cPrev, c, h []float32, from, n int) {
 
 // lstmCell is one LSTM step of some units of one batch entry.
 func lstmCell(zi, zo, zf, zg, p, cn, hn []float32) {
+	if n := lstmCellWide(zi, zo, zf, zg, p, cn, hn); n == len(hn) {
+		return
+	} else if n > 0 {
+		zi, zo, zf, zg, p, cn, hn = zi[n:], zo[n:], zf[n:], zg[n:], p[n:], cn[n:], hn[n:]
+	}
 	if !lstmCellVec(&zi[0], &zo[0], &zf[0], &zg[0], &p[0], &cn[0], &hn[0], len(hn)) {
 		lstmCellGo(zi, zo, zf, zg, p, cn, hn)
 	}

@@ -2,7 +2,10 @@
 
 package kernel
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
 const (
 	// sweepRows is the number of rows up to which a step waits for the weights. It takes them from the last to the first when the one before did not:
@@ -18,6 +21,7 @@ func (l *LSTMQuant) fast(gates, c, h []float32) bool {
 	if min(g.isa, Active()) < AVX2 || len(g.bZero) > 0 {
 		return false
 	}
+	wide := !Active().hasAVX512() && hs%cellUnits == 0 // then rows of sums have no gaps
 	np := panels(g.b.N)
 	ld, step := np*PanelWidth, np
 	if l.b <= sweepRows {
@@ -34,6 +38,10 @@ func (l *LSTMQuant) fast(gates, c, h []float32) bool {
 			g.sums(at(&s.v[0], j0*PanelWidth), ld, i, e, j0, j1, j1*PanelWidth)
 		}
 		for r := i; r < e; r++ {
+			if wide {
+				l.row(s.v[(r-i)*ld:][:ld], gates[r*ld:], c[r*hs:][:hs], h[r*hs:][:hs])
+				continue
+			}
 			lstmQuantVec(&gates[4*r*hs], &s.v[(r-i)*ld], &g.b.ColSum[0], &l.scales[0], &c[r*hs], &c[r*hs], &h[r*hs], hs,
 				math.Float32frombits(uint32(g.az32[0])), l.scale[0])
 		}
@@ -41,4 +49,12 @@ func (l *LSTMQuant) fast(gates, c, h []float32) bool {
 	sumsPool.Put(s)
 	l.back = !l.back
 	return true
+}
+
+// row is the cell of one entry on 256-bit registers, from its sums: there two loops, each short enough to look ahead of, take less time than one.
+func (l *LSTMQuant) row(sums []int32, gates, c, h []float32) {
+	n, hs := len(sums), l.h
+	z := unsafe.Slice((*float32)(unsafe.Pointer(&sums[0])), n) // the floats take the place of the sums
+	lstmSums256(&z[0], &gates[0], &sums[0], &l.g.b.ColSum[0], &l.scales[0], n, l.g.az32[0], l.scale[0])
+	lstmCell(z[:hs], z[hs:2*hs], z[2*hs:3*hs], z[3*hs:], c, c, h)
 }
