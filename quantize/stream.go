@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -42,6 +43,7 @@ type Stream struct {
 	Memory   int64 // bytes that may be taken; 0 = what the machine has free
 
 	Progress func(done, total int64) // bytes of weights; may be nil
+	Digest   hash.Hash               // takes the bytes of Out and then those of Out.data; may be nil
 }
 
 // defaultBlock is the bytes of a weight that are read at a time.
@@ -102,6 +104,9 @@ type streamed struct {
 	notes []model.Note
 	left  map[string]string // weights that turned out to be unfit: why
 	block int
+
+	mu    sync.Mutex
+	spare []*blocks // of weights that are written
 
 	record string // the Plan in the metadata, with digests that are not known yet
 }
@@ -357,15 +362,18 @@ func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Lay
 	if err != nil {
 		return err
 	}
-	return l.Replace(st.record, p.set(st.graph))
+	if err := l.Replace(st.record, p.set(st.graph)); err != nil || s.Digest == nil {
+		return err
+	}
+	return l.CopyTo(s.Digest)
 }
 
 // copyJob copies a tensor as it is.
 func (st *streamed) copyJob(t *model.Tensor) *job {
-	block := int64(min(st.block, t.ByteSize()))
-	return &job{weight: "copy", bytes: int64(t.ByteSize()), block: block, memory: block, run: func(put putter) error {
-		for at := 0; at < t.ByteSize(); at += st.block {
-			if err := t.Part(at, min(at+st.block, t.ByteSize()), func(b []byte) error { return put(t, b, int64(at)) }); err != nil {
+	block := min(st.block, passBytes, t.ByteSize())
+	return &job{weight: "copy", bytes: int64(t.ByteSize()), block: int64(min(st.block, t.ByteSize())), memory: int64(block), run: func(put putter) error {
+		for at := 0; at < t.ByteSize(); at += block {
+			if err := t.Part(at, min(at+block, t.ByteSize()), func(b []byte) error { return put(t, b, int64(at)) }); err != nil {
 				return err
 			}
 		}

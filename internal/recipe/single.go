@@ -36,6 +36,7 @@ type Single struct {
 	Inputs *Recipe
 
 	Stream bool // work block by block, if the stage can, whatever the size of the model
+	Digest bool // fill Outcome.SHA256, which takes a second per gigabyte or two
 }
 
 // Outcome says what ApplyStage did.
@@ -44,7 +45,7 @@ type Outcome struct {
 	Remarks     []string     `json:"remarks,omitempty"` // such as that the opset was raised; see IsWarning
 	BytesBefore int64        `json:"bytes_before"`
 	BytesAfter  int64        `json:"bytes_after"`
-	SHA256      string       `json:"sha256"`
+	SHA256      string       `json:"sha256"` // of what was written, a model's external data behind it; "" unless Single.Digest
 }
 
 // ApplyStage applies one stage to the model file In and writes Out, whole or not at all. When the stage
@@ -150,7 +151,12 @@ func (s Single) apply(ctx context.Context, f *onnx.File) (*Outcome, error) {
 	if info, err := os.Stat(s.In); err == nil {
 		out.BytesBefore = info.Size()
 	}
-	if out.BytesAfter, out.SHA256, err = fileDigest(s.Out); err != nil {
+	if s.Digest {
+		out.BytesAfter, out.SHA256, err = fileDigest(s.Out)
+	} else {
+		out.BytesAfter, err = fileSize(s.Out)
+	}
+	if err != nil {
 		return out, err
 	}
 	return out, os.RemoveAll(s.Out + trainingSuffix)

@@ -24,6 +24,7 @@ var outputs = []func() []file{
 	nbitsFiles,
 	nbitsWidenFiles,
 	digitsFiles,
+	weightsFiles,
 	vecFiles,
 	moveFiles,
 	convFiles,
