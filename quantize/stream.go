@@ -2,7 +2,6 @@ package quantize
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
@@ -62,7 +61,7 @@ type StreamPlan struct {
 	FreeMemory  int64        `json:"free_memory"`  // 0 where that is not known
 	FreeDisk    int64        `json:"free_disk"`    // where the output goes, -1 where that is not known
 	DiskSpeed   float64      `json:"disk_speed"`   // of Plan: bytes that it writes per second, 0 where that is not known
-	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block, DiskSpeed and the speed of digests
+	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block and DiskSpeed
 
 	CalibrationRuns    int     `json:"calibration_runs,omitempty"`    // of a stage in memory; their time is not in Seconds
 	CalibrationSeconds float64 `json:"calibration_seconds,omitempty"` // that they take, where the caller knows; 0 where not
@@ -203,22 +202,12 @@ func (s Stream) plan(st *streamed) (*StreamPlan, error) {
 	return p, p.fits(s.Out)
 }
 
-// output guesses the seconds that writing the output, and reading it again for its digest, takes.
+// output guesses the seconds that writing the output takes.
 func (p *StreamPlan) output() float64 {
-	n := float64(p.ModelBytes + p.DataBytes)
-	seconds := n / digestSpeed()
-	if p.DiskSpeed > 0 {
-		seconds += n / p.DiskSpeed
+	if p.DiskSpeed <= 0 {
+		return 0
 	}
-	return seconds
-}
-
-// digestSpeed times SHA-256, in bytes a second.
-func digestSpeed() float64 {
-	b := make([]byte, 4<<20)
-	start := time.Now()
-	sha256.Sum256(b)
-	return float64(len(b)) / time.Since(start).Seconds()
+	return float64(p.ModelBytes+p.DataBytes) / p.DiskSpeed
 }
 
 // guess times the largest job for a moment and returns the seconds that all take.
