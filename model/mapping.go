@@ -96,7 +96,7 @@ func (m *Mapping) Touch(b []byte) error {
 		if err := m.whole(); err != nil {
 			return err
 		}
-		if m.mapped {
+		if m.mapped && !populate(b) {
 			touch(b)
 		}
 		return nil

@@ -30,16 +30,14 @@ func (m *Mapping) release() error {
 	return unix.Munmap(m.data)
 }
 
-// forget gives the memory of the whole pages in b, a part of the mapping, back to the system, unless some of b is kept; they
-// are read from the file again when they are touched again. It reports whether it did.
+// forget gives the memory of the pages that b, a part of the mapping, lies in back to the system, unless some of them is kept; they are read
+// from the file again when they are touched again, for bytes beside b too. The pages at both ends are among them: the system may have
+// mapped megabytes around a page that was touched, and lets go of all that when it gives up one of them. It reports whether it did.
 func (m *Mapping) forget(b []byte) bool {
 	page := unix.Getpagesize()
 	from := m.offset(b)
-	lo, hi := (from+page-1)&^(page-1), (from+len(b))&^(page-1)
-	if from+len(b) == len(m.data) { // nothing is behind it in the last page
-		hi = len(m.data)
-	}
-	if lo >= hi {
+	lo, hi := from&^(page-1), min((from+len(b)+page-1)&^(page-1), len(m.data))
+	if lo >= hi || len(b) < page {
 		return false
 	}
 	m.mu.Lock()

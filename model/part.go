@@ -31,9 +31,9 @@ func (t *Tensor) Part(lo, hi int, fn func(b []byte) error) error {
 	return t.mem.Guard(func() error { return fn(b) })
 }
 
-// Forget gives the memory of the bytes back to the system where they lie in a mapped file, but for pages that other bytes
-// share; they are read from there again when they are touched, by the next Bytes first. Otherwise, and where Keep was called
-// for any of these pages, it does nothing.
+// Forget gives the memory of the pages that the bytes lie in back to the system where they lie in a mapped file; they are read from there
+// again when they are touched, by the next Bytes first. Otherwise, for bytes that fill no page, and where Keep was called for any
+// of these pages, it does nothing.
 func (t *Tensor) Forget() {
 	if t.mem != nil && t.window != nil && t.mem.mapped && t.mem.alive() == nil {
 		t.forget(t.window)

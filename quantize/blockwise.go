@@ -1,6 +1,10 @@
 package quantize
 
-import "math"
+import (
+	"math"
+
+	"github.com/wattshed/wattshed/engine/kernel"
+)
 
 // ChooseBlock returns the parameters of a group of weights with the extremes lo and hi, widened to contain 0, for the
 // unsigned codes of com.microsoft.MatMulNBits: w = (q - ZeroPoint) * Scale, q in 0..2^bits-1. All in float32.
@@ -69,12 +73,6 @@ func roundCode(v, top float32) uint8 {
 	return uint8(t)
 }
 
-// nearCode is roundCode for a v within one of 0..top, as the values of a group are on its own grid; any other v gives any
-// code.
-func nearCode(v float32, top int32) uint8 {
-	return uint8(min(max(int32(float64(v)+0.5), 0), top)) // the sum is exact, and what is cut off is at least 0 where it counts
-}
-
 // nbits is the form of a matrix of k inputs and n outputs in groups of consecutive inputs, as
 // com.microsoft.MatMulNBits stores it: codes [n][blocks][group*bits/8], two of 4 bits to a byte with the even input low,
 // unused ones 0; scales [n][blocks]; zero points [n][blocks].
@@ -133,61 +131,48 @@ func (f nbits) rows(x []float32, to span) bool {
 	return check == 0
 }
 
-// columns quantizes consecutive inputs, whole groups, of a matrix [k][n]; see rows.
+// columns quantizes consecutive inputs, whole groups, of a matrix [k][n]; see rows. It does as many outputs of a group at a time as stay
+// in the cache between their extremes and their codes.
 func (f nbits) columns(x []float32, to span) bool {
-	n := f.n
-	lo, hi := make([]float32, n), make([]float32, n)
-	recip, zero := make([]float32, n), make([]float32, n)
-	tile := make([]byte, n*f.blob())
-	top := int32(1)<<f.bits - 1
-	var check float32
-	for b := 0; b*f.group*n < len(x); b++ {
-		part := x[b*f.group*n : min((b+1)*f.group*n, len(x))]
-		clear(lo)
-		clear(hi)
-		for at := 0; at < len(part); at += n {
-			row := part[at : at+n]
-			l, h := lo[:len(row)], hi[:len(row)]
-			for j, v := range row {
-				check += v - v
-				if v < l[j] {
-					l[j] = v
-				}
-				if v > h[j] {
-					h[j] = v
-				}
-			}
-		}
-		for j := range n {
-			p := f.choose(lo[j], hi[j])
-			recip[j], zero[j] = p.reciprocal(), float32(p.ZeroPoint)
-			to.s[j*to.sStep+b], to.z[j*to.sStep+b] = p.Scale, uint8(p.ZeroPoint)
-		}
-		clear(tile)
-		blob := f.blob()
-		for i := 0; i*n < len(part); i++ {
-			row := part[i*n : (i+1)*n]
-			r, z := recip[:len(row)], zero[:len(row)]
-			if f.bits == 8 {
-				for j, v := range row {
-					tile[j*blob+i] = nearCode(float32(v*r[j])+z[j], top)
-				}
-				continue
-			}
-			if i++; i*n >= len(part) {
-				for j, v := range row {
-					tile[j*blob+i/2] = nearCode(float32(v*r[j])+z[j], top)
-				}
-				continue
-			}
-			odd, out := part[i*n:][:len(row)], tile[i/2:]
-			for j, v := range row {
-				out[j*blob] = nearCode(float32(v*r[j])+z[j], top) | nearCode(float32(odd[j]*r[j])+z[j], top)<<4
-			}
-		}
-		for j := range n {
-			copy(to.q[j*to.qStep+b*blob:][:blob], tile[j*blob:])
+	wide := min(f.n, max(1<<15/f.group, 64))
+	lo, hi := make([]float32, wide), make([]float32, wide)
+	recip, zero := make([]float32, wide), make([]float32, wide)
+	finite := true
+	for b := 0; b*f.group*f.n < len(x); b++ {
+		part := x[b*f.group*f.n : min((b+1)*f.group*f.n, len(x))]
+		for j := 0; j < f.n; j += wide {
+			w := min(wide, f.n-j)
+			out := span{to.q[j*to.qStep+b*f.blob():], to.s[j*to.sStep+b:], to.z[j*to.sStep+b:], to.qStep, to.sStep}
+			finite = f.strip(part[j:], len(part)/f.n, lo[:w], hi[:w], recip[:w], zero[:w], out) && finite
 		}
 	}
-	return check == 0
+	return finite
+}
+
+// strip quantizes a group of as many outputs as lo, hi, recip and zero are long, which it uses: rows of f.n values.
+func (f nbits) strip(x []float32, rows int, lo, hi, recip, zero []float32, to span) bool {
+	clear(lo)
+	clear(hi)
+	finite := kernel.ColumnExtents(lo, hi, x, rows, f.n)
+	for j := range lo {
+		p := f.choose(lo[j], hi[j])
+		recip[j], zero[j] = p.reciprocal(), float32(p.ZeroPoint)
+		to.s[j*to.sStep], to.z[j*to.sStep] = p.Scale, uint8(p.ZeroPoint)
+	}
+	if rows < f.group { // unused codes are 0
+		for j := range lo {
+			clear(to.q[j*to.qStep:][:f.blob()])
+		}
+	}
+	even := rows
+	if f.bits == 4 {
+		even &^= 1
+	}
+	kernel.GroupCodes(to.q, to.qStep, x, even, f.n, recip, zero, f.bits)
+	if even < rows {
+		for j, v := range x[even*f.n:][:len(lo)] {
+			QuantizeBlock(to.q[j*to.qStep+even/2:][:1], []float32{v}, Params{to.s[j*to.sStep], int32(to.z[j*to.sStep])}, f.bits)
+		}
+	}
+	return finite
 }

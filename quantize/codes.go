@@ -1,6 +1,7 @@
 package quantize
 
 import (
+	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -58,10 +59,7 @@ func (c codes) putRow(out []byte, row []float32, s columnCodes) {
 	scale := s.scale[:len(row)]
 	out = out[:len(row)]
 	if s.zero == nil {
-		lo, hi := float32(c.r.Min), float32(c.r.Max)
-		for j, v := range row {
-			out[j] = byte(roundClamped(v/scale[j], lo, hi))
-		}
+		kernel.ColumnCodes(out, row, scale, int8(c.r.Min), int8(c.r.Max))
 		return
 	}
 	for j, v := range row {

@@ -131,6 +131,9 @@ func halfLimit(dtype model.DType) (largest, infinite float32) {
 // beyond returns the index of the first finite value that dtype would turn into an infinity, or -1.
 func beyond(x []float32, dtype model.DType) int {
 	_, limit := halfLimit(dtype)
+	if lo, hi := kernel.RangeF32(x); hi < limit && lo > -limit {
+		return -1
+	}
 	for i, v := range x {
 		if (v >= limit || v <= -limit) && !math.IsInf(float64(v), 0) {
 			return i

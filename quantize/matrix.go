@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+
+	"github.com/wattshed/wattshed/engine/kernel"
 )
 
 // errNotFinite says that a weight holds an infinity or a NaN.
@@ -134,21 +136,10 @@ func (m matrix) colExtents() (extents, error) {
 
 // widen makes e take in the columns of the rows first to last. It reports whether all of them are finite.
 func (m matrix) widen(e extents, first, last int) bool {
-	var check float32
-	for i := first; i < last; i++ {
-		row := m.x[i*m.cols : (i+1)*m.cols]
-		lo, hi := e.lo[:len(row)], e.hi[:len(row)]
-		for j, v := range row {
-			check += v - v
-			if v < lo[j] {
-				lo[j] = v
-			}
-			if v > hi[j] {
-				hi[j] = v
-			}
-		}
+	if m.cols == 0 {
+		return true
 	}
-	return check == 0
+	return kernel.ColumnExtents(e.lo[:m.cols], e.hi[:m.cols], m.x[first*m.cols:], last-first, m.cols)
 }
 
 // quantizeRows returns the matrix as uint8 with parameters per row, or one for all.

@@ -2,9 +2,9 @@ package quantize
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -43,6 +43,7 @@ type Stream struct {
 	Disk     int64 // bytes that may be written; 0 = what is free where Out goes
 
 	Progress func(done, total int64) // bytes of weights; may be nil
+	Digest   hash.Hash               // takes the bytes of Out and then those of Out.data; may be nil
 }
 
 // defaultBlock is the bytes of a weight that are read at a time.
@@ -61,7 +62,7 @@ type StreamPlan struct {
 	FreeMemory  int64        `json:"free_memory"`  // 0 where that is not known
 	FreeDisk    int64        `json:"free_disk"`    // where the output goes, -1 where that is not known
 	DiskSpeed   float64      `json:"disk_speed"`   // of Plan: bytes that it writes per second, 0 where that is not known
-	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block, DiskSpeed and the speed of digests
+	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block and DiskSpeed
 
 	CalibrationRuns    int     `json:"calibration_runs,omitempty"`    // of a stage in memory; their time is not in Seconds
 	CalibrationSeconds float64 `json:"calibration_seconds,omitempty"` // that they take, where the caller knows; 0 where not
@@ -103,6 +104,9 @@ type streamed struct {
 	notes []model.Note
 	left  map[string]string // weights that turned out to be unfit: why
 	block int
+
+	mu    sync.Mutex
+	spare []*blocks // of weights that are written
 
 	record string // the Plan in the metadata, with digests that are not known yet
 }
@@ -207,22 +211,12 @@ func (s Stream) plan(st *streamed) (*StreamPlan, error) {
 	return p, p.fits(s.Out)
 }
 
-// output guesses the seconds that writing the output, and reading it again for its digest, takes.
+// output guesses the seconds that writing the output takes.
 func (p *StreamPlan) output() float64 {
-	n := float64(p.ModelBytes + p.DataBytes)
-	seconds := n / digestSpeed()
-	if p.DiskSpeed > 0 {
-		seconds += n / p.DiskSpeed
+	if p.DiskSpeed <= 0 {
+		return 0
 	}
-	return seconds
-}
-
-// digestSpeed times SHA-256, in bytes a second.
-func digestSpeed() float64 {
-	b := make([]byte, 4<<20)
-	start := time.Now()
-	sha256.Sum256(b)
-	return float64(len(b)) / time.Since(start).Seconds()
+	return float64(p.ModelBytes+p.DataBytes) / p.DiskSpeed
 }
 
 // guess times the largest job for a moment and returns the seconds that all take.
@@ -366,15 +360,18 @@ func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Lay
 	if err != nil {
 		return err
 	}
-	return l.Replace(st.record, p.set(st.graph))
+	if err := l.Replace(st.record, p.set(st.graph)); err != nil || s.Digest == nil {
+		return err
+	}
+	return l.CopyTo(s.Digest)
 }
 
 // copyJob copies a tensor as it is.
 func (st *streamed) copyJob(t *model.Tensor) *job {
-	block := int64(min(st.block, t.ByteSize()))
-	return &job{weight: "copy", bytes: int64(t.ByteSize()), block: block, memory: block, run: func(put putter) error {
-		for at := 0; at < t.ByteSize(); at += st.block {
-			if err := t.Part(at, min(at+st.block, t.ByteSize()), func(b []byte) error { return put(t, b, int64(at)) }); err != nil {
+	block := min(st.block, passBytes, t.ByteSize())
+	return &job{weight: "copy", bytes: int64(t.ByteSize()), block: int64(min(st.block, t.ByteSize())), memory: int64(block), run: func(put putter) error {
+		for at := 0; at < t.ByteSize(); at += block {
+			if err := t.Part(at, min(at+block, t.ByteSize()), func(b []byte) error { return put(t, b, int64(at)) }); err != nil {
 				return err
 			}
 		}

@@ -77,7 +77,7 @@ func (st *streamed) blocks(w *weightPlan, s *stored, format Format) error {
 	}
 	var g grid
 	if s.form != columns {
-		g = st.whole(j, t, 0, rows, cols, step, func(rows, cols int) int { return f.cost(cols, rows, format) })
+		g = st.flat(j, t, 0, rows, cols, step, func(rows, cols int) int { return f.cost(cols, rows, format) })
 	} else if c := func(rows, cols int) int { return f.cost(rows, cols, format) }; format == QDQ && f.bits == 4 && cols%2 != 0 {
 		g = st.whole(j, t, 0, rows, cols, step, c) // strips would share bytes
 	} else {
@@ -88,7 +88,8 @@ func (st *streamed) blocks(w *weightPlan, s *stored, format Format) error {
 		g, high = st.gathered(j, t, g, f, step)
 	}
 	j.run = func(put putter) error {
-		w := blockWriter{put: put, f: f, q: s.q, s: s.scale, z: s.zero, high: high}
+		w := blockWriter{put: put, f: f, q: s.q, s: s.scale, z: s.zero, high: high, m: st.take()}
+		defer func() { st.give(w.m) }()
 		return g.each(func(tl tile) error {
 			if ok, err := w.part(s.form, format, tl); err != nil || ok {
 				return err
@@ -125,7 +126,7 @@ func (st *streamed) gathered(j *job, t *model.Tensor, g grid, f nbits, step int)
 	}
 	gathered := (high + f.group - 1) / f.group * group
 	j.block, j.memory, j.heap = 0, 0, 0
-	g = st.whole(j, t, 0, g.rows, g.cols, step, func(rows, cols int) int { return cols*(4*rows+f.blob()+16) + gathered })
+	g = st.flat(j, t, 0, g.rows, g.cols, step, func(rows, cols int) int { return cols*(4*rows+f.blob()+16) + gathered })
 	if high < g.rows {
 		high = max(high/g.high, 1) * g.high
 	}
@@ -141,6 +142,37 @@ type blockWriter struct {
 	high  int     // rows of columns that are written together
 	m     *blocks // what they have become
 	first int     // of these rows
+}
+
+// take returns blocks that a weight has no use for any more, or nil.
+func (st *streamed) take() *blocks {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	n := len(st.spare)
+	if n == 0 {
+		return nil
+	}
+	m := st.spare[n-1]
+	st.spare = st.spare[:n-1]
+	return m
+}
+
+// give is for blocks that nobody uses any more.
+func (st *streamed) give(m *blocks) {
+	if m != nil {
+		st.mu.Lock()
+		st.spare = append(st.spare, m)
+		st.mu.Unlock()
+	}
+}
+
+// anew is newBlocks, with any contents, in the memory of m where it suffices.
+func (m *blocks) anew(f nbits) *blocks {
+	c := f.n * f.blocks()
+	if m == nil || cap(m.q) < c*f.blob() || cap(m.s) < c || cap(m.z) < c {
+		return f.newBlocks()
+	}
+	return &blocks{nbits: f, q: m.q[:c*f.blob()], s: m.s[:c], z: m.z[:c]}
 }
 
 // part quantizes a tile and writes what it becomes, of columns together with that of the tiles before it. It reports whether all values
@@ -181,7 +213,7 @@ func (w *blockWriter) gather(tl tile) (bool, error) {
 		own := f
 		own.k, own.n = min(w.high, f.k-tl.first), tl.cols
 		if w.first = tl.first; w.m == nil || w.m.nbits != own {
-			w.m = own.newBlocks()
+			w.m = w.m.anew(own)
 		}
 	}
 	m := w.m
@@ -192,7 +224,10 @@ func (w *blockWriter) gather(tl tile) (bool, error) {
 		return true, nil
 	}
 	b0, nb, kb := w.first/f.group, m.blocks(), f.blocks()
-	scales := littleEndian(m.s)
+	scales, err := model.FromSlice([]int{len(m.s)}, m.s).Bytes()
+	if err != nil {
+		return true, err
+	}
 	packed, width, full := m.packedZeros(m.z), (nb*f.bits+7)/8, (kb*f.bits+7)/8
 	if nb == kb { // whole outputs lie side by side
 		return true, w.outputs(tl.col, m.q, scales, packed)

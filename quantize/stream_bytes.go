@@ -27,13 +27,14 @@ func (st *streamed) half(dtype model.DType) ([]model.Note, error) {
 			convert = kernel.F32ToBF16
 		}
 		j := &job{weight: name, bytes: int64(src.ByteSize()), tensors: []*model.Tensor{t}}
-		g := st.whole(j, src, 0, src.Len(), 1, 1, func(rows, cols int) int { return rows * cols * 6 })
+		g := st.flat(j, src, 0, src.Len(), 1, 1, func(rows, cols int) int { return rows * cols * 6 })
 		j.run = func(put putter) error {
+			made := make([]uint16, g.high)
 			return g.each(func(p tile) error {
 				if i := beyond(p.x, dtype); i >= 0 {
 					return &misfit{name, fmt.Sprintf("element %d is %g, beyond the range of %s", p.first+i, p.x[i], shortName(dtype))}
 				}
-				h := make([]uint16, len(p.x))
+				h := made[:len(p.x)]
 				convert(h, p.x)
 				raw, err := model.FromSlice([]int{len(h)}, h).Bytes()
 				if err != nil {
@@ -256,9 +257,11 @@ func (p *packed) byColumns(put putter, g grid) error {
 			return err
 		}
 	}
+	made := make([]byte, g.high*g.wide)
 	for col := 0; col < g.cols; col += g.wide {
+		wide := min(g.wide, g.cols-col)
 		if p.perChannel {
-			e := newExtents(min(g.wide, g.cols-col))
+			e := newExtents(wide)
 			err := g.strip(col, func(tl tile) error {
 				if !tl.matrix().widen(e, 0, tl.rows) {
 					return errNotFinite
@@ -275,17 +278,17 @@ func (p *packed) byColumns(put putter, g grid) error {
 				return err
 			}
 		}
-		if err := g.strip(col, func(tl tile) error { return p.putColumns(put, g, tl, params) }); err != nil {
+		s := p.codes.spread(params, wide)
+		if err := g.strip(col, func(tl tile) error { return p.putColumns(put, g, tl, s, made) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// putColumns quantizes a tile and writes its codes.
-func (p *packed) putColumns(put putter, g grid, tl tile, params []Params) error {
-	q := make([]byte, len(tl.x))
-	s := p.codes.spread(params, tl.cols)
+// putColumns quantizes a tile and writes its codes, which made has room for.
+func (p *packed) putColumns(put putter, g grid, tl tile, s columnCodes, made []byte) error {
+	q := made[:len(tl.x)]
 	for i := range tl.rows {
 		p.codes.putRow(q[i*tl.cols:(i+1)*tl.cols], tl.x[i*tl.cols:(i+1)*tl.cols], s)
 	}

@@ -31,7 +31,20 @@ func (st *streamed) budget(rows, cols int) int { return 2 * min(st.block, 4*rows
 // whole makes the grid of j for matrices of which rows must stay together: as many of them, a multiple of step, as are
 // within a block and the budget; at least step.
 func (st *streamed) whole(j *job, t *model.Tensor, base, rows, cols, step int, c cost) grid {
-	g := grid{t: t, base: base, rows: rows, cols: cols, high: max(st.block/(4*max(cols, 1))/step, 1) * step, wide: cols}
+	return st.tiles(j, t, base, rows, cols, step, st.block, c)
+}
+
+// flat is whole for matrices whose rows become consecutive bytes: no tile is larger than passBytes, unless it must be.
+func (st *streamed) flat(j *job, t *model.Tensor, base, rows, cols, step int, c cost) grid {
+	return st.tiles(j, t, base, rows, cols, step, min(st.block, passBytes), c)
+}
+
+// passBytes are the bytes of a weight that are read at a time where what becomes of them is written in one piece: few enough that
+// they are still in the cache when they are written, and enough for a call of the system.
+const passBytes = 1 << 20
+
+func (st *streamed) tiles(j *job, t *model.Tensor, base, rows, cols, step, bytes int, c cost) grid {
+	g := grid{t: t, base: base, rows: rows, cols: cols, high: max(bytes/(4*max(cols, 1))/step, 1) * step, wide: cols}
 	g.high = min(g.high, (rows+step-1)/step*step)
 	for g.high > step && c(g.high, cols) > st.budget(rows, cols) {
 		g.high = max(g.high/2/step, 1) * step
@@ -41,11 +54,11 @@ func (st *streamed) whole(j *job, t *model.Tensor, base, rows, cols, step int, c
 	return g
 }
 
-// strips is whole for matrices whose columns may be apart, in even numbers.
+// strips is flat for matrices whose columns may be apart, in even numbers.
 func (st *streamed) strips(j *job, t *model.Tensor, rows, cols, step int, c cost) grid {
 	high, budget := min(step, max(rows, 1)), st.budget(rows, cols)
 	if cols <= 2 || 4*high*cols <= st.block && c(high, cols) <= budget {
-		return st.whole(j, t, 0, rows, cols, step, c)
+		return st.flat(j, t, 0, rows, cols, step, c)
 	}
 	g := grid{t: t, rows: rows, cols: cols, high: high, wide: min(cols, max(st.block/(4*high)&^1, 2))}
 	for g.wide > 2 && c(high, g.wide) > budget {

@@ -3,6 +3,7 @@ package quantize_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"math"
 	"os"
@@ -105,13 +106,16 @@ func TestStreamAsInMemory(t *testing.T) {
 				os.Remove(mem + ".data")
 				for _, block := range []int{1, 6000} { // strips of two columns, blocks of a few rows
 					s := c.s
-					s.In, s.Out, s.Block, s.External, s.Workers = in, mem, block, external, 3
+					s.In, s.Out, s.Block, s.External, s.Workers, s.Digest = in, mem, block, external, 3, sha256.New()
 					p, err := s.Run(context.Background())
 					if err != nil {
 						t.Fatalf("%s: %v", name, err)
 					}
 					if !bytes.Equal(contents(t, mem), expect) {
 						t.Errorf("%s, external %v, block %d: not the bytes of the stage in memory", name, external, block)
+					}
+					if sum := sha256.Sum256(expect); !bytes.Equal(s.Digest.Sum(nil), sum[:]) {
+						t.Errorf("%s, external %v, block %d: not the digest of the bytes", name, external, block)
 					}
 					if size := int64(len(expect)); p.ModelBytes+p.DataBytes != size {
 						t.Errorf("%s: planned %d and %d bytes, written %d", name, p.ModelBytes, p.DataBytes, size)

@@ -38,7 +38,7 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 		return err
 	}
 	reads := []string{c.String("data"), c.String("validation"), c.String("student"), c.String("calibration"), c.String("tokenizer")}
-	s := recipe.Single{In: in, Out: out, Reads: reads, Stage: st, Runtimes: runtimes(), Builtin: testdata.FS, Threads: c.Int("threads"), Inputs: inputs, Stream: c.Bool("stream")}
+	s := recipe.Single{In: in, Out: out, Reads: reads, Stage: st, Runtimes: runtimes(), Builtin: testdata.FS, Threads: c.Int("threads"), Inputs: inputs, Stream: c.Bool("stream"), Digest: c.Bool("json")}
 	if training != nil {
 		if s.Training, err = training(in); err != nil {
 			return err

@@ -121,6 +121,15 @@ func writeFile(path string, b []byte) (err error) {
 	return err
 }
 
+// fileSize returns the size of a file.
+func fileSize(path string) (int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
 // fileDigest returns the size and the sha256 of a file.
 func fileDigest(path string) (int64, string, error) {
 	f, err := os.Open(path)

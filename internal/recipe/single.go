@@ -37,6 +37,7 @@ type Single struct {
 
 	Disk   int64 // bytes that may be written; 0: what is free where Out goes
 	Stream bool  // work block by block, if the stage can, whatever the size of the model
+	Digest bool  // fill Outcome.SHA256, which takes a second per gigabyte or two
 }
 
 // Outcome says what ApplyStage did.
@@ -45,7 +46,7 @@ type Outcome struct {
 	Remarks     []string     `json:"remarks,omitempty"` // such as that the opset was raised; see IsWarning
 	BytesBefore int64        `json:"bytes_before"`
 	BytesAfter  int64        `json:"bytes_after"`
-	SHA256      string       `json:"sha256"`
+	SHA256      string       `json:"sha256"` // of what was written, a model's external data behind it; "" unless Single.Digest
 }
 
 // ApplyStage applies one stage to the model file In and writes Out, whole or not at all. When the stage
@@ -151,7 +152,12 @@ func (s Single) apply(ctx context.Context, f *onnx.File) (*Outcome, error) {
 	if info, err := os.Stat(s.In); err == nil {
 		out.BytesBefore = info.Size()
 	}
-	if out.BytesAfter, out.SHA256, err = fileDigest(s.Out); err != nil {
+	if s.Digest {
+		out.BytesAfter, out.SHA256, err = fileDigest(s.Out)
+	} else {
+		out.BytesAfter, err = fileSize(s.Out)
+	}
+	if err != nil {
 		return out, err
 	}
 	return out, os.RemoveAll(s.Out + trainingSuffix)

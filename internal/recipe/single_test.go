@@ -51,7 +51,7 @@ func TestApplyStage(t *testing.T) {
 	for _, st := range []Stage{&Quantize{Scheme: "fp16"}, &Quantize{Scheme: "bf16"}, &Quantize{Scheme: "int8"}, &Prune{Sparsity: 0.5}, &Prune{Pattern: "2:4"}} {
 		dir := t.TempDir()
 		out := filepath.Join(dir, "out.onnx")
-		done, err := ApplyStage(context.Background(), Single{In: in, Out: out, Stage: st, Runtimes: natives})
+		done, err := ApplyStage(context.Background(), Single{In: in, Out: out, Stage: st, Runtimes: natives, Digest: true})
 		if err != nil {
 			t.Errorf("%v: %v", st.Options(), err)
 			continue
@@ -187,14 +187,14 @@ func TestDistillStage(t *testing.T) {
 		return &Distill{Student: &StudentSpec{Embedding: 4, Hidden: 4, Pooling: "max"}, Epochs: 3, Batch: 16}
 	}
 	dir := t.TempDir()
-	whole, err := ApplyStage(context.Background(), Single{In: in, Out: filepath.Join(dir, "whole.onnx"), Stage: student(), Runtimes: natives, Training: training, Threads: 2})
+	whole, err := ApplyStage(context.Background(), Single{In: in, Out: filepath.Join(dir, "whole.onnx"), Stage: student(), Runtimes: natives, Training: training, Threads: 2, Digest: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	only(t, dir, "whole.onnx")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s := Single{In: in, Out: filepath.Join(dir, "x.onnx"), Stage: student(), Runtimes: natives, Training: training, Threads: 1,
+	s := Single{In: in, Out: filepath.Join(dir, "x.onnx"), Stage: student(), Runtimes: natives, Training: training, Threads: 1, Digest: true,
 		Progress: func(_ string, done, total int) {
 			if done > total/2 {
 				cancel()

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -182,6 +181,10 @@ func modelBytes(path string, g *model.Graph) int64 {
 func (s Single) stream(ctx context.Context, f *onnx.File) (*Outcome, error) {
 	st, _ := streamOf(s)
 	out := &Outcome{BytesBefore: modelBytes(s.In, f.Graph()), Remarks: said(customRemark(f.Graph()), excludeRemark(s.Stage, f.Graph()))}
+	h := sha256.New()
+	if s.Digest {
+		st.Digest = h
+	}
 	p, err := st.Run(ctx)
 	if p != nil {
 		out.Notes = p.Notes
@@ -192,28 +195,8 @@ func (s Single) stream(ctx context.Context, f *onnx.File) (*Outcome, error) {
 	if changed, _ := model.Touched(p.Notes); changed == 0 {
 		return out, fmt.Errorf("%s touched nothing", s.Stage.Name())
 	}
-	out.BytesAfter, out.SHA256, err = digestAll(s.Out, s.Out+".data", p.DataBytes > 0)
-	return out, err
-}
-
-// digestAll returns size and sha256 of a model, followed by its external data.
-func digestAll(path, data string, external bool) (int64, string, error) {
-	h := sha256.New()
-	total := int64(0)
-	for _, name := range []string{path, data} {
-		if name == data && !external {
-			break
-		}
-		f, err := os.Open(name)
-		if err != nil {
-			return 0, "", err
-		}
-		n, err := io.Copy(h, f)
-		f.Close()
-		if err != nil {
-			return 0, "", err
-		}
-		total += n
+	if out.BytesAfter = p.ModelBytes + p.DataBytes; s.Digest {
+		out.SHA256 = hex.EncodeToString(h.Sum(nil))
 	}
-	return total, hex.EncodeToString(h.Sum(nil)), nil
+	return out, nil
 }

@@ -76,7 +76,7 @@ func createPartial(path string) (*partial, error) {
 	sweep(path)
 	for i := 0; ; i++ {
 		name := path + "." + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i) + ".partial"
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if errors.Is(err, fs.ErrExist) && i < 1000 {
 			continue
 		}

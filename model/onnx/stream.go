@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/wattshed/wattshed/model"
 )
@@ -17,7 +18,8 @@ type Layout struct {
 	places                map[*model.Tensor][]place
 	header                []place // the bytes between the tensors, in order
 	order                 []*model.Tensor
-	files                 [2]io.WriterAt
+	files                 [2]*os.File
+	written               [2]atomic.Int64 // bytes since the files were opened
 }
 
 // place is a stretch of one of the two files.
@@ -74,11 +76,36 @@ func (l *Layout) WriteAt(t *model.Tensor, b []byte, off int64) error {
 		return fmt.Errorf("onnx: bytes %d to %d of a tensor of %d bytes", off, off+int64(len(b)), t.ByteSize())
 	}
 	for _, p := range l.places[t] {
-		f := l.files[0]
+		i := 0
 		if p.data {
-			f = l.files[1]
+			i = 1
 		}
-		if _, err := f.WriteAt(b, p.at+off); err != nil {
+		if _, err := l.files[i].WriteAt(b, p.at+off); err != nil {
+			return fmt.Errorf("onnx: %w", err)
+		}
+		if n := l.written[i].Add(int64(len(b))); n/flushBytes != (n-int64(len(b)))/flushBytes {
+			flush(l.files[i])
+		}
+	}
+	return nil
+}
+
+// flushBytes are written before the system is asked to bring them to the disk: it works at that while more is made.
+const flushBytes = 16 << 20
+
+// CopyTo writes the files as they are now to w, the model and then its external data.
+func (l *Layout) CopyTo(w io.Writer) error {
+	for i, size := range []int64{l.ModelBytes, l.DataBytes} {
+		if size == 0 {
+			continue
+		}
+		flush(l.files[i])
+		b := make([]byte, 1<<18)
+		n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{io.NewSectionReader(l.files[i], 0, size)}, b)
+		if err == nil && n < size {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
 			return fmt.Errorf("onnx: %w", err)
 		}
 	}

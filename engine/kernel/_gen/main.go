@@ -25,6 +25,7 @@ var outputs = []func() []file{
 	nbitsWidenFiles,
 	digitsFiles,
 	lstmFiles,
+	weightsFiles,
 	vecFiles,
 	moveFiles,
 	convFiles,
