@@ -59,6 +59,19 @@ func (g *int8Job) foldedPanels(c *int32, i, j, panels int) {
 	ps := k4 * 4 * PanelWidth
 	_ = g.b.data[(j+panels)*ps-1]
 	whole := min(panels, g.b.N/PanelWidth-j)
+	if k4%8 == 0 {
+		for ; whole >= widePanels; whole -= widePanels {
+			out := unsafe.Slice(c, widePanels*PanelWidth)
+			for e, s := range g.b.ColSum[j*PanelWidth:][:len(out)] {
+				out[e] = r.start + s<<7
+			}
+			foldU8S8x128m1(k4/8, &r.x[0], &g.b.data[j*ps], ps, c)
+			j, panels = j+widePanels, panels-widePanels
+			if panels > 0 {
+				c = at(c, len(out))
+			}
+		}
+	}
 	if whole > 0 {
 		foldU8S8x32m1(whole, k4, &r.x[0], r.start, &g.b.data[j*ps], &g.b.ColSum[j*PanelWidth], c)
 	}

@@ -199,6 +199,11 @@ func foldBytes256(blocks, block int, x *int8, flip, mask uint32, dst *uint8, sum
 //go:noescape
 func foldU8S8x32m1(panels, k int, x *uint8, start int32, b *int8, sums, c *int32)
 
+// foldU8S8x128m1 adds the exact AVX2 product of one folded row, 32 elements a turn, and four panels, ps bytes apart, to c.
+//
+//go:noescape
+func foldU8S8x128m1(turns int, x *uint8, b *int8, ps int, c *int32)
+
 // widePairs256 is markWide with AVX2.
 //
 //go:noescape

@@ -161,8 +161,19 @@ func (g *nbitsJob) stream256(i, j0, n int) int {
 	c := g.c[i*g.ldc+j0*PanelWidth:]
 	_ = c[n*PanelWidth-1]
 	x := g.args(i, j0, c, g.ldc)
-	x.a, x.panels = g.digits256(i, &x), n
-	f(&x)
+	x.a = g.digits256(i, &x)
+	wide := 0
+	if g.b.bits == 8 && g.b.Block == 32 { // which only one digit has here
+		wide = n - n%widePanels
+	}
+	if x.panels = wide; wide > 0 {
+		nbits8p1wide256(&x)
+	}
+	if x.panels = n - wide; x.panels > 0 {
+		rest := g.args(i, j0+wide, c[wide*PanelWidth:], g.ldc)
+		x.w, x.c = rest.w, rest.c
+		f(&x)
+	}
 	return n
 }
 

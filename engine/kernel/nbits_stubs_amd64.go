@@ -176,6 +176,11 @@ func nbits4p3b32x256(x *nbitsArgs)
 //go:noescape
 func nbits8p1x256(x *nbitsArgs)
 
+// nbits8p1wide256 is nbits8p1x256 for panels, a multiple of 4, of weights in blocks of 32.
+//
+//go:noescape
+func nbits8p1wide256(x *nbitsArgs)
+
 // nbitsMax256 is nbitsMax512 with AVX2.
 //
 //go:noescape

@@ -53,8 +53,8 @@ func foldBytes(a *asm, stubs *strings.Builder) {
 	a.op("RET")
 }
 
-// foldGroup adds the product of group g of four folded elements, SI, and of 32 columns of weights, DI, to Y0 to Y3. Y14 has words of 1.
-func foldGroup(a *asm, g int) {
+// foldGroup adds the product of group g of four folded elements, SI, and of 32 columns of weights, DI, to Y0 to Y3, and fetches what is ahead. Y14 has words of 1.
+func foldGroup(a *asm, g, ahead int) {
 	a.op("VPBROADCASTD %d(SI), Y4", 8*g)
 	a.op("VPBROADCASTD %d(SI), Y5", 8*g+4)
 	for v := range 4 {
@@ -98,7 +98,7 @@ func foldRow(a *asm, stubs *strings.Builder) {
 	a.b.WriteString("\n\tPCALIGN $32\n")
 	a.label("four")
 	for g := range 4 {
-		foldGroup(a, g)
+		foldGroup(a, g, ahead)
 	}
 	a.op("ADDQ $32, SI")
 	a.op("ADDQ $512, DI")
@@ -108,7 +108,7 @@ func foldRow(a *asm, stubs *strings.Builder) {
 	a.op("ADDQ $4, DX")
 	a.op("JEQ  store")
 	a.label("one")
-	foldGroup(a, 0)
+	foldGroup(a, 0, ahead)
 	a.op("ADDQ $8, SI")
 	a.op("ADDQ $128, DI")
 	a.op("DECQ DX")

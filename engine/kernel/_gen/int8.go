@@ -38,6 +38,7 @@ func int8Files() []file {
 	narrowTile{1, 4}.kernel(b, &stubs)
 	foldBytes(b, &stubs)
 	foldRow(b, &stubs)
+	foldWide(b, &stubs)
 	widePairs(b, &stubs)
 	packFours(b, &stubs)
 	v := newAsm("int8.go")

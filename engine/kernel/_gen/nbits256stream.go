@@ -75,7 +75,7 @@ func nbScaled(a *asm) {
 	}
 }
 
-// nbStreams writes nbits4p1b32x256, nbits4p3b32x256 and nbits8p1x256.
+// nbStreams writes nbits4p1b32x256, nbits4p3b32x256, nbits8p1x256 and nbits8p1wide256.
 func nbStreams(a *asm, stubs *strings.Builder) {
 	nbStream(a, stubs, "nbits4p1b32x256", "1 digit with panels of weights of 4 bits in blocks of 32", func() { nbClear(a) }, func() { nbFour1(a) }, func() { nbStore(a) })
 	nbStream(a, stubs, "nbits4p3b32x256", "3 digits with panels of weights of 4 bits in blocks of 32", func() {
@@ -85,6 +85,7 @@ func nbStreams(a *asm, stubs *strings.Builder) {
 		}
 	}, func() { nbFour3(a) }, func() {})
 	nbStream(a, stubs, "nbits8p1x256", "1 digit, folded by foldBytes256, with panels of weights of 8 bits", func() { nbClear(a) }, func() { nbEight(a) }, func() { nbStore(a) })
+	nbEightWide(a, stubs)
 }
 
 // nbFour1 writes a block of 32 of weights of 4 bits and one digit: sums of 16 bits, as in nbRow, of the whole block.
@@ -181,7 +182,7 @@ func nbEight(a *asm) {
 	a.op("JLT  two")
 	a.label("four")
 	for g := range 8 {
-		foldGroup(a, g)
+		foldGroup(a, g, ahead)
 	}
 	a.op("ADDQ $1024, DI")
 	a.op("ADDQ $64, SI")
@@ -191,7 +192,7 @@ func nbEight(a *asm) {
 	a.op("JGE  four")
 	a.label("two")
 	for g := range 4 {
-		foldGroup(a, g)
+		foldGroup(a, g, ahead)
 	}
 	a.op("ADDQ $512, DI")
 	a.op("ADDQ $32, SI")
