@@ -182,6 +182,14 @@ type int8Job struct {
 	rowTasks       int
 	rows, panels   int // per task
 	task           func(int)
+	folded         foldedRow  // of a product of one row, or empty
+	scratch        *scratchU8 // of folded
+}
+
+// foldedRow is one row of A, less 128, as foldBytes256 leaves it.
+type foldedRow struct {
+	x     []uint8 // 8 bytes of every four elements
+	start int32
 }
 
 var int8Jobs = sync.Pool{New: func() any {
@@ -197,6 +205,9 @@ func newInt8Job(m int, a []uint8, lda int, b *PackedS8) *int8Job {
 }
 
 func (g *int8Job) release() {
+	if g.scratch != nil {
+		scratchPoolU8.Put(g.scratch)
+	}
 	*g = int8Job{task: g.task, az32: g.az32, rowSum: g.rowSum, bz32: g.bz32} // keep no slice of the caller's
 	int8Jobs.Put(g)
 }
@@ -213,6 +224,7 @@ func (g *int8Job) run(p *Pool) {
 	if g.m == 0 || g.b.N == 0 {
 		return
 	}
+	g.prepareRow()
 	np := panels(g.b.N)
 	threads := p.Threads()
 	fork, tasks := forkMacs, 4

@@ -144,7 +144,12 @@ func (g *int8Job) block512(c *int32, ldc, i0, i1, j0, j1, n int) {
 func (g *int8Job) block256(c *int32, ldc, i0, i1, j0, j1, n int) {
 	k4 := ceilDiv(g.b.K, 4)
 	ps := k4 * 4 * PanelWidth
-	for j := j0; j < j1; j++ {
+	j := j0
+	if whole := min(j1, n/PanelWidth) - j0; whole > 0 && i1-i0 == 1 && g.isa != AVXVNNI && !g.b.narrow {
+		g.foldedPanels(c, i0, j0, whole)
+		j += whole
+	}
+	for ; j < j1; j++ {
 		w := min(PanelWidth, n-j*PanelWidth)
 		if g.isa == AVXVNNI && w == PanelWidth && i1-i0 <= 3 {
 			g.fewRows256(c, ldc, k4, &g.b.data[j*ps], i0, i1-i0, (j-j0)*PanelWidth)
@@ -152,12 +157,7 @@ func (g *int8Job) block256(c *int32, ldc, i0, i1, j0, j1, n int) {
 		}
 		wide := g.b.marks(j, k4)
 		if g.isa != AVXVNNI && w == PanelWidth && i1-i0 == 1 {
-			x, y, z := &g.a[i0*g.lda], &g.b.data[j*ps], at(c, (j-j0)*PanelWidth)
-			if g.b.narrow {
-				narrowU8S8x32m1(k4, x, g.lda, y, wide, z, 4*ldc)
-			} else {
-				wideU8S8x32m1(k4, x, y, z)
-			}
+			narrowU8S8x32m1(k4, &g.a[i0*g.lda], g.lda, &g.b.data[j*ps], wide, at(c, (j-j0)*PanelWidth), 4*ldc)
 			continue
 		}
 		for h := 0; h < w; h += 16 {

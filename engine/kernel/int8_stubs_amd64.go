@@ -188,10 +188,21 @@ func narrowU8S8x16m4(k int, a *uint8, lda int, b *int8, wide *uint8, c *int32, l
 //go:noescape
 func narrowU8S8x32m1(k int, a *uint8, lda int, b *int8, wide *uint8, c *int32, ldc int)
 
-// wideU8S8x32m1 is the exact AVX2 product of one row and 32 columns; k counts fours.
+// foldBytes256 is foldBytesGo of whole blocks, at least one; block is a multiple of 16 and not 0.
 //
 //go:noescape
-func wideU8S8x32m1(k int, a *uint8, b *int8, c *int32)
+func foldBytes256(blocks, block int, x *int8, flip, mask uint32, dst *uint8, sums *int32, stride int)
+
+// foldU8S8x32m1 is the exact AVX2 product of one folded row and panels of 32 columns: the sum of the products, start and 128 times sums.
+// k counts fours.
+//
+//go:noescape
+func foldU8S8x32m1(panels, k int, x *uint8, start int32, b *int8, sums, c *int32)
+
+// foldU8S8x128m1 adds the exact AVX2 product of one folded row, 32 elements a turn, and four panels, ps bytes apart, to c.
+//
+//go:noescape
+func foldU8S8x128m1(turns int, x *uint8, b *int8, ps int, c *int32)
 
 // widePairs256 is markWide with AVX2.
 //

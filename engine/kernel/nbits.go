@@ -72,7 +72,8 @@ type nbitsTerms struct {
 	scale  float32  // of the digits
 	sum    float32  // of the row's elements as the digits have them, or as they are
 	centre int32
-	_      [2]int32
+	total  int32 // of three digits and weights of 4 bits in blocks of 32, for AVX2: the starts as one integer
+	_      int32
 }
 
 // nbitsArgs are the arguments of the assembly; see its comments for the offsets. Strides are in bytes.
@@ -102,7 +103,7 @@ type nbitsJob struct {
 	isa      ISA
 	parts    int
 	digits   []int8       // [m][groups of four][parts][4], K filled up to whole blocks; of two parts see splitTwoGo
-	words    []int8       // the same in two bytes each, of one or three parts: see widenDigits
+	words    []int8       // the same in two bytes each, of three parts, or folded, of one: see widenDigits
 	floats   []float32    // [m][K filled up], for rows multiplied in float32
 	terms    []nbitsTerms // [m][blocks]
 	float    []rowKind

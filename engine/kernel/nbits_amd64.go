@@ -47,16 +47,22 @@ func splitDigits(isa ISA, x []float32, factor float32, q []int8, parts int, sums
 func (g *nbitsJob) digitBlocks(i, t0, t1 int) (n int, top float32) {
 	b := g.b
 	t1 = min(t1, b.K/b.Block)
-	if t0 >= t1 || !g.isa.hasVNNI512() {
+	if t0 >= t1 || !g.oneRow() && !g.isa.hasVNNI512() {
 		return 0, 0
 	}
 	x, q, e := g.a[i*g.lda+t0*b.Block:], g.digits[(i*g.kPad()+t0*b.Block)*g.digitBytes():], &g.terms[i*b.blocks()+t0]
 	_ = x[(t1-t0)*b.Block-1]
 	var bits uint32
-	switch g.parts {
-	case 1:
+	switch {
+	case g.oneRow() && g.parts == 1:
+		n, bits = nbitsBlocks1x256(&x[0], t1-t0, b.Block, &q[0], e, b.centre)
+	case g.oneRow() && g.parts == 2:
+		n, bits = nbitsBlocks2x256(&x[0], t1-t0, b.Block, &q[0], e, b.centre)
+	case g.oneRow():
+		n, bits = nbitsBlocks3x256(&x[0], t1-t0, b.Block, &q[0], e, b.centre)
+	case g.parts == 1:
 		n, bits = nbitsBlocks1(&x[0], t1-t0, b.Block, &q[0], e, b.centre)
-	case 3:
+	case g.parts == 3:
 		n, bits = nbitsBlocks3(&x[0], t1-t0, b.Block, &q[0], e, b.centre)
 	}
 	return n, math.Float32frombits(bits)
@@ -68,7 +74,13 @@ const widePanels = 4
 // stream computes the whole ones of panels j0 to j1 of row i, if there is a kernel for that, and returns their number.
 func (g *nbitsJob) stream(i, j0, j1 int) int {
 	n := min(j1, g.b.N/PanelWidth) - j0
-	if n <= 0 || !g.isa.hasVNNI512() || g.float[i] != rowDigits || g.parts == 2 || g.b.Block%32 != 0 {
+	if n <= 0 || g.float[i] != rowDigits || g.parts == 2 {
+		return 0
+	}
+	if g.oneRow() {
+		return g.stream256(i, j0, n)
+	}
+	if !g.isa.hasVNNI512() || g.b.Block%32 != 0 {
 		return 0
 	}
 	c := g.c[i*g.ldc+j0*PanelWidth:]
@@ -132,18 +144,66 @@ func (g *nbitsJob) tile(i, n, j int, c []float32, ldc int) {
 		}
 		return
 	}
-	x.a = (*byte)(unsafe.Pointer(&g.digits[i*x.lda]))
 	if g.isa < AVX512 {
 		g.rowTile(i, &x)
 		return
 	}
+	x.a = (*byte)(unsafe.Pointer(&g.digits[i*x.lda]))
 	nbitsTile(b.bits, g.parts, n, &x)
+}
+
+// stream256 is stream with AVX2, for n whole panels.
+func (g *nbitsJob) stream256(i, j0, n int) int {
+	f := g.panels256()
+	if f == nil {
+		return 0
+	}
+	c := g.c[i*g.ldc+j0*PanelWidth:]
+	_ = c[n*PanelWidth-1]
+	x := g.args(i, j0, c, g.ldc)
+	x.a = g.digits256(i, &x)
+	wide := 0
+	if g.b.bits == 8 && g.b.Block == 32 { // which only one digit has here
+		wide = n - n%widePanels
+	}
+	if x.panels = wide; wide > 0 {
+		nbits8p1wide256(&x)
+	}
+	if x.panels = n - wide; x.panels > 0 {
+		rest := g.args(i, j0+wide, c[wide*PanelWidth:], g.ldc)
+		x.w, x.c = rest.w, rest.c
+		f(&x)
+	}
+	return n
+}
+
+// panels256 returns the AVX2 kernel of one row for one panel after the other, or nil.
+func (g *nbitsJob) panels256() func(*nbitsArgs) {
+	switch {
+	case g.b.bits == 8 && g.parts == 1:
+		return nbits8p1x256
+	case g.b.bits == 4 && g.parts == 1 && g.b.Block == 32:
+		return nbits4p1b32x256
+	case g.b.bits == 4 && g.parts == 3 && g.b.Block == 32:
+		return nbits4p3b32x256
+	}
+	return nil
+}
+
+// digits256 returns the digits of row i as the AVX2 kernels take them.
+func (g *nbitsJob) digits256(i int, x *nbitsArgs) *byte {
+	if g.wideDigits() {
+		return (*byte)(unsafe.Pointer(&g.words[2*i*x.lda]))
+	}
+	return (*byte)(unsafe.Pointer(&g.digits[i*x.lda]))
 }
 
 // rowTile calls the AVX2 kernel for digits.
 func (g *nbitsJob) rowTile(i int, x *nbitsArgs) {
-	if g.wideDigits() {
-		x.a = (*byte)(unsafe.Pointer(&g.words[2*i*x.lda]))
+	x.a, x.panels = g.digits256(i, x), 1
+	if f := g.panels256(); f != nil {
+		f(x)
+		return
 	}
 	switch {
 	case g.parts == 2:
@@ -152,18 +212,30 @@ func (g *nbitsJob) rowTile(i int, x *nbitsArgs) {
 		nbits4p1r256(x)
 	case g.b.bits == 4:
 		nbits4p3r256(x)
-	case g.parts == 1:
-		nbits8p1r256(x)
 	default:
 		nbits8p3r256(x)
 	}
 }
 
-// widenDigits makes the 16-bit digits of blocks t0 to t1 of row i, which the AVX2 kernels for weights of 8 bits take.
+// widenDigits makes of the digits of blocks t0 to t1 of row i what the AVX2 kernels take instead: for weights of 8 bits three digits of 16 bits, or
+// one folded, with what that adds to the sums as the second start; and for three digits and weights of 4 bits in blocks of 32 the starts as one.
 func (g *nbitsJob) widenDigits(i, t0, t1 int) {
-	if n := (t1 - t0) * g.b.Block * g.parts; n > 0 && g.wideDigits() {
-		at := (i*g.kPad() + t0*g.b.Block) * g.parts
+	if t1 <= t0 || !g.oneRow() {
+		return
+	}
+	at, n := (i*g.kPad()+t0*g.b.Block)*g.digitBytes(), (t1-t0)*g.b.Block*g.parts
+	terms := g.terms[i*g.b.blocks()+t0:][:t1-t0]
+	switch {
+	case g.b.bits == 8 && g.parts == 1:
+		_, _ = g.digits[at+n-1], g.words[2*(at+n)-1]
+		foldBytes256(t1-t0, g.b.Block, &g.digits[at], 0, 0x80808080, (*uint8)(unsafe.Pointer(&g.words[2*at])), &terms[0].start[1], int(unsafe.Sizeof(terms[0])))
+	case g.b.bits == 8 && g.parts == 3:
 		nbitsWords256(n, &g.digits[at], &g.words[2*at])
+	case g.parts == 3 && g.b.Block == 32:
+		for t := range terms {
+			s := &terms[t].start
+			terms[t].total = s[0] + s[1]<<8 + s[2]<<16
+		}
 	}
 }
 

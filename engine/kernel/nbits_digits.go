@@ -152,5 +152,5 @@ func (g *nbitsJob) digitBytes() int {
 	return 3
 }
 
-// wideDigits tells whether the kernels want the digits in 16 bits too.
+// wideDigits tells whether the kernels want the digits in two bytes each too.
 func (g *nbitsJob) wideDigits() bool { return g.oneRow() && g.b.bits == 8 && g.parts != 2 }

@@ -70,7 +70,7 @@ func TestNBitsDigits(t *testing.T) {
 		r := rand.New(rand.NewPCG(4, 11))
 		for i := range n {
 			k, block := 1+r.IntN(200), 16<<r.IntN(4)
-			g := &nbitsJob{m: 1 + r.IntN(2), lda: k, isa: isa, parts: 1 + 2*r.IntN(2), b: &PackedNBits{K: k, N: 1, Block: block, bits: 4, centre: 8}}
+			g := &nbitsJob{m: 1 + r.IntN(2), lda: k, isa: isa, parts: 1 + r.IntN(3), b: &PackedNBits{K: k, N: 1, Block: block, bits: 4, centre: 8}}
 			g.task, g.row, g.piece = g.doTask, g.doRow, g.doPiece
 			g.a = make([]float32, g.m*k)
 			for q := range g.a {
@@ -79,7 +79,7 @@ func TestNBitsDigits(t *testing.T) {
 			if r.IntN(2) == 0 { // the ends of the magnitudes that are divided many blocks at a time, the ends of the digits, and what no digits hold
 				for range 1 + r.IntN(4) {
 					at := r.IntN(len(g.a)) / block * block
-					v := []float64{0, 0x1p-69, 0x1p-70, 0x1p-71, 0x1p-90, 0x1p-119, 0x1p-120, 0x1p-122, 0x1p-149, 0x1p99, 0x1p100, 0x1.fffffep99, math.Inf(-1), math.NaN(), maxDigits, maxDigits + 0.5, 127, 1}
+					v := []float64{0, 0x1p-69, 0x1p-70, 0x1p-71, 0x1p-90, 0x1p-119, 0x1p-120, 0x1p-122, 0x1p-149, 0x1p99, 0x1p100, 0x1.fffffep99, math.Inf(-1), math.NaN(), maxDigits, maxDigits + 0.5, maxTwo, maxTwo + 0.5, 127, 1}
 					for q := range g.a[at:min(at+block, len(g.a))] {
 						g.a[at+q] = 0
 					}
@@ -92,6 +92,13 @@ func TestNBitsDigits(t *testing.T) {
 					clear(g.terms[row*g.b.blocks():][:g.b.blocks()])
 					clear(g.digits[row*g.kPad()*g.digitBytes():][:g.kPad()*g.digitBytes()])
 				}
+			}
+			for j := range g.terms { // of AVX2 alone: see widenDigits
+				e := &g.terms[j]
+				if block == 32 && g.parts == 3 && g.oneRow() && g.float[j/g.b.blocks()] == rowDigits && e.total != e.start[0]+e.start[1]<<8+e.start[2]<<16 {
+					t.Fatalf("case %d, block %d: the starts %v as one integer are %d", i, j, e.start, e.total)
+				}
+				e.total = 0
 			}
 			got := made{g.digits, g.terms, g.float}
 			if isa == Generic {

@@ -156,15 +156,30 @@ func nbits4p1r256(x *nbitsArgs)
 //go:noescape
 func nbits4p3r256(x *nbitsArgs)
 
-// nbits8p1r256 is the AVX2 product of one row in 1 digit(s) with a panel of weights of 8 bits.
-//
-//go:noescape
-func nbits8p1r256(x *nbitsArgs)
-
 // nbits8p3r256 is the AVX2 product of one row in 3 digit(s) with a panel of weights of 8 bits.
 //
 //go:noescape
 func nbits8p3r256(x *nbitsArgs)
+
+// nbits4p1b32x256 is the AVX2 product of one row in 1 digit with panels of weights of 4 bits in blocks of 32.
+//
+//go:noescape
+func nbits4p1b32x256(x *nbitsArgs)
+
+// nbits4p3b32x256 is the AVX2 product of one row in 3 digits with panels of weights of 4 bits in blocks of 32.
+//
+//go:noescape
+func nbits4p3b32x256(x *nbitsArgs)
+
+// nbits8p1x256 is the AVX2 product of one row in 1 digit, folded by foldBytes256, with panels of weights of 8 bits.
+//
+//go:noescape
+func nbits8p1x256(x *nbitsArgs)
+
+// nbits8p1wide256 is nbits8p1x256 for panels, a multiple of 4, of weights in blocks of 32.
+//
+//go:noescape
+func nbits8p1wide256(x *nbitsArgs)
 
 // nbitsMax256 is nbitsMax512 with AVX2.
 //
@@ -195,3 +210,18 @@ func nbits8p2r256(x *nbitsArgs)
 //
 //go:noescape
 func nbitsSplit2x256(x *float32, n int, factor float32, q *int8, sums *[3]int32)
+
+// nbitsBlocks1x256 is nbitsBlocks1 with AVX2, for 1 digit(s).
+//
+//go:noescape
+func nbitsBlocks1x256(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int) (n int, top uint32)
+
+// nbitsBlocks2x256 is nbitsBlocks1 with AVX2, for 2 digit(s).
+//
+//go:noescape
+func nbitsBlocks2x256(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int) (n int, top uint32)
+
+// nbitsBlocks3x256 is nbitsBlocks1 with AVX2, for 3 digit(s).
+//
+//go:noescape
+func nbitsBlocks3x256(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int) (n int, top uint32)

@@ -36,7 +36,9 @@ func int8Files() []file {
 		narrowTile{mr, 2}.kernel(b, &stubs)
 	}
 	narrowTile{1, 4}.kernel(b, &stubs)
-	wideRow(b, &stubs)
+	foldBytes(b, &stubs)
+	foldRow(b, &stubs)
+	foldWide(b, &stubs)
 	widePairs(b, &stubs)
 	packFours(b, &stubs)
 	v := newAsm("int8.go")

@@ -162,50 +162,6 @@ func (t narrowTile) pairOfRow(a *asm) {
 // L1 prefetcher looks, near what a loop of nothing but loads has under way.
 const ahead = 4096
 
-// wideRow writes the exact product of one row with all columns of a panel for any weights: bytes of even and of odd place are widened to 16 bits
-// where they stand, so that VPMADDWD leaves one sum per column.
-func wideRow(a *asm, stubs *strings.Builder) {
-	decl := "func wideU8S8x32m1(k int, a *uint8, b *int8, c *int32)"
-	fmt.Fprintf(stubs, "\n// wideU8S8x32m1 is the exact AVX2 product of one row and 32 columns; k counts fours.\n//\n//go:noescape\n%s\n", decl)
-	a.text(decl, "wideU8S8x32m1", 32)
-	for _, l := range []string{"k+0(FP), DX", "a+8(FP), SI", "b+16(FP), DI", "c+24(FP), BX"} {
-		a.op("MOVQ %s", l)
-	}
-	for i := range 8 {
-		a.op("VPXOR Y%[1]d, Y%[1]d, Y%[1]d", i)
-	}
-	a.op("VPCMPEQW Y15, Y15, Y15")
-	a.op("VPSRLW $8, Y15, Y15")
-	a.b.WriteString("\n\tPCALIGN $32\n")
-	a.label("loop")
-	a.op("PREFETCHT0 %d(DI)", ahead)
-	a.op("PREFETCHT0 %d(DI)", ahead+64)
-	a.op("VPBROADCASTD (SI), Y8")
-	a.op("VPAND Y15, Y8, Y9")
-	a.op("VPSRLW $8, Y8, Y8")
-	for v := range 4 {
-		r := 10 + v%2*2
-		a.op("VMOVDQU %d(DI), Y%d", 32*v, r)
-		a.op("VPSLLW $8, Y%d, Y%d", r, r+1)
-		a.op("VPSRAW $8, Y%[1]d, Y%[1]d", r)
-		a.op("VPSRAW $8, Y%[1]d, Y%[1]d", r+1)
-		a.op("VPMADDWD Y8, Y%[1]d, Y%[1]d", r)
-		a.op("VPMADDWD Y9, Y%[1]d, Y%[1]d", r+1)
-		a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", r, v)
-		a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", r+1, 4+v)
-	}
-	a.op("ADDQ $4, SI")
-	a.op("ADDQ $128, DI")
-	a.op("DECQ DX")
-	a.op("JNE  loop")
-	for v := range 4 {
-		a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", 4+v, v)
-		a.op("VMOVDQU Y%d, %d(BX)", v, 32*v)
-	}
-	a.op("VZEROUPPER")
-	a.op("RET")
-}
-
 // widePairs writes the marks of narrow weights. Sums of up to 4*128 fit 16 bits.
 func widePairs(a *asm, stubs *strings.Builder) {
 	decl := "func widePairs256(pairs int, b *int8, wide *uint8)"

@@ -341,10 +341,18 @@ func nbitsFiles() []file {
 	y := newAsm("nbits256.go")
 	for _, bits := range []int{4, 8} {
 		for _, parts := range []int{1, 3} {
-			nbRow{bits, parts}.kernel(y, &stubs)
+			if bits == 4 || parts == 3 {
+				nbRow{bits, parts}.kernel(y, &stubs)
+			}
 		}
 	}
+	nbStreams(y, &stubs)
 	nbSplit256(y, &stubs)
 	nbTwo(y, &stubs)
+	for parts := 1; parts <= 3; parts++ {
+		nbBlocks256(y, &stubs, parts)
+	}
+	// 256, 65536 and 128 in float64, and 127 in float32
+	y.data("nbitsPlaces", []uint32{0, 0x40700000, 0, 0x40f00000, 0, 0x40600000, 0x42fe0000})
 	return []file{a.file("nbits_amd64.s"), y.file("nbits_avx2_amd64.s"), {"nbits_stubs_amd64.go", []byte(stubs.String())}}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -10,7 +11,7 @@ import (
 // three in memory, in c.
 //
 // Weights of 4 bits are the unsigned bytes of VPMADDUBSW: 2*15*128 is the most that it gives, and eight of these, of four pairs of groups, are
-// added in 16 bits. Weights of 8 bits, 0 to 255, are widened where they stand: those of even place by a mask, the others by a shift.
+// added in 16 bits. Weights of 8 bits, 0 to 255, are widened where they stand, for three digits: those of even place by a mask, the others by a shift.
 type nbRow struct{ bits, parts int }
 
 func (t nbRow) name() string { return fmt.Sprintf("nbits%dp%dr256", t.bits, t.parts) }
@@ -149,7 +150,7 @@ func (t nbRow) start(a *asm) {
 // ahead fetches line i of what comes later than the bytes that R8 points to.
 func (t nbRow) ahead(a *asm, i int) { a.op("PREFETCHT0 %d(R8)", ahead+64*i) }
 
-// bytes adds group g of a pair of weights of 8 bits, in part h of the columns.
+// bytes adds group g of a pair of weights of 8 bits, in part h of the columns, in three digits.
 func (t nbRow) bytes(a *asm, g, h int) {
 	digit := func(p, odd int) int { return t.nv()*t.parts + 2*p + odd }
 	for p := range t.parts {
@@ -158,24 +159,16 @@ func (t nbRow) bytes(a *asm, g, h int) {
 		}
 	}
 	for v := range t.nv() {
-		even, to := 12, 14
-		if t.parts == 1 {
-			even, to = 6+v%2*2, 6+v%2*2
-		}
-		a.op("VMOVDQU %d(R8), Y%d", 128*g+32*v, even+1)
-		a.op("VPAND Y15, Y%d, Y%d", even+1, even)
-		a.op("VPSRLW $8, Y%[1]d, Y%[1]d", even+1)
+		a.op("VMOVDQU %d(R8), Y13", 128*g+32*v)
+		a.op("VPAND Y15, Y13, Y12")
+		a.op("VPSRLW $8, Y13, Y13")
 		if (h*t.nv()+v)%2 == 0 {
 			t.ahead(a, 2*g+v/2)
 		}
 		for p := range t.parts {
 			for odd := range 2 {
-				r := to
-				if t.parts == 1 {
-					r += odd
-				}
-				a.op("VPMADDWD Y%d, Y%d, Y%d", digit(p, odd), even+odd, r)
-				a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", r, t.sum(v, p))
+				a.op("VPMADDWD Y%d, Y%d, Y14", digit(p, odd), 12+odd)
+				a.op("VPADDD Y14, Y%[1]d, Y%[1]d", t.sum(v, p))
 			}
 		}
 	}
@@ -191,25 +184,25 @@ func (t nbRow) chunk(a *asm, pairs int) {
 			}
 			for v := range t.nv() {
 				w := 6 + v%2*2
-				t.nibbles(a, q, v, w)
+				nibbles(a, "R8", q, v, w)
 				if v%2 == 0 {
 					t.ahead(a, 2*q+v/2)
 				}
 				for g := range 2 {
-					t.multiply(a, 4+g, w+g, w+g, t.sum(v, 0), q+g == 0)
+					multiply(a, 4+g, w+g, w+g, t.sum(v, 0), q+g == 0)
 				}
 			}
 		}
 	} else {
 		for q := range pairs {
 			for v := range 2 {
-				t.nibbles(a, q, v, 6+2*v)
+				nibbles(a, "R8", q, v, 6+2*v)
 			}
 			for g := range 2 {
 				for p := range 3 {
 					a.op("VPBROADCASTD %d(R9), Y14", size*q+4*(g*3+p))
 					for v := range 2 {
-						t.multiply(a, 14, 6+2*v+g, 10+(2*p+v)%4, t.sum(v, p), q+g == 0)
+						multiply(a, 14, 6+2*v+g, 10+(2*p+v)%4, t.sum(v, p), q+g == 0)
 					}
 				}
 			}
@@ -221,16 +214,16 @@ func (t nbRow) chunk(a *asm, pairs int) {
 	a.op("ADDQ $%d, R9", size*pairs)
 }
 
-// nibbles loads vector v of pair q: the first group to register to, the second to the next.
-func (t nbRow) nibbles(a *asm, q, v, to int) {
-	a.op("VMOVDQU %d(R8), Y%d", 128*q+32*v, to+1)
+// nibbles loads vector v of pair q of the weights of 4 bits at base: the first group to register to, the second to the next. Y15 is the mask.
+func nibbles(a *asm, base string, q, v, to int) {
+	a.op("VMOVDQU %d(%s), Y%d", 128*q+32*v, base, to+1)
 	a.op("VPAND Y15, Y%d, Y%d", to+1, to)
 	a.op("VPSRLW $4, Y%[1]d, Y%[1]d", to+1)
 	a.op("VPAND Y15, Y%[1]d, Y%[1]d", to+1)
 }
 
 // multiply adds the product of x and w to sum by way of register by, or sets it.
-func (t nbRow) multiply(a *asm, x, w, by, sum int, first bool) {
+func multiply(a *asm, x, w, by, sum int, first bool) {
 	if first {
 		a.op("VPMADDUBSW Y%d, Y%d, Y%d", x, w, sum)
 		return
@@ -302,20 +295,13 @@ func nbSplit256(a *asm, stubs *strings.Builder) {
 	a.op("ADDQ $64, SI")
 	a.op("SUBQ $16, CX")
 	a.op("JG   loop")
-	a.op("VPMAXUD Y1, Y0, Y0")
-	a.op("VEXTRACTI128 $1, Y0, X1")
-	for _, s := range []string{"", "0x4e", "0xb1"} {
-		if s != "" {
-			a.op("VPSHUFD $%s, X0, X1", s)
-		}
-		a.op("VPMAXUD X1, X0, X0")
-	}
+	nbTop256(a)
 	a.op("VMOVD X0, AX")
 	a.op("MOVL AX, ret+16(FP)")
 	a.op("VZEROUPPER")
 	a.op("RET")
-	a.data("nbitsPowers", []uint32{0x43800000, 0x47800000}) // 256 and 65536
-	a.data("nbitsOnes", []uint32{0x10001, 0x10001, 0x10001, 0x10001, 0x10001, 0x10001, 0x10001, 0x10001})
+	a.data("nbitsPowers", []uint32{0x43800000, 0x47800000})                                                    // 256 and 65536
+	a.data("nbitsOnes", append(slices.Repeat([]uint32{0x10001}, 8), slices.Repeat([]uint32{0x1000100}, 8)...)) // words of 1 and of 256
 	// two packs leave digits 0 and 1 of the groups 0 to 3 as dwords 0 2 | 1 3 of the lanes: 0 and 1, then 2 and 3; digit 2 alone in 0 and 1
 	a.data("nbitsOrder1", []uint32{0, 4, 1, 5, 0, 0, 0, 0})
 	a.data("nbitsOrder3", []uint32{0, 2, 0, 4, 6, 0, 1, 3, 0, 5, 7, 0, 0, 0, 0, 0})
@@ -333,49 +319,9 @@ func nbSplit256(a *asm, stubs *strings.Builder) {
 		for p := range parts {
 			a.op("VPXOR Y%[1]d, Y%[1]d, Y%[1]d", 10+p)
 		}
-		a.label("loop")
-		for i := range 2 {
-			a.op("VMULPS %d(SI), Y15, Y%d", 32*i, i)
-			a.op("VCVTPS2DQ Y%[1]d, Y%[1]d", i)
-		}
+		nbDigits256(a, parts)
 		for p := range parts {
-			d := [2]int{2, 3}
-			if p == parts-1 {
-				d = [2]int{0, 1}
-			} else {
-				for i := range 2 {
-					a.op("VPSLLD $24, Y%d, Y%d", i, d[i])
-					a.op("VPSRAD $24, Y%[1]d, Y%[1]d", d[i])
-					a.op("VPSUBD Y%d, Y%[2]d, Y%[2]d", d[i], i)
-					a.op("VPSRAD $8, Y%[1]d, Y%[1]d", i)
-				}
-			}
-			for i := range 2 {
-				a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", d[i], 10+p)
-			}
-			a.op("VPACKSSDW Y%d, Y%d, Y%d", d[1], d[0], 4+p)
-		}
-		if parts == 1 {
-			a.op("VPACKSSWB Y4, Y4, Y4")
-			a.op("VMOVDQU nbitsOrder1<>(SB), Y5")
-			a.op("VPERMD Y4, Y5, Y4")
-			a.op("VMOVDQU X4, (DI)")
-		} else {
-			a.op("VPACKSSWB Y5, Y4, Y4")
-			a.op("VPACKSSWB Y6, Y6, Y6")
-			storeDigits(a, "nbitsOrder3")
-		}
-		a.op("ADDQ $64, SI")
-		a.op("ADDQ $%d, DI", 16*parts)
-		a.op("SUBQ $16, CX")
-		a.op("JG   loop")
-		for p := range parts {
-			a.op("VEXTRACTI128 $1, Y%d, X1", 10+p)
-			a.op("VPADDD X1, X%d, X2", 10+p)
-			a.op("VPSHUFD $0x4e, X2, X1")
-			a.op("VPADDD X1, X2, X2")
-			a.op("VPSHUFD $0xb1, X2, X1")
-			a.op("VPADDD X1, X2, X2")
+			nbSum256(a, 10+p)
 			a.op("VMOVD X2, %d(BX)", 4*p)
 		}
 		a.op("VZEROUPPER")
@@ -398,6 +344,56 @@ func nbSplit256(a *asm, stubs *strings.Builder) {
 	a.op("JG   loop")
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+// nbDigits256 writes the loop over CX elements, at SI, that makes digits of them, at DI, by the factor in Y15, and adds them to Y10 and on.
+func nbDigits256(a *asm, parts int) {
+	a.label("loop")
+	for i := range 2 {
+		a.op("VMULPS %d(SI), Y15, Y%d", 32*i, i)
+		a.op("VCVTPS2DQ Y%[1]d, Y%[1]d", i)
+	}
+	for p := range parts {
+		d := [2]int{2, 3}
+		if p == parts-1 {
+			d = [2]int{0, 1}
+		} else {
+			for i := range 2 {
+				a.op("VPSLLD $24, Y%d, Y%d", i, d[i])
+				a.op("VPSRAD $24, Y%[1]d, Y%[1]d", d[i])
+				a.op("VPSUBD Y%d, Y%[2]d, Y%[2]d", d[i], i)
+				a.op("VPSRAD $8, Y%[1]d, Y%[1]d", i)
+			}
+		}
+		for i := range 2 {
+			a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", d[i], 10+p)
+		}
+		a.op("VPACKSSDW Y%d, Y%d, Y%d", d[1], d[0], 4+p)
+	}
+	if parts == 1 {
+		a.op("VPACKSSWB Y4, Y4, Y4")
+		a.op("VMOVDQU nbitsOrder1<>(SB), Y5")
+		a.op("VPERMD Y4, Y5, Y4")
+		a.op("VMOVDQU X4, (DI)")
+	} else {
+		a.op("VPACKSSWB Y5, Y4, Y4")
+		a.op("VPACKSSWB Y6, Y6, Y6")
+		storeDigits(a, "nbitsOrder3")
+	}
+	a.op("ADDQ $64, SI")
+	a.op("ADDQ $%d, DI", 16*parts)
+	a.op("SUBQ $16, CX")
+	a.op("JG   loop")
+}
+
+// nbSum256 leaves the sum of the eight integers of register r in X2.
+func nbSum256(a *asm, r int) {
+	a.op("VEXTRACTI128 $1, Y%d, X1", r)
+	a.op("VPADDD X1, X%d, X2", r)
+	a.op("VPSHUFD $0x4e, X2, X1")
+	a.op("VPADDD X1, X2, X2")
+	a.op("VPSHUFD $0xb1, X2, X1")
+	a.op("VPADDD X1, X2, X2")
 }
 
 // storeDigits stores the digits of Y4, in the named order, and the last ones, of Y6, as 48 bytes at DI.

@@ -106,6 +106,17 @@ func nbSplitTwo(a *asm, stubs *strings.Builder) {
 	a.data("nbitsOrderTwo", []uint32{0, 1, 0, 4, 5, 0, 2, 3, 0, 6, 7, 0, 0, 0, 0, 0})
 	a.op("VPXOR Y10, Y10, Y10")
 	a.op("VPXOR Y11, Y11, Y11")
+	nbDigitsTwo(a)
+	for p := range 2 {
+		nbSum256(a, 10+p)
+		a.op("VMOVD X2, %d(BX)", 4*p)
+	}
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// nbDigitsTwo is nbDigits256 for digits of 7 and 16 bits, with 64 and 127 in Y14 and Y13.
+func nbDigitsTwo(a *asm) {
 	a.label("loop")
 	for i := range 2 {
 		a.op("VMULPS %d(SI), Y15, Y%d", 32*i, i)
@@ -128,15 +139,4 @@ func nbSplitTwo(a *asm, stubs *strings.Builder) {
 	a.op("ADDQ $48, DI")
 	a.op("SUBQ $16, CX")
 	a.op("JG   loop")
-	for p := range 2 {
-		a.op("VEXTRACTI128 $1, Y%d, X1", 10+p)
-		a.op("VPADDD X1, X%d, X2", 10+p)
-		a.op("VPSHUFD $0x4e, X2, X1")
-		a.op("VPADDD X1, X2, X2")
-		a.op("VPSHUFD $0xb1, X2, X1")
-		a.op("VPADDD X1, X2, X2")
-		a.op("VMOVD X2, %d(BX)", 4*p)
-	}
-	a.op("VZEROUPPER")
-	a.op("RET")
 }
