@@ -8,9 +8,6 @@ import (
 // binnedArgs is the tail of the declarations of the convolutions of binned weights.
 const binnedArgs = "tiles int, ptrs *unsafe.Pointer, w *int8, size int, y *uint8, ldy int, q *convOut"
 
-// prefetchBins is how many bytes ahead of a bin the kernel of one row fetches weights.
-const prefetchBins = 2048
-
 // binnedConvs writes the AVX2 convolutions of weights in bins: see packBinned in package kernel. Products of a bin are added in 16 bits and widened
 // once.
 func binnedConvs(a *asm, s *strings.Builder) {
@@ -90,11 +87,6 @@ func binOf(a *asm, mr, groups int) {
 	at := []string{"AX", "BX", "CX", "DX"}
 	for g := range groups {
 		a.op("MOVL %d(SI), %s", 4*g, at[g])
-	}
-	if mr == 1 { // which waits for the weights
-		for g := range groups {
-			a.op("PREFETCHT0 %d(SI)", prefetchBins+64*g)
-		}
 	}
 	a.op("VMOVDQU 32(SI), Y8")
 	a.op("VMOVDQU 64(SI), Y9")
