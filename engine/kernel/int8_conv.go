@@ -45,6 +45,7 @@ type ConvU8 struct {
 	pad       []uint8     // a pixel of padding
 	gemm      []*PackedS8 // one per group: the weights where there is no VNNI
 	isa       ISA         // the level that the weights are packed for
+	short     *rowTable   // the table on AVX2
 	plain     []int32     // bias in channel order, zero point of x included
 }
 
@@ -79,6 +80,9 @@ func NewConvU8(cfg ConvU8Config) *ConvU8 {
 			c.plain[o] = c.Bias[o]
 		}
 		c.plain[o] -= s * int32(c.ZeroX)
+	}
+	if c.Table != nil && c.isa == AVX2 {
+		c.short = newRowTable(c.Table)
 	}
 	switch {
 	case c.depthwise && c.isa.hasVNNI512():
@@ -157,11 +161,7 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 		}
 	}
 	threads := p.Threads()
-	work := rows * c.Cout * k
-	if c.depthwise {
-		work *= 4
-	}
-	if work < forkMacs {
+	if threads == 1 || !c.forks(rows) {
 		p, threads = nil, 1
 	}
 	groups := c.Groups
@@ -201,6 +201,25 @@ func (c *ConvU8) Run(p *Pool, n int, g *Window, x, y []uint8) {
 		j.block(t/blocks/parts, r0, r1, part*len(c.panels)/parts, (part+1)*len(c.panels)/parts)
 	})
 }
+
+// forks reports whether so many rows are work for several threads. On AVX2 alone a convolution takes about as long as forkConv products of bytes
+// from some 15 us on, of which a fork costs two.
+func (c *ConvU8) forks(rows int) bool {
+	k := c.cg * c.taps
+	if c.depthwise {
+		k *= 4
+	}
+	if c.isa != AVX2 {
+		return rows*c.Cout*k >= forkMacs
+	}
+	return rows*c.Cout*(k+requantizeMacs) >= forkConv || len(c.data) >= forkBytes
+}
+
+const (
+	// forkConv is the work below which a convolution on AVX2 is not spread over threads, requantizeMacs the products that take as long as what
+	// becomes of a sum.
+	forkConv, requantizeMacs = 1_500_000, 32
+)
 
 // convU8Job is one run of a convolution.
 type convU8Job struct {

@@ -39,6 +39,16 @@ func (j *convU8Job) block(gr, r0, r1, p0, p1 int) {
 	}
 }
 
+// tabulate applies the table.
+func (c *ConvU8) tabulate(y []uint8) {
+	switch {
+	case c.short != nil:
+		c.short.lookup(y)
+	case c.Table != nil:
+		Lookup(y, y, c.Table)
+	}
+}
+
 // tableRows applies the table to columns first..first+width of rows r0..r1.
 func (j *convU8Job) tableRows(r0, r1, first, width int) {
 	c := j.c
@@ -46,12 +56,11 @@ func (j *convU8Job) tableRows(r0, r1, first, width int) {
 		return
 	}
 	if width == c.Cout {
-		Lookup(j.y[r0*c.Cout:r1*c.Cout], j.y[r0*c.Cout:r1*c.Cout], c.Table)
+		c.tabulate(j.y[r0*c.Cout : r1*c.Cout])
 		return
 	}
 	for r := r0; r < r1; r++ {
-		row := j.y[r*c.Cout+first:][:width]
-		Lookup(row, row, c.Table)
+		c.tabulate(j.y[r*c.Cout+first:][:width])
 	}
 }
 
@@ -120,6 +129,10 @@ func (j *convU8Job) band(n, h0, h1, p0, p1 int) {
 				}
 				p := unsafe.Add(x, (kh*g.DH*in.w+kw)*in.cp)
 				e := d[t*w:][:run]
+				if run == 4 {
+					e[0], e[1], e[2], e[3] = p, unsafe.Add(p, step), unsafe.Add(p, 2*step), unsafe.Add(p, 3*step)
+					continue
+				}
 				for i := range e {
 					e[i] = unsafe.Add(p, i*step)
 				}
@@ -182,36 +195,48 @@ func (j *convU8Job) depthwise32(n, h0, h1 int) {
 	ch := c.Cout
 	in := j.input(n, h0, h1, ch)
 	defer in.release()
-	ptrs := getPointers(2 * c.taps)
-	offsets := make([]int, c.taps, maxWideTaps)
-	for t := range offsets {
-		offsets[t] = (t/g.KW*g.DH*in.w + t%g.KW*g.DW) * ch
-	}
-	for oh := h0; oh < h1; oh++ {
-		y := j.y[(n*g.OH+oh)*g.OW*ch:][:g.OW*ch]
-		x := in.x[(oh-h0)*g.SH*in.w*ch:]
-		for i := range d.blocks {
-			b := &d.blocks[i]
-			for k, t := range b.taps {
-				ptrs.p[k] = unsafe.Pointer(&x[offsets[t]])
-			}
-			q := c.outOf(&d.bias[i*32], &d.scale[i*32], 16)
-			w := &d.data[b.off]
-			if d.repeat == 1 {
-				depthwise256x32(g.OW, b.rounds, &ptrs.p[0], b.first, g.SW*ch, w, &y[b.first], ch, &q)
-				continue
-			}
-			k := len(y) / 32
-			depthwise256x32(k, b.rounds, &ptrs.p[0], 0, 32, w, &y[0], 32, &q)
-			if last := len(y) - 32; last > (k-1)*32 {
-				depthwise256x32(1, b.rounds, &ptrs.p[0], last, 0, w, &y[last], 0, &q)
+	ptrs := getPointers(c.taps + 1)
+	line, step := g.OW*ch, g.SW*ch
+	y := j.y[(n*g.OH+h0)*line : (n*g.OH+h1)*line]
+	for i := range d.blocks {
+		b := &d.blocks[i]
+		for k, t := range b.taps {
+			ptrs.p[k] = unsafe.Pointer(&in.x[(t/g.KW*g.DH*in.w+t%g.KW*g.DW)*ch])
+		}
+		q, w := c.outOf(&d.bias[i*32], &d.scale[i*32], 16), &d.data[b.off]
+		for r := range h1 - h0 {
+			y, at := y[r*line:][:line], r*g.SH*in.w*ch
+			switch {
+			case b.words:
+				t2 := len(b.taps) / 2
+				depthwise256(g.OW, t2, &ptrs.p[0], at+b.first, step, w, &y[b.first], ch, &q)
+				q := c.outOf(&d.bias[i*32+16], &d.scale[i*32+16], 16)
+				depthwise256(g.OW, t2, &ptrs.p[0], at+b.first+16, step, &d.data[b.off+64*t2], &y[b.first+16], ch, &q)
+			case d.repeat == 1:
+				depthwiseTwos(g.OW, &ptrs.p[0], at+b.first, step, w, y[b.first:], ch, &q)
+			default:
+				k := line / 32
+				depthwiseTwos(k, &ptrs.p[0], at, 32, w, y, 32, &q)
+				if last := line - 32; last > (k-1)*32 {
+					depthwiseTwos(1, &ptrs.p[0], at+last, 0, w, y[last:], 0, &q)
+				}
 			}
 		}
-		if c.Table != nil {
-			Lookup(y, y, c.Table)
-		}
 	}
+	c.tabulate(y)
 	ptrs.release()
+}
+
+// depthwiseTwos computes 32 channels of pixels, one at least, of which the last two may be done twice.
+func depthwiseTwos(pixels int, ptrs *unsafe.Pointer, at, step int, w *int8, y []uint8, ldy int, q *convOut) {
+	switch {
+	case pixels == 1:
+		depthwise256x32(1, ptrs, at, 0, w, &y[0], 0, q)
+		return
+	case pixels%2 != 0:
+		depthwise256x32(1, ptrs, at+(pixels-2)*step, step, w, &y[(pixels-2)*ldy], ldy, q)
+	}
+	depthwise256x32(pixels/2, ptrs, at, step, w, &y[0], ldy, q)
 }
 
 // depthwise256 is depthwise512 by 16 channels with AVX2.
@@ -247,9 +272,7 @@ func (j *convU8Job) depthwise256(n, h0, h1 int) {
 				depthwise256(g.OW, t2, &ptrs.p[0], at, g.SW*ch, &c.data[b*t2*64], &y[at], ch, &q)
 			}
 		}
-		if c.Table != nil {
-			Lookup(y, y, c.Table)
-		}
+		c.tabulate(y)
 	}
 	if narrow != nil {
 		scratchPoolU8.Put(narrow)

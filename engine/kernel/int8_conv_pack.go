@@ -121,27 +121,33 @@ func (c *ConvU8) packGemm() {
 // lane16 is the channel at place p of a block of 16: words of two vectors packed lane by lane are then in order.
 func lane16(p int) int { return p&3 | p&8>>1 | p&4<<1 }
 
-// packDepthwise16 orders the weights as [block of 16 channels][two taps][place][2] words, held as pairs of bytes; the last block starts so that
-// it ends with the last channel, at 0 where there are fewer than 16.
+// packDepthwise16 orders the weights by blocks of 16 channels, see depthwiseWords; the last block starts so that it ends with the last channel, at 0
+// where there are fewer than 16.
 func (c *ConvU8) packDepthwise16() {
-	t2, blocks := ceilDiv(c.taps, 2), ceilDiv(c.Cout, 16)
+	blocks := ceilDiv(c.Cout, 16)
 	c.padded = blocks * 16
-	c.data = make([]int8, blocks*t2*64)
-	c.bias, c.scale = make([]int32, c.padded), make([]float32, c.padded)
 	for b := range blocks {
-		first := max(0, min(b*16, c.Cout-16))
-		for p := range 16 {
-			o := first + lane16(p)
-			if o >= c.Cout {
-				continue
-			}
-			c.bias[b*16+p], c.scale[b*16+p] = c.plain[o], c.scaleOf(o)
-			for t := range c.taps {
-				v, at := int16(c.W[o*c.taps+t]), ((b*t2+t/2)*16+p)*4+t%2*2
-				c.data[at], c.data[at+1] = int8(v), int8(v>>8)
-			}
+		data, bias, scale := c.depthwiseWords(max(0, min(b*16, c.Cout-16)))
+		c.data, c.bias, c.scale = append(c.data, data...), append(c.bias, bias[:]...), append(c.scale, scale[:]...)
+	}
+}
+
+// depthwiseWords orders the weights of 16 channels from first on as [two taps][place][2] words, held as pairs of bytes, and returns the biases and
+// scales of the places.
+func (c *ConvU8) depthwiseWords(first int) (data []int8, bias [16]int32, scale [16]float32) {
+	data = make([]int8, ceilDiv(c.taps, 2)*64)
+	for p := range 16 {
+		o := first + lane16(p)
+		if o >= c.Cout {
+			continue
+		}
+		bias[p], scale[p] = c.plain[o], c.scaleOf(o)
+		for t := range c.taps {
+			v, at := int16(c.W[o*c.taps+t]), (t/2*16+p)*4+t%2*2
+			data[at], data[at+1] = int8(v), int8(v>>8)
 		}
 	}
+	return data, bias, scale
 }
 
 // packDepthwise orders the weights as [block of 64 channels][four taps][place][4]. Few channels are repeated: with a stride of 1,

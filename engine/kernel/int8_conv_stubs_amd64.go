@@ -190,11 +190,10 @@ func depthwise512(pixels, t4 int, ptrs *unsafe.Pointer, at, step int, w *int8, y
 //go:noescape
 func depthwise256(pixels, t2 int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)
 
-// depthwise256x32 computes 32 channels of pixels in rounds of two groups of pairs of taps. The taps of the first pixel lie at ptrs + at bytes, of
-// each other step bytes on.
+// depthwise256x32 computes 32 channels of pixels, two at a time. The taps of the first pixel lie at ptrs + at bytes, of each other step bytes on.
 //
 //go:noescape
-func depthwise256x32(pixels, rounds int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)
+func depthwise256x32(twos int, ptrs *unsafe.Pointer, at, step int, w *int8, y *uint8, ldy int, q *convOut)
 
 //go:noescape
 func convBinnedx16m1(tiles int, ptrs *unsafe.Pointer, w *int8, size int, y *uint8, ldy int, q *convOut)

@@ -20,6 +20,28 @@ func lookupGo(dst, src []uint8, t *[256]uint8) {
 	}
 }
 
+// rowTable is a table of bytes that has one value up to low: that of a function that is constant there, as activations mostly are, takes fewer than the
+// sixteen rows of sixteen bytes.
+type rowTable struct {
+	t    [256]uint8 // from low on
+	low  uint8
+	rows int
+}
+
+// newRowTable returns the form of t, with low 0 where that saves no rows.
+func newRowTable(t *[256]uint8) *rowTable {
+	r := &rowTable{t: *t, rows: 16}
+	low := 0
+	for low < 255 && t[low+1] == t[0] {
+		low++
+	}
+	if rows := ceilDiv(256-low, 16); rows <= 14 {
+		*r = rowTable{low: uint8(low), rows: rows}
+		copy(r.t[:], t[low:])
+	}
+	return r
+}
+
 // AddU8 holds the factors of a sum of bytes: see NewAddU8.
 type AddU8 struct{ A, B, Fixed, Lo, Hi float32 }
 

@@ -33,6 +33,36 @@ func lookup(dst, src []uint8, t *[256]uint8) int {
 	return len(src)
 }
 
+// lookup sets y[i] to the table of y[i], 32 at a time with AVX2: of the rows that it has.
+func (t *rowTable) lookup(y []uint8) {
+	n := len(y) &^ 31
+	if n > 0 {
+		t.rows32(&y[0], n)
+	}
+	if rest := len(y) - n; rest > 0 {
+		var b [32]uint8
+		copy(b[:], y[n:])
+		t.rows32(&b[0], 32)
+		copy(y[n:], b[:rest])
+	}
+}
+
+// rows32 does n elements, a multiple of 32, not 0.
+func (t *rowTable) rows32(y *uint8, n int) {
+	switch {
+	case t.rows <= 8:
+		lookup256r8(y, y, n, &t.t[0], &t.low)
+	case t.rows <= 10:
+		lookup256r10(y, y, n, &t.t[0], &t.low)
+	case t.rows <= 12:
+		lookup256r12(y, y, n, &t.t[0], &t.low)
+	case t.rows <= 14:
+		lookup256r14(y, y, n, &t.t[0], &t.low)
+	default:
+		lookup256(y, y, n, &t.t[0])
+	}
+}
+
 // vectors does whole vectors and returns how many elements that were.
 func (f *AddU8) vectors(dst, a, b []uint8) int {
 	isa := Active()

@@ -14,6 +14,26 @@ func lookup512(dst, src *uint8, n int, t *uint8)
 //go:noescape
 func lookup256(dst, src *uint8, n int, t *uint8)
 
+// lookup256r8 sets dst[i] = t[max(src[i], *low) - *low] of a table of 128 bytes, which no index exceeds; n is a multiple of 32, not 0.
+//
+//go:noescape
+func lookup256r8(dst, src *uint8, n int, t, low *uint8)
+
+// lookup256r10 sets dst[i] = t[max(src[i], *low) - *low] of a table of 160 bytes, which no index exceeds; n is a multiple of 32, not 0.
+//
+//go:noescape
+func lookup256r10(dst, src *uint8, n int, t, low *uint8)
+
+// lookup256r12 sets dst[i] = t[max(src[i], *low) - *low] of a table of 192 bytes, which no index exceeds; n is a multiple of 32, not 0.
+//
+//go:noescape
+func lookup256r12(dst, src *uint8, n int, t, low *uint8)
+
+// lookup256r14 sets dst[i] = t[max(src[i], *low) - *low] of a table of 224 bytes, which no index exceeds; n is a multiple of 32, not 0.
+//
+//go:noescape
+func lookup256r14(dst, src *uint8, n int, t, low *uint8)
+
 // addU8x512 does n elements, a multiple of 16, not 0.
 //
 //go:noescape

@@ -12,6 +12,9 @@ func int8ElemFiles() []file {
 	a := newAsm("int8elem.go")
 	lookupU8(a, &s)
 	lookupU8x32(a, &s)
+	for rows := 8; rows < 16; rows += 2 {
+		lookupRowsU8x32(a, &s, rows)
+	}
 	for _, isa := range []string{"Z", "Y"} {
 		binaryU8(a, &s, isa, "addU8", "AddU8")
 		binaryU8(a, &s, isa, "mulU8", "MulU8")
@@ -63,7 +66,7 @@ func lookupU8x32(a *asm, s *strings.Builder) {
 	a.op("VPACKUSWB Y15, Y15, Y15")
 	a.label("loop")
 	a.op("VMOVDQU (SI), Y0")
-	tableTree(a, 0, 5, 15, "BX")
+	tableTree(a, 0, 5, 15, "BX", 16)
 	a.op("VMOVDQU Y5, (DI)")
 	a.op("ADDQ $32, SI")
 	a.op("ADDQ $32, DI")
@@ -73,9 +76,35 @@ func lookupU8x32(a *asm, s *strings.Builder) {
 	a.op("RET")
 }
 
-// tableTree looks the bytes of register x, which it changes, up in the table at base. The result is in register to, the first of six that it
+// lookupRowsU8x32 is lookupU8x32 of a table of fewer rows of sixteen, which begins at the byte low; what is below is low.
+func lookupRowsU8x32(a *asm, s *strings.Builder, rows int) {
+	name := fmt.Sprintf("lookup256r%d", rows)
+	decl := fmt.Sprintf("func %s(dst, src *uint8, n int, t, low *uint8)", name)
+	fmt.Fprintf(s, "\n// %s sets dst[i] = t[max(src[i], *low) - *low] of a table of %d bytes, which no index exceeds; n is a multiple of 32, not 0.\n//\n//go:noescape\n%s\n", name, 16*rows, decl)
+	a.text(decl, name, 40)
+	for _, l := range []string{"dst+0(FP), DI", "src+8(FP), SI", "n+16(FP), CX", "t+24(FP), BX", "low+32(FP), AX"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("VPCMPEQB Y15, Y15, Y15")
+	a.op("VPSRLW $12, Y15, Y15")
+	a.op("VPACKUSWB Y15, Y15, Y15")
+	a.op("VPBROADCASTB (AX), Y14")
+	a.label("loop")
+	a.op("VMOVDQU (SI), Y0")
+	a.op("VPSUBUSB Y14, Y0, Y0")
+	tableTree(a, 0, 5, 15, "BX", rows)
+	a.op("VMOVDQU Y5, (DI)")
+	a.op("ADDQ $32, SI")
+	a.op("ADDQ $32, DI")
+	a.op("SUBQ $32, CX")
+	a.op("JG   loop")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// tableTree looks the bytes of register x, which it changes, up in the table of so many rows at base. The result is in register to, the first of six that it
 // uses, beside the three behind x; every byte of register low is 15.
-func tableTree(a *asm, x, to, low int, base string) {
+func tableTree(a *asm, x, to, low int, base string, rows int) {
 	for i := 1; i <= 3; i++ { // the bit that chooses at each level, as the highest one of its byte
 		a.op("VPSLLW $%d, Y%d, Y%d", i, x, x+i)
 	}
@@ -90,6 +119,9 @@ func tableTree(a *asm, x, to, low int, base string) {
 			return
 		}
 		node(level-1, first, r)
+		if first+(1<<level) >= rows {
+			return
+		}
 		node(level-1, first+(1<<level), r+1)
 		a.op("VPBLENDVB Y%d, Y%d, Y%d, Y%d", high[level], r+1, r, r)
 	}
