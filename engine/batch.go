@@ -111,10 +111,7 @@ func (c *compiler) batchOf(g *model.Graph) *batch {
 // node returns what the outputs of a node are.
 func (b *batches) node(n *model.Node) batchKind {
 	def, err := b.c.lookup(n)
-	if err != nil || def.random || len(n.Subgraphs()) > 0 {
-		return batchOther
-	}
-	if _, custom := b.c.opts.Ops[n.Domain+"::"+n.Op]; custom {
+	if err != nil || def.random || b.c.custom(n) || len(n.Subgraphs()) > 0 {
 		return batchOther
 	}
 	if b.all(n.Inputs, batchShared) || len(n.Outputs) == 1 && b.known(n.Out(0)) {

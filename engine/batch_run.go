@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -59,8 +60,8 @@ func (p *Plan) cut(in map[string]any, threads int) batchCut {
 	return batchCut{entries: n, slices: k, aside: k / threads * threads}
 }
 
-// batchPart is what a run on a slice is of its batch: entries of so many; aside are the slices that run at the same time.
-type batchPart struct{ entries, of, aside int }
+// batchPart is what a run on a slice is of its batch: which slice, and entries of so many; aside are the slices that run at the same time.
+type batchPart struct{ slice, entries, of, aside int }
 
 // sliced is one run of a plan on the slices of its batch.
 type sliced struct {
@@ -69,6 +70,8 @@ type sliced struct {
 	ctx  context.Context
 	in   map[string]any
 	most int64 // bytes that the values of a slice may take, and the outputs
+
+	whole atomic.Bool // the batch is to run in one piece
 
 	mu   sync.Mutex
 	outs []*model.Tensor // of the whole batch
@@ -86,17 +89,14 @@ func (p *Plan) runSliced(ctx context.Context, pool *kernel.Pool, in map[string]a
 	s := &sliced{p: p, cut: k, ctx: ctx, in: in, most: p.memory / int64(threads+1), outs: make([]*model.Tensor, len(p.outputs))}
 	alone := pool.Alone()
 	errs := make([]error, k.slices)
-	pool.Run(k.aside, func(i int) { errs[i] = s.slice(i, alone, threads) })
+	pool.Run(k.aside, func(i int) { errs[i] = s.try(i, alone, threads) })
 	for i := k.aside; i < k.slices; i++ {
-		errs[i] = s.slice(i, pool, 1)
+		errs[i] = s.try(i, pool, 1)
 	}
 	if err := ctx.Err(); err != nil { // slices may have been left out
 		return nil, err
 	}
 	for _, err := range errs {
-		if errors.Is(err, ErrMemory) {
-			return nil, errWhole
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -107,6 +107,19 @@ func (p *Plan) runSliced(ctx context.Context, pool *kernel.Pool, in map[string]a
 		res[p.outputs[i].value.Name] = t
 	}
 	return res, nil
+}
+
+// try is slice, with the error errWhole where that is out of memory: slices that have not begun then are left out.
+func (s *sliced) try(i int, pool *kernel.Pool, aside int) error {
+	if s.whole.Load() {
+		return errWhole
+	}
+	err := s.slice(i, pool, aside)
+	if errors.Is(err, ErrMemory) || errors.Is(err, errWhole) {
+		s.whole.Store(true)
+		return errWhole
+	}
+	return err
 }
 
 // slice runs slice i, one of so many at the same time, and copies its outputs to their places.
@@ -126,7 +139,7 @@ func (s *sliced) slice(i int, pool *kernel.Pool, aside int) error {
 	}
 	a, sig := p.acquire(s.most), "/"+p.signature(in, pool) // its outputs do not leave it
 	p.begin(a, sig)
-	outs, err := p.exec(&eval{ctx: s.ctx, pool: pool, arena: a, profile: p.opts.Profile, part: batchPart{hi - lo, s.cut.entries, aside}}, vals)
+	outs, err := p.exec(&eval{ctx: s.ctx, pool: pool, arena: a, profile: p.opts.Profile, part: batchPart{i, hi - lo, s.cut.entries, aside}}, vals)
 	if err != nil {
 		return err
 	}

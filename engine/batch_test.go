@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/wattshed/wattshed/engine/kernel"
@@ -155,7 +157,62 @@ func TestSlicesOfABatch(t *testing.T) {
 			}
 			p.batch.least.rows = 1
 		}
+		p.each(func(s *step) {
+			if n := s.stats.calls.Load(); n != 80 {
+				t.Errorf("%s: %d calls in 80 runs", s.node, n)
+			}
+		})
 	}
+}
+
+// TestSlicesOfWideProducts: one row of a product, and many, have the same bits where the matrix is cut along both of its sides; runs of one plan at the
+// same time too.
+func TestSlicesOfWideProducts(t *testing.T) {
+	e := newEncoder(6)
+	x := e.do("Relu", nil, e.do("Add", nil, e.do("MatMul", nil, "x", e.weight(16, 900)), e.weight(900)))
+	g := e.result(e.do("Add", nil, e.do("MatMul", nil, x, e.weight(900, 80)), e.weight(80)))
+	whole, err := Compile(g, Options{Skip: []string{passBatch}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Compile(g, Options{})
+	if err != nil || p.batch == nil {
+		t.Fatal("the batch is not understood", err)
+	}
+	p.batch.least = sliceLimits{1, 1}
+	pool := kernel.NewPool(2, 0)
+	defer pool.Close()
+	var wg sync.WaitGroup
+	for try := range 12 {
+		b, s := 2+e.r.IntN(30), 1+try%3
+		in := map[string]any{"x": normalTensor(e.r, b, s, 16)}
+		want, err := whole.Exec(t.Context(), nil, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			for range 3 {
+				got, err := p.Exec(t.Context(), pool, in)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if x, y := floatBits(got["y"]), floatBits(want["y"]); !slices.Equal(x, y) {
+					t.Errorf("%d entries of %d differ from the whole", b, s)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// floatBits returns the bits of a tensor of floats, nil for none.
+func floatBits(v any) []byte {
+	b, err := v.(*model.Tensor).Bytes()
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 func sameBits(t *testing.T, what string, got, want *model.Tensor) {
@@ -229,6 +286,11 @@ func TestBatchesThatAreNotCut(t *testing.T) {
 	e := newEncoder(4)
 	g := e.result(e.do("Neg", nil, e.do("MatMul", nil, "x", e.weight(16, 16))))
 	neg := Options{Ops: map[string]OpFunc{"::Neg": func(c *Call) error { c.Set(0, c.In[0]); return nil }}}
+	named := g.Clone()
+	named.Nodes[1].Domain = "ai.onnx"
+	if p, err := Compile(named, neg); err != nil || p.batch != nil {
+		t.Errorf("custom, of the default domain by its name: the batch would be cut (%v)", err)
+	}
 	for name, o := range map[string]Options{"custom": neg, "skipped": {Skip: []string{passBatch}}, "bare": {NoFusion: true}, "watched": {Watch: &Watch{}}} {
 		if p, err := Compile(g, o); err != nil || p.batch != nil {
 			t.Errorf("%s: the batch would be cut (%v)", name, err)
@@ -273,12 +335,39 @@ func TestSlicesWithoutMemory(t *testing.T) {
 			t.Errorf("a cancelled run gives %v", err)
 		}
 	}
-	p, err := Compile(g, Options{Memory: 8 << 10})
+	// What a run of the whole batch leaves, in whose buffers a slice finds all that it needs, is more than the slice may have.
+	p, err := Compile(g, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := kernel.NewPool(2, 0)
+	defer pool.Close()
+	two := map[string]any{"x": normalTensor(e.r, 2, 60, 16), "m": normalTensor(e.r, 2, 60)}
+	for _, b := range []*batch{nil, p.batch} {
+		if p.batch = b; b != nil {
+			b.least, p.memory = sliceLimits{1, 1}, 2*p.arenas[0].held
+		}
+		if _, err := p.Exec(t.Context(), pool, two); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.side.Load() != 2 {
+		t.Error("the batch was not cut")
+	}
+	for _, a := range p.arenas {
+		if a.held > p.memory/3 {
+			t.Errorf("a slice holds %d bytes, of %d for two and their outputs", a.held, p.memory)
+		}
+	}
+	p, err = Compile(g, Options{Memory: 8 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.batch.least = sliceLimits{1, 1}
 	if _, err := p.Exec(t.Context(), nil, in); !errors.Is(err, ErrMemory) {
 		t.Errorf("8 kB: %v, want %v", err, ErrMemory)
+	}
+	if p.runs != 2 { // a slice and the whole
+		t.Errorf("%d runs of what does not fit", p.runs)
 	}
 }

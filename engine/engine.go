@@ -111,7 +111,7 @@ type OpTime struct {
 	Op     string        // operator type after optimisation
 	Kernel string        // the implementation chosen, such as "gemm-avx512"; "" when not known
 	Count  int           // nodes
-	Calls  int           // runs of those nodes
+	Calls  int           // runs of those nodes; those on the slices of a batch are one
 	Time   time.Duration // summed over Calls; of slices of a batch that run side by side, divided by their number
 	MACs   int64         // multiply-accumulates per inference of those nodes, 0 when not known
 	Bytes  int64         // bytes of weights read per inference, 0 when not known

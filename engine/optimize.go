@@ -183,7 +183,7 @@ func (c *compiler) foldNode(n *model.Node, sc *foldScope) ([]*model.Tensor, erro
 	if err != nil || def.random || len(n.Subgraphs()) > 0 || len(n.Outputs) == 0 {
 		return nil, nil // a missing operator is reported where the plan is made
 	}
-	if _, custom := c.opts.Ops[n.Domain+"::"+n.Op]; custom {
+	if c.custom(n) {
 		return nil, nil
 	}
 	switch n.Op {

@@ -108,7 +108,7 @@ func (l *layout) convert(n *model.Node) bool {
 			return false
 		}
 	}
-	if _, custom := l.e.c.opts.Ops[n.Domain+"::"+n.Op]; custom {
+	if l.e.c.custom(n) {
 		return false
 	}
 	if n.Op == "Conv" && (n.Is("Conv") || n.Domain == fusedDomain) {

@@ -4,8 +4,12 @@ import (
 	"github.com/wattshed/wattshed/model"
 )
 
-// mostTaps is the number of products of two bytes, below 255 * 128 each, whose sum is sure to fit 32 bits.
-const mostTaps = (1<<31 - 1) / (255 * 128)
+// mostTaps is the number of products of two bytes, 255 * 128 each at most, whose sum is sure to fit 32 bits, and mostTapsZero that of bytes less
+// zero points that are not 0, 255 * 255 each at most.
+const (
+	mostTaps     = (1<<31 - 1) / (255 * 128)
+	mostTapsZero = (1<<31 - 1) / (255 * 255)
+)
 
 // floatConv turns a Conv of a quantized input and quantized weights that no rule made an integer one, since its result is not quantized, it has
 // three spatial dimensions or its bias is beyond 32 bits, into QuantConvFloat: integer sums, and the scales and the bias in float32.
@@ -27,7 +31,7 @@ func (p *qdq) floatConv(n *model.Node) bool {
 	if len(s) < 3 || len(s) > 5 || groups < 1 || s[0]%groups != 0 || k != nil && !sameShape(k, s[2:]) {
 		return p.stay(n, "its attributes do not fit the weights")
 	}
-	if product(s[1:]) > mostTaps {
+	if taps := product(s[1:]); taps > mostTaps || w.zero != nil && taps > mostTapsZero {
 		return p.stay(n, "its sums do not fit 32 bits")
 	}
 	f := &model.Node{Name: n.Name, Op: "QuantConvFloat", Domain: fusedDomain, Outputs: n.Outputs, Attrs: n.Attrs, Inputs: []string{"", "",

@@ -101,7 +101,7 @@ func commonNodes() func(e *editor, n *model.Node) {
 			return
 		}
 		def, err := e.c.lookup(n)
-		if _, custom := e.c.opts.Ops[n.Domain+"::"+n.Op]; err != nil || def.random || custom {
+		if err != nil || def.random || e.c.custom(n) {
 			return
 		}
 		key = appendStrings(key[:0], n.Domain, n.Op)

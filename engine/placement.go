@@ -214,7 +214,7 @@ func (e *placed) get() *placement {
 	return e.p
 }
 
-// acquire returns an arena that nobody uses, whose run may use so many bytes.
+// acquire returns an arena that nobody uses, whose run may use so many bytes. What an earlier run left beyond them is let go of.
 func (p *Plan) acquire(most int64) *arena {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -223,7 +223,9 @@ func (p *Plan) acquire(most int64) *arena {
 		a = p.arenas[n-1]
 		p.arenas = p.arenas[:n-1]
 	}
-	a.most = most
+	if a.most = most; most > 0 && a.held > most {
+		a.trim()
+	}
 	return a
 }
 

@@ -398,21 +398,29 @@ func (p *Plan) liveness() {
 
 // lookup finds the implementation of a node.
 func (c *compiler) lookup(n *model.Node) (opDef, error) {
-	domain := n.Domain
-	if domain == "ai.onnx" {
-		domain = ""
-	}
-	if f, ok := c.opts.Ops[domain+"::"+n.Op]; ok {
+	if f, ok := c.opts.Ops[operatorOf(n)]; ok {
 		return opDef{run: f}, nil
 	}
-	if d, ok := c.table[domain+"::"+n.Op]; ok {
+	if d, ok := c.table[operatorOf(n)]; ok {
 		return d, nil
 	}
+	domain := n.Domain
 	if domain == "" {
 		domain = "ai.onnx"
 	}
 	return opDef{}, fmt.Errorf("operator %s of domain %q: %w", n.Op, domain, model.ErrUnsupported)
 }
+
+// operatorOf is "domain::Op", the default domain being "".
+func operatorOf(n *model.Node) string {
+	if n.Domain == "ai.onnx" {
+		return "::" + n.Op
+	}
+	return n.Domain + "::" + n.Op
+}
+
+// custom reports whether Options.Ops has the operator of a node, about which nothing is known then.
+func (c *compiler) custom(n *model.Node) bool { return c.opts.Ops[operatorOf(n)] != nil }
 
 // opsetAttr is a private attribute that functions leave on inlined nodes whose opset is not the model's.
 const opsetAttr = "wattshed.opset"

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -123,5 +124,38 @@ func TestQuantConvFloat(t *testing.T) {
 				t.Fatalf("%s: element %d is %v, want %v", what, i, y[1][i], y[0][i])
 			}
 		}
+	}
+}
+
+// TestQuantConvFloatSums: a Conv whose integer sums may be beyond 32 bits stays one of floats. Here they are, of weights with zero points.
+func TestQuantConvFloatSums(t *testing.T) {
+	const taps = 33100
+	for _, zero := range []uint8{0, 128} { // weights up to 255 or 127
+		g := &model.Graph{Name: "c", Model: &model.Info{IRVersion: 10}, Inputs: []*model.Value{{Name: "x", Type: model.Type{DType: model.Float32, Shape: model.FixedShape(1, taps, 1)}}},
+			Outputs: []*model.Value{{Name: "y", Type: model.Type{DType: model.Float32}}}}
+		g.SetOpset("", 21)
+		g.SetInitializer("s", model.Scalar(float32(1)))
+		g.SetInitializer("xz", model.Scalar(uint8(0)))
+		g.SetInitializer("wz", model.Scalar(zero))
+		g.SetInitializer("w", model.FromSlice([]int{1, taps, 1}, bytes.Repeat([]uint8{255}, taps)))
+		g.Nodes = []*model.Node{{Op: "QuantizeLinear", Name: "q", Inputs: []string{"x", "s", "xz"}, Outputs: []string{"xq"}}, {Op: "DequantizeLinear", Name: "dq", Inputs: []string{"xq", "s", "xz"}, Outputs: []string{"xd"}},
+			{Op: "DequantizeLinear", Name: "wdq", Inputs: []string{"w", "s", "wz"}, Outputs: []string{"wd"}}, {Op: "Conv", Name: "conv", Inputs: []string{"xd", "wd"}, Outputs: []string{"y"}}}
+		s, err := engine.Native{}.Load(t.Context(), engine.Artifact{Graph: g}, engine.Options{Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.Run(t.Context(), engine.Feed{"x": model.FromSlice([]int{1, taps, 1}, slices.Repeat([]float32{255}, taps))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, err := out["y"].Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 255 * float64(255-zero) * taps
+		if math.Abs(float64(y[0])-want) > want*taps*0x1p-24 || s.Info().Ops["wattshed.QuantConvFloat"] != int(zero/128) { // an addition of floats rounds by 2^-24 at most
+			t.Errorf("zero point %d: %v, want %v; operators %v", zero, y[0], want, s.Info().Ops)
+		}
+		s.Close()
 	}
 }

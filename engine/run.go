@@ -116,7 +116,9 @@ func (e *eval) step(s *step, vals []slot) error {
 		}
 	}
 	if e.profile {
-		s.stats.calls.Add(1)
+		if e.part.slice == 0 {
+			s.stats.calls.Add(1)
+		}
 		s.stats.nanos.Add(int64(time.Since(start)) / int64(max(1, e.part.aside)))
 		n := c.seen
 		if e.part.of > 0 {
