@@ -73,6 +73,23 @@ func (e elems) copy(di int, src elems, si, n int) {
 	copy(e.b[di*w:(di+n)*w], src.b[si*w:(si+n)*w])
 }
 
+// take copies n elements of src, step positions apart from position si on, to position di.
+func (e elems) take(di int, src elems, si, step, n int) {
+	switch {
+	case step == 1:
+		e.copy(di, src, si, n)
+	case e.size == 4:
+		for to := e.b[di*4 : (di+n)*4]; len(to) >= 4; to = to[4:] {
+			*(*[4]byte)(to) = *(*[4]byte)(src.b[si*4:])
+			si += step
+		}
+	default:
+		for i := range n {
+			e.copy(di+i, src, si+i*step, 1)
+		}
+	}
+}
+
 // clear sets n elements to zero.
 func (e elems) clear(di, n int) {
 	if e.size == 0 {

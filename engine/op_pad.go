@@ -78,8 +78,7 @@ func opPad(c *Call) error {
 		return done()
 	}
 	str := strides(x.Shape())
-	last := from[r-1]
-	n := len(last)
+	runs, n := padRuns(from[r-1]), shape[r-1]
 	pos := make([]int, r)
 	for row := range product(shape[:r-1]) {
 		at, inside := 0, true
@@ -92,22 +91,41 @@ func opPad(c *Call) error {
 				at += s * str[k]
 			}
 		}
-		for i := 0; i < n; {
-			s := last[i]
-			if !inside || s < 0 {
-				dst.copy(row*n+i, fill, 0, 1)
-				i++
-				continue
+		if !inside {
+			dst.take(row*n, fill, 0, 0, n)
+			continue
+		}
+		for _, run := range runs {
+			if run.from < 0 {
+				dst.take(row*n+run.to, fill, 0, 0, run.n)
+			} else {
+				dst.take(row*n+run.to, src, at+run.from, run.step, run.n)
 			}
-			run := 1
-			for i+run < n && last[i+run] == s+run {
-				run++
-			}
-			dst.copy(row*n+i, src, at+s, run)
-			i += run
 		}
 	}
 	return done()
+}
+
+// A padRun are n neighbours of a dimension that are read step elements apart (-1, 0 or 1), from position from on; from is -1 for the fill value.
+type padRun struct{ to, from, step, n int }
+
+// padRuns cuts the positions that a dimension is read at into runs, as long as they get.
+func padRuns(from []int) []padRun {
+	var runs []padRun
+	for i := 0; i < len(from); {
+		r := padRun{to: i, from: from[i], n: 1}
+		if i+1 < len(from) {
+			if step := from[i+1] - from[i]; step >= -1 && step <= 1 && (from[i] < 0) == (from[i+1] < 0) {
+				r.step = step
+				for r.n = 2; i+r.n < len(from) && from[i+r.n]-from[i+r.n-1] == step && (from[i+r.n] < 0) == (r.from < 0); {
+					r.n++
+				}
+			}
+		}
+		runs = append(runs, r)
+		i += r.n
+	}
+	return runs
 }
 
 func padSource(i, n int, mode string) (int, error) {
