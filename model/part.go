@@ -32,8 +32,8 @@ func (t *Tensor) Part(lo, hi int, fn func(b []byte) error) error {
 }
 
 // Forget gives the memory of the pages that the bytes lie in back to the system where they lie in a mapped file; they are read from there
-// again when they are touched, by the next Bytes first. Otherwise, for bytes that fill no page, and where Keep was called for any
-// of these pages, it does nothing.
+// again when they are touched, by the next Bytes first. Otherwise, for bytes that fill no page, and where Keep was called for any of the
+// bytes, it does nothing; pages that they share with other bytes for which Keep was called stay.
 func (t *Tensor) Forget() {
 	if t.mem != nil && t.window != nil && t.mem.mapped && t.mem.alive() == nil {
 		t.forget(t.window)

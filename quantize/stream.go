@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -363,7 +364,21 @@ func (s Stream) fill(ctx context.Context, st *streamed, workers int, l *onnx.Lay
 	if err := l.Replace(st.record, p.set(st.graph)); err != nil || s.Digest == nil {
 		return err
 	}
-	return l.CopyTo(s.Digest)
+	return l.CopyTo(untilDone{ctx, s.Digest})
+}
+
+// untilDone is a Writer until ctx is done.
+type untilDone struct {
+	ctx context.Context
+	io.Writer
+}
+
+// Write fails with the reason why ctx is done.
+func (w untilDone) Write(b []byte) (int, error) {
+	if w.ctx.Err() != nil {
+		return 0, context.Cause(w.ctx)
+	}
+	return w.Writer.Write(b)
 }
 
 // copyJob copies a tensor as it is.

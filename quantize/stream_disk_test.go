@@ -4,7 +4,9 @@ package quantize_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"hash"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -202,5 +204,45 @@ func midway(t *testing.T, in, disk string) {
 		if files, _ := os.ReadDir(disk); len(files) > 0 {
 			t.Errorf("%s: left behind: %v", scheme, files)
 		}
+	}
+}
+
+// TestFreeDisk: a file system that counts no blocks, as that of /proc, says nothing about what is free; folders that are not there are on the
+// disk of the one that is.
+func TestFreeDisk(t *testing.T) {
+	if n := quantize.FreeDisk("/proc/out.onnx"); n != -1 {
+		t.Errorf("%d bytes are free in /proc", n)
+	}
+	dir := t.TempDir()
+	if n := quantize.FreeDisk(filepath.Join(dir, "not", "there", "out.onnx")); n <= 0 {
+		t.Errorf("%d bytes are free for a folder to come", n)
+	}
+}
+
+// canceling is a digest that cancels what it is for.
+type canceling struct {
+	hash.Hash
+	cancel context.CancelFunc
+}
+
+func (c canceling) Write(b []byte) (int, error) {
+	c.cancel()
+	return c.Hash.Write(b)
+}
+
+// TestStreamDigestCanceled: an interruption while the digest is made ends the work, and nothing is left.
+func TestStreamDigestCanceled(t *testing.T) {
+	dir := t.TempDir()
+	in := largeModel(t, dir, 4<<20, 512, false)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s := streamSchemes()["fp16"].s
+	s.In, s.Out, s.Digest = in, filepath.Join(dir, "out.onnx"), canceling{sha256.New(), cancel}
+	if _, err := s.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	left, err := filepath.Glob(s.Out + "*")
+	if err != nil || len(left) > 0 {
+		t.Errorf("left: %q, %v", left, err)
 	}
 }

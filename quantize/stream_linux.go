@@ -20,10 +20,10 @@ func FreeDisk(path string) int64 {
 	for ; errors.Is(err, unix.ENOENT) && filepath.Dir(dir) != dir; err = unix.Statfs(dir, &st) {
 		dir = filepath.Dir(dir)
 	}
-	if err != nil {
+	if err != nil || st.Blocks == 0 { // ramfs, a tmpfs without a limit and others count no blocks
 		return -1
 	}
-	return int64(st.Bavail) * st.Bsize
+	return int64(st.Bavail) * max(st.Frsize, 1)
 }
 
 // diskSpeed returns the bytes per second that a file without a name in the folder took: up to 64 MiB or a fifth of a

@@ -64,7 +64,7 @@ type Target struct {
 	Sequence int    `json:"sequence,omitempty"`
 }
 
-// Model is the model that the run started from, as it lay on disk.
+// Model is the model that the run started from, as it lay on disk: Bytes and SHA256 are of its file with its external data behind it.
 type Model struct {
 	Name   string `json:"name,omitempty"`
 	Path   string `json:"path,omitempty"`

@@ -94,7 +94,7 @@ func (n *Note) named() string {
 	return n.Weight + " (" + n.Reader + ")"
 }
 
-// File is the written model that was measured.
+// File is the written model that was measured: Bytes and SHA256 are of the file with its external data behind it.
 type File struct {
 	Path   string `json:"path"`
 	Format string `json:"format,omitempty"`

@@ -66,6 +66,9 @@ func lengthHint(e *task.TooLong, name string) string {
 	if name == "run" || name == "search" || name == "demo" {
 		return fmt.Sprintf("target: {sequence: %d} and inputs: {max_length: %d} are the most that this model takes", e.Most, e.Most)
 	}
+	if name == "eval" {
+		return fmt.Sprintf("--max-length %d is the most that this model takes", e.Most)
+	}
 	return fmt.Sprintf("--sequence %d is the most that this model takes, and so is a --shape %s=1x%d", e.Most, e.Input, e.Most)
 }
 

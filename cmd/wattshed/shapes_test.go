@@ -73,3 +73,17 @@ func TestShapeHintSilero(t *testing.T) {
 		}
 	}
 }
+
+// TestLengthHint: the hint has a flag or a key that the command has.
+func TestLengthHint(t *testing.T) {
+	e := &task.TooLong{Input: "ids", Length: 300, Positions: task.Positions{Most: 256, Table: "places"}}
+	for name, want := range map[string]string{
+		"eval":    "--max-length 256 is the most that this model takes",
+		"measure": "--sequence 256 is the most that this model takes, and so is a --shape ids=1x256",
+		"run":     "target: {sequence: 256} and inputs: {max_length: 256} are the most that this model takes",
+	} {
+		if got := lengthHint(e, name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}

@@ -8,8 +8,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/wattshed/wattshed/measure"
+	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
 )
 
 // Folders inside the output folder.
@@ -121,26 +124,53 @@ func writeFile(path string, b []byte) (err error) {
 	return err
 }
 
-// fileSize returns the size of a file.
-func fileSize(path string) (int64, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0, err
+// fileDigest returns the size and the sha256 of files, one behind the other.
+func fileDigest(paths ...string) (int64, string, error) {
+	h, size := sha256.New(), int64(0)
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			return 0, "", err
+		}
+		n, err := io.Copy(h, f)
+		f.Close()
+		if err != nil {
+			return 0, "", fmt.Errorf("%s: %w", path, err)
+		}
+		size += n
 	}
-	return info.Size(), nil
+	return size, hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// fileDigest returns the size and the sha256 of a file.
-func fileDigest(path string) (int64, string, error) {
-	f, err := os.Open(path)
+// modelDigest is fileDigest of the model at path and its external data.
+func modelDigest(path string) (int64, string, error) {
+	f, err := onnx.Open(path)
 	if err != nil {
 		return 0, "", err
 	}
 	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
-	if err != nil {
-		return 0, "", fmt.Errorf("%s: %w", path, err)
+	return fileDigest(modelFiles(path, f.Graph())...)
+}
+
+// modelFiles lists the files of a model: its own, and then those that other tensors of its graph lie in, by name.
+func modelFiles(path string, g *model.Graph) []string {
+	var data []string
+	for _, m := range g.Mappings() {
+		if m.Path() != path {
+			data = append(data, m.Path())
+		}
 	}
-	return n, hex.EncodeToString(h.Sum(nil)), nil
+	slices.Sort(data)
+	return append([]string{path}, data...)
+}
+
+// modelBytes returns the size of a model's files.
+func modelBytes(path string, g *model.Graph) int64 {
+	total := int64(0)
+	for _, name := range modelFiles(path, g) {
+		if info, err := os.Stat(name); err == nil {
+			total += info.Size()
+		}
+	}
+	return total
 }

@@ -64,7 +64,7 @@ func openModel(spec, dir string, builtin fs.FS) (*source, error) {
 	if err := model.CheckOperators(f.Graph()); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
-	size, sum, err := fileDigest(path)
+	size, sum, err := fileDigest(modelFiles(path, f.Graph())...)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

@@ -166,10 +166,10 @@ func (r *run) files(others []string) error {
 		if err != nil {
 			return err
 		}
-		if m.Bytes, m.SHA256, err = fileDigest(abs); err != nil {
+		if err := checkFile(path); err != nil {
 			return err
 		}
-		if err := checkFile(path); err != nil {
+		if m.Bytes, m.SHA256, err = modelDigest(abs); err != nil {
 			return err
 		}
 		m.Path = abs

@@ -20,8 +20,7 @@ func (s Single) roomy(ctx context.Context, f *onnx.File) (restore func(), err er
 	if !ok {
 		return restore, s.holds(plannedBytes(ctx, s, modelBytes(s.In, f.Graph())))
 	}
-	if _, streams := streamOf(s); streams {
-		st, _ := streamOf(s)
+	if st, streams := streamOf(s); streams {
 		if _, err := st.Check(ctx); errors.Is(err, quantize.ErrDisk) {
 			return restore, err
 		}
@@ -83,9 +82,6 @@ func plannedBytes(ctx context.Context, s Single, bytes int64) int64 {
 func (r *run) variantBytes(ctx context.Context, v VariantSpec) int64 {
 	out := filepath.Join(r.out, variantsName, v.Name+".onnx")
 	bytes := r.src.bytes
-	if r.src.path != "" {
-		bytes = modelBytes(r.src.path, r.src.graph)
-	}
 	for _, spec := range v.Stages {
 		st, err := spec.stage()
 		if err != nil {

@@ -149,16 +149,16 @@ func (s Single) apply(ctx context.Context, f *onnx.File) (*Outcome, error) {
 	if err := save(s.Out, next); err != nil {
 		return out, err
 	}
-	if info, err := os.Stat(s.In); err == nil {
-		out.BytesBefore = info.Size()
-	}
-	if s.Digest {
-		out.BytesAfter, out.SHA256, err = fileDigest(s.Out)
-	} else {
-		out.BytesAfter, err = fileSize(s.Out)
-	}
+	written, err := onnx.Open(s.Out)
 	if err != nil {
 		return out, err
+	}
+	defer written.Close()
+	out.BytesBefore, out.BytesAfter = modelBytes(s.In, f.Graph()), modelBytes(s.Out, written.Graph())
+	if s.Digest {
+		if _, out.SHA256, err = fileDigest(modelFiles(s.Out, written.Graph())...); err != nil {
+			return out, err
+		}
 	}
 	return out, os.RemoveAll(s.Out + trainingSuffix)
 }

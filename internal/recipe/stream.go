@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
@@ -157,24 +156,6 @@ func (s Single) streams(f *onnx.File) bool {
 		return false
 	}
 	return s.Stream || modelBytes(s.In, f.Graph()) > streamAbove
-}
-
-// modelBytes returns the size of a model's file and of the external data that its weights lie in.
-func modelBytes(path string, g *model.Graph) int64 {
-	total := int64(0)
-	if info, err := os.Stat(path); err == nil {
-		total = info.Size()
-	}
-	seen := map[string]bool{path: true}
-	for _, w := range g.Weights() {
-		m := w.Tensor.Mapping()
-		if m == nil || seen[m.Path()] {
-			continue
-		}
-		seen[m.Path()] = true
-		total += int64(len(m.Bytes()))
-	}
-	return total
 }
 
 // stream applies the stage block by block.

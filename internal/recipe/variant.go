@@ -66,7 +66,7 @@ func (r *run) intact(m *made) bool {
 	if m == nil {
 		return false
 	}
-	n, sum, err := fileDigest(r.path(m))
+	n, sum, err := modelDigest(r.path(m))
 	return err == nil && n == m.Bytes && sum == m.SHA256
 }
 
@@ -179,7 +179,7 @@ func (r *run) write(m *made, g *model.Graph) error {
 		return fmt.Errorf("variant %q: %w", m.Name, err)
 	}
 	var err error
-	m.Bytes, m.SHA256, err = fileDigest(path)
+	m.Bytes, m.SHA256, err = modelDigest(path)
 	return err
 }
 

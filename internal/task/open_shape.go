@@ -45,15 +45,20 @@ func (e *OpenShape) fixes(o *OpenShape) bool {
 }
 
 // batchAxis is the dimension of an input that counts the examples of a run: the second of a recurrent state [layers, batch, units], which is
-// one of Zero or which the model returns under a name that begins with the input's, the first of all others.
+// one of Zero, or which the model returns under a name that begins with the input's and takes beside an input whose batch is open, the first of
+// all others.
 func (r *Random) batchAxis(g *model.Graph, v *model.Value) int {
 	s := v.Type.Shape
 	if !v.Type.DType.IsFloat() || len(s) != 3 || !s[0].Known() || s[1].Known() || !s[2].Known() {
 		return 0
 	}
-	if slices.Contains(r.Zero, v.Name) || slices.ContainsFunc(g.Outputs, func(o *model.Value) bool {
+	returned := slices.ContainsFunc(g.Outputs, func(o *model.Value) bool {
 		return strings.HasPrefix(o.Name, v.Name) && (len(o.Type.Shape) == 3 || o.Type.Shape == nil)
-	}) {
+	})
+	beside := slices.ContainsFunc(g.Inputs, func(o *model.Value) bool {
+		return o != v && g.Initializer(o.Name) == nil && len(o.Type.Shape) > 0 && !o.Type.Shape[0].Known()
+	})
+	if slices.Contains(r.Zero, v.Name) || returned && beside {
 		return 1
 	}
 	return 0

@@ -73,10 +73,29 @@ func TestOpenShape(t *testing.T) {
 	if err := (&Random{N: 1, Batch: 1}).Bind(two); !errors.As(err, &e) || len(e.Others) != 1 || e.Others[0].Input != "x" {
 		t.Errorf("%v", err)
 	}
-	// features of a sequence are none: no output is called so
-	g := &model.Graph{Inputs: []*model.Value{value("features", model.Float32, fixed(1), free("frames"), fixed(80))}}
+	// features of a sequence are none: no output is called so, or no input beside them has a batch
+	for _, out := range []string{"y", "features_clean"} {
+		g := &model.Graph{Inputs: []*model.Value{value("features", model.Float32, fixed(1), free("frames"), fixed(80))},
+			Outputs: []*model.Value{value(out, model.Float32, fixed(1), free("frames"), fixed(80))}}
+		r := &Random{N: 1, Batch: 2, Sequence: 7}
+		if err := r.Bind(g); err != nil || !reflect.DeepEqual(r.inputs[0].shape, []int{1, 7, 80}) {
+			t.Errorf("%v, %v", r.inputs, err)
+		}
+	}
+}
+
+// The name of a length is none of a batch for standing first somewhere: of tokens [batch, length] it is known which is which.
+func TestRandomNames(t *testing.T) {
+	g := &model.Graph{Inputs: []*model.Value{value("positions", model.Int64, free("length")), value("bias", model.Float32, free("length"), free("length")),
+		value("state", model.Float32, free("layers"), free("batch"), fixed(4)), value("ids", model.Int64, free("batch"), free("length"))}}
 	r := &Random{N: 1, Batch: 2, Sequence: 7}
-	if err := r.Bind(g); err != nil || !reflect.DeepEqual(r.inputs[0].shape, []int{1, 7, 80}) {
-		t.Errorf("%v, %v", r.inputs, err)
+	if err := r.Bind(g); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]int{"positions": {7}, "bias": {7, 7}, "state": {2, 2, 4}, "ids": {2, 7}}
+	for _, in := range r.inputs {
+		if !reflect.DeepEqual(in.shape, want[in.name]) {
+			t.Errorf("%s is %v, want %v", in.name, in.shape, want[in.name])
+		}
 	}
 }

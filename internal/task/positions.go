@@ -44,7 +44,7 @@ func PositionsOf(g *model.Graph) map[string]Positions {
 	}
 	out := map[string]Positions{}
 	for _, n := range g.Nodes {
-		if n.Op != "Gather" || n.Int("axis", 0) != 0 {
+		if !n.Is("Gather") || n.Int("axis", 0) != 0 {
 			continue
 		}
 		w := t.table(n.In(0))
@@ -106,13 +106,13 @@ func (t *placeTrace) places(name string, rows, depth int) (most int, ok bool) {
 	}
 	switch {
 	case n.Op == "Range":
-		start := t.table(n.In(0))
-		if start == nil {
+		from, ok := t.integer(n.In(0))
+		step, one := t.integer(n.In(2))
+		return rows - int(from), ok && from >= 0 && one && step == 1
+	case n.Op == "Slice":
+		if step, one := t.integer(n.In(4)); n.In(4) != "" && !(one && step == 1) {
 			return 0, false
 		}
-		from, ok := integer(start.Tensor)
-		return rows - int(from), ok && from >= 0
-	case n.Op == "Slice":
 		w := t.table(n.In(0))
 		if w == nil {
 			return t.places(n.In(0), rows, depth+1)
@@ -121,11 +121,7 @@ func (t *placeTrace) places(name string, rows, depth int) (most int, ok bool) {
 		return min(length, rows), ok
 	case n.Op == "Add":
 		for i := range 2 {
-			w := t.table(n.In(1 - i))
-			if w == nil || w.Tensor.Len() != 1 {
-				continue
-			}
-			if by, ok := integer(w.Tensor); ok && by >= 0 {
+			if by, ok := t.integer(n.In(1 - i)); ok && by >= 0 {
 				return t.places(n.In(i), rows-int(by), depth+1)
 			}
 		}
@@ -158,28 +154,69 @@ func isCounting[T int32 | int64](x []T) bool {
 	return true
 }
 
-// lengths lists the inputs whose sizes a value is made of: those that lead to it through a Shape.
+// integer is the value of a constant of one element.
+func (t *placeTrace) integer(name string) (int64, bool) {
+	if w := t.table(name); w != nil && w.Tensor.Len() == 1 {
+		return integer(w.Tensor)
+	}
+	return 0, false
+}
+
+// sizeOperators hand sizes on as they are, or with something added: what they give is no smaller.
+var sizeOperators = append([]string{"Gather", "Slice", "Concat", "Range", "Add"}, passThrough...)
+
+// lengths lists the inputs whose length a value is made of: those with a Shape, or the Shape of what a table has for their elements, that
+// leads to it with nothing between that makes another number of it, as the strides of a convolution or a division do.
 func (t *placeTrace) lengths(name string) []string {
 	var out []string
 	seen := map[string]bool{}
-	var walk func(name string, shaped bool)
-	walk = func(name string, shaped bool) {
-		if name == "" || seen[name] || len(seen) > 256 {
+	var walk func(name string)
+	walk = func(name string) {
+		n := t.makers[name]
+		if n == nil || seen[name] || len(seen) > 256 {
 			return
 		}
 		seen[name] = true
-		if t.inputs[name] {
-			if shaped && !slices.Contains(out, name) {
-				out = append(out, name)
+		switch {
+		case n.Is("Shape"):
+			if input := t.elements(n.In(0)); input != "" && !slices.Contains(out, input) {
+				out = append(out, input)
 			}
-			return
-		}
-		if n := t.makers[name]; n != nil {
+		case n.Domain != "" && n.Domain != "ai.onnx" || !slices.Contains(sizeOperators, n.Op):
+		default:
+			if from := t.makers[n.In(0)]; n.Op == "Gather" && from != nil && from.Is("Shape") {
+				if axis, ok := t.integer(n.In(1)); ok && axis == 0 { // how many there are, not how long
+					return
+				}
+			}
+			if n.Op == "Add" && slices.ContainsFunc(n.Inputs, func(in string) bool { by, ok := t.integer(in); return ok && by < 0 }) {
+				return
+			}
 			for _, in := range n.Inputs {
-				walk(in, shaped || n.Op == "Shape")
+				walk(in)
 			}
 		}
 	}
-	walk(name, false)
+	walk(name)
 	return out
+}
+
+// elements is the input that a value has the elements of, or what a table has for each; "" for any other.
+func (t *placeTrace) elements(name string) string {
+	for range mostTraced {
+		n := t.makers[name]
+		switch {
+		case t.inputs[name]:
+			return name
+		case n == nil:
+			return ""
+		case n.Is("Cast") || n.Is("Identity"):
+			name = n.In(0)
+		case n.Is("Gather") && n.Int("axis", 0) == 0 && t.table(n.In(0)) != nil:
+			name = n.In(1)
+		default:
+			return ""
+		}
+	}
+	return ""
 }

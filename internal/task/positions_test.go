@@ -25,22 +25,45 @@ func placed(form string) *model.Graph {
 	ints("counted", 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
 	ints("zeros", 0, 0, 0)
 	g.SetInitializer("zero", model.Scalar(int64(0)))
+	g.SetInitializer("one", model.Scalar(int64(1)))
 	g.SetInitializer("two", model.Scalar(int64(2)))
 	node("Gather", "w", "words", "ids")
 	node("Shape", "shape", "ids")
-	node("Gather", "length", "shape", "zero")
+	node("Gather", "length", "shape", "one")
 	node("Slice", "kinds", "zeros", "zero", "length")
 	node("Gather", "k", "types", "kinds")
 	switch form {
 	case "slice":
 		node("Slice", "at", "counted", "zero", "length")
 	case "range":
-		node("Range", "r", "zero", "length", "zero")
+		node("Range", "r", "zero", "length", "one")
 		node("Unsqueeze", "at", "r", "zero")
 	case "offset":
-		node("Range", "r", "zero", "length", "zero")
+		node("Range", "r", "zero", "length", "one")
 		node("Cast", "c", "r")
 		node("Add", "at", "two", "c")
+	case "embedded":
+		node("Shape", "of words", "w")
+		node("Gather", "words of", "of words", "one")
+		node("Range", "at", "zero", "words of", "one")
+	case "pooled": // half as many places as tokens
+		node("Div", "half", "length", "two")
+		node("Range", "at", "zero", "half", "one")
+	case "strided": // a front end of sound
+		node("Conv", "frames", "other")
+		node("Shape", "of frames", "frames")
+		node("Gather", "count", "of frames", "one")
+		node("Range", "at", "zero", "count", "one")
+	case "cut": // by the model itself
+		node("Min", "most", "length", "two")
+		node("Range", "at", "zero", "most", "one")
+	case "nodes": // a row of a table for each example
+		node("Gather", "examples", "shape", "zero")
+		node("Range", "at", "zero", "examples", "one")
+	case "every other":
+		node("Range", "at", "zero", "length", "two")
+	case "every other of a slice":
+		node("Slice", "at", "counted", "zero", "length", "zero", "two")
 	case "given":
 		node("Identity", "at", "other")
 	}
@@ -48,9 +71,11 @@ func placed(form string) *model.Graph {
 	return g
 }
 
-// The positions that a model has are found behind slices and ranges, are those of the input whose length counts, and bound it.
+// The positions that a model has are found behind slices and ranges, are those of the input whose length counts, and bound it; what looks
+// a table up by fewer or other places bounds nothing.
 func TestPositions(t *testing.T) {
-	for form, most := range map[string]int{"slice": 12, "range": 12, "offset": 10, "given": 0} {
+	for form, most := range map[string]int{"slice": 12, "range": 12, "offset": 10, "embedded": 12, "given": 0, "pooled": 0, "strided": 0, "cut": 0, "nodes": 0,
+		"every other": 0, "every other of a slice": 0} {
 		g := placed(form)
 		want := map[string]Positions{"ids": {most, "places"}}
 		if most == 0 {

@@ -23,7 +23,7 @@ type Random struct {
 	Known    int64            // length of token sequences by the model's metadata, for inputs of integers; stands for Sequence where that is not given, 0 = not known either
 
 	inputs []randomInput
-	named  map[string]int // size of a symbolic dimension by its name: that of Shapes, or Batch
+	named  map[string]int // size of a symbolic dimension by its name: that of Shapes, Batch or Sequence
 	known  bool           // an input has the length Known
 }
 
@@ -105,11 +105,23 @@ func (r *Random) Bind(g *model.Graph) error {
 	return nil
 }
 
-// nameSizes finds the sizes of symbolic dimensions by their names: those of Shapes, and Batch for the names that a first dimension has.
+// nameSizes finds the sizes of symbolic dimensions by their names: those of Shapes, and for the names that a first dimension has Batch, or
+// Sequence where an input is [batch, length] of that length.
 func (r *Random) nameSizes(g *model.Graph) {
 	r.named = map[string]int{}
+	lengths := map[string]bool{}
 	for _, v := range g.Inputs {
-		if s := v.Type.Shape; r.Batch > 0 && len(s) > 0 && s[0].Param != "" && r.Shapes[v.Name] == nil {
+		if s := v.Type.Shape; len(s) == 2 && !s[0].Known() && s[0].Param != s[1].Param {
+			lengths[s[1].Param] = true
+		}
+	}
+	for _, v := range g.Inputs {
+		s := v.Type.Shape
+		switch {
+		case len(s) == 0 || s[0].Param == "" || r.Shapes[v.Name] != nil:
+		case lengths[s[0].Param]:
+			r.named[s[0].Param] = int(r.Sequence)
+		case r.Batch > 0:
 			r.named[s[0].Param] = int(r.Batch)
 		}
 	}
