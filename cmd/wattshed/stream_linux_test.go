@@ -118,6 +118,7 @@ func TestQuantizeMemory(t *testing.T) {
 		group = ""
 	}
 	t.Logf("control group %q", group)
+	var least int64 // of the plans
 	for _, scheme := range []string{"fp16", "int8", "int4"} {
 		args := []string{"quantize", in, "-o", out, "--scheme", scheme, "--stream", "--json"}
 		if group != "" {
@@ -125,6 +126,9 @@ func TestQuantizeMemory(t *testing.T) {
 			var p quantize.StreamPlan
 			if err != nil || json.Unmarshal([]byte(text), &p) != nil || p.FreeMemory > limit || p.MemoryBytes > limit || p.Seconds <= 0 {
 				t.Errorf("%s: plan: %v: %.2000s", scheme, err, text)
+			}
+			if least == 0 || p.MemoryBytes < least {
+				least = p.MemoryBytes
 			}
 		}
 		begin := time.Now()
@@ -146,11 +150,11 @@ func TestQuantizeMemory(t *testing.T) {
 	if group == "" {
 		return
 	}
-	// less than a block and the program: refused, and nothing is written
-	shrink(t, group, 60<<20)
+	// less than the blocks and the program: refused, and nothing is written
+	shrink(t, group, least-4<<20)
 	_, text, err := limited(t, group, 128<<20, "quantize", in, "-o", out, "--scheme", "fp16", "--stream")
 	if err == nil || !strings.Contains(text, quantize.ErrMemory.Error()) {
-		t.Errorf("60 MB: %v: %s", err, text)
+		t.Errorf("%d MB: %v: %s", least>>20-4, err, text)
 	}
 	if left, _ := filepath.Glob(out + "*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
