@@ -61,6 +61,7 @@ type GateResult struct {
 	Verdict Verdict   `json:"verdict"`
 	Value   *float64  `json:"value,omitempty"`
 	CI95    *Interval `json:"ci95,omitempty"`
+	Decides *Interval `json:"decides,omitempty"` // the wider interval that is judged by, where it is not CI95
 	Reason  string    `json:"reason,omitempty"`
 	Message string    `json:"message"`
 	// MorePairs is about how many more pairs would decide, where the figure is a paired ratio and inconclusive.
@@ -263,6 +264,9 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) (res GateResult, cha
 		return res, chance
 	}
 	res.Value, res.CI95 = &f.value, f.ci
+	if d := f.deciding(); d != nil && f.ci != nil && *d != *f.ci {
+		res.Decides = d
+	}
 	shown := num(f.value)
 	if ci := f.deciding(); ci != nil {
 		shown += " [" + num(ci[0]) + ", " + num(ci[1]) + "]"

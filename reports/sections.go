@@ -54,7 +54,7 @@ func gateSection(r *Result) section {
 	for _, g := range r.Gates {
 		c := string(g.Verdict)
 		if g.Value != nil {
-			c += ": " + minus(num(*g.Value)) + " " + bracket(g.CI95, 1)
+			c += ": " + minus(num(*g.Value)) + " " + bracket(cmp.Or(g.Decides, g.CI95), 1)
 		}
 		if g.Reason == ReasonNotMeasured {
 			c = strings.TrimSpace(c) + " (not measured)"

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -54,5 +55,21 @@ func TestUndecided(t *testing.T) {
 		if c.want != "" && !strings.Contains(strings.ReplaceAll(page.String(), "&#39;", "'"), c.want) {
 			t.Errorf("%s: the page lacks %q", c.what, c.want)
 		}
+	}
+}
+
+// TestGateInterval: the table of gates shows the interval that a gate was judged by.
+func TestGateInterval(t *testing.T) {
+	narrow, wide := Interval{0.601, 0.682}, Interval{0.5871, 0.6991}
+	r := demoResult()
+	r.Variants[1].Latency.Ratio = &Ratio{Value: 0.6407, CI95: &narrow, N: 12, Pairing: Pairing{NeededPairs: 30, Decides: &wide}}
+	r.Gates = Judge(r, Gates{Rules: []Gate{{Key: "latency_ratio", Op: "<=", Limit: 0.69}}, AllowModelled: true})
+	for _, g := range r.Gates {
+		if g.Variant == r.Variants[1].Name && (g.Verdict != Inconclusive || *g.CI95 != narrow || g.Decides == nil || *g.Decides != wide) {
+			t.Errorf("%+v: want inconclusive by %v", g, wide)
+		}
+	}
+	if s := fmt.Sprint(gateSection(r).Rows); !strings.Contains(s, "[0.59, 0.70]") || strings.Contains(s, "0.60") {
+		t.Errorf("the table of gates: %s", s)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wattshed/wattshed/engine/kernel"
+	"github.com/wattshed/wattshed/internal/task"
 	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/reports"
@@ -69,6 +70,11 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 	}
 	if r.bound.length != "" {
 		r.warn("%s: no other is given", r.bound.length)
+	}
+	if f, ok := r.bound.task.(*task.Fidelity); ok {
+		if n := f.FewValues(r.sessions[0]); n > 0 {
+			r.warn("accuracy is the cosine to the baseline of outputs with less than 8 values (%d), which shows little but their signs: `task: {kind: agreement, threshold: T}` or labelled data show more", n)
+		}
 	}
 	if r.bound.random {
 		r.warn("random inputs: what is scored on them is fidelity to the baseline, not an accuracy")

@@ -41,6 +41,34 @@ func (f *Fidelity) SetBaseline(ctx context.Context, s engine.Session, progress f
 	return err
 }
 
+// fewValues is how many values an output should have at least for its cosine to show more than its signs and their balance.
+const fewValues = 8
+
+// FewValues returns how many values an example's output has, where the file of s says so and they are too few for a cosine to tell much: of
+// one value it tells the sign alone. 0 otherwise.
+func (f *Fidelity) FewValues(s engine.Session) int {
+	name, err := outputOf(s, f.Output)
+	if err != nil {
+		return 0
+	}
+	for _, v := range s.Outputs() {
+		if v.Name != name || len(v.Type.Shape) == 0 || f.Pooling == "mean" && len(v.Type.Shape) == 3 {
+			continue
+		}
+		n := 1
+		for _, d := range v.Type.Shape[1:] {
+			if !d.Known() || d.Size >= fewValues {
+				return 0
+			}
+			n *= int(d.Size)
+		}
+		if n < fewValues {
+			return n
+		}
+	}
+	return 0
+}
+
 // Score returns the cosine of every example; SetBaseline must have been called.
 func (f *Fidelity) Score(ctx context.Context, s engine.Session, progress func(int)) ([]float64, error) {
 	if f.reference == nil {
