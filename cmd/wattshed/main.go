@@ -62,13 +62,17 @@ func (e codeError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 // run is the program: it parses args, carries out the command and returns the exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
-	app := newApp(in, out, errw)
+	results := &resultWriter{w: out}
+	app := newApp(in, results, errw)
 	permuted, err := permute(app, args)
 	if err == nil && len(args) > 2 && args[1] == "help" && app.Command(args[2]) == nil {
 		err = unknownCommand(app, args[2]) // the parser would call it a failure
 	}
 	if err == nil {
 		err = app.RunContext(ctx, permuted)
+	}
+	if err == nil && results.err != nil {
+		err = fmt.Errorf("standard output: %w", results.err)
 	}
 	return report(errw, args, err)
 }
