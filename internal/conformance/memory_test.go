@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ import (
 const peakOf, peakFile = "WATTSHED_PEAK_OF", "WATTSHED_PEAK_FILE"
 
 // TestPeakMemory loads and runs real models, two of them statically quantized too, in processes of their own: what the process
-// takes at most beyond what it had before is at most 1.3 times the weights and the values of a run, and static int8 takes no more
+// takes at most beyond what it had before (the median of five) is at most 1.3 times the weights and the values of a run, and static int8 takes no more
 // than the float model. 4 MiB are allowed beside for what Go's heap holds that is neither: the graph, stacks, the code that is paged in.
 func TestPeakMemory(t *testing.T) {
 	if name := os.Getenv(peakOf); name != "" {
@@ -51,23 +52,30 @@ func TestPeakMemory(t *testing.T) {
 			quantizeStatic(t, file, a.file)
 			file = a.file
 		}
-		cmd := exec.Command(exe, "-test.run=^TestPeakMemory$", "-test.v")
-		cmd.Env = append(os.Environ(), peakOf+"="+a.model, peakFile+"="+file)
-		out, err := cmd.CombinedOutput()
-		_, line, ok := strings.Cut(string(out), "peak of the run: ")
-		if err != nil || !ok {
-			t.Fatalf("%s: %v\n%s", a.model, err, out)
+		var peaks []int // of five processes: when the collector runs is worth 2 MB
+		var weights, values int
+		for range 5 {
+			cmd := exec.Command(exe, "-test.run=^TestPeakMemory$", "-test.v")
+			cmd.Env = append(os.Environ(), peakOf+"="+a.model, peakFile+"="+file)
+			out, err := cmd.CombinedOutput()
+			_, line, ok := strings.Cut(string(out), "peak of the run: ")
+			if err != nil || !ok {
+				t.Fatalf("%s: %v\n%s", a.model, err, out)
+			}
+			var peak int
+			if _, err := fmt.Sscanf(line, "%d bytes, weights %d, values %d", &peak, &weights, &values); err != nil {
+				t.Fatalf("%s: %v: %s", a.model, err, line)
+			}
+			peaks = append(peaks, peak)
 		}
-		var peak, weights, values int
-		if _, err := fmt.Sscanf(line, "%d bytes, weights %d, values %d", &peak, &weights, &values); err != nil {
-			t.Fatalf("%s: %v: %s", a.model, err, line)
-		}
+		slices.Sort(peaks)
+		peak := peaks[2]
 		kind := "float"
 		if a.file != "" {
 			kind = "static int8"
 		}
 		share := float64(peak-4<<20) / float64(weights+values)
-		t.Logf("%s %s: %.1f MB for weights of %.1f MB and values of %.1f MB: %.2f of both beyond 4 MiB", a.model, kind, float64(peak)/1e6, float64(weights)/1e6, float64(values)/1e6, share)
+		t.Logf("%s %s: %.1f MB [%.1f, %.1f] for weights of %.1f MB and values of %.1f MB: %.2f of both beyond 4 MiB", a.model, kind, float64(peak)/1e6, float64(peaks[0])/1e6, float64(peaks[4])/1e6, float64(weights)/1e6, float64(values)/1e6, share)
 		if a.file != "" && peak > floats[a.model] {
 			t.Errorf("%s: static int8 takes %d bytes, the float model %d", a.model, peak, floats[a.model])
 		}
