@@ -61,21 +61,7 @@ func nbEightWide(a *asm, stubs *strings.Builder) {
 		for i := range 2 {
 			a.op("PREFETCHT0 %d(DI)", wideAhead+1024+64*i)
 		}
-		a.op("VBROADCASTSS 12(R11), Y8")
-		for v := range 4 {
-			a.op("VMULPS %d(DI), Y8, Y%d", 1024+32*v, 4+v)
-			a.op("VMOVUPS %d(BX), Y%d", 32*v, 10+v)
-		}
-		for v := range 4 {
-			a.op("VCVTDQ2PS Y%[1]d, Y%[1]d", v)
-			a.op("VFMADD231PS Y%d, Y%d, Y%d", v, 4+v, 10+v)
-		}
-		a.op("TESTQ AX, AX")
-		a.op("JEQ  even")
-		a.op("VBROADCASTSS 16(R11), Y8")
-		for v := range 4 {
-			a.op("VFNMADD231PS %d(DI), Y8, Y%d", 1152+32*v, 10+v)
-		}
+		nbScaled(a, 1024, true)
 		a.label("even")
 		nbStore(a)
 	})

@@ -25,19 +25,7 @@ func nbBlocks256(a *asm, stubs *strings.Builder, parts int) {
 	a.label("block")
 	a.op("MOVQ SI, DX")
 	a.op("MOVQ R9, CX")
-	a.op("VPCMPEQD Y3, Y3, Y3")
-	a.op("VPSRLD $1, Y3, Y3")
-	a.op("VPXOR Y0, Y0, Y0")
-	a.op("VPXOR Y1, Y1, Y1")
-	a.label("most")
-	for i := range 2 {
-		a.op("VPAND %d(DX), Y3, Y2", 32*i)
-		a.op("VPMAXUD Y2, Y%[1]d, Y%[1]d", i)
-	}
-	a.op("ADDQ $64, DX")
-	a.op("SUBQ $16, CX")
-	a.op("JG   most")
-	nbTop256(a)
+	nbMost256(a, "DX", "most")
 	a.op("VMOVD X0, AX")
 	a.op("VPXOR X2, X2, X2")
 	a.op("VPXOR X9, X9, X9")
@@ -57,19 +45,7 @@ func nbBlocks256(a *asm, stubs *strings.Builder, parts int) {
 		if parts == 2 {
 			bits, most = 22, math.Float32bits(32767<<7+63.5)
 		}
-		a.op("MOVL AX, CX")
-		a.op("ANDL $0x7fffff, CX")
-		a.op("SHRL $23, AX")
-		a.op("CMPL CX, $0x%x", most&0x7fffff)
-		a.op("SBBL CX, CX")
-		a.op("MOVL $%d, DX", 127+126+bits-1)
-		a.op("SUBL AX, DX")
-		a.op("SUBL CX, DX")
-		a.op("SHLL $23, DX")
-		a.op("VMOVD DX, X2")
-		a.op("LEAL %d(AX)(CX*1), AX", 127-126-bits+1)
-		a.op("SHLL $23, AX")
-		a.op("VMOVD AX, X9")
+		nbPower(a, bits, most, 9)
 	}
 	a.label("split")
 	a.op("VBROADCASTSS X2, Y15")
@@ -119,8 +95,20 @@ func nbBlocks256(a *asm, stubs *strings.Builder, parts int) {
 	a.op("RET")
 }
 
-// nbTop256 leaves the largest of the unsigned integers of Y0 and Y1 in X0.
-func nbTop256(a *asm) {
+// nbMost256 leaves the bits of the largest magnitude of CX floats, a multiple of 16, in X0. at is the register that points to them, and moves.
+func nbMost256(a *asm, at, loop string) {
+	a.op("VPCMPEQD Y3, Y3, Y3")
+	a.op("VPSRLD $1, Y3, Y3")
+	a.op("VPXOR Y0, Y0, Y0")
+	a.op("VPXOR Y1, Y1, Y1")
+	a.label(loop)
+	for i := range 2 {
+		a.op("VPAND %d(%s), Y3, Y2", 32*i, at)
+		a.op("VPMAXUD Y2, Y%[1]d, Y%[1]d", i)
+	}
+	a.op("ADDQ $64, %s", at)
+	a.op("SUBQ $16, CX")
+	a.op("JG   %s", loop)
 	a.op("VPMAXUD Y1, Y0, Y0")
 	a.op("VEXTRACTI128 $1, Y0, X1")
 	for _, s := range []string{"", "0x4e", "0xb1"} {

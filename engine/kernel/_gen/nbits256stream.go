@@ -57,11 +57,15 @@ func nbStore(a *asm) {
 	}
 }
 
-// nbScaled adds the integers of Y0 to Y3, times the scales, which DI points to, to the sums of a panel, and takes the terms of the zero points off.
-func nbScaled(a *asm) {
+// nbScaled adds the integers of Y0 to Y3, times the scales, at bytes from DI on, to the sums of a panel, and takes the terms of the zero points off. Where the
+// sums are kept in memory between blocks, it loads them.
+func nbScaled(a *asm, at int, loads bool) {
 	a.op("VBROADCASTSS 12(R11), Y8")
 	for v := range 4 {
-		a.op("VMULPS %d(DI), Y8, Y%d", 32*v, 4+v)
+		a.op("VMULPS %d(DI), Y8, Y%d", at+32*v, 4+v)
+		if loads {
+			a.op("VMOVUPS %d(BX), Y%d", 32*v, 10+v)
+		}
 	}
 	for v := range 4 {
 		a.op("VCVTDQ2PS Y%[1]d, Y%[1]d", v)
@@ -71,7 +75,7 @@ func nbScaled(a *asm) {
 	a.op("JEQ  even")
 	a.op("VBROADCASTSS 16(R11), Y8")
 	for v := range 4 {
-		a.op("VFNMADD231PS %d(DI), Y8, Y%d", 128+32*v, 10+v)
+		a.op("VFNMADD231PS %d(DI), Y8, Y%d", at+128+32*v, 10+v)
 	}
 }
 
@@ -116,7 +120,7 @@ func nbFour1(a *asm) {
 	for v := range 4 {
 		a.op("VPADDD Y9, Y%[1]d, Y%[1]d", v)
 	}
-	nbScaled(a)
+	nbScaled(a, 0, false)
 }
 
 // nbFour3 writes a block of 32 of weights of 4 bits and three digits, half of the columns after the other, with their sums in c. The integers of a
@@ -199,5 +203,5 @@ func nbEight(a *asm) {
 	a.label("scale")
 	a.op("PREFETCHT0 %d(DI)", ahead)
 	a.op("PREFETCHT0 %d(DI)", ahead+64)
-	nbScaled(a)
+	nbScaled(a, 0, false)
 }

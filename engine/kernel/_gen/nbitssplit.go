@@ -18,6 +18,24 @@ func nbTop(a *asm) {
 	a.op("VPMAXUD X1, X0, X0")
 }
 
+// nbPower makes a power of two that takes the magnitude whose bits are in AX to 2^(bits-1) and more, but where the digits do not hold it: they hold
+// mantissas below that of most. It leaves the power in X2 and its inverse in register inverse.
+func nbPower(a *asm, bits int, most uint32, inverse int) {
+	a.op("MOVL AX, CX")
+	a.op("ANDL $0x7fffff, CX")
+	a.op("SHRL $23, AX")
+	a.op("CMPL CX, $0x%x", most&0x7fffff)
+	a.op("SBBL CX, CX")
+	a.op("MOVL $%d, DX", 127+126+bits-1)
+	a.op("SUBL AX, DX")
+	a.op("SUBL CX, DX")
+	a.op("SHLL $23, DX")
+	a.op("VMOVD DX, X2")
+	a.op("LEAL %d(AX)(CX*1), AX", 127-126-bits+1)
+	a.op("SHLL $23, AX")
+	a.op("VMOVD AX, X%d", inverse)
+}
+
 // nbSum adds the sixteen values of register s up in the low element of X2. Y1 is overwritten.
 func nbSum(a *asm, s int) {
 	a.op("VEXTRACTI64X4 $1, Z%d, Y1", s)
@@ -175,19 +193,7 @@ func nbBlocks(a *asm, stubs *strings.Builder, parts int) {
 		a.op("VDIVSS X0, X31, X2")
 		a.op("VDIVSS X31, X0, X3")
 	} else { // a power of two that takes the largest to 2^22 and more, but where three digits do not hold it
-		a.op("MOVL AX, CX")
-		a.op("ANDL $0x7fffff, CX")
-		a.op("SHRL $23, AX")
-		a.op("CMPL CX, $0x%x", math.Float32bits(127<<16+127<<8+127.5)&0x7fffff)
-		a.op("SBBL CX, CX")
-		a.op("MOVL $%d, DX", 127+126+23-1)
-		a.op("SUBL AX, DX")
-		a.op("SUBL CX, DX")
-		a.op("SHLL $23, DX")
-		a.op("VMOVD DX, X2")
-		a.op("LEAL %d(AX)(CX*1), AX", 127-126-23+1)
-		a.op("SHLL $23, AX")
-		a.op("VMOVD AX, X3")
+		nbPower(a, 23, math.Float32bits(127<<16+127<<8+127.5), 3)
 	}
 	a.label("split")
 	a.op("VBROADCASTSS X2, Z10")
