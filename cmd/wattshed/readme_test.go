@@ -49,9 +49,8 @@ func page(t *testing.T, name string) ([]byte, []block) {
 	return b, list
 }
 
-// TestReadmeCommands runs the sh blocks of the pages, and the commands of this program in console blocks, in a folder that is empty but for the
-// model that the README starts from; yaml blocks that name a file are written there first. What a console block shows of the output is there, but
-// for lines with figures.
+// TestReadmeCommands runs the sh blocks of the pages, and the commands of this program in console blocks, in an empty folder; yaml blocks that
+// name a file are written there first. What a console block shows of the output is there, but for lines with figures.
 func TestReadmeCommands(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains and measures for two minutes")
@@ -63,16 +62,6 @@ func TestReadmeCommands(t *testing.T) {
 		t.Skip("no sh here")
 	}
 	dir := t.TempDir()
-	model, err := os.ReadFile("../../testdata/spam/model.onnx")
-	if err == nil {
-		err = os.MkdirAll(filepath.Join(dir, "testdata", "spam"), 0o777)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "testdata", "spam", "model.onnx"), model, 0o666)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	ran, shown := 0, 0
 	for _, name := range pages {
 		_, blocks := page(t, name)

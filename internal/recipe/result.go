@@ -73,7 +73,7 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 	}
 	if f, ok := r.bound.task.(*task.Fidelity); ok {
 		if n := f.FewValues(r.sessions[0]); n > 0 {
-			r.warn("accuracy is the cosine to the baseline of outputs with less than 8 values (%d), which shows little but their signs: `task: {kind: agreement, threshold: T}` or labelled data show more", n)
+			r.warn("the cosine to the baseline of outputs with so few values (%d) shows little but their signs: `task: {kind: agreement, threshold: T}` or labelled data show more", n)
 		}
 	}
 	if r.bound.random {
