@@ -35,8 +35,10 @@ func TestFoldBytes(t *testing.T) {
 // TestFoldedRow has rows and weights of nothing but the ends of their ranges, whose sums of two products are the ends of 16 bits.
 func TestFoldedRow(t *testing.T) {
 	defer Limit(AVX2)()
+	reading := leaveReading(t)
 	r := rand.New(rand.NewPCG(4, 13))
 	for i := range cases(20000) {
+		reading(i)
 		k, n := 1+r.IntN(60), 32+r.IntN(100)
 		if r.IntN(8) == 0 { // as the kernel of four panels wants them
 			k, n = 29+r.IntN(4)+32*r.IntN(3), 128+r.IntN(200)

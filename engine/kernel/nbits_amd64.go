@@ -74,7 +74,7 @@ const widePanels = 4
 // stream computes the whole ones of panels j0 to j1 of row i, if there is a kernel for that, and returns their number.
 func (g *nbitsJob) stream(i, j0, j1 int) int {
 	n := min(j1, g.b.N/PanelWidth) - j0
-	if n <= 0 || g.float[i] != rowDigits || g.parts == 2 {
+	if n <= 0 || g.float[i] != rowDigits {
 		return 0
 	}
 	if g.oneRow() {
@@ -163,7 +163,7 @@ func (g *nbitsJob) stream256(i, j0, n int) int {
 	x := g.args(i, j0, c, g.ldc)
 	x.a = g.digits256(i, &x)
 	wide := 0
-	if g.b.bits == 8 && g.b.Block == 32 { // which only one digit has here
+	if g.b.bits == 8 && g.b.Block == 32 && !readsAhead {
 		wide = n - n%widePanels
 	}
 	if x.panels = wide; wide > 0 {
@@ -180,8 +180,14 @@ func (g *nbitsJob) stream256(i, j0, n int) int {
 // panels256 returns the AVX2 kernel of one row for one panel after the other, or nil.
 func (g *nbitsJob) panels256() func(*nbitsArgs) {
 	switch {
+	case g.parts == 2 && readsAhead:
+		return nbits8p2n256
+	case g.b.bits == 8 && g.parts == 1 && readsAhead:
+		return nbits8p1n256
 	case g.b.bits == 8 && g.parts == 1:
 		return nbits8p1x256
+	case g.b.bits == 4 && g.parts == 1 && g.b.Block == 32 && readsAhead:
+		return nbits4p1b32n256
 	case g.b.bits == 4 && g.parts == 1 && g.b.Block == 32:
 		return nbits4p1b32x256
 	case g.b.bits == 4 && g.parts == 3 && g.b.Block == 32:

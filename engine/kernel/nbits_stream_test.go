@@ -13,6 +13,7 @@ func TestNBitsStream(t *testing.T) {
 	pool := NewPool(2, 0)
 	defer pool.Close()
 	var twin [][]float32
+	reading := leaveReading(t)
 	forEachISA(t, func(t *testing.T) {
 		isa := Active()
 		if isa == AVX512 { // multiplies in float32
@@ -20,6 +21,7 @@ func TestNBitsStream(t *testing.T) {
 		}
 		r := rand.New(rand.NewPCG(4, 10))
 		for i := range n {
+			reading(i)
 			k, cols := 1+r.IntN(80), 20+r.IntN(60)
 			if r.IntN(3) == 0 { // enough for the kernels of four panels
 				cols = 100 + r.IntN(200)

@@ -181,6 +181,21 @@ func nbits8p1x256(x *nbitsArgs)
 //go:noescape
 func nbits8p1wide256(x *nbitsArgs)
 
+// nbits4p1b32n256 is the AVX2 product of one row in 1 digit with panels of weights of 4 bits in blocks of 32, for CPUs that read ahead.
+//
+//go:noescape
+func nbits4p1b32n256(x *nbitsArgs)
+
+// nbits8p1n256 is the AVX2 product of one row in 1 digit, folded by foldBytes256, with panels of weights of 8 bits, for CPUs that read ahead.
+//
+//go:noescape
+func nbits8p1n256(x *nbitsArgs)
+
+// nbits8p2n256 is the AVX2 product of one row in digits of 7 and 16 bits with panels of weights of 8 bits, in blocks of up to 256, for CPUs that read ahead.
+//
+//go:noescape
+func nbits8p2n256(x *nbitsArgs)
+
 // nbitsMax256 is nbitsMax512 with AVX2.
 //
 //go:noescape

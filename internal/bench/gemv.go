@@ -15,21 +15,36 @@ import (
 )
 
 // Products of a vector and a matrix wait for the weights: beside ONNX Runtime they are measured against reading the same
-// number of bytes with the same threads, in the same rounds.
+// number of bytes with the same threads, in the same rounds: those of one matrix over and over, which a large cache holds, and
+// those of several in turn, which come from memory, as the layers of a language model do.
 
-// gemvSize is the number of rows and columns of the matrix.
+// gemvSize is the number of rows and columns of a matrix.
 const gemvSize = 4096
 
-// gemvKinds are the matrices: name of the row, bits, accuracy_level.
-var gemvKinds = []struct {
-	name        string
+// gemvKind is a graph of products of one vector and count matrices: bits and accuracy_level.
+type gemvKind struct {
 	bits, level int64
-}{
-	{"GEMV int4 4096x4096, block 32, int8 activations", 4, 4},
-	{"GEMV int8 4096x4096, block 32, int8 activations", 8, 4},
-	{"GEMV int4 4096x4096, block 32", 4, 0},
-	{"GEMV int8 4096x4096, block 32", 8, 0},
-	{"GEMV fp32 4096x4096", 32, 0},
+	count       int
+}
+
+// gemvKinds are the graphs. The weights of several are 134 MB or more.
+var gemvKinds = []gemvKind{{4, 4, 1}, {8, 4, 1}, {4, 0, 1}, {8, 0, 1}, {32, 0, 1}, {4, 4, 16}, {8, 4, 8}, {4, 0, 16}, {8, 0, 8}, {32, 0, 8}}
+
+// name is that of the row; integers tells whether the matrices are quantized dynamically.
+func (k gemvKind) name(integers bool) string {
+	s := fmt.Sprintf("GEMV int%d %dx%[2]d, block 32", k.bits, gemvSize)
+	switch {
+	case integers:
+		s = fmt.Sprintf("GEMV int8 %dx%[1]d (MatMulInteger)", gemvSize)
+	case k.bits == 32:
+		s = fmt.Sprintf("GEMV fp32 %dx%[1]d", gemvSize)
+	case k.level == 4:
+		s += ", int8 activations"
+	}
+	if k.count > 1 {
+		s += fmt.Sprintf(", %d matrices from memory", k.count)
+	}
+	return s
 }
 
 // gemvRows adds the rows for a number of threads.
@@ -39,11 +54,13 @@ func gemvRows(threads int, add func(string, row)) {
 	for i, k := range gemvKinds {
 		r := row{model: source{gemv: i + 1}, feed: feed, threads: threads, goal: share}
 		if k.bits == 32 {
-			r.goal = goal{}
-			add(k.name, r)
-			k.name, r.int8, r.goal = "GEMV int8 4096x4096 (MatMulInteger)", true, share
+			if k.count == 1 {
+				r.goal = goal{}
+				add(k.name(false), r)
+			}
+			r.int8, r.goal = true, share
 		}
-		add(k.name, r)
+		add(k.name(r.int8), r)
 	}
 }
 
@@ -53,24 +70,27 @@ func gemvModel(i int, dir string) (string, error) {
 	const n, block = gemvSize, 32
 	rng := rand.New(rand.NewPCG(7, uint64(i)))
 	g := &model.Graph{Name: "gemv", Model: &model.Info{IRVersion: 8, Opsets: []model.Opset{{Version: 17}, {Domain: "com.microsoft", Version: 1}}},
-		Inputs:  []*model.Value{{Name: "x", Type: model.Type{DType: model.Float32, Shape: model.FixedShape(1, n)}}},
-		Outputs: []*model.Value{{Name: "y", Type: model.Type{DType: model.Float32, Shape: model.FixedShape(1, n)}}}}
-	node := &model.Node{Name: "product", Op: "MatMul", Inputs: []string{"x", "W"}, Outputs: []string{"y"}}
-	if k.bits == 32 {
-		g.SetInitializer("W", normal(rng, 0.02, n, n))
-	} else {
+		Inputs: []*model.Value{{Name: "x", Type: model.Type{DType: model.Float32, Shape: model.FixedShape(1, n)}}}}
+	for m := range k.count {
+		name := func(s string) string { return fmt.Sprint(s, m) }
+		g.Outputs = append(g.Outputs, &model.Value{Name: name("y"), Type: model.Type{DType: model.Float32, Shape: model.FixedShape(1, n)}})
+		node := &model.Node{Name: name("product"), Op: "MatMul", Inputs: []string{"x", name("W")}, Outputs: []string{name("y")}}
+		g.Nodes = append(g.Nodes, node)
+		if k.bits == 32 {
+			g.SetInitializer(name("W"), normal(rng, 0.02, n, n))
+			continue
+		}
 		row := n * int(k.bits) / 8
 		q := make([]byte, n*row)
 		for j := range q {
 			q[j] = byte(rng.Uint32())
 		}
-		g.SetInitializer("W", model.FromSlice([]int{n, n / block, row * block / n}, q))
-		g.SetInitializer("s", normal(rng, 0.02, n, n/block))
-		node.Op, node.Domain, node.Inputs = "MatMulNBits", "com.microsoft", append(node.Inputs, "s")
+		g.SetInitializer(name("W"), model.FromSlice([]int{n, n / block, row * block / n}, q))
+		g.SetInitializer(name("s"), normal(rng, 0.02, n, n/block))
+		node.Op, node.Domain, node.Inputs = "MatMulNBits", "com.microsoft", append(node.Inputs, name("s"))
 		node.Attrs = []model.Attr{model.IntAttr("K", n), model.IntAttr("N", n), model.IntAttr("bits", k.bits), model.IntAttr("block_size", block),
 			model.IntAttr("accuracy_level", k.level)}
 	}
-	g.Nodes = []*model.Node{node}
 	path := filepath.Join(dir, fmt.Sprintf("gemv-%d.onnx", i))
 	return path, onnx.Save(path, g, onnx.WriteOptions{})
 }

@@ -53,14 +53,15 @@ func foldBytes(a *asm, stubs *strings.Builder) {
 	a.op("RET")
 }
 
-// foldGroup adds the product of group g of four folded elements, SI, and of 32 columns of weights, DI, to Y0 to Y3, and fetches what is ahead. Y14 has words of 1.
+// foldGroup adds the product of group g of four folded elements, SI, and of 32 columns of weights, DI, to Y0 to Y3, and fetches what is so far ahead, if at
+// all. Y14 has words of 1.
 func foldGroup(a *asm, g, ahead int) {
 	a.op("VPBROADCASTD %d(SI), Y4", 8*g)
 	a.op("VPBROADCASTD %d(SI), Y5", 8*g+4)
 	for v := range 4 {
 		a.op("VPXOR %d(DI), Y5, Y%d", 128*g+32*v, 6+v)
 		if v%2 == 0 {
-			a.op("PREFETCHT0 %d(DI)", ahead+128*g+32*v)
+			fetch(a, ahead, 128*g+32*v)
 		}
 	}
 	for v := range 4 {

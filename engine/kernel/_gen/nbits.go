@@ -347,6 +347,7 @@ func nbitsFiles() []file {
 		}
 	}
 	nbStreams(y, &stubs)
+	nbShort(y, &stubs)
 	nbSplit256(y, &stubs)
 	nbTwo(y, &stubs)
 	for parts := 1; parts <= 3; parts++ {

@@ -57,6 +57,14 @@ func nbStore(a *asm) {
 	}
 }
 
+// nbZero sets the sums of a panel in memory to 0.
+func nbZero(a *asm) {
+	a.op("VXORPS Y0, Y0, Y0")
+	for v := range 4 {
+		a.op("VMOVUPS Y0, %d(BX)", 32*v)
+	}
+}
+
 // nbScaled adds the integers of Y0 to Y3, times the scales, at bytes from DI on, to the sums of a panel, and takes the terms of the zero points off. Where the
 // sums are kept in memory between blocks, it loads them.
 func nbScaled(a *asm, at int, loads bool) {
@@ -81,19 +89,21 @@ func nbScaled(a *asm, at int, loads bool) {
 
 // nbStreams writes nbits4p1b32x256, nbits4p3b32x256, nbits8p1x256 and nbits8p1wide256.
 func nbStreams(a *asm, stubs *strings.Builder) {
-	nbStream(a, stubs, "nbits4p1b32x256", "1 digit with panels of weights of 4 bits in blocks of 32", func() { nbClear(a) }, func() { nbFour1(a) }, func() { nbStore(a) })
-	nbStream(a, stubs, "nbits4p3b32x256", "3 digits with panels of weights of 4 bits in blocks of 32", func() {
-		a.op("VXORPS Y10, Y10, Y10")
-		for v := range 4 {
-			a.op("VMOVUPS Y10, %d(BX)", 32*v)
-		}
-	}, func() { nbFour3(a) }, func() {})
+	nbStream(a, stubs, "nbits4p1b32x256", "1 digit with panels of weights of 4 bits in blocks of 32", func() { nbClear(a) }, func() { nbFour1(a, ahead) }, func() { nbStore(a) })
+	nbStream(a, stubs, "nbits4p3b32x256", "3 digits with panels of weights of 4 bits in blocks of 32", func() { nbZero(a) }, func() { nbFour3(a) }, func() {})
 	nbStream(a, stubs, "nbits8p1x256", "1 digit, folded by foldBytes256, with panels of weights of 8 bits", func() { nbClear(a) }, func() { nbEight(a) }, func() { nbStore(a) })
 	nbEightWide(a, stubs)
 }
 
+// fetch writes a request for what lies so far ahead of byte at behind DI, unless ahead is 0.
+func fetch(a *asm, ahead, at int) {
+	if ahead != 0 {
+		a.op("PREFETCHT0 %d(DI)", ahead+at)
+	}
+}
+
 // nbFour1 writes a block of 32 of weights of 4 bits and one digit: sums of 16 bits, as in nbRow, of the whole block.
-func nbFour1(a *asm) {
+func nbFour1(a *asm, ahead int) {
 	for q := range 4 {
 		for g := range 2 {
 			a.op("VPBROADCASTD %d(SI), Y%d", 8*q+4*g, 4+g)
@@ -102,7 +112,7 @@ func nbFour1(a *asm) {
 			w := 6 + v%2*2
 			nibbles(a, "DI", q, v, w)
 			if v%2 == 0 {
-				a.op("PREFETCHT0 %d(DI)", ahead+128*q+32*v)
+				fetch(a, ahead, 128*q+32*v)
 			}
 			for g := range 2 {
 				multiply(a, 4+g, w+g, w+g, v, q+g == 0)
@@ -111,8 +121,8 @@ func nbFour1(a *asm) {
 	}
 	a.op("ADDQ $512, DI")
 	a.op("ADDQ $32, SI")
-	a.op("PREFETCHT0 %d(DI)", ahead)
-	a.op("PREFETCHT0 %d(DI)", ahead+64)
+	fetch(a, ahead, 0)
+	fetch(a, ahead, 64)
 	a.op("VPBROADCASTD (R11), Y9")
 	for v := range 4 {
 		a.op("VPMADDWD Y14, Y%[1]d, Y%[1]d", v)
@@ -139,7 +149,7 @@ func nbFour3(a *asm) {
 					}
 				}
 			}
-			a.op("PREFETCHT0 %d(DI)", ahead+128*q+64*h)
+			fetch(a, ahead, 128*q+64*h)
 		}
 		for v := range 2 {
 			for p := range 3 {
@@ -164,8 +174,8 @@ func nbFour3(a *asm) {
 	}
 	a.op("ADDQ $512, DI")
 	a.op("ADDQ $96, SI")
-	a.op("PREFETCHT0 %d(DI)", ahead)
-	a.op("PREFETCHT0 %d(DI)", ahead+64)
+	fetch(a, ahead, 0)
+	fetch(a, ahead, 64)
 	a.op("TESTQ AX, AX")
 	a.op("JEQ  even")
 	a.op("VBROADCASTSS 16(R11), Y8")

@@ -33,24 +33,7 @@ func nbTwo(a *asm, stubs *strings.Builder) {
 	a.b.WriteString("\n\tPCALIGN $32\n")
 	a.label("pair")
 	for g := range 2 {
-		for p := range 3 {
-			a.op("VPBROADCASTD %d(SI), Y%d", 12*g+4*p, 8+p)
-		}
-		for v := range 4 {
-			a.op("VMOVDQU %d(DI), Y11", 128*g+32*v)
-			a.op("VPMADDUBSW Y10, Y11, Y13")
-			a.op("VPAND Y11, Y15, Y12")
-			a.op("VPSRLW $8, Y11, Y11")
-			a.op("VPMADDWD Y8, Y12, Y12")
-			a.op("VPMADDWD Y9, Y11, Y11")
-			a.op("VPMADDWD Y14, Y13, Y13")
-			if v%2 == 0 {
-				a.op("PREFETCHT0 %d(DI)", ahead+128*g+32*v)
-			}
-			a.op("VPADDD Y12, Y%[1]d, Y%[1]d", v)
-			a.op("VPADDD Y11, Y%[1]d, Y%[1]d", v)
-			a.op("VPADDD Y13, Y%[1]d, Y%[1]d", 4+v)
-		}
+		nbTwoGroup(a, g, ahead)
 	}
 	a.op("ADDQ $256, DI")
 	a.op("ADDQ $24, SI")
@@ -58,6 +41,23 @@ func nbTwo(a *asm, stubs *strings.Builder) {
 	a.op("JNE  pair")
 	a.op("PREFETCHT0 %d(DI)", ahead)
 	a.op("PREFETCHT0 %d(DI)", ahead+64)
+	nbTwoScaled(a)
+	a.op("ADDQ $128, DI")
+	a.op("TESTQ AX, AX")
+	a.op("JEQ  even")
+	a.op("ADDQ $128, DI")
+	a.label("even")
+	a.op("ADDQ $32, R11")
+	a.op("DECQ R12")
+	a.op("JNE  block")
+	a.op("VZEROUPPER")
+	a.op("RET")
+	a.data("nbitsTwo", []uint32{0x43000000, 64, 127}) // 128 as a float, and what makes the low digit of an integer
+	nbSplitTwo(a, stubs)
+}
+
+// nbTwoScaled adds the integers of a block, in Y0 to Y7, times the scales, at DI, to c, and takes the terms of the zero points off.
+func nbTwoScaled(a *asm) {
 	for v := range 8 {
 		a.op("VCVTDQ2PS Y%[1]d, Y%[1]d", v)
 	}
@@ -69,25 +69,38 @@ func nbTwo(a *asm, stubs *strings.Builder) {
 		a.op("VMOVUPS %d(BX), Y%d", 32*v, 4+v)
 		a.op("VFMADD231PS Y%d, Y%d, Y%d", 10+v%2, v, 4+v)
 	}
-	a.op("ADDQ $128, DI")
 	a.op("TESTQ AX, AX")
 	a.op("JEQ  store")
 	a.op("VBROADCASTSS 16(R11), Y8")
 	for v := range 4 {
-		a.op("VFNMADD231PS %d(DI), Y8, Y%d", 32*v, 4+v)
+		a.op("VFNMADD231PS %d(DI), Y8, Y%d", 128+32*v, 4+v)
 	}
-	a.op("ADDQ $128, DI")
 	a.label("store")
 	for v := range 4 {
 		a.op("VMOVUPS Y%d, %d(BX)", 4+v, 32*v)
 	}
-	a.op("ADDQ $32, R11")
-	a.op("DECQ R12")
-	a.op("JNE  block")
-	a.op("VZEROUPPER")
-	a.op("RET")
-	a.data("nbitsTwo", []uint32{0x43000000, 64, 127}) // 128 as a float, and what makes the low digit of an integer
-	nbSplitTwo(a, stubs)
+}
+
+// nbTwoGroup adds group g of four rows to Y0 to Y7, and fetches what is so far ahead, if at all.
+func nbTwoGroup(a *asm, g, ahead int) {
+	for p := range 3 {
+		a.op("VPBROADCASTD %d(SI), Y%d", 12*g+4*p, 8+p)
+	}
+	for v := range 4 {
+		a.op("VMOVDQU %d(DI), Y11", 128*g+32*v)
+		a.op("VPMADDUBSW Y10, Y11, Y13")
+		a.op("VPAND Y11, Y15, Y12")
+		a.op("VPSRLW $8, Y11, Y11")
+		a.op("VPMADDWD Y8, Y12, Y12")
+		a.op("VPMADDWD Y9, Y11, Y11")
+		a.op("VPMADDWD Y14, Y13, Y13")
+		if v%2 == 0 {
+			fetch(a, ahead, 128*g+32*v)
+		}
+		a.op("VPADDD Y12, Y%[1]d, Y%[1]d", v)
+		a.op("VPADDD Y11, Y%[1]d, Y%[1]d", v)
+		a.op("VPADDD Y13, Y%[1]d, Y%[1]d", 4+v)
+	}
 }
 
 // nbSplitTwo writes nbitsSplit2x256.
