@@ -145,7 +145,7 @@ func (g *int8Job) block256(c *int32, ldc, i0, i1, j0, j1, n int) {
 	k4 := ceilDiv(g.b.K, 4)
 	ps := k4 * 4 * PanelWidth
 	j := j0
-	if whole := min(j1, n/PanelWidth) - j0; whole > 0 && i1-i0 == 1 && g.isa != AVXVNNI && !g.b.narrow {
+	if whole := min(j1, n/PanelWidth) - j0; whole > 0 && i1-i0 == 1 && g.folds() {
 		g.foldedPanels(c, i0, j0, whole)
 		j += whole
 	}

@@ -22,9 +22,18 @@ func foldBytesGo(block int, x []int8, flip, mask uint8, dst []uint8, sums []int3
 	}
 }
 
-// prepareRow folds the row of a product of one row that the AVX2 kernel for weights without marks multiplies.
+// foldBytes is the number of bytes of weights from which on a CPU that reads ahead takes folded products of narrow weights too: they wait for memory,
+// and of two panels at a time less.
+const foldBytes = 4 << 20
+
+// folds tells whether products of one row are folded.
+func (g *int8Job) folds() bool {
+	return g.isa.hasAVX2() && g.isa < AVXVNNI && (!g.b.narrow || readsAhead && len(g.b.data) >= foldBytes)
+}
+
+// prepareRow folds the row of a product of one row.
 func (g *int8Job) prepareRow() {
-	if g.m == 1 && !g.b.narrow && g.b.N > 0 && g.isa.hasAVX2() && g.isa < AVXVNNI {
+	if g.m == 1 && g.b.N > 0 && g.folds() {
 		g.scratch = getScratchU8(8 * ceilDiv(g.b.K, 4))
 		g.folded = g.foldRow(0, g.scratch)
 	}
