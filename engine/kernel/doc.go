@@ -8,14 +8,13 @@
 //
 // # What has assembly
 //
-// On amd64 nearly every loop. On arm64 (NEON, with the dot products and i8mm where the CPU has them): the products of
-// float32 and of bytes with their epilogues, the element-wise functions, reductions, softmax and normalisation, the recurrent gates,
-// AdamW, rows of depthwise convolutions, the micro-kernels of blocked images (dense as small products, depthwise, maximum), quantization
-// and the functions of bytes; Winograd's transforms are Go over vector functions. The Go twins run on arm64 for products of bytes with weights in
-// blocks (GemmNBits; others widen the weights in Go), the extremes and codes of weights that are quantized (ColumnExtents, GroupCodes,
-// ColumnCodes), digits (GemvDigits, which reports false), depthwise convolutions of bytes, means of blocked images, transpositions and the
-// packing of float32 weights and columns; MeasurePeak measures nothing there. The arm64 assembly is tested under qemu-user; its speed on
-// hardware was never measured.
+// On amd64 nearly every loop. On arm64 (NEON, with the dot products and i8mm where the CPU has them): the products of float32, of bytes and
+// with weights in blocks (GemmNBits, but for rows that digits do not hold) with their epilogues, the element-wise functions, reductions,
+// softmax and normalisation, the recurrent gates, AdamW, rows of depthwise convolutions, the micro-kernels of blocked images (dense as small
+// products, depthwise, maximum), quantization and the functions of bytes; Winograd's transforms are Go over vector functions. The Go twins run
+// on arm64 for the extremes and codes of weights that are quantized (ColumnExtents, GroupCodes, ColumnCodes), digits (GemvDigits, which
+// reports false), depthwise convolutions of bytes, means of blocked images, transpositions and the packing of float32 weights and columns;
+// MeasurePeak measures nothing there. The arm64 assembly is tested under qemu-user; its speed on hardware was never measured.
 //
 // # Determinism
 //

@@ -11,7 +11,7 @@ import (
 // of A is held in integers, a power of two times a, as signed digits: three of 8 bits, with an error of about 2^-23 max|a| of the
 // block, or one of 7 and one of 16, with 2^-22 (see nbitsParts). The sums of a block are then exact, and the result is as good as one of
 // float32 (see the bound in the test). Rows with an infinity, a NaN or nothing above 2^-80, and CPUs with AVX-512 but not VPDPBUSD,
-// multiply in float32. So do many rows (see nbitsWide; without assembly and on arm64 any number), by weights that are made float32 a block of a
+// multiply in float32. So do many rows (see nbitsWide; without assembly any number), by weights that are made float32 a block of a
 // panel at a time, once for all rows of a task: the last bits of a row may depend on how many rows there are, not on the threads.
 func GemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32, ldc int, bytes bool, ep Epilogue) {
 	parts, isa := 1, Active()
@@ -25,9 +25,9 @@ func GemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32
 }
 
 // nbitsParts is the number of digits of an A that is not rounded to 8 bits. Two, of 7 and 16 bits, are for weights of 8 bits in blocks of up to
-// 256, whose sums fit 32 bits, where a product of 16 bits costs what one of 8 does: without VPDPBUSD on 512-bit registers.
+// 256, whose sums fit 32 bits, where a product of 16 bits costs what one of 8 does: on amd64 without VPDPBUSD on 512-bit registers.
 func nbitsParts(isa ISA, b *PackedNBits) int {
-	if b.bits == 8 && b.Block <= 256 && !isa.hasAVX512() {
+	if b.bits == 8 && b.Block <= 256 && isa < AVX512 {
 		return 2
 	}
 	return 3
@@ -148,7 +148,7 @@ func (g *nbitsJob) kPad() int { return g.b.blocks() * g.b.Block }
 // without VPDPBUSD.
 func (g *nbitsJob) usesDigits() bool { return g.isa != AVX512 }
 
-// oneRow tells whether the kernels for digits take one row at a time.
+// oneRow tells whether the kernels for digits are those of AVX2, which take one row at a time.
 func (g *nbitsJob) oneRow() bool { return g.isa.hasAVX2() && !g.isa.hasAVX512() }
 
 // prepare turns A into digits, and rows that digits cannot hold into floats.
@@ -280,7 +280,7 @@ func (g *nbitsJob) doTask(t int) {
 
 // height is the number of rows from i on that one tile takes: of digits, or a single one of floats.
 func (g *nbitsJob) height(i, i1 int) int {
-	if g.float[i] != rowDigits || g.oneRow() {
+	if g.float[i] != rowDigits || g.oneRow() || g.isa == NEON {
 		return 1
 	}
 	most := 4

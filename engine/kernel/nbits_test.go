@@ -165,7 +165,7 @@ func TestNBits(t *testing.T) {
 				}
 				of[c.digits()] = got
 				twin = append(twin, of)
-			case AVX2, AVXVNNI, AVX512VNNI, AVX512BF16, AMX:
+			case AVX2, AVXVNNI, AVX512VNNI, AVX512BF16, AMX, NEON, NEONDot, NEONI8MM:
 				for j := range got {
 					if want := twin[i][c.digits()][j]; math.Float32bits(got[j]) != math.Float32bits(want) {
 						t.Fatalf("case %d, element %d: %v, the Go twin has %v", i, j, got[j], want)

@@ -36,6 +36,7 @@ var outputs = []func() []file{
 	neonSmullFiles,
 	neonVecFiles,
 	neonElemFiles,
+	neonBitsFiles,
 }
 
 // file is one generated file, relative to the package folder.
