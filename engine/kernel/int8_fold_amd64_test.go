@@ -63,3 +63,29 @@ func TestFoldedRow(t *testing.T) {
 		}
 	}
 }
+
+// TestFoldedNarrow has so many narrow weights that a product of one row is folded where the CPU reads ahead: with the sums that two rows have.
+func TestFoldedNarrow(t *testing.T) {
+	defer Limit(AVX2)()
+	reading := leaveReading(t)
+	r := rand.New(rand.NewPCG(4, 14))
+	k, n := 4099, foldBytes/4096+45
+	a, w := randBytes(r, 2*k), make([]int8, k*n)
+	for i := range w {
+		w[i] = int8(r.IntN(129) - 64)
+	}
+	b := PackS8(k, n, w, n, false)
+	if !b.narrow || len(b.data) < foldBytes {
+		t.Fatalf("narrow %v, %d bytes: not what is to be tested", b.narrow, len(b.data))
+	}
+	want := make([]int32, 2*n)
+	GemmU8S8(nil, 2, a, k, b, want, n)
+	for i := range 4 {
+		reading(i)
+		got := make([]int32, n)
+		GemmU8S8(nil, 1, a[:k], k, b, got, n)
+		if !slices.Equal(got, want[:n]) {
+			t.Fatalf("reads ahead %v: other sums than those of two rows", readsAhead)
+		}
+	}
+}
