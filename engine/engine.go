@@ -70,7 +70,8 @@ type Session interface {
 	// Inputs and Outputs return the declared values of the model.
 	Inputs() []*model.Value
 	Outputs() []*model.Value
-	// Run computes the named outputs, all when none is named. The tensors returned belong to the caller.
+	// Run computes the named outputs, all when none is named. The tensors returned belong to the caller, also when the session is closed;
+	// an input that the model passes on as an output comes back in its own memory.
 	// A missing or superfluous input, or one of the wrong type or rank, is an error that names it.
 	Run(ctx context.Context, in Feed, outputs ...string) (Feed, error)
 	// Profile returns the time per operator since Load; nil unless Options.Profile was set.

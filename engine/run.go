@@ -330,6 +330,9 @@ func (p *Plan) runWhole(ctx context.Context, pool *kernel.Pool, in map[string]an
 		if o.buf != nil {
 			a.giveAway(o.buf)
 		}
+		if o, err = p.ownOutput(a, o, in); err != nil {
+			return nil, fmt.Errorf("output %q: %w", p.outputs[i].value.Name, err)
+		}
 		name := p.outputs[i].value.Name
 		switch o.is {
 		case isSequence:
