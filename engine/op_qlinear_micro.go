@@ -126,6 +126,9 @@ func opQLinearBinary(c *Call) error {
 	if err != nil || len(dst) == 0 {
 		return err
 	}
+	if !pairFits(c.Node.Op, va, vb, out, pairFinite) {
+		return fmt.Errorf("the scales %v, %v and %v of inputs 1, 4 and 6 leave the range of float32", va.scale, vb.scale, out.scale)
+	}
 	add := kernel.NewAddU8(va.scale, vb.scale, out.scale, va.zero, vb.zero, out.zero, 0, 255)
 	mul := kernel.NewMulU8(va.scale, vb.scale, out.scale, va.zero, vb.zero, out.zero, 0, 255)
 	apply := add.Apply
@@ -189,6 +192,9 @@ func opQLinearPool(c *Call) error {
 	}
 	if t.Rank() != 3 && t.Rank() != 4 {
 		return errShape("X", t, "rank 3 or 4")
+	}
+	if r := v.scale / out.scale; r-r != 0 {
+		return fmt.Errorf("the scales %v and %v of inputs 1 and 3 leave the range of float32", v.scale, out.scale)
 	}
 	last := c.Node.Int("channels_last", 0) != 0
 	n := *c.Node

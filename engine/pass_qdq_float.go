@@ -34,6 +34,9 @@ func (p *qdq) floatConv(n *model.Node) bool {
 	if taps := product(s[1:]); taps > mostTaps || w.zero != nil && taps > mostTapsZero {
 		return p.stay(n, "its sums do not fit 32 bits")
 	}
+	if _, ok := products(x.scale, ws); !ok {
+		return p.stay(n, scalesLeave)
+	}
 	f := &model.Node{Name: n.Name, Op: "QuantConvFloat", Domain: fusedDomain, Outputs: n.Outputs, Attrs: n.Attrs, Inputs: []string{"", "",
 		p.e.addConstant(model.FromSlice([]int{1}, []float32{x.scale})), p.e.addConstant(model.FromSlice([]int{len(ws)}, ws)), "", "", ""}}
 	if n.In(2) != "" {

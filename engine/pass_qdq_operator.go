@@ -30,7 +30,7 @@ func (p *qdq) operator(n *model.Node) bool {
 		a, ok := p.value(n.In(0), n.In(1), n.In(2), false)
 		b, ok2 := p.value(n.In(3), n.In(4), n.In(5), false)
 		out, ok3 := p.value(n.Out(0), n.In(6), n.In(7), true)
-		return ok && ok2 && ok3 && p.pair(n.Op, n, a, b, out, 0, 255)
+		return ok && ok2 && ok3 && pairFits(n.Op, a, b, out, pairFinite) && p.pair(n.Op, n, a, b, out, 0, 255)
 	case "QLinearConcat":
 		out, ok := p.value(n.Out(0), n.In(0), n.In(1), true)
 		var vs []qvalue
@@ -155,6 +155,9 @@ func (p *qdq) floatProduct(n *model.Node) bool {
 			return false
 		}
 		return p.stay(n, err.Error())
+	}
+	if _, ok := products(x.scale, ws); !ok {
+		return p.stay(n, scalesLeave)
 	}
 	f := &model.Node{Name: n.Name, Op: "QuantMatMul", Domain: fusedDomain, Outputs: n.Outputs, Inputs: []string{p.plain(x), "",
 		p.e.addConstant(model.FromSlice([]int{1}, []float32{x.scale})), p.e.addConstant(model.FromSlice([]int{len(ws)}, ws)),

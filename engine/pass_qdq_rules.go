@@ -10,6 +10,14 @@ import (
 
 // product makes a QuantConv of weights [Cout, ...] and emits it.
 func (p *qdq) product(n, q *model.Node, x qvalue, w byteWeights, ws []float32, bias []int32, out qvalue, lo, hi uint8) bool {
+	scale, ok := products(x.scale, ws)
+	for i := range scale {
+		scale[i] /= out.scale
+		ok = ok && scale[i] <= math.MaxFloat32
+	}
+	if !ok {
+		return p.stay(n, scalesLeave)
+	}
 	rank := 0
 	in := ""
 	if n.Is("Conv") || n.Is("QLinearConv") {
@@ -17,14 +25,6 @@ func (p *qdq) product(n, q *model.Node, x qvalue, w byteWeights, ws []float32, b
 		in = p.image(x, rank)
 	} else {
 		in = p.plain(x)
-	}
-	scale := make([]float32, len(ws))
-	for i, s := range ws {
-		f := x.scale * s
-		scale[i] = f / out.scale
-		if math.IsInf(float64(scale[i]), 0) || scale[i] != scale[i] {
-			return p.stay(n, "its scales leave the range of float32")
-		}
 	}
 	f := &model.Node{Op: "QuantConv", Inputs: []string{in, p.e.addConstant(w.Tensor), p.e.addConstant(model.FromSlice([]int{len(scale)}, scale)), "", "", ""}}
 	if w.zero != nil {
@@ -174,8 +174,28 @@ func (p *qdq) binary(n, q *model.Node, out qvalue, lo, hi uint8) bool {
 	if !ok || !ok2 {
 		return false
 	}
+	if !pairFits(n.Op, a, b, out, pairRatio) || n.Op == "Mul" && !isNormal(a.scale*b.scale) {
+		return p.stay(n, scalesLeave)
+	}
 	return p.pair(n.Op, q, a, b, out, lo, hi)
 }
+
+// pairFits reports whether the factor of a product of bytes is finite, and those of a sum are below a bound.
+func pairFits(op string, a, b, out qvalue, bound float32) bool {
+	if op == "Mul" || op == "QLinearMul" {
+		r := a.scale * b.scale / out.scale
+		return r-r == 0
+	}
+	x, y := a.scale/out.scale, b.scale/out.scale
+	return max(x, -x) < bound && max(y, -y) < bound
+}
+
+const (
+	// pairRatio bounds the factors of a sum of bytes: the zero points, multiplied with them, must cancel to within half a byte of 24 bits.
+	pairRatio = 1 << 14
+	// pairFinite bounds them where values are finite, whatever they are.
+	pairFinite = math.MaxFloat32 / 512
+)
 
 // pair makes QuantAdd or QuantMul, or a table where both sides are functions of one value.
 func (p *qdq) pair(op string, q *model.Node, a, b, out qvalue, lo, hi uint8) bool {
@@ -255,6 +275,9 @@ func (p *qdq) pooling(op string, n, q *model.Node, x, out qvalue, lo, hi uint8) 
 	}
 	if rank != 3 && rank != 4 {
 		return p.stay(n, "the number of its dimensions is not known")
+	}
+	if op != "MaxPool" && x.scale/out.scale > math.MaxFloat32 {
+		return p.stay(n, scalesLeave)
 	}
 	if len(n.Outputs) > 1 && n.Outputs[1] != "" || n.Int("storage_order", 0) != 0 {
 		return p.stay(n, "its positions are read")

@@ -34,12 +34,7 @@ func (p *qdq) transposedWeights(n *model.Node) (w byteWeights, scale []float32, 
 }
 
 // transposed makes a QuantTranspose of x and constant weights; its results are not placed yet.
-func (p *qdq) transposed(n *model.Node, x qvalue, w byteWeights, scale []float32) (*model.Node, error) {
-	for _, s := range scale {
-		if math.IsInf(float64(s), 0) || s != s {
-			return nil, fmt.Errorf("its scales leave the range of float32")
-		}
-	}
+func (p *qdq) transposed(n *model.Node, x qvalue, w byteWeights, scale []float32) *model.Node {
 	f := &model.Node{Name: n.Name, Op: "QuantTranspose", Domain: fusedDomain, Inputs: []string{p.image(x, w.Rank()), p.e.addConstant(w.Tensor),
 		p.e.addConstant(model.FromSlice([]int{len(scale)}, scale)), "", ""}}
 	if w.zero != nil {
@@ -51,7 +46,7 @@ func (p *qdq) transposed(n *model.Node, x qvalue, w byteWeights, scale []float32
 			f.SetAttr(a)
 		}
 	}
-	return f, nil
+	return f
 }
 
 // convTranspose is DQ, DQ -> ConvTranspose -> Q.
@@ -68,15 +63,15 @@ func (p *qdq) convTranspose(n, q *model.Node, out qvalue, lo, hi uint8) bool {
 	if err != nil {
 		return p.stay(n, err.Error())
 	}
-	scale := make([]float32, len(ws))
-	for i, s := range ws {
-		f := x.scale * s
-		scale[i] = f / out.scale
+	scale, ok := products(x.scale, ws)
+	for i := range scale {
+		scale[i] /= out.scale
+		ok = ok && scale[i] <= math.MaxFloat32
 	}
-	f, err := p.transposed(n, x, w, scale)
-	if err != nil {
-		return p.stay(n, err.Error())
+	if !ok {
+		return p.stay(n, scalesLeave)
 	}
+	f := p.transposed(n, x, w, scale)
 	if b != nil {
 		f.Inputs[3] = p.e.addConstant(model.FromSlice([]int{len(b)}, b))
 	}
@@ -103,14 +98,11 @@ func (p *qdq) floatTranspose(n *model.Node) bool {
 			return p.stay(n, "its bias is no constant")
 		}
 	}
-	scale := make([]float32, len(ws))
-	for i, s := range ws {
-		scale[i] = x.scale * s
+	scale, ok := products(x.scale, ws)
+	if !ok {
+		return p.stay(n, scalesLeave)
 	}
-	f, err := p.transposed(n, x, w, scale)
-	if err != nil {
-		return p.stay(n, err.Error())
-	}
+	f := p.transposed(n, x, w, scale)
 	if bias != nil {
 		f.Inputs[3] = p.e.addConstant(bias)
 	}

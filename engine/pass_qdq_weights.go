@@ -8,6 +8,24 @@ import (
 	"github.com/wattshed/wattshed/model"
 )
 
+// scalesLeave is why operators stay apart whose scales have a product or a quotient that float32 does not hold: infinite, zero, or below the normal
+// numbers, where digits are lost. The operators themselves multiply each scale with a number first, which is where such scales may still be good.
+const scalesLeave = "its scales leave the range of float32"
+
+// isNormal reports whether a product of scales is a finite number of full precision.
+func isNormal(s float32) bool { return s >= 0x1p-126 && s <= math.MaxFloat32 }
+
+// products returns the scales of products of x and weights; ok is false where one is not normal.
+func products(x float32, w []float32) (s []float32, ok bool) {
+	s = make([]float32, len(w))
+	for i, v := range w {
+		if s[i] = x * v; !isNormal(s[i]) {
+			return nil, false
+		}
+	}
+	return s, true
+}
+
 // weights returns constant quantized weights as signed bytes without zero point, with their scales, one or one per slice of the axis.
 func (p *qdq) weights(name string, ax int) (w byteWeights, scale []float32, err error) {
 	n := p.e.from(name, "DequantizeLinear")
