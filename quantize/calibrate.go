@@ -62,6 +62,31 @@ func (s Static) Calibrate(ctx context.Context, g *model.Graph, names []string, f
 	return c, nil
 }
 
+// badWeight names the first weight or bias of a product that holds a value that is not finite, which is what makes those of activations; "" where
+// there is none.
+func badWeight(g *model.Graph) string {
+	for _, n := range g.Nodes {
+		switch n.Op {
+		case "Conv", "ConvTranspose", "Gemm", "MatMul":
+			for i, name := range n.Inputs {
+				t := g.Initializer(name)
+				if t == nil || t.DType() != model.Float32 {
+					continue
+				}
+				if x, err := t.Float32(); err == nil && !finite(x) {
+					return fmt.Sprintf("; so does input %d, %q, of %s %q", i, name, n.Op, n.Name)
+				}
+			}
+		}
+		for _, body := range n.Subgraphs() {
+			if why := badWeight(body); why != "" {
+				return why
+			}
+		}
+	}
+	return ""
+}
+
 // run runs g with every feed and shows f the values of the named tensors: inputs of the graph before the run, others when
 // they are made, inputs of a body when it starts. Values that are not finite are an error unless they are allowed.
 func (s *Static) run(ctx context.Context, g *model.Graph, names []string, feeds engine.Feeds, infinite bool, f func(name string, shape []int, x []float32) error) (runs int, err error) {
@@ -81,7 +106,7 @@ func (s *Static) run(ctx context.Context, g *model.Graph, names []string, feeds 
 			check += v - v
 		}
 		if check != 0 && !infinite {
-			return fmt.Errorf("quantize: calibration: value %q %w", name, errNotFinite)
+			return fmt.Errorf("quantize: calibration: value %q %w%s", name, errNotFinite, badWeight(g))
 		}
 		return f(name, t.Shape(), x)
 	}

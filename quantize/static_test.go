@@ -268,3 +268,22 @@ func TestStaticRefuses(t *testing.T) {
 		t.Errorf("infinite input: %v", err)
 	}
 }
+
+// TestStaticNaN: where a weight or a bias is what makes an activation a NaN, the error of calibration names it, not the activation alone.
+func TestStaticNaN(t *testing.T) {
+	nan := float32(math.NaN())
+	for name, bad := range map[string]string{"b1": `input 2, "b1", of Conv "c1"`, "w1": `input 1, "w1", of Conv "c1"`, "": `value "x" holds a value that is not finite`} {
+		weights := map[string]*model.Tensor{"w1": normal(1, 4, 3, 3, 3), "b1": normal(2, 4), "w2": normal(3, 8, 4, 3, 3), "b2": normal(4, 8)}
+		x := normal(5, 1, 3, 12, 12)
+		if name == "" {
+			x = with(x, 7, nan)
+		} else {
+			weights[name] = with(weights[name], 2, nan)
+		}
+		g := graphOf(values(value("x", 1, 3, 12, 12)), values(value("y", 1, 8, 8, 8)), weights, node("Conv", "c1", "x", "w1", "b1"), node("Relu", "r", "c1"), node("Conv", "y", "r", "w2", "b2"))
+		_, err := quantize.Static{}.Apply(context.Background(), g, feedsOf(engine.Feed{"x": x}))
+		if err == nil || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%v, want %s", err, bad)
+		}
+	}
+}
