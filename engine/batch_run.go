@@ -3,8 +3,10 @@ package engine
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -60,9 +62,6 @@ func (p *Plan) cut(in map[string]any, threads int) batchCut {
 	return batchCut{entries: n, slices: k, aside: k / threads * threads}
 }
 
-// batchPart is what a run on a slice is of its batch: which slice, and entries of so many; aside are the slices that run at the same time.
-type batchPart struct{ slice, entries, of, aside int }
-
 // sliced is one run of a plan on the slices of its batch.
 type sliced struct {
 	p    *Plan
@@ -72,6 +71,8 @@ type sliced struct {
 	most int64 // bytes that the values of a slice may take, and the outputs
 
 	whole atomic.Bool // the batch is to run in one piece
+
+	profiles []sliceProfile // by slice, nil unless the plan is profiled
 
 	mu   sync.Mutex
 	outs []*model.Tensor // of the whole batch
@@ -87,11 +88,16 @@ var errWhole = errors.New("the batch cannot be cut")
 func (p *Plan) runSliced(ctx context.Context, pool *kernel.Pool, in map[string]any, k batchCut) (map[string]any, error) {
 	threads := pool.Threads()
 	s := &sliced{p: p, cut: k, ctx: ctx, in: in, most: p.memory / int64(threads+1), outs: make([]*model.Tensor, len(p.outputs))}
+	if p.opts.Profile {
+		s.profiles = make([]sliceProfile, k.slices)
+	}
 	alone := pool.Alone()
 	errs := make([]error, k.slices)
-	pool.Run(k.aside, func(i int) { errs[i] = s.try(i, alone, threads) })
+	start := time.Now()
+	pool.Run(k.aside, func(i int) { errs[i] = s.try(i, alone) })
+	side := time.Since(start)
 	for i := k.aside; i < k.slices; i++ {
-		errs[i] = s.try(i, pool, 1)
+		errs[i] = s.try(i, pool)
 	}
 	if err := ctx.Err(); err != nil { // slices may have been left out
 		return nil, err
@@ -102,6 +108,11 @@ func (p *Plan) runSliced(ctx context.Context, pool *kernel.Pool, in map[string]a
 		}
 	}
 	p.side.Store(int32(threads))
+	if s.profiles != nil {
+		addProfiles(s.profiles[:k.aside], side)
+		addProfiles(s.profiles[k.aside:], math.MaxInt64)
+		s.profiles[0].addCalls()
+	}
 	res := make(map[string]any, len(s.outs))
 	for i, t := range s.outs {
 		res[p.outputs[i].value.Name] = t
@@ -110,11 +121,11 @@ func (p *Plan) runSliced(ctx context.Context, pool *kernel.Pool, in map[string]a
 }
 
 // try is slice, with the error errWhole where that is out of memory: slices that have not begun then are left out.
-func (s *sliced) try(i int, pool *kernel.Pool, aside int) error {
+func (s *sliced) try(i int, pool *kernel.Pool) error {
 	if s.whole.Load() {
 		return errWhole
 	}
-	err := s.slice(i, pool, aside)
+	err := s.slice(i, pool)
 	if errors.Is(err, ErrMemory) || errors.Is(err, errWhole) {
 		s.whole.Store(true)
 		return errWhole
@@ -122,8 +133,8 @@ func (s *sliced) try(i int, pool *kernel.Pool, aside int) error {
 	return err
 }
 
-// slice runs slice i, one of so many at the same time, and copies its outputs to their places.
-func (s *sliced) slice(i int, pool *kernel.Pool, aside int) error {
+// slice runs slice i and copies its outputs to their places.
+func (s *sliced) slice(i int, pool *kernel.Pool) error {
 	p, lo, hi := s.p, s.cut.at(i), s.cut.at(i+1)
 	vals, in := make([]slot, p.nslots), make(map[string]any, len(s.in))
 	for _, pi := range p.inputs {
@@ -139,9 +150,18 @@ func (s *sliced) slice(i int, pool *kernel.Pool, aside int) error {
 	}
 	a, sig := p.acquire(s.most), "/"+p.signature(in, pool) // its outputs do not leave it
 	p.begin(a, sig)
-	outs, err := p.exec(&eval{ctx: s.ctx, pool: pool, arena: a, profile: p.opts.Profile, part: batchPart{i, hi - lo, s.cut.entries, aside}}, vals)
+	e := &eval{ctx: s.ctx, pool: pool, arena: a}
+	if s.profiles != nil {
+		e.profile, e.slice = true, &s.profiles[i]
+		e.slice.entries, e.slice.of = hi-lo, s.cut.entries
+	}
+	start := time.Now()
+	outs, err := p.exec(e, vals)
 	if err != nil {
 		return err
+	}
+	if e.slice != nil {
+		e.slice.took = time.Since(start)
 	}
 	for j, o := range outs {
 		if err := s.put(j, o.t, lo, hi); err != nil {

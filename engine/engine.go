@@ -113,9 +113,9 @@ type OpTime struct {
 	Kernel string        // the implementation chosen, such as "gemm-avx512"; "" when not known
 	Count  int           // nodes
 	Calls  int           // runs of those nodes; those on the slices of a batch are one
-	Time   time.Duration // summed over Calls; of slices of a batch that run side by side, divided by their number
+	Time   time.Duration // summed over Calls; of the slices of a batch, their share of the time that all of them took, side by side or not
 	MACs   int64         // multiply-accumulates per inference of those nodes, 0 when not known
-	Bytes  int64         // bytes of weights read per inference, 0 when not known
+	Bytes  int64         // bytes of weights read per inference, each weight once, also where every slice of a batch reads it; 0 when not known
 }
 
 // Info describes a Session.

@@ -19,8 +19,8 @@ type eval struct {
 	arena   *arena
 	profile bool
 	watch   *Watch
-	calls   []*Call   // to be used again
-	part    batchPart // of a batch; the zero value is all of it
+	calls   []*Call       // to be used again
+	slice   *sliceProfile // of a run on a slice of a batch, nil for others
 }
 
 // call returns a Call for a step.
@@ -116,15 +116,7 @@ func (e *eval) step(s *step, vals []slot) error {
 		}
 	}
 	if e.profile {
-		if e.part.slice == 0 {
-			s.stats.calls.Add(1)
-		}
-		s.stats.nanos.Add(int64(time.Since(start)) / int64(max(1, e.part.aside)))
-		n := c.seen
-		if e.part.of > 0 {
-			n.macs = n.macs * int64(e.part.of) / int64(e.part.entries)
-		}
-		s.stats.note.Store(&n)
+		e.ran(s, time.Since(start), c.seen)
 	}
 	for i, o := range s.out {
 		if i < len(c.out) {
