@@ -3,6 +3,8 @@
 package model_test
 
 import (
+	"bytes"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -58,6 +60,77 @@ func TestForget(t *testing.T) {
 		for k, i := range at {
 			if got := m.Bytes()[i]; got != want[k] {
 				t.Errorf("%s: byte %d is %d, want %d", name, k, got, want[k])
+			}
+		}
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestForgetNeighbours: whatever tensors of a file are read in parts and given back, of any length, with pages in common, the bytes of all are those
+// of the file, and bytes that are kept stay what was written to them.
+func TestForgetNeighbours(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 5))
+	page := os.Getpagesize()
+	for range 30 {
+		file := make([]byte, 1+r.IntN(60*page))
+		for i := range file {
+			file[i] = byte(r.Uint32())
+		}
+		path := filepath.Join(t.TempDir(), "w")
+		if err := os.WriteFile(path, file, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		m, err := model.MapFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var xs []*model.Tensor
+		var want [][]byte
+		for at := 0; at < len(file); {
+			n := min([]int{1 + r.IntN(9), 1 + r.IntN(page), 1 + r.IntN(8*page), page}[r.IntN(4)], len(file)-at)
+			x, err := m.Tensor(model.Uint8, []int{n}, m.Bytes()[at:at+n])
+			if err != nil {
+				t.Fatal(err)
+			}
+			xs, want = append(xs, x), append(want, bytes.Clone(file[at:at+n]))
+			if r.IntN(6) == 0 { // the caller's to write to
+				if err := x.Keep(); err != nil {
+					t.Fatal(err)
+				}
+				b, err := x.Bytes()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range b {
+					b[i] ^= 0x55
+				}
+				want[len(want)-1] = bytes.Clone(b)
+			}
+			at += n
+		}
+		for range 300 {
+			i := r.IntN(len(xs))
+			lo := r.IntN(xs[i].Len())
+			hi := lo + 1 + r.IntN(min(xs[i].Len()-lo, []int{page - 1, 4 * page}[r.IntN(2)]))
+			switch r.IntN(3) {
+			case 0:
+				xs[i].Forget()
+			default:
+				err := xs[i].Part(lo, hi, func(b []byte) error {
+					if !bytes.Equal(b, want[i][lo:hi]) {
+						t.Errorf("bytes %d to %d of %d differ", lo, hi, xs[i].Len())
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			k := r.IntN(len(xs))
+			if b, err := xs[k].Bytes(); err != nil || !bytes.Equal(b, want[k]) {
+				t.Fatalf("tensor %d of %d bytes differs: %v", k, len(b), err)
 			}
 		}
 		if err := m.Close(); err != nil {

@@ -28,6 +28,13 @@ type Mapping struct {
 
 	mu   sync.Mutex
 	kept [][2]int // offsets from and to of bytes that are handed out to be written to
+	last readPart // of the parts below a page
+}
+
+// readPart is a part of a tensor that has been read: its offsets in the file.
+type readPart struct {
+	of       *Tensor
+	from, to int
 }
 
 // MapFile maps the regular file at path.

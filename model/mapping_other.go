@@ -13,3 +13,5 @@ func (m *Mapping) fill(size int) error {
 func (m *Mapping) release() error { return nil }
 
 func (m *Mapping) forget([]byte) bool { return false }
+
+func (m *Mapping) passed(*Tensor, []byte) {}

@@ -39,16 +39,51 @@ const around = 64 << 10
 // kept: it would stay, tile by tile, and the system may have mapped megabytes around a page, and lets go of all that when it gives up one
 // of them. It reports whether it did.
 func (m *Mapping) forget(b []byte) bool {
-	page := unix.Getpagesize()
-	if len(b) < page {
+	if len(b) < unix.Getpagesize() {
 		return false
 	}
 	from := m.offset(b)
-	to := from + len(b)
-	base := int(uintptr(unsafe.Pointer(unsafe.SliceData(m.data))) & (around - 1))
-	lo, hi := max((base+from)&^(around-1)-base, 0), min((base+to+around-1)&^(around-1)-base, len(m.data))
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.drop(from, from+len(b))
+}
+
+// block is the number of the stretch that the system maps around the byte at an offset.
+func (m *Mapping) block(at int) int { return (m.base() + at) / around }
+
+// base is how far behind a multiple of around the mapping begins.
+func (m *Mapping) base() int {
+	return int(uintptr(unsafe.Pointer(unsafe.SliceData(m.data))) & (around - 1))
+}
+
+// passed notes that t has been read in b, less than a page of it. Such parts often follow each other in a page, so it is the one before that is
+// given back, what was mapped around it included, once another stretch is read: one stretch stays, however many are read.
+func (m *Mapping) passed(t *Tensor, b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	from := m.offset(b)
+	to := from + len(b)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	last, next := m.last, readPart{t, from, to}
+	if last.of != nil {
+		start := m.block(from)*around - m.base()
+		if m.block(last.to-1) == m.block(from) {
+			next.from, next.to = max(min(last.from, from), start), max(last.to, to)
+			last.to = max(start, 0)
+		}
+		if last.from < last.to && m.drop(last.from, last.to) {
+			last.of.forgotten.Add(1)
+		}
+	}
+	m.last = next
+}
+
+// drop is forget of the bytes from an offset to another; m.mu is held.
+func (m *Mapping) drop(from, to int) bool {
+	page, base := unix.Getpagesize(), m.base()
+	lo, hi := max((base+from)&^(around-1)-base, 0), min((base+to+around-1)&^(around-1)-base, len(m.data))
 	for _, k := range m.kept {
 		switch {
 		case k[0] < to && from < k[1]:

@@ -2,12 +2,13 @@ package model
 
 import (
 	"fmt"
+	"os"
 	"unsafe"
 )
 
 // Part calls fn with the bytes from lo to hi of the tensor, which must not be kept or changed. Where the bytes lie in a
-// mapped file, only these are touched, inside Guard, and their memory is given back to the system afterwards, as by Forget:
-// reading a tensor part by part takes the memory of one part. It fails for String, on a range outside the tensor, when
+// mapped file, only these are touched, inside Guard, and their memory is given back to the system afterwards, as by Forget, that of less than a
+// page with the next such part elsewhere: reading a tensor part by part takes the memory of one part. It fails for String, on a range outside the tensor, when
 // the tensor cannot be read, and with the error of fn.
 func (t *Tensor) Part(lo, hi int, fn func(b []byte) error) error {
 	if t.dtype == String {
@@ -27,7 +28,11 @@ func (t *Tensor) Part(lo, hi int, fn func(b []byte) error) error {
 	if err := t.mem.Touch(b); err != nil {
 		return err
 	}
-	defer t.forget(b)
+	if len(b) < os.Getpagesize() {
+		defer t.mem.passed(t, b)
+	} else {
+		defer t.forget(b)
+	}
 	return t.mem.Guard(func() error { return fn(b) })
 }
 
