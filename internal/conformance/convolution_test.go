@@ -207,6 +207,54 @@ func TestDynamicConvolution(t *testing.T) {
 	}
 }
 
+// TestQuantizedConvolution: a convolution of quantized operands whose result stays float32 is one operator of integers here, with the values of ONNX
+// Runtime's floats. Each of up to 540 products of those is rounded to 2^-24 of itself, and so are its sums: 2e-6 of the largest.
+func TestQuantizedConvolution(t *testing.T) {
+	rt := reference(t)
+	for n := range 150 {
+		r := source{rand.New(rand.NewPCG(36, uint64(n)))}
+		b := &qdqGraph{quant: quant(r), feed: engine.Feed{}}
+		b.g = &model.Graph{Name: fmt.Sprintf("quantized %d", n), Model: &model.Info{IRVersion: 8, Opsets: []model.Opset{{Version: 17}}}}
+		s := r.convolution(1+n%3, false)
+		w, wz := r.byteWeights(s.w)
+		ws := b.scale(0.01)
+		if n%2 == 0 {
+			ws = b.scales(s.cout, 0.01)
+			if wz = model.FromSlice([]int{s.cout}, make([]int8, s.cout)); w.DType() == model.Uint8 {
+				wz = b.bytes(false, s.cout)
+			}
+		}
+		in := []string{b.input(n%4 == 1, s.x...), b.node("DequantizeLinear", []string{b.constant(w), b.constant(ws), b.constant(wz)}, i("axis", 0))}
+		if n%5 > 0 {
+			in = append(in, b.constant(r.floats(s.cout)))
+		}
+		y := b.node("Conv", in, s.attrs...)
+		if n%3 == 1 {
+			y = b.node("Relu", []string{y})
+		}
+		b.g.Outputs = []*model.Value{{Name: y, Type: model.Type{DType: f32}}}
+		var got [2]*model.Tensor
+		for k, rt := range []engine.Runtime{rt, engine.Native{}} {
+			m, err := rt.Load(t.Context(), engine.Artifact{Graph: b.g}, engine.Options{Threads: 1 + k, Spin: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ops := m.Info().Ops; k == 1 && (ops["wattshed.QuantConvFloat"] != 1 || ops["Conv"]+ops["Relu"] > 0 || len(m.Info().Warnings) > 0) {
+				t.Errorf("%s: operators %v, %q", b.g.Name, ops, m.Info().Warnings)
+			}
+			out, err := m.Run(t.Context(), b.feed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[k] = out[y]
+			m.Close()
+		}
+		if err := (&one{}).close(0, got[1], got[0], 2e-6); err != nil {
+			t.Errorf("%s, x %v w %s%v %v: %v", b.g.Name, s.x, w.DType(), s.w, s.attrs, err)
+		}
+	}
+}
+
 // TestRecurrent: GRU and RNN of both runtimes, all directions, activations, clipping and lengths; a few dozen steps of float32 states
 // below 1, whose gates err by some 1e-7 of their sums.
 func TestRecurrent(t *testing.T) {
