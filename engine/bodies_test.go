@@ -3,6 +3,7 @@ package engine_test
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/wattshed/wattshed/engine"
@@ -102,5 +103,26 @@ func TestPassesInBodies(t *testing.T) {
 	}
 	if !(worst <= 1e-5*largest) || largest == 0 {
 		t.Errorf("differs by %g of %g", worst, largest)
+	}
+}
+
+// TestScanOfNoSteps: the outputs of a Scan that has no step have the axis along which it would have stacked, where that is. (ONNX, Scan: the size of
+// scan_output_axes is the number of steps. ONNX Runtime refuses to run none.)
+func TestScanOfNoSteps(t *testing.T) {
+	for at, want := range map[int64][]int{0: {0, 4, 5}, 1: {4, 0, 5}, 2: {4, 5, 0}, -1: {4, 5, 0}} {
+		body := &model.Graph{Name: "b", Inputs: []*model.Value{vector("i", 4, 5)}, Outputs: []*model.Value{vector("o", 4, 5)}, Nodes: []*model.Node{{Op: "Neg", Inputs: []string{"i"}, Outputs: []string{"o"}}}}
+		b := newBuilder(1, 17)
+		b.output(b.node("Scan", []string{b.input("x", model.Float32, model.Shape{{Size: -1}, {Size: 4}, {Size: 5}})}, model.Attr{Name: "body", Kind: model.AttrGraph, G: body},
+			model.IntAttr("num_scan_inputs", 1), model.IntsAttr("scan_output_axes", at)))
+		for _, o := range []engine.Options{{}, {NoFusion: true}} {
+			s := load(t, b.g, o)
+			out, err := s.Run(t.Context(), engine.Feed{"x": model.FromSlice([]int{0, 4, 5}, []float32{})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if y := out[s.Outputs()[0].Name]; !slices.Equal(y.Shape(), want) {
+				t.Errorf("along axis %d: %v, want %v", at, y.Shape(), want)
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/wattshed/wattshed/model"
@@ -76,7 +77,7 @@ func (l *collected) stack(c *Call, i, ax int, declared *model.Value) error {
 	if len(l.parts) > 0 {
 		first = l.parts[0].t
 	} else { // no iteration: the declaration of the body says what would have come
-		d, shape := model.Float32, []int{0}
+		d, shape := model.Float32, []int{}
 		if declared != nil && declared.Type.DType.Valid() {
 			d = declared.Type.DType
 		}
@@ -85,7 +86,11 @@ func (l *collected) stack(c *Call, i, ax int, declared *model.Value) error {
 				shape = append(shape, int(max(s.Size, 0)))
 			}
 		}
-		_, err := c.Alloc(i, d, shape)
+		at, err := axis(ax, len(shape)+1)
+		if err != nil && declared != nil && declared.Type.Shape != nil {
+			return err
+		}
+		_, err = c.Alloc(i, d, slices.Insert(shape, at, 0))
 		return err
 	}
 	if first == nil {
