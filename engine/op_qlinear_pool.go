@@ -159,8 +159,10 @@ func opQuantGlobalAveragePool(c *Call) error {
 		return err
 	}
 	m, plane := c.Node, product(spatial)
-	if plane == 0 {
+	if plane == 0 && m.Op == "QLinearGlobalAveragePool" {
 		return fmt.Errorf("an average of no pixels")
+	} else if plane == 0 {
+		return errUnfused
 	}
 	zx, zy, lo, hi := int32(byteAttr(m, "zx")), byteAttr(m, "zy"), byteAttr(m, "lo"), byteAttr(m, "hi")
 	scale := []float32{m.Float("sx", 1) / (m.Float("sy", 1) * float32(plane))}

@@ -216,3 +216,19 @@ func TestQuantTransposeLengths(t *testing.T) {
 		}
 	}
 }
+
+// TestQuantizedAverageOfNothing: the average of no pixels, which is a NaN, is quantized as the operators one by one do it.
+func TestQuantizedAverageOfNothing(t *testing.T) {
+	b := newBuilder(1, 17)
+	s, z := b.scalar(0.1), b.constant(model.Scalar(uint8(7)))
+	dq := func(x string) string { return b.node("DequantizeLinear", []string{x, s, z}) }
+	y := b.node("GlobalAveragePool", []string{dq(b.input("x", model.Uint8, model.Shape{{Size: 2}, {Size: 3}, {Size: -1}, {Size: 4}}))})
+	b.output(dq(b.node("QuantizeLinear", []string{y, s, z})))
+	var got [2][]float32
+	for i, o := range []engine.Options{{}, {NoFusion: true}} {
+		got[i] = run(t, load(t, b.g, o), engine.Feed{"x": model.FromSlice([]int{2, 3, 0, 4}, []uint8{})})
+	}
+	if len(got[0]) != 6 || !slices.Equal(got[0], got[1]) {
+		t.Errorf("%v, want %v", got[0], got[1])
+	}
+}
