@@ -170,11 +170,31 @@ func other(n *model.Node, name string) string {
 	return n.Inputs[0]
 }
 
-// inner reports whether the outputs of all nodes but the last are read by these nodes alone.
+// widens reports whether a number among the inputs of an arithmetic node may give its result more dimensions than the other input has: the number
+// has more than one, and the other is not known to have as many.
+func (e *editor) widens(n *model.Node) bool {
+	switch n.Op {
+	case "Add", "Sub", "Mul", "Div", "Pow":
+	default:
+		return false
+	}
+	for i, name := range n.Inputs {
+		t := e.constant(name)
+		if t == nil || t.Len() != 1 || t.Rank() == 0 {
+			continue
+		}
+		if s := e.c.shapes[n.In(1-i)]; s == nil && t.Rank() > 1 || s != nil && len(s) < t.Rank() {
+			return true
+		}
+	}
+	return false
+}
+
+// inner reports whether the outputs of all nodes but the last are read by these nodes alone, and none of them adds dimensions to a value.
 func (e *editor) inner(nodes ...*model.Node) bool {
 	set := map[*model.Node]bool{}
 	for _, n := range nodes {
-		if e.gone[n] {
+		if e.gone[n] || e.widens(n) {
 			return false
 		}
 		set[n] = true

@@ -84,9 +84,12 @@ func prepQuantMatMul(p *prep) (any, error) {
 	return st, err
 }
 
-// errUnfused says that a fused operator met a type that only the operators it stands for can compute: the plan runs
+// errUnfused says that a fused operator met a type or shapes that only the operators it stands for can compute: the plan runs
 // again without passes.
-var errUnfused = errors.New("the fused operator has no kernel for the type")
+var errUnfused = errors.New("the fused operator has no kernel for the type or the shapes")
+
+// foundAttr marks operators of ONNX that a pass has put in the place of others, which take more.
+const foundAttr = "wattshed.found"
 
 // opQuantMatMul is act((qa - za) sa (W - zw) sw + bias + residual): qa, W, sa, sw, za, zw, bias, residual.
 func opQuantMatMul(c *Call) error {
@@ -170,8 +173,12 @@ func opFusedAttention(c *Call) error {
 	if err != nil || len(out) == 0 {
 		return err
 	}
-	if k == 0 || d == 0 {
-		return fmt.Errorf("no keys")
+	if k == 0 { // sums of nothing
+		clear(out)
+		return nil
+	}
+	if d == 0 {
+		return errUnfused
 	}
 	mask, ms, err := attentionMask(c, b, h, s, k)
 	if err != nil {

@@ -266,6 +266,9 @@ func scaleShift(c *Call, x *model.Tensor, v []float64, inputs ...int) error {
 			return err
 		}
 		if shape, err := broadcastShape(x.Shape(), t.Shape()); err != nil || !sameShape(shape, x.Shape()) {
+			if err == nil && c.Node.Int(foundAttr, 0) != 0 { // the operators one by one make x larger
+				return errUnfused
+			}
 			return errShape(fmt.Sprintf("input %d", i), t, fmt.Sprintf("one that broadcasts to %v", x.Shape()))
 		}
 		eachBroadcast(x.Shape(), [][]int{t.Shape()}, func(e int, off []int) {

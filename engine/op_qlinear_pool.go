@@ -41,6 +41,21 @@ func eachPixel(g *kernel.Window, n, oh, ow int, f func(pixel int)) {
 	}
 }
 
+// meets reports whether every one of out windows along a dimension holds a pixel of the size that there are.
+func meets(out, kern, stride, dilation, before, size int) bool {
+	for o := range out {
+		some := false
+		for k := range kern {
+			at := o*stride + k*dilation - before
+			some = some || at >= 0 && at < size
+		}
+		if !some {
+			return false
+		}
+	}
+	return true
+}
+
 // opQuantMaxPool takes the largest byte: scales are positive, so that is the largest value.
 func opQuantMaxPool(c *Call) error {
 	x, src, err := bytesOf(c, 0)
@@ -55,6 +70,9 @@ func opQuantMaxPool(c *Call) error {
 	if err != nil || len(dst) == 0 {
 		return err
 	}
+	if !meets(g.OH, g.KH, g.SH, g.DH, g.Top, g.H) || !meets(g.OW, g.KW, g.SW, g.DW, g.Left, g.W) {
+		return errUnfused // the largest of nothing is below all bytes
+	}
 	c.Note("bytes-"+kernel.Active().String(), 0, 0)
 	rowsParallel(c.pool, n*g.OH, g.OW*ch*g.KH*g.KW/8, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
@@ -68,9 +86,6 @@ func opQuantMaxPool(c *Call) error {
 					}
 					kernel.MaxU8(d, src[p*ch:][:ch])
 				})
-				if first {
-					clear(d)
-				}
 			}
 		}
 	})

@@ -72,8 +72,8 @@ func opQuantizeLinear(c *Call) error {
 	} else if v := c.Node.Int("output_dtype", 0); v != 0 {
 		to = model.DType(v)
 	}
-	if x.DType() == model.Float32 && to == model.Uint8 && st.Len() == 1 && st.DType() == model.Float32 {
-		return quantizeFast(c, x, st, zt)
+	if x.DType() == model.Float32 && (to == model.Uint8 || to == model.Int8) && st.Len() == 1 && st.DType() == model.Float32 {
+		return quantizeFast(c, x, st, zt, to)
 	}
 	at, err := blockIndex(x.Shape(), st, int(c.Node.Int("axis", 1)), int(c.Node.Int("block_size", 0)))
 	if err != nil {
@@ -105,10 +105,13 @@ func opQuantizeLinear(c *Call) error {
 		if half {
 			v = roundHalf(v, st.DType())
 		}
-		if isInt {
-			q[i] = min(max(math.RoundToEven(v)+zero[k], lo), hi)
-		} else {
+		switch {
+		case !isInt:
 			q[i] = v + zero[k]
+		case v != v: // as ONNX Runtime has it
+			q[i] = lo
+		default:
+			q[i] = min(max(math.RoundToEven(v)+zero[k], lo), hi)
 		}
 	}
 	t, err := fromFloat64(to, x.Shape(), q, castRule{saturate: c.Node.Int("saturate", 1) != 0})
@@ -118,7 +121,8 @@ func opQuantizeLinear(c *Call) error {
 	return err
 }
 
-func quantizeFast(c *Call, x, st, zt *model.Tensor) error {
+// quantizeFast is QuantizeLinear to bytes with one scale.
+func quantizeFast(c *Call, x, st, zt *model.Tensor, to model.DType) error {
 	src, err := model.Data[float32](x)
 	if err != nil {
 		return err
@@ -129,7 +133,7 @@ func quantizeFast(c *Call, x, st, zt *model.Tensor) error {
 	}
 	var zero uint8
 	if zt != nil {
-		z, err := model.Data[uint8](zt)
+		z, err := zt.Bytes()
 		if err != nil {
 			return err
 		}
@@ -138,11 +142,21 @@ func quantizeFast(c *Call, x, st, zt *model.Tensor) error {
 		}
 		zero = z[0]
 	}
-	dst, err := Out[uint8](c, 0, x.Shape())
+	y, err := c.Alloc(0, to, x.Shape())
 	if err != nil {
 		return err
 	}
-	rowsParallel(c.pool, len(src), 1, func(lo, hi int) { kernel.QuantizeLinearU8(src[lo:hi], dst[lo:hi], scale[0], zero) })
+	dst, err := y.Bytes()
+	if err != nil {
+		return err
+	}
+	rowsParallel(c.pool, len(src), 1, func(lo, hi int) {
+		if to == model.Int8 {
+			kernel.QuantizeLinearS8(src[lo:hi], asInt8(dst[lo:hi]), scale[0], int8(zero))
+			return
+		}
+		kernel.QuantizeLinearU8(src[lo:hi], dst[lo:hi], scale[0], zero)
+	})
 	return nil
 }
 

@@ -92,7 +92,7 @@ func (e *editor) layerNorm(root, mul, div *model.Node, gamma, beta string) bool 
 			return false
 		}
 		e.replace(&model.Node{Name: root.Name, Op: "LayerNormalization", Inputs: []string{sub.In(0), gamma, beta}, Outputs: root.Outputs,
-			Attrs: []model.Attr{model.IntAttr("axis", -1), model.FloatAttr("epsilon", float32(eps)), model.IntAttr(opsetAttr, 17)}}, nodes...)
+			Attrs: []model.Attr{model.IntAttr("axis", -1), model.FloatAttr("epsilon", float32(eps)), model.IntAttr(opsetAttr, 17), model.IntAttr(foundAttr, 1)}}, nodes...)
 		return true
 	}
 	return false

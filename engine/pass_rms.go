@@ -74,7 +74,7 @@ func (e *editor) rmsNorm(root *model.Node, x, gamma, name string, nodes ...*mode
 			return false
 		}
 		e.replace(&model.Node{Name: root.Name, Op: "RMSNormalization", Inputs: []string{x, gamma}, Outputs: root.Outputs,
-			Attrs: []model.Attr{model.IntAttr("axis", -1), model.FloatAttr("epsilon", float32(eps)), model.IntAttr(opsetAttr, 23)}}, all...)
+			Attrs: []model.Attr{model.IntAttr("axis", -1), model.FloatAttr("epsilon", float32(eps)), model.IntAttr(opsetAttr, 23), model.IntAttr(foundAttr, 1)}}, all...)
 		return true
 	}
 	return false

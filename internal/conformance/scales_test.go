@@ -103,3 +103,25 @@ func TestScalesBeyondFloat(t *testing.T) {
 		}
 	}
 }
+
+// TestQuantizedNaN: a NaN is the lowest number of every type that it is quantized to; what is infinite, the lowest or the highest.
+func TestQuantizedNaN(t *testing.T) {
+	rt := reference(t)
+	x := make([]float32, 41)
+	for i := range x {
+		x[i] = []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), float32(i)}[i%4]
+	}
+	nibble := func(d model.DType) *model.Tensor {
+		z, err := model.NewTensor(d, []int{}, []byte{2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return z
+	}
+	for _, z := range []*model.Tensor{model.Scalar(int8(5)), model.Scalar(uint8(5)), model.Scalar(int16(5)), model.Scalar(uint16(5)), nibble(model.Int4), nibble(model.Uint4)} {
+		for _, n := range []int{1, 41} {
+			o := one{name: fmt.Sprintf("%d numbers as %s", n, z.DType()), op: "QuantizeLinear", opset: 21, outputs: []model.DType{z.DType()}, inputs: []*model.Tensor{model.FromSlice([]int{n}, x[:n]), model.Scalar(float32(0.5)), z}, constant: []int{1, 2}}
+			o.check(t, rt, 0)
+		}
+	}
+}
