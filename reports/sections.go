@@ -76,6 +76,9 @@ func gateSection(r *Result) section {
 	if reasons[ReasonSeveral] {
 		s.Notes = append(s.Notes, "Several: one passing variant is enough, so a pass must hold adjusted over all variants (Holm); name the variants that must all pass to judge each by itself.")
 	}
+	if reasons[ReasonFewValues] {
+		s.Notes = append(s.Notes, "Few values: "+fewValuesWords(0)+", so it passes nothing; decisions or labels do.")
+	}
 	if reasons[ReasonNoInterval] {
 		s.Notes = append(s.Notes, "No interval: a single estimate does not decide a gate.")
 	}

@@ -54,7 +54,7 @@ type rule func(*facts) *Cause
 // rules are all causes; adding one is a function and a line here.
 var rules = []rule{
 	islands, dynamicConv, noVNNI, tinyProducts, depthwise, floatEmbeddings, floatWeights, metadata, zerosInDense, zerosInFile, ragged, opsetBlocks, notFused,
-	weightOnlyBatch, castsAtLoad, widened, quantizingCost,
+	weightOnlyRows, castsAtLoad, widened, quantizingCost,
 	oneScale, saturation, randomCalibration, noRecovery, activationOutliers, overflow, fewMantissaBits, fewBits,
 }
 

@@ -17,7 +17,7 @@ func (r *run) accuracy(i int, m *made) (*reports.Accuracy, error) {
 		return nil, nil
 	}
 	a := &reports.Accuracy{Metric: r.bound.task.Metric(), N: r.bound.task.Len(), Value: 1}
-	_, fidelity := r.bound.task.(*task.Fidelity)
+	cosine, fidelity := r.bound.task.(*task.Fidelity)
 	_, relative := r.bound.task.(task.Relative)
 	if relative && i == 0 {
 		return a, nil
@@ -27,6 +27,7 @@ func (r *run) accuracy(i int, m *made) (*reports.Accuracy, error) {
 		return nil, fmt.Errorf("recipe: variant %q has no score", m.Name)
 	}
 	if fidelity {
+		a.FewValues = cosine.FewValues(r.sessions[0])
 		return fidelityOf(a, own.Outcomes)
 	}
 	right := correct(own.Outcomes)

@@ -105,7 +105,7 @@ func (s *searcher) judge(t *Trial, cmp measure.Comparison) error {
 		ok := g.Verdict == reports.Pass
 		if !ok && rule.Key != "accuracy" && rule.Key != "accuracy_drop" { // ten short pairs decide little: what they seem to show counts
 			ok = g.Verdict == reports.Inconclusive && (g.Value == nil || rule.Holds(*g.Value))
-		} else if !ok {
+		} else if ok = ok || g.Reason == reports.ReasonFewValues; !ok { // what little it shows ranks trials; the last word is that of the gate
 			t.Accurate = false
 		}
 		t.Meets = t.Meets && ok
