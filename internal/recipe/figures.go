@@ -136,7 +136,7 @@ func (r *run) perCorrect(i int, e *reports.Energy, cmp measure.Comparison) error
 	e.PerCorrect, e.PerCorrectN = &c, len(right)
 	var joules []measure.Joules
 	for _, b := range cmp.Blocks {
-		if j, k, _, ok := b.EnergyPerInference(); ok && k == sum.Energy.Kind && b.Void == "" && b.Baseline == (i == 0) && (i == 0 || b.Variant == name) {
+		if j, k, _, ok := b.EnergyPerInference(); ok && k == sum.Energy.Kind && cmp.Counts(b) && b.Void == "" && b.Baseline == (i == 0) && (i == 0 || b.Variant == name) {
 			joules = append(joules, j)
 		}
 	}
