@@ -28,8 +28,9 @@ func runCommand() *cli.Command {
 		Name: "run", Usage: "make every variant of a recipe, measure them, and report", ArgsUsage: "RECIPE.yaml",
 		Description: "Example: wattshed run minilm.yaml --out report\n\n" +
 			"The output folder holds the variants, result.json, report.html, report.md, result.csv and plots. A run that was\n" +
-			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 0 when a variant passes every one (each\n" +
-			"that the key variants of the gates names, where it is there), 3 when all fail one, 4 when that is inconclusive.\n\n" + gatesHelp(),
+			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 0 when a variant passes every one\n" +
+			"(each that the key variants of the gates names, where it is there), 3 when all fail one, 4 when that is inconclusive.\n\n" + gatesHelp() + "\n" +
+			"  variants              [int8, ...]: those that must all pass; without it one is enough",
 		Flags: recipeFlags("run", "-report"),
 		Action: onRecipe("-report", func(c *cli.Context, rec *recipe.Recipe, out string) error {
 			return runRecipe(c, rec, out, c.Bool("resume"))
@@ -40,8 +41,7 @@ func runCommand() *cli.Command {
 // gatesHelp lists what gates a recipe may have.
 func gatesHelp() string {
 	return "Gates, such as gates: {accuracy_drop: \"<= 0.01\", size_ratio: \"<= 0.5\"}, limit\n" + reports.GateTable() + "\n" +
-		"  allow_modelled        true: energy that is modelled decides too\n" +
-		"  variants              [int8, ...]: those that must all pass; without it one is enough"
+		"  allow_modelled        true: energy that is modelled decides too"
 }
 
 // recipeFlags are those of commands that carry out a recipe in a folder of its name and suffix.
