@@ -271,7 +271,7 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) (res GateResult, cha
 		lo, hi = ci[0], ci[1]
 	case f.few:
 		res.Reason, res.MorePairs = ReasonTooFew, f.morePairs(g.Limit)
-		res.Message = fmt.Sprintf("%s%s: %d pairs decide nothing%s", shown, need, f.n, more)
+		res.Message = shown + need + ": " + f.fewWords() + more
 		return res, chance
 	case !f.exact:
 		res.Reason, res.Message = ReasonNoInterval, shown+need+": no interval to judge by"

@@ -66,7 +66,7 @@ func outcomeOf(r *Result, v *Variant) outcome {
 // opened shows a ratio, where it is undecided with what decides.
 func (f figure) opened() string {
 	if word, _ := change(f, "", ""); word == tooFew {
-		return times(f.value) + fmt.Sprintf(" (%d pairs decide nothing)", f.n)
+		return times(f.value) + aside(f.fewWords())
 	}
 	return times(f.value) + aside(f.openWords())
 }

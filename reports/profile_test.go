@@ -55,3 +55,15 @@ func TestOpTimesAgreeWithLatency(t *testing.T) {
 		t.Errorf("%q, %s", p.Missing, p.caption)
 	}
 }
+
+// A simple method that scores better is said to beat the model only where their intervals lie apart.
+func TestBeats(t *testing.T) {
+	r := demoResult()
+	a := r.Variants[0].Accuracy
+	a.Value, a.CI95 = 0.97, &Interval{0.96, 0.98}
+	r.Task.Baselines = []TaskBaseline{{Name: "near", Value: 0.975, CI95: &Interval{0.965, 0.985}, N: 9}, {Name: "far", Value: 0.99, CI95: &Interval{0.985, 0.995}, N: 9}, {Name: "worse", Value: 0.9, N: 9}}
+	notes := strings.Join(taskSection(r).Notes, "\n")
+	if want := "near scores better than the model on this task; by their intervals the two may be equal.\nfar beats the model on this task."; notes != want {
+		t.Errorf("%q, want %q", notes, want)
+	}
+}

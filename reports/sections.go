@@ -67,7 +67,7 @@ func gateSection(r *Result) section {
 		s.Notes = append(s.Notes, "Inconclusive: the interval that decides (95 %; below 30 pairs a wider one) holds the limit; more pairs or examples would decide.")
 	}
 	if reasons[ReasonTooFew] {
-		s.Notes = append(s.Notes, "Too few: fewer than 10 pairs, or 10 to 29 with outliers, decide nothing.")
+		s.Notes = append(s.Notes, "Too few: fewer than 10 pairs, or 10 to 29 with outliers or correlation, decide nothing.")
 	}
 	if reasons[ReasonCoverage] {
 		s.Notes = append(s.Notes, "Coverage: the meter saw less than 95 % of the time, so its energy passes nothing.")
@@ -82,6 +82,14 @@ func gateSection(r *Result) section {
 		s.Notes = append(s.Notes, "No interval: a single estimate does not decide a gate.")
 	}
 	return s
+}
+
+// beats words that a simple method scores better than the model; a difference within the intervals of both shows none.
+func beats(a *Accuracy, b *TaskBaseline) string {
+	if a.CI95 != nil && b.CI95 != nil && a.CI95[0] <= b.CI95[1] && b.CI95[0] <= a.CI95[1] {
+		return " scores better than the model on this task; by their intervals the two may be equal."
+	}
+	return " beats the model on this task."
 }
 
 func taskSection(r *Result) section {
@@ -102,7 +110,7 @@ func taskSection(r *Result) section {
 		add(r.Variants[0].Name+" (the model itself)", a.Value, a.CI95, a.N)
 		for _, b := range t.Baselines {
 			if (b.Value > a.Value) != a.LowerIsBetter && b.Value != a.Value {
-				s.Notes = append(s.Notes, plain(b.Name)+" beats the model on this task.")
+				s.Notes = append(s.Notes, plain(b.Name)+beats(a, &b))
 			}
 		}
 	}
