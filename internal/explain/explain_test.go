@@ -398,3 +398,13 @@ func TestWeightOnlyRows(t *testing.T) {
 		t.Errorf("nothing is known of more than one vector: %+v", c)
 	}
 }
+
+// What is less accurate is told by the score and by its difference, which nobody can take for the score.
+func TestLessAccurateIsTold(t *testing.T) {
+	b := newBuild("int4", nil).accuracy(-0.05)
+	for _, s := range Effects(Case{Result: &b.r, Variant: &b.v, Baseline: &b.base, Graph: b.g, Original: b.orig}) {
+		if s.Effect == LessAccurate && s.What != "accuracy 0.9000, a difference of -0.0500 [-0.0540, -0.0460]" {
+			t.Errorf("%q", s.What)
+		}
+	}
+}
