@@ -23,8 +23,10 @@ func (r *runner) checkEnergy(c *Comparison) {
 				why = "every block has a gap (" + gap + ")"
 				break
 			}
-			if by := b.countedBy(); by != "" {
+			if by := b.CountedBy(); by != "" {
 				why = by + " counts this machine"
+			} else if _, ok := b.meaning(); ok && !c.Counts(b) {
+				why = "its blocks were read otherwise than those of the other variants, and unlike figures are not set beside each other"
 			}
 		}
 		r.warn("variant %q has no energy: %s", s.Name, why)
@@ -98,6 +100,6 @@ func (r *runner) check(c *Comparison) {
 		}
 	}
 	r.checkCovariates()
-	r.checkAttached(c.Blocks)
+	r.checkAttached(c.Blocks, c.meaning)
 	r.checkEnergy(c)
 }

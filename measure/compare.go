@@ -201,6 +201,21 @@ func (r *runner) rounds(ctx context.Context) error {
 		if !active {
 			return nil
 		}
+		r.reopen()
+	}
+}
+
+// reopen goes on with variants that were finished by their run times alone, for want of a counter, when the others have joules by now: another
+// process had counted the machine and ended.
+func (r *runner) reopen() {
+	of := meaningOf(r.blocks)
+	if of.kind == Modelled || of.kind == "" {
+		return
+	}
+	for _, v := range r.vars {
+		if a, _, _ := energyPairs(r.pairs(v), of); v.stopped == "precision" && len(a) < 2 {
+			v.stopped = ""
+		}
 	}
 }
 
@@ -233,7 +248,7 @@ func (r *runner) judge(v *arm, round int) {
 // stopRatio is the ratio that the stopping rule looks at: energy from counters, CPU time where it is modelled,
 // wall time without a meter.
 func (r *runner) stopRatio(v *arm) (Ratio, error) {
-	a, b, basis := energyPairs(r.pairs(v))
+	a, b, basis := energyPairs(r.pairs(v), meaningOf(r.blocks))
 	if len(a) < 2 {
 		a, b = wallPairs(r.pairs(v))
 		basis = BasisWall
@@ -262,7 +277,7 @@ func (r *runner) runIdle(ctx context.Context, into **IdleWindow, phase string) e
 		if err = errors.Join(err, err2); err != nil {
 			r.warn("idle %s: %v", phase, err)
 		} else if win, err := Between(a, b); err == nil {
-			w.Kind, w.CountedBy = win.Kind(), win.countedBy()
+			w.Kind, w.CountedBy = win.Kind(), win.CountedBy()
 			if uj, ok := win.Headline(w.Kind); ok {
 				w.Watts = uj.Joules().Over(win.Duration)
 			}

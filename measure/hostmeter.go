@@ -143,8 +143,8 @@ func (h *HostMeter) Close() error {
 	return errors.Join(errs...)
 }
 
-// countedBy is the process that counted the machine during the window, where it was another one.
-func (w Window) countedBy() string {
+// CountedBy is the process that counted the machine during the window, where it was another one; "" otherwise.
+func (w Window) CountedBy() string {
 	for _, d := range w.Domains {
 		if d.Source.CountedBy != "" {
 			return d.Source.CountedBy
@@ -153,31 +153,5 @@ func (w Window) countedBy() string {
 	return ""
 }
 
-func (b Block) countedBy() string { return Window{Domains: b.Energy}.countedBy() }
-
-// lastCountedBy is that of the last block whose headline has energy: where the meter took over within a run, what it counts itself.
-func lastCountedBy(blocks []Block) string {
-	for i := len(blocks) - 1; i >= 0; i-- {
-		if blocks[i].kind() != "" {
-			return blocks[i].countedBy()
-		}
-	}
-	return ""
-}
-
-// checkAttached says what another process that counts this machine means for the figures.
-func (r *runner) checkAttached(blocks []Block) {
-	for _, b := range blocks {
-		by := b.countedBy()
-		switch {
-		case by == "":
-		case b.kind() == "":
-			r.warn("%s counts this machine: its counters are in no figure of the blocks of that time", by)
-		default:
-			r.warn("%s counts this machine: the modelled energy of the blocks of that time is without the machine's idle power", by)
-		}
-		if by != "" && by != lastCountedBy(blocks) {
-			r.warn("%s stopped counting this machine: joules per inference are those of the blocks after it", by)
-		}
-	}
-}
+// CountedBy is the process that counted the machine during the block, where it was another one; "" otherwise.
+func (b Block) CountedBy() string { return Window{Domains: b.Energy}.CountedBy() }

@@ -55,24 +55,28 @@ func cpuPairs(ps []pair) (a, b []float64) {
 	return a, b
 }
 
-// energyPairs returns headline joules per inference of both arms from counters. Where the energy is modelled
-// it returns CPU time instead, and says so: a modelled ratio is a CPU-time ratio and nothing more.
-func energyPairs(ps []pair) (a, b []float64, basis Basis) {
-	modelled := false
-	for _, p := range ps {
-		ja, oka := p.a.headline(Measured)
-		jb, okb := p.b.headline(Measured)
-		if oka && okb && ja > 0 && jb > 0 {
-			a = append(a, float64(ja.Joules())/float64(p.a.Inferences))
-			b = append(b, float64(jb.Joules())/float64(p.b.Inferences))
-		}
-		modelled = modelled || p.a.kind() == Modelled
-	}
-	if len(a) == 0 && modelled {
+// energyPairs returns headline joules per inference of both arms from counters, of the pairs whose joules mean what those of the run do. Where that is
+// modelled energy it returns the CPU times of all pairs instead, and says so: a modelled ratio is a CPU-time ratio and nothing more. So
+// the ratios of a run have one basis.
+func energyPairs(ps []pair, of meaning) (a, b []float64, basis Basis) {
+	if of.kind == Modelled {
 		a, b = cpuPairs(ps)
 		return a, b, BasisCPUTime
 	}
+	for _, p := range ps {
+		ja, oka := p.a.headline(Measured)
+		jb, okb := p.b.headline(Measured)
+		if oka && okb && ja > 0 && jb > 0 && p.a.is(of) && p.b.is(of) {
+			a = append(a, float64(ja.Joules())/float64(p.a.Inferences))
+			b = append(b, float64(jb.Joules())/float64(p.b.Inferences))
+		}
+	}
 	return a, b, BasisCounter
+}
+
+func (b Block) is(of meaning) bool {
+	a, ok := b.meaning()
+	return ok && a == of
 }
 
 func (b Block) headline(k Kind) (Microjoules, bool) {
@@ -100,14 +104,14 @@ func (b Block) kind() Kind { return Window{Domains: b.Energy}.Kind() }
 
 // finish computes the summaries of all arms and the warnings.
 func (r *runner) finish() Comparison {
-	c := Comparison{Blocks: r.blocks, Idle: r.idle}
+	c := Comparison{Blocks: r.blocks, Idle: r.idle, meaning: meaningOf(r.blocks)}
 	var base []Block
 	for _, b := range r.blocks {
 		if b.Baseline && b.Void == "" {
 			base = append(base, b)
 		}
 	}
-	c.Baseline = r.summarise(r.base, base)
+	c.Baseline = r.summarise(r.base, base, c.meaning)
 	for _, v := range r.vars {
 		var own []Block
 		for _, b := range r.blocks {
@@ -115,8 +119,8 @@ func (r *runner) finish() Comparison {
 				own = append(own, b)
 			}
 		}
-		s := r.summarise(v, own)
-		r.ratios(v, &s)
+		s := r.summarise(v, own, c.meaning)
+		r.ratios(v, &s, c.meaning)
 		c.Variants = append(c.Variants, s)
 	}
 	adjust(c.Variants, func(s *Summary) *Ratio { return s.EnergyRatio })
@@ -145,7 +149,7 @@ func adjust(all []Summary, of func(*Summary) *Ratio) {
 }
 
 // ratios fills in the paired ratios of a variant and what follows from them.
-func (r *runner) ratios(v *arm, s *Summary) {
+func (r *runner) ratios(v *arm, s *Summary, of meaning) {
 	ps := r.pairs(v)
 	set := func(into **Ratio, a, b []float64, basis Basis) {
 		if ratio, err := PairedRatio(a, b, basis, r.p.Seed); err == nil {
@@ -156,7 +160,7 @@ func (r *runner) ratios(v *arm, s *Summary) {
 	set(&s.LatencyRatio, a, b, BasisWall)
 	a, b = cpuPairs(ps)
 	set(&s.CPURatio, a, b, BasisCPUTime)
-	ea, eb, basis := energyPairs(ps)
+	ea, eb, basis := energyPairs(ps, of)
 	set(&s.EnergyRatio, ea, eb, basis)
 	look := s.EnergyRatio
 	if look == nil {
@@ -169,7 +173,7 @@ func (r *runner) ratios(v *arm, s *Summary) {
 }
 
 // summarise is what one arm says without its partner.
-func (r *runner) summarise(a *arm, blocks []Block) Summary {
+func (r *runner) summarise(a *arm, blocks []Block, of meaning) Summary {
 	s := Summary{Name: a.Name, Stopped: a.stopped}
 	var wall, cpu time.Duration
 	var samples []float64
@@ -187,26 +191,31 @@ func (r *runner) summarise(a *arm, blocks []Block) Summary {
 	}
 	s.ThroughputPerS = float64(s.Inferences) / wall.Seconds()
 	s.CPUPerInference = cpu / time.Duration(s.Inferences)
-	s.Energy = r.energy(blocks)
+	s.Energy = r.energy(blocks, of)
 	s.Intervals = blockIntervals(blocks, r.p.Seed)
 	return s
 }
 
-// energy sums the domains of blocks without gaps. It is nil when there is no headline figure.
-func (r *runner) energy(blocks []Block) *Energy {
+// energy sums the domains of blocks without gaps whose joules mean what those of the run do. It is nil when there is no headline figure.
+func (r *runner) energy(blocks []Block, of meaning) *Energy {
 	var e Energy
 	var sum Microjoules
 	var inferences int
+	done := 0 // inferences in that time
 	var time, covered, uAbs, uRatio float64
 	index := map[string]int{}
 	micro := []Microjoules{}
-	e.CountedBy = lastCountedBy(blocks)
 	for _, b := range blocks {
-		if b.countedBy() != e.CountedBy {
+		a, figure := b.meaning()
+		if a.attached != of.attached || a.kind != "" && a.kind != of.kind {
 			continue // another meaning of the same figure: see checkAttached
 		}
 		w := Window{Duration: b.Wall, Domains: b.Energy}
 		time += b.Wall.Seconds()
+		done += b.Inferences
+		if a.zones != of.zones && figure {
+			continue // a part of the zones: time that the figure does not cover
+		}
 		covered += w.Coverage() * b.Wall.Seconds()
 		k := w.Kind()
 		uj, ok := w.Headline(Measured)
@@ -216,11 +225,7 @@ func (r *runner) energy(blocks []Block) *Energy {
 		if !ok {
 			continue
 		}
-		if e.Kind == "" {
-			e.Kind = k
-		} else if e.Kind != k {
-			e.Kind = Mixed
-		}
+		e.Kind, e.CountedBy = k, b.CountedBy()
 		sum += uj
 		inferences += b.Inferences
 		for _, d := range b.Energy {
@@ -255,16 +260,8 @@ func (r *runner) energy(blocks []Block) *Energy {
 	if time > 0 {
 		e.Coverage = covered / time
 	}
-	r.net(&e, time/float64(max(1, sumInferences(blocks))))
+	r.net(&e, time/float64(max(1, done)))
 	return &e
-}
-
-func sumInferences(blocks []Block) int {
-	n := 0
-	for _, b := range blocks {
-		n += b.Inferences
-	}
-	return n
 }
 
 // net subtracts idle power × time per inference: E_net = E − P_idle·T. Its uncertainty is the gain of the sensor on what is left, and
@@ -276,7 +273,7 @@ func (r *runner) net(e *Energy, seconds float64) {
 		if w != nil && w.Watts > 0 {
 			measured++
 		}
-		if w != nil && w.Kind == e.Kind && w.CountedBy == e.CountedBy && w.Watts > 0 {
+		if w != nil && w.Kind == e.Kind && (w.CountedBy == "") == (e.CountedBy == "") && w.Watts > 0 {
 			watts = append(watts, float64(w.Watts))
 		}
 	}

@@ -106,6 +106,7 @@ type Comparison struct {
 	Idle     Idle
 	Warnings []string
 	Overhead Overhead
+	meaning  meaning // of all energies: see Counts
 }
 
 // Overhead is what measuring itself cost inside the windows.

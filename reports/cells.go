@@ -1,6 +1,9 @@
 package reports
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // change tells what a ratio shows: less or more words, by its interval, or by the value when exact. Of several variants some
 // differ by chance: a difference that Holm's adjustment over them takes back is not claimed.
@@ -27,6 +30,14 @@ func change(f figure, less, more string) (word, tone string) {
 		return undecided, ""
 	}
 	return noChange, "same"
+}
+
+// fewWords says why so few pairs decide nothing.
+func (f figure) fewWords() string {
+	if f.n < 10 {
+		return fmt.Sprintf("%d pairs decide nothing", f.n)
+	}
+	return fmt.Sprintf("%d pairs with outliers or correlation decide nothing", f.n)
 }
 
 // openWords says what leaves a ratio undecided whose 95 % interval does not hold 1: the wider interval that decides below 30 pairs, or

@@ -15,9 +15,9 @@ func accuracyDrop(v, base *Variant) (figure, bool) {
 		return figure{}, false
 	}
 	if v.Accuracy.LowerIsBetter {
-		return figure{value: d.Value, ci: d.CI95}, true
+		return figure{value: d.Value, ci: d.CI95, values: v.Accuracy.FewValues}, true
 	}
-	f := figure{value: 0 - d.Value}
+	f := figure{value: 0 - d.Value, values: v.Accuracy.FewValues}
 	if d.CI95 != nil {
 		f.ci = &Interval{0 - d.CI95[1], 0 - d.CI95[0]}
 	}
@@ -28,7 +28,7 @@ func accuracyValue(v, _ *Variant) (figure, bool) {
 	if v.Accuracy == nil {
 		return figure{}, false
 	}
-	return figure{value: v.Accuracy.Value, ci: v.Accuracy.CI95}, true
+	return figure{value: v.Accuracy.Value, ci: v.Accuracy.CI95, values: v.Accuracy.FewValues}, true
 }
 
 func energyRatio(v, base *Variant) (figure, bool) {

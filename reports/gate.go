@@ -29,6 +29,7 @@ const (
 	ReasonTooFew      = "too_few"      // so few pairs decide nothing, whatever they show
 	ReasonCoverage    = "coverage"     // the meter saw less than 95 % of the time
 	ReasonSeveral     = "several"      // by itself it would pass, among all variants that were tried it does not
+	ReasonFewValues   = "few_values"   // a cosine of outputs with so few values shows little but their signs
 )
 
 // Gate is one limit on one figure of a variant: Key Op Limit, such as energy_ratio <= 0.6.
@@ -80,6 +81,7 @@ type figure struct {
 	n        int
 	exact    bool
 	modelled bool
+	values   int // of a cosine of so few values that it passes nothing: how many; 0 elsewhere
 }
 
 // deciding is the interval that claims look at; nil where there is none.
@@ -104,31 +106,11 @@ func (f figure) morePairs(limit float64) int {
 	return max(int(m), sure-f.n, 1)
 }
 
-// gateKeys is the table of gates: the figure of a variant against the baseline, false when absent.
-// A new gate is one line here.
-func gateKeys() map[string]func(v, base *Variant) (figure, bool) {
-	return map[string]func(v, base *Variant) (figure, bool){
-		"accuracy_drop":        accuracyDrop,
-		"accuracy":             accuracyValue,
-		"energy_ratio":         energyRatio,
-		"carbon_ratio":         carbonRatio,
-		"latency_ratio":        latencyRatio,
-		"size_ratio":           sizeRatio,
-		"memory_ratio":         memoryRatio,
-		"latency_p95_s":        latencyP95,
-		"energy_j":             energyValue,
-		"breakeven_inferences": breakeven,
-	}
-}
-
-// GateKeys lists the keys that gates may have, sorted.
-func GateKeys() []string { return slices.Sorted(maps.Keys(gateKeys())) }
-
 // ParseGate reads a limit such as "<= 0.6" or "<= 1%" for a key of GateKeys. A bare number is an
 // error: the direction is part of the gate.
 func ParseGate(key, expr string) (Gate, error) {
-	if _, ok := gateKeys()[key]; !ok {
-		return Gate{}, fmt.Errorf("gates: %q: no such gate; known are %s", key, strings.Join(GateKeys(), ", "))
+	if gateFigure(key) == nil {
+		return Gate{}, fmt.Errorf("gates: %q: no such gate; known are %s", key, GateWords(", "))
 	}
 	s := strings.TrimSpace(expr)
 	for _, op := range []string{"<=", ">=", "<", ">"} {
@@ -166,7 +148,7 @@ func ParseGates(exprs map[string]string, allowModelled bool) (Gates, error) {
 // Judge applies every gate to every variant but the baseline (or to those named in g.Variants), in
 // the order of the result, then of the rules. A gate passes when the whole 95 % interval keeps the limit, fails
 // when the whole interval breaks it, and is inconclusive otherwise; below 30 pairs the wider interval of Pairing takes its
-// place. Exact figures need no interval. Energy of which the meter saw less than 95 % passes nothing. Where one passing variant is enough
+// place. Exact figures need no interval. Energy of which the meter saw less than 95 %, and the cosine of outputs with too few values, pass nothing. Where one passing variant is enough
 // (no g.Variants) a pass that does not hold over all of them (Holm) is inconclusive.
 // A name in g.Variants that the result lacks gives an inconclusive entry.
 func Judge(r *Result, g Gates) []GateResult {
@@ -253,8 +235,8 @@ const fullCoverage = 0.95
 // judgeOne judges one gate on one variant; chance is that of figure.chance.
 func judgeOne(g Gate, v, base *Variant, allowModelled bool) (res GateResult, chance float64) {
 	res, chance = GateResult{Gate: g.Key, Expr: g.String(), Variant: v.Name, Verdict: Inconclusive}, math.NaN()
-	get, known := gateKeys()[g.Key]
-	if !known {
+	get := gateFigure(g.Key)
+	if get == nil {
 		res.Reason, res.Message = ReasonNotMeasured, "no such gate in this version"
 		return res, chance
 	}
@@ -289,7 +271,7 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) (res GateResult, cha
 		lo, hi = ci[0], ci[1]
 	case f.few:
 		res.Reason, res.MorePairs = ReasonTooFew, f.morePairs(g.Limit)
-		res.Message = fmt.Sprintf("%s%s: %d pairs decide nothing%s", shown, need, f.n, more)
+		res.Message = shown + need + ": " + f.fewWords() + more
 		return res, chance
 	case !f.exact:
 		res.Reason, res.Message = ReasonNoInterval, shown+need+": no interval to judge by"
@@ -311,6 +293,10 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) (res GateResult, cha
 	if f.coverage != nil && *f.coverage < fullCoverage && res.Verdict == Pass {
 		res.Verdict, res.Reason = Inconclusive, ReasonCoverage
 		res.Message += fmt.Sprintf(": the meter saw %.0f %% of the time, at least %.0f %% are needed", 100**f.coverage, 100*fullCoverage)
+	}
+	if f.values > 0 && res.Verdict == Pass {
+		res.Verdict, res.Reason = Inconclusive, ReasonFewValues
+		res.Message += ": " + fewValuesWords(f.values) + ", and passes nothing"
 	}
 	if f.modelled {
 		res.Message += " (modelled)"

@@ -1,6 +1,10 @@
 package reports
 
-import "testing"
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
 
 func TestJudge(t *testing.T) {
 	iv := func(a, b float64) *Interval { return &Interval{a, b} }
@@ -38,6 +42,11 @@ func TestJudge(t *testing.T) {
 		}, false, Fail, ""},
 		"latency":                  {"latency_ratio", "<= 1", func(v *Variant) { v.Latency = &Latency{Ratio: &Ratio{Value: 0.9, CI95: iv(0.8, 1)}} }, false, Pass, ""},
 		"at least, whole interval": {"accuracy", ">= 0.95", func(v *Variant) { v.Accuracy = &Accuracy{Value: 0.96, CI95: iv(0.951, 0.97)} }, false, Pass, ""},
+		"a cosine of two values":   {"accuracy", ">= 0.9", func(v *Variant) { v.Accuracy = &Accuracy{Value: 0.999, CI95: iv(0.998, 1), FewValues: 2} }, false, Inconclusive, ReasonFewValues},
+		"its drop": {"accuracy_drop", "<= 0.1", func(v *Variant) {
+			v.Accuracy = &Accuracy{FewValues: 1, Delta: &Delta{Value: -0.001, CI95: iv(-0.002, 0)}}
+		}, false, Inconclusive, ReasonFewValues},
+		"that can fail": {"accuracy", ">= 0.9", func(v *Variant) { v.Accuracy = &Accuracy{Value: 0.5, CI95: iv(0.4, 0.6), FewValues: 2} }, false, Fail, ""},
 	} {
 		g, err := ParseGates(map[string]string{c.key: c.expr}, c.modelled)
 		if err != nil {
@@ -87,6 +96,47 @@ func TestParseGateRefuses(t *testing.T) {
 	for _, c := range [][2]string{{"energy", "<= 1"}, {"energy_ratio", "0.6"}, {"energy_ratio", "<= x"}, {"energy_ratio", "<= NaN"}, {"energy_ratio", "== 1"}, {"energy_ratio", ""}} {
 		if g, err := ParseGate(c[0], c[1]); err == nil {
 			t.Errorf("%v gave %v", c, g)
+		}
+	}
+}
+
+// Every gate is listed with what it limits, and words that people look for lead to one.
+func TestGateWords(t *testing.T) {
+	if len(GateKeys()) == 0 {
+		t.Fatal("no gates")
+	}
+	_, err := ParseGate("fidelity", ">= 0.9")
+	for _, g := range gateKeys() {
+		if g.what == "" || g.figure == nil || !strings.Contains(GateTable(), "  "+g.key+" ") || err == nil || !strings.Contains(err.Error(), g.key+" ("+g.what+")") {
+			t.Errorf("%s is not listed with what it is: %v", g.key, err)
+		}
+	}
+	for word, key := range gateNames {
+		if gateFigure(key) == nil || gateFigure(word) != nil || GateFor(strings.ToUpper(word)) != key {
+			t.Errorf("%q stands for %q", word, key)
+		}
+	}
+	if GateFor("accurate") != "" {
+		t.Error("a word that nobody knows has a gate")
+	}
+}
+
+// What a cosine of few values cannot show stands beside the gate's verdict, in the report too.
+func TestFewValuesAreSaid(t *testing.T) {
+	r := fidelityResult()
+	for i := range r.Variants {
+		r.Variants[i].Accuracy.FewValues = 2
+	}
+	r.Gates = Judge(r, Gates{Rules: []Gate{{Key: "accuracy", Op: ">=", Limit: 0.5}}})
+	for _, g := range r.Gates {
+		if g.Verdict != Inconclusive || !strings.Contains(g.Message, "the cosine of outputs with 2 values shows little but their signs") {
+			t.Errorf("%+v", g)
+		}
+	}
+	for name, export := range map[string]Exporter{"html": HTML, "md": Markdown} {
+		var b bytes.Buffer
+		if err := export(&b, r); err != nil || !strings.Contains(b.String(), "Few values: the cosine of outputs with so few values") {
+			t.Errorf("%s: %v, no word of the few values", name, err)
 		}
 	}
 }

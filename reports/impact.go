@@ -84,9 +84,14 @@ type Idle struct {
 	N        int       `json:"n,omitempty"` // windows
 }
 
+// GapUnlike is the gap of a block whose joules are of another meter than those of the figures, or without the machine's idle power where those
+// are with it, or the other way about.
+const GapUnlike = "unlike"
+
 // Block is one run of a block as it was measured: Variant names the pair's variant, Baseline tells whether this block ran the
 // baseline. Start counts seconds of measuring, without what lay between two sessions of an interrupted run. Joules is absent
-// where the block has a gap. Foreign is in CPUs that other processes used, MHz and Celsius are those at its end.
+// where the block has a gap, and where they would mean something else than those that the result's figures are of: gap "unlike". CountedBy
+// is the process that counted this machine meanwhile. Foreign is in CPUs that other processes used, MHz and Celsius are those at its end.
 type Block struct {
 	Round      int      `json:"round"`
 	Position   int      `json:"position"`
@@ -100,6 +105,7 @@ type Block struct {
 	Joules     *float64 `json:"joules,omitempty"`
 	Source     string   `json:"source,omitempty"`
 	Gap        string   `json:"gap,omitempty"` // why there are no joules
+	CountedBy  string   `json:"counted_by,omitempty"`
 	Foreign    float64  `json:"foreign_cpus,omitempty"`
 	MHz        *float64 `json:"mhz,omitempty"`
 	Celsius    *float64 `json:"celsius,omitempty"`

@@ -34,11 +34,17 @@ func outcomeOf(r *Result, v *Variant) outcome {
 		o.add(accuracyCell(r, v), plain(a.Metric)+" "+scoreDelta(a.Metric, a.Delta.Value))
 	}
 	if a := v.Accuracy; a != nil && fidelity(r) {
-		what := metricWord(r, a.Metric) + " " + score(a.Metric, a.Value)
+		thing, what := "identical outputs", metricWord(r, a.Metric)+" "+score(a.Metric, a.Value)+" to the original"
+		if r.Task.Kind == "agreement" {
+			thing, what = "identical decisions", score(a.Metric, a.Value)+" as the original's"
+		}
+		if a.FewValues > 0 {
+			what += fmt.Sprintf(", of %s only", plural(a.FewValues, "value"))
+		}
 		if digits(a.Value, 5) == "1" || a.CI95 != nil && a.CI95[1] >= 1 {
-			o.Same = append(o.Same, what)
-		} else { // not all outputs are the baseline's any more
-			o.Lost = append(o.Lost, what)
+			o.Same = append(o.Same, thing[len("identical "):]+" ("+what+")")
+		} else { // not all outputs are the baseline's any more: the figure is how close they are, not what was lost
+			o.Lost = append(o.Lost, thing+" ("+what+")")
 		}
 	}
 	if f, ok := latencyRatio(v, base); ok {
@@ -60,7 +66,7 @@ func outcomeOf(r *Result, v *Variant) outcome {
 // opened shows a ratio, where it is undecided with what decides.
 func (f figure) opened() string {
 	if word, _ := change(f, "", ""); word == tooFew {
-		return times(f.value) + fmt.Sprintf(" (%d pairs decide nothing)", f.n)
+		return times(f.value) + aside(f.fewWords())
 	}
 	return times(f.value) + aside(f.openWords())
 }

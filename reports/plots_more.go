@@ -2,9 +2,11 @@ package reports
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"sort"
+	"strings"
 
 	"gonum.org/v1/plot/vg/draw"
 )
@@ -82,10 +84,47 @@ func plotMemory(r *Result) Plot {
 	return p.of(rp)
 }
 
+// plotOpTime splits the time of a run, as the blocks measured it, by the shares of the operators in the profile. The profile itself is of a few
+// runs of its own, so its sums are not drawn beside the latency that they would contradict; where they differ from it the caption says so.
 func plotOpTime(r *Result) Plot {
-	return plotOps(r, Plot{Name: "time-by-op", Title: "Time by operator", Alt: "Time of one inference of each variant, split by operator.", Missing: "no profile was recorded"},
-		"s", func(o *OpProfile) (float64, bool) { return o.Seconds, true },
-		"From the per-node profile of the runtime, measured; operators are timed one by one, so their sum is not the time of a run.")
+	p := Plot{Name: "time-by-op", Title: "Time by operator", Alt: "Measured time of a run of each variant, split by operator.", Missing: "no profile was recorded"}
+	whole := func(v *Variant) (float64, bool) {
+		t, ok := timesOf(r, v)
+		return t.Own, ok
+	}
+	return plotOps(r, p, "s", func(o *OpProfile) (float64, bool) { return o.Seconds, true }, whole, opTimeCaption(r))
+}
+
+// opTimeCaption says how many runs were profiled, how far they scatter, and where they took another time than the runs of the blocks.
+func opTimeCaption(r *Result) string {
+	var ns []int
+	var off []string
+	widest := 0.0
+	for i := range r.Variants {
+		v := &r.Variants[i]
+		sum, half := profiled(v)
+		if sum <= 0 {
+			continue
+		}
+		ns = append(ns, max(1, v.Profile[0].N))
+		widest = max(widest, half/sum)
+		if t, ok := timesOf(r, v); ok && math.Abs(sum/t.Own-1) > 0.1 {
+			off = append(off, plain(v.Name)+" "+show(sum, "s"))
+		}
+	}
+	s := "Measured time of a run, split by shares of the runtime's profile: n = " + span(ns) + " profiled runs per variant"
+	if widest > 0 {
+		s += ", whose sums have 95 % intervals of ±" + digits(100*widest, 2) + " % at most"
+	}
+	s += ". They are runs apart from the measured ones, and timing each operator takes time too"
+	if len(off) > 0 {
+		s += ": their sums differ from the measured time by more than 10 % for " + strings.Join(off[:min(len(off), 4)], ", ")
+		if len(off) > 4 {
+			s += fmt.Sprintf(" and %d more", len(off)-4)
+		}
+		s += ". Of those trust the shares less"
+	}
+	return s + "."
 }
 
 func plotOpEnergy(r *Result) Plot {
@@ -95,13 +134,14 @@ func plotOpEnergy(r *Result) Plot {
 				return 0, false
 			}
 			return *o.Joules, true
-		}, "Kind: attributed by time, not measured per operator.")
+		}, nil, "Kind: attributed by time, not measured per operator.")
 }
 
-// plotOps stacks a figure by operator type: the seven largest in colours, the rest as "other".
-func plotOps(r *Result, p Plot, base string, get func(*OpProfile) (float64, bool), caption string) Plot {
+// plotOps stacks a figure by operator type: the seven largest in colours, the rest as "other". Where whole tells what they make together the
+// bars are as long.
+func plotOps(r *Result, p Plot, base string, get func(*OpProfile) (float64, bool), whole func(*Variant) (float64, bool), caption string) Plot {
 	sums := make([]map[string]float64, len(r.Variants))
-	whole := map[string]float64{}
+	byOp := map[string]float64{}
 	most := 0.0
 	for i := range r.Variants {
 		t := 0.0
@@ -115,21 +155,31 @@ func plotOps(r *Result, p Plot, base string, get func(*OpProfile) (float64, bool
 				sums[i] = map[string]float64{}
 			}
 			sums[i][o.Op] += x
-			whole[o.Op] += x
 			t += x
+		}
+		if whole != nil && t > 0 {
+			if x, ok := whole(&r.Variants[i]); ok && x > 0 && finite(x/t) {
+				for op := range sums[i] {
+					sums[i][op] *= x / t
+				}
+				t = x
+			}
+		}
+		for op, x := range sums[i] {
+			byOp[op] += x
 		}
 		most = math.Max(most, t)
 	}
-	if len(whole) == 0 {
+	if len(byOp) == 0 {
 		return p
 	}
 	p.Missing = ""
-	ops := make([]string, 0, len(whole))
-	for op := range whole {
+	ops := make([]string, 0, len(byOp))
+	for op := range byOp {
 		ops = append(ops, op)
 	}
 	slices.SortFunc(ops, func(a, b string) int {
-		return cmp.Or(cmp.Compare(whole[b], whole[a]), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(byOp[b], byOp[a]), cmp.Compare(a, b))
 	})
 	other := len(ops) > len(okabeIto)
 	if other {

@@ -3,6 +3,7 @@ package reports
 import (
 	"bytes"
 	"encoding/xml"
+	"fmt"
 	"image/png"
 	"io"
 	"math"
@@ -176,5 +177,33 @@ func TestAxes(t *testing.T) {
 	}
 	if got := linearAxis(0, 1, 5); got.label(got.ticks[1]) != "0.2" || len(got.ticks) != 6 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Long names of rows stand in two lines that fit and are told apart by their ends, whole where two lines hold them.
+func TestNameLines(t *testing.T) {
+	const w = 200
+	seen := map[string]bool{}
+	for i := range 30 {
+		for _, path := range []string{"/encoder/layer.%d/attention/output/dense/MatMul", "onnx::MatMul_8%02d (/encoder/layer/attention/output/dense/MatMul)",
+			strings.Repeat("/a/very/deep/block.of/layers", 6) + "/%d/weight", strings.Repeat("x", 90) + "%d", "w%d", strings.Repeat("重", 60) + "%d"} {
+			name := fmt.Sprintf(path, i)
+			lines, sty := nameLines(name, w)
+			if len(lines) > 2 || len(lines) == 2 && 2.2*sty.Font.Size > rowHeight {
+				t.Errorf("%q: %d lines of %v do not fit a row", name, len(lines), sty.Font.Size)
+			}
+			for _, s := range lines {
+				if sty.Width(s) > w {
+					t.Errorf("%q: %q is %v wide", name, s, sty.Width(s))
+				}
+			}
+			whole := strings.Join(lines, "\n")
+			if seen[whole] {
+				t.Errorf("%q looks like another name: %q", name, whole)
+			}
+			if seen[whole] = true; len(name) < 66 && strings.Contains(whole, "…") && !strings.Contains(name, "重") {
+				t.Errorf("%q is cut to %q", name, whole)
+			}
+		}
 	}
 }

@@ -1,8 +1,11 @@
 package reports
 
 import (
+	"cmp"
 	"image/color"
 	"math"
+	"sort"
+	"strings"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -15,6 +18,7 @@ type rowPlot struct {
 	names  []string
 	panels []panel
 	legend []legendItem
+	wide   vg.Length // the most that names take; 0: nameWide
 }
 
 type panel struct {
@@ -52,6 +56,8 @@ const (
 	axisHeight   = vg.Length(34)
 	legendHeight = vg.Length(18)
 	panelHead    = vg.Length(4)
+	nameWide     = vg.Length(160)
+	sizeNarrow   = vg.Length(8.5) // of names in two lines
 )
 
 func (c cell) sum() float64 {
@@ -100,17 +106,17 @@ func (r rowPlot) draw(c draw.Canvas) {
 		top -= legendHeight
 	}
 	top -= panelHead
-	lab := text(sizeLabel, ink, draw.XLeft)
-	names := make([]string, len(r.names))
 	nameWidth := vg.Length(0)
 	for i, n := range r.names {
-		names[i] = fit(n, lab, 160)
-		nameWidth = max(nameWidth, lab.Width(names[i]))
+		lines, sty := nameLines(n, cmp.Or(r.wide, nameWide))
+		y := rowY(top, i) + vg.Length(len(lines)-1)*sty.Font.Size*0.55
+		for _, s := range lines {
+			put(c, sty, vg.Point{X: c.Min.X, Y: y}, s)
+			nameWidth = max(nameWidth, sty.Width(s))
+			y -= sty.Font.Size * 1.1
+		}
 	}
 	bottom := c.Min.Y + axisHeight
-	for i, n := range names {
-		put(c, lab, vg.Point{X: c.Min.X, Y: rowY(top, i)}, n)
-	}
 	x := c.Min.X + nameWidth + 12
 	shares := 0.0
 	for _, p := range r.panels {
@@ -134,6 +140,34 @@ func (r rowPlot) draw(c draw.Canvas) {
 		p.draw(c, box)
 		x += width
 	}
+}
+
+// nameLines is a name in one line, or, where that is wider than w, in two smaller ones, broken behind a separator where one is near. What two lines
+// cannot hold is left out in the middle.
+func nameLines(s string, w vg.Length) ([]string, draw.TextStyle) {
+	sty := text(sizeLabel, ink, draw.XLeft)
+	s = plain(s)
+	if sty.Width(s) <= w {
+		return []string{s}, sty
+	}
+	if sty.Font.Size = sizeNarrow; sty.Width(s) <= w {
+		return []string{s}, sty
+	}
+	rs := []rune(clip(s, 400))
+	most := sort.Search(len(rs), func(n int) bool { return sty.Width(string(rs[:n+1])) > w })
+	at := most
+	for i := most; i > most/2; i-- {
+		if strings.ContainsRune("/._-: ", rs[i-1]) {
+			at = i
+			break
+		}
+	}
+	if rest := string(rs[at:]); sty.Width(rest) <= w {
+		return []string{strings.TrimSpace(string(rs[:at])), strings.TrimSpace(rest)}, sty
+	}
+	// The end tells names apart: the second line is as much of it as fits.
+	from := sort.Search(len(rs), func(n int) bool { return sty.Width("…"+string(rs[n:])) <= w })
+	return []string{strings.TrimSpace(string(rs[:most])), "…" + strings.TrimSpace(string(rs[from:]))}, sty
 }
 
 func rowY(top vg.Length, i int) vg.Length { return top - rowHeight*vg.Length(i) - rowHeight/2 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 )
@@ -68,7 +67,7 @@ func gateSection(r *Result) section {
 		s.Notes = append(s.Notes, "Inconclusive: the interval that decides (95 %; below 30 pairs a wider one) holds the limit; more pairs or examples would decide.")
 	}
 	if reasons[ReasonTooFew] {
-		s.Notes = append(s.Notes, "Too few: fewer than 10 pairs, or 10 to 29 with outliers, decide nothing.")
+		s.Notes = append(s.Notes, "Too few: fewer than 10 pairs, or 10 to 29 with outliers or correlation, decide nothing.")
 	}
 	if reasons[ReasonCoverage] {
 		s.Notes = append(s.Notes, "Coverage: the meter saw less than 95 % of the time, so its energy passes nothing.")
@@ -76,10 +75,21 @@ func gateSection(r *Result) section {
 	if reasons[ReasonSeveral] {
 		s.Notes = append(s.Notes, "Several: one passing variant is enough, so a pass must hold adjusted over all variants (Holm); name the variants that must all pass to judge each by itself.")
 	}
+	if reasons[ReasonFewValues] {
+		s.Notes = append(s.Notes, "Few values: "+fewValuesWords(0)+", so it passes nothing; decisions or labels do.")
+	}
 	if reasons[ReasonNoInterval] {
 		s.Notes = append(s.Notes, "No interval: a single estimate does not decide a gate.")
 	}
 	return s
+}
+
+// beats words that a simple method scores better than the model; a difference within the intervals of both shows none.
+func beats(a *Accuracy, b *TaskBaseline) string {
+	if a.CI95 != nil && b.CI95 != nil && a.CI95[0] <= b.CI95[1] && b.CI95[0] <= a.CI95[1] {
+		return " scores better than the model on this task; by their intervals the two may be equal."
+	}
+	return " beats the model on this task."
 }
 
 func taskSection(r *Result) section {
@@ -100,7 +110,7 @@ func taskSection(r *Result) section {
 		add(r.Variants[0].Name+" (the model itself)", a.Value, a.CI95, a.N)
 		for _, b := range t.Baselines {
 			if (b.Value > a.Value) != a.LowerIsBetter && b.Value != a.Value {
-				s.Notes = append(s.Notes, plain(b.Name)+" beats the model on this task.")
+				s.Notes = append(s.Notes, plain(b.Name)+beats(a, &b))
 			}
 		}
 	}
@@ -227,61 +237,6 @@ func tidyFloats(v any) any {
 		return out
 	}
 	return v
-}
-
-// profileRows is how many operators of a variant the table shows.
-const profileRows = 12
-
-func profileSection(r *Result) section {
-	s := section{Title: "Time by operator", Head: []string{"Variant", "Operator", "Kernel", "Nodes", "Time", "Share", "MACs", "Weights read", "Energy, attributed"}, Collapsed: true}
-	for i := range r.Variants {
-		ops := slices.Clone(r.Variants[i].Profile)
-		sort.SliceStable(ops, func(i, j int) bool { return ops[i].Seconds > ops[j].Seconds })
-		for j, o := range ops {
-			if j == profileRows {
-				rest := 0.0
-				for _, o := range ops[j:] {
-					rest += o.Seconds
-				}
-				s.Rows = append(s.Rows, []string{plain(r.Variants[i].Name), fmt.Sprintf("%d others", len(ops)-j), "", "", show(rest, "s"), "", "", "", ""})
-				break
-			}
-			row := []string{plain(r.Variants[i].Name), plain(o.Op), plain(o.Kernel), group(int64(o.Count)), show(o.Seconds, "s"), percent(o.Share), "", "", ""}
-			if o.MACs != nil {
-				row[6] = count(float64(*o.MACs))
-			}
-			if o.Bytes != nil {
-				row[7] = showBytes(*o.Bytes)
-			}
-			if o.Joules != nil {
-				row[8] = show(*o.Joules, "J")
-			}
-			s.Rows = append(s.Rows, row)
-		}
-	}
-	if len(s.Rows) > 0 {
-		s.Notes = []string{"Kernel, MACs and weights are told of the operators that multiply; the others only move or combine elements.", profileWords(r)}
-	}
-	return s
-}
-
-// profileWords sets the sum of all operators beside the time of a run without the profiler, which it need not equal.
-func profileWords(r *Result) string {
-	var sums []string
-	for i := range r.Variants {
-		v, sum := &r.Variants[i], 0.0
-		for _, o := range v.Profile {
-			sum += o.Seconds
-		}
-		if t, ok := timesOf(r, v); ok && sum > 0 {
-			sums = append(sums, plain(v.Name)+" "+show(sum, "s")+" of operators, "+show(t.Own, "s")+" a run")
-		}
-	}
-	s := "The operators are timed one by one in a few runs of their own, one variant after the other, so their sum may differ from what a run takes: what they tell is which share goes where"
-	if len(sums) > 0 {
-		s += " (" + strings.Join(sums, "; ") + ")"
-	}
-	return s + "."
 }
 
 // noteRows caps the table of notes of one variant; result.json holds all.

@@ -26,10 +26,10 @@ func SensitivityPlot(scheme string, list []SensitivityRow) Plot {
 		p.caption = fmt.Sprintf("The first %d of %d weights.", sensitivityRows, len(list))
 		list = list[:sensitivityRows]
 	}
-	var rp rowPlot
+	rp := rowPlot{wide: 200} // paths of layers are long
 	var out, own []cell
 	for _, r := range list {
-		rp.names = append(rp.names, clip(plain(r.Weight), 60))
+		rp.names = append(rp.names, r.Weight)
 		out = append(out, cell{parts: []part{{max(r.Output, 0), okabeIto[0]}}, text: fmt.Sprintf("%.1f dB", r.Output)})
 		own = append(own, cell{parts: []part{{max(r.SQNR, 0), okabeIto[1]}}, text: fmt.Sprintf("%.1f dB", r.SQNR)})
 	}

@@ -48,12 +48,12 @@ func Terminal(w io.Writer, r *Result, detail bool) error {
 
 // table has one row per variant; the time of a run stands beside the baseline's in the same pairs, so that their quotient is the ratio.
 func (r *Result) table(w io.Writer) {
-	energy := "ENERGY RATIO"
+	energy, carbon := "ENERGY RATIO", "CARBON"
 	if _, kind := energyWords(r); kind != "" && kind != "measured by counters" {
-		energy += " (" + kind + ")"
+		energy, carbon = energy+" ("+kind+")", carbon+" ("+kind+")"
 	}
 	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
-	fmt.Fprintf(tw, "VARIANT\tSIZE\t%s\t%s\tLATENCY RATIO\t%s\tCARBON\n", strings.ToUpper(scoreName(r)), strings.ToUpper(latencyTitle(r, "geomean")), energy)
+	fmt.Fprintf(tw, "VARIANT\tSIZE\t%s\t%s\tLATENCY RATIO\t%s\t%s\n", strings.ToUpper(scoreName(r)), strings.ToUpper(latencyTitle(r, "geomean")), energy, carbon)
 	for i := range r.Variants {
 		v, base := &r.Variants[i], &r.Variants[0]
 		cells := []string{plain(v.Name), "-", "-", "-", "-", "-", "-"}

@@ -13,7 +13,7 @@ func TestOutcome(t *testing.T) {
 	r.Variants[2].Latency.Ratio.NeededPairs = 30 // 12 pairs that decide nothing
 	for i, wants := range map[int][]string{
 		1: {"fp16: gained size 0.50×", "; lost nothing shown; no change shown: accuracy ±0 points, latency 1.00×, energy 1.01× (modelled)"},
-		2: {"gained size 0.50×", "; undecided: latency ", "× (12 pairs decide nothing)"},
+		2: {"gained size 0.50×", "; undecided: latency ", "× (12 pairs with outliers or correlation decide nothing)"},
 		3: {"int8: gained size 0.26×, latency 0.47×, energy 0.47× (modelled), memory 0.61×; lost nothing shown; no change shown: accuracy −0.14 points"},
 	} {
 		for _, w := range wants {
@@ -35,7 +35,22 @@ func TestOutcome(t *testing.T) {
 	f := fidelityResult()
 	f.Task.Kind = "agreement"
 	f.Variants[1].Accuracy.Metric, f.Variants[1].Accuracy.Value, f.Variants[1].Accuracy.CI95 = "decisions as the baseline", 0.99, &Interval{0.98, 0.995}
-	if s := Outcome(f, 1); !strings.Contains(s, "; lost decisions 99.00 %") {
+	if s := Outcome(f, 1); !strings.Contains(s, "; lost identical decisions (99.00 % as the original's)") {
+		t.Errorf("%q", s)
+	}
+	// A cosine is how close the outputs are: it must not read as what was lost.
+	f = fidelityResult()
+	a := f.Variants[1].Accuracy
+	a.Value, a.CI95 = 0.9871, &Interval{0.98, 0.995}
+	if s := Outcome(f, 1); !strings.Contains(s, "; lost identical outputs (cosine 0.9871 to the original)") {
+		t.Errorf("%q", s)
+	}
+	a.FewValues = 2
+	if s := Outcome(f, 1); !strings.Contains(s, "(cosine 0.9871 to the original, of 2 values only)") {
+		t.Errorf("%q", s)
+	}
+	a.FewValues, a.Value, a.CI95 = 0, 1, nil
+	if s := Outcome(f, 1); !strings.Contains(s, "; lost nothing shown; no change shown: outputs (cosine 1 to the original)") {
 		t.Errorf("%q", s)
 	}
 }
@@ -46,7 +61,7 @@ func TestTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := b.String()
-	for _, want := range []string{"ENERGY RATIO (modelled)", " LATENCY  ", "LATENCY RATIO", " 909 µs (mean) ", "those marked (mean) are arithmetic means of runs", "3.12 MB", "97.35 %", "below 30 pairs", "\nnote: energy and carbon are modelled, estimated from CPU time"} {
+	for _, want := range []string{"ENERGY RATIO (modelled)", "  CARBON (modelled)\n", " LATENCY  ", "LATENCY RATIO", " 909 µs (mean) ", "those marked (mean) are arithmetic means of runs", "3.12 MB", "97.35 %", "below 30 pairs", "\nnote: energy and carbon are modelled, estimated from CPU time"} {
 		if !strings.Contains(s, want) {
 			t.Errorf("lacks %q:\n%s", want, s)
 		}

@@ -112,7 +112,8 @@ type Weights struct {
 	MACs       *int64   `json:"macs_per_inference,omitempty"`
 }
 
-// Accuracy is the score on N examples. LowerIsBetter marks a metric such as perplexity or error rate.
+// Accuracy is the score on N examples. LowerIsBetter marks a metric such as perplexity or error rate. FewValues is, of a cosine to the
+// baseline, how many values an output has, where they are so few (below 8) that it shows little but their signs: no gate passes by it.
 type Accuracy struct {
 	Metric        string    `json:"metric"`
 	Value         float64   `json:"value"`
@@ -122,6 +123,7 @@ type Accuracy struct {
 	P01           *float64  `json:"p01,omitempty"` // 1st percentile of the outcomes, where they are graded
 	LowerIsBetter bool      `json:"lower_is_better,omitempty"`
 	P01CI         *Interval `json:"p01_ci95,omitempty"`
+	FewValues     int       `json:"few_values,omitempty"`
 }
 
 // Rate says of a throughput how it was measured: its interval over N blocks.

@@ -97,7 +97,7 @@ func ratioClause(f figure, verb, thing, name string) string {
 	case noChange:
 		return "no change of " + name + " shown, " + times(f.value) + " " + bracket(f.ci, 1)
 	case tooFew:
-		return strings.TrimSpace(name+" "+times(f.value)+" "+bracket(f.ci, 1)) + fmt.Sprintf(", %d pairs are too few to decide", f.n)
+		return strings.TrimSpace(name+" "+times(f.value)+" "+bracket(f.ci, 1)) + ", " + f.fewWords()
 	}
 	d, ci := 1-f.value, mulCI(f.ci, 1)
 	dir := "less"

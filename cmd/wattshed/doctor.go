@@ -47,8 +47,10 @@ type runtimeStatus struct {
 func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "what this machine can compute and measure, and what is missing", ArgsUsage: " ",
-		Description: "Example: wattshed doctor",
-		Flags:       []cli.Flag{jsonFlag()},
+		Description: "Example: wattshed doctor\n\n" +
+			"Lists the processor and its instruction sets, every energy counter (can it be read? if not, why, and the command that\n" +
+			"mends it), the runtimes that are found and the accelerators. It changes nothing.",
+		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef("doctor: %q: takes no arguments", c.Args().First())

@@ -31,7 +31,8 @@ func explainCommand() *cli.Command {
 		Description: "Example: wattshed explain report/result.json\n\n" +
 			"Looks at the result, the models beside it, the CPU, the batch and the time by operator. Causes are named for effects\n" +
 			"whose interval excludes what the scheme promises, and are estimates: the larger the effect and the cause's share of\n" +
-			"it, the earlier.",
+			"it, the earlier. Why a gate is inconclusive stands beside its verdict in the report; wattshed help run lists the\n" +
+			"gates there are. The result is what run and search write, or what measure --json prints.",
 		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			path, err := one(c, "RESULT")

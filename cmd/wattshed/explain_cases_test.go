@@ -162,7 +162,7 @@ func measuredCases(dir string) []causeCase {
 		{cause: "Q/DQ islands", effect: explain.Slower, g: convolutions(5, 32, 1, "Erf"), stages: "[{quantize: {scheme: int8, mode: static}}]"},
 		{cause: "tiny products", effect: explain.Slower, g: products(17, 8, 32, 1, nil), stages: "[{quantize: {scheme: int8}}]"},
 		{cause: "channels not a multiple of 16", effect: explain.Slower, g: products(17, 4, 201, 8, nil), stages: "[{quantize: {scheme: int8}}]"},
-		{cause: "weight-only at a large batch", effect: explain.Slower, g: products(17, 2, 256, 256, nil), stages: "[{quantize: {scheme: int4}}]", target: "batch: 256"},
+		{cause: "weight-only for many vectors a run", effect: explain.Slower, g: products(17, 2, 256, 256, nil), stages: "[{quantize: {scheme: int4}}]", target: "batch: 256"},
 		{cause: "half-size weights are computed with in float32", effect: explain.Slower, g: products(17, 3, 192, 8, nil), stages: "[{quantize: {scheme: fp16}}]"},
 		{cause: "Casts expanded at load", effect: explain.Slower, g: products(17, 3, 192, 8, nil), stages: "[{quantize: {scheme: fp16}}]", target: "runtime: ort"},
 		// ONNX Runtime 1.32 makes no MatMulNBits of a product with a ReLU behind it.

@@ -97,7 +97,10 @@ func newApp(in io.Reader, out, errw io.Writer) *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Description: "results go to standard output, progress and diagnostics to standard error.\n" +
+		Description: "wattshed demo shows all of it on a built-in model; wattshed help COMMAND has an example of each command.\n" +
+			"quantize, prune and distill make a model from a model; measure sets models beside the first one; run does all of\n" +
+			"that from a recipe, and judges its gates (wattshed help run lists them).\n\n" +
+			"Results go to standard output, progress and diagnostics to standard error.\n" +
 			"Exit codes: 0 ok, 1 failed, 2 bad usage, 3 a gate failed, 4 a gate is inconclusive.\n" +
 			"A recipe that makes no sense is bad usage.",
 	}

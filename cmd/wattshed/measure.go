@@ -23,8 +23,10 @@ func measureCommand() *cli.Command {
 		Name: "measure", Usage: "latency, throughput, memory, energy and carbon of models, paired and interleaved", ArgsUsage: "MODEL...",
 		Description: "Example: wattshed measure model.onnx model.int8.onnx --batch 1 --sequence 128\n\n" +
 			"The first model is the baseline. Inputs are random (integers inside the table that they index, single ones that the\n" +
-			"model compares with a constant equal to it, masks 1) unless --inputs names some; how closely the outputs of the others follow the first is shown as fidelity. Every block is kept in the\n" +
-			"user's cache as it is taken: after an interruption the same command with --resume goes on where it was.",
+			"model compares with a constant equal to it, masks 1) unless --inputs names some; how closely the outputs of the\n" +
+			"others follow the first is shown as fidelity. --json prints the whole result, which report, explain and compare\n" +
+			"take. Every block is kept in the user's cache as it is taken: after an interruption the same command with --resume\n" +
+			"goes on where it was.",
 		Flags: measureFlags(),
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {

@@ -85,7 +85,7 @@ func recorded(c *cli.Context, m measure.Meter) (*measure.Guard, func(), error) {
 	var file *os.File
 	if name := c.String("record"); name != "" {
 		if err := recipe.Apart(name, append(c.Args().Slice(), c.String("replay"))...); err != nil {
-			return nil, nil, fmt.Errorf("--record: %w", err)
+			return nil, nil, sameFile(c, "--record", name, "MODEL", err)
 		}
 		f, err := os.Create(name)
 		if err == nil {

@@ -14,7 +14,7 @@ func pruneCommand() *cli.Command {
 			"(N of every M inputs kept). Dense kernels compute zeros too: the zeros save time only on hardware or in runtimes\n" +
 			"that use them.",
 		Flags: stageFlags(
-			&cli.Float64Flag{Name: "sparsity", Usage: "`FRACTION` of zeros, 0 to 1"},
+			&cli.Float64Flag{Name: "sparsity", Usage: "`FRACTION` of zeros, 0 to 1", DefaultText: "that of a pattern N:M"},
 			&cli.StringFlag{Name: "pattern", Value: "unstructured", Usage: "unstructured, global or `N:M`"},
 			&cli.StringFlag{Name: "criterion", Value: "magnitude", Usage: "what is least important: magnitude"},
 			&cli.StringSliceFlag{Name: "ops", Usage: "operators whose weights are pruned (default MatMul,Gemm,Conv,LSTM,GRU)"},

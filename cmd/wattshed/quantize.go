@@ -19,13 +19,14 @@ func quantizeCommand() *cli.Command {
 		Description: "Example: wattshed quantize model.onnx -o model.int8.onnx --scheme int8\n\n" +
 			"fp16 and bf16 with --storage weights keep half-size weights behind a Cast: every runtime loads the file; ONNX\n" +
 			"Runtime's CPU provider expands them at load, so there only the file shrinks; the native engine keeps matrices\n" +
-			"half-size in memory too. --storage graph computes in half\n" +
-			"precision and is for accelerators; calibration inputs show which fp16 activations would overflow, and these stay in\n" +
-			"float32. int8 and uint8 are dynamic: 8-bit weights, activations quantized at run time. int8-static\n" +
-			"(int8 with --mode static) quantizes activations with ranges read from calibration inputs: texts, arrays or images\n" +
-			"(--calibration FILE or DIR), or random ones, which show what fits and how fast it is, not how accurate. int4 (and int8 with --mode weight-only) stores\n" +
-			"weights in groups that share a scale and leaves activations in float; algorithms gptq and awq read calibration inputs.\n" +
-			"int16 and uint16 quantize activations to 16 bits; fp8-e4m3 and fp8-e5m2 store weights only: no CPU multiplies these types.",
+			"half-size in memory too. --storage graph computes in half precision and is for accelerators; calibration inputs\n" +
+			"show which fp16 activations would overflow, and these stay in float32.\n" +
+			"int8 and uint8 are dynamic: 8-bit weights, activations quantized at run time. int8-static (int8 with --mode static)\n" +
+			"quantizes activations with ranges read from calibration inputs: texts, arrays or images (--calibration FILE or DIR),\n" +
+			"or random ones, which show what fits and how fast it is, not how accurate.\n" +
+			"int4 (and int8 with --mode weight-only) stores weights in groups that share a scale and leaves activations in float;\n" +
+			"algorithms gptq and awq read calibration inputs. int16 and uint16 quantize activations to 16 bits; fp8-e4m3 and\n" +
+			"fp8-e5m2 store weights only: no CPU multiplies these types. --plan says what a scheme takes, and writes nothing.",
 		Flags: append(stageFlags(
 			&cli.StringFlag{Name: "scheme", Usage: "fp16, bf16, fp8 (fp8-e4m3), fp8-e5m2, int16, uint16, int8, int8-static, uint8, uint8-static, int4 or uint4"},
 			&cli.StringFlag{Name: "storage", Usage: "of fp16 and bf16: weights or graph (default weights)"},
@@ -54,7 +55,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "rounding", Usage: "of weights: nearest or adaptive (default nearest)"},
 			&cli.StringFlag{Name: "tokenizer", Usage: "`FILE` tokenizer.json of texts to calibrate with (default: the model's metadata)"},
 			&cli.IntFlag{Name: "batch", Value: 1, Usage: "of random calibration inputs"},
-			&cli.IntFlag{Name: "sequence", Usage: "of random calibration inputs"},
+			&cli.IntFlag{Name: "sequence", Usage: "of random calibration inputs: length of sequences", DefaultText: "the model's own"},
 			&cli.StringSliceFlag{Name: "shape", Usage: "of a random calibration input, `NAME=1x3x48x192`; may be repeated"},
 			&cli.StringSliceFlag{Name: "state", Usage: "`INPUT=OUTPUT`: an output that the next calibration run takes as input; may be repeated"},
 		), imageFlags()...),

@@ -18,7 +18,9 @@ func reportCommand() *cli.Command {
 	}
 	return &cli.Command{
 		Name: "report", Usage: "render a result again", ArgsUsage: "RESULT.json",
-		Description: "Example: wattshed report out/result.json --format html,md --out again",
+		Description: "Example: wattshed report out/result.json --format html,md --out again\n\n" +
+			"The result is what run and search write, or what measure --json prints: nothing is measured again. html is the whole\n" +
+			"report in one file; junit and modelcard are for release checklists, cyclonedx is a bill of materials.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Value: strings.Join(names, ","), Usage: "comma-separated list of " + strings.Join(names, ", ")},
 			&cli.StringFlag{Name: "out", Value: "report", Usage: "`DIR` to write to"},

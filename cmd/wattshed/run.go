@@ -28,13 +28,20 @@ func runCommand() *cli.Command {
 		Name: "run", Usage: "make every variant of a recipe, measure them, and report", ArgsUsage: "RECIPE.yaml",
 		Description: "Example: wattshed run minilm.yaml --out report\n\n" +
 			"The output folder holds the variants, result.json, report.html, report.md, result.csv and plots. A run that was\n" +
-			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 0 when a variant passes every one (each\n" +
-			"named variant, where the gates name some), 3 when all fail one, 4 when that is inconclusive.",
+			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 0 when a variant passes every one\n" +
+			"(each that the key variants of the gates names, where it is there), 3 when all fail one, 4 when that is inconclusive.\n\n" + gatesHelp() + "\n" +
+			"  variants              [int8, ...]: those that must all pass; without it one is enough",
 		Flags: recipeFlags("run", "-report"),
 		Action: onRecipe("-report", func(c *cli.Context, rec *recipe.Recipe, out string) error {
 			return runRecipe(c, rec, out, c.Bool("resume"))
 		}),
 	}
+}
+
+// gatesHelp lists what gates a recipe may have.
+func gatesHelp() string {
+	return "Gates, such as gates: {accuracy_drop: \"<= 0.01\", size_ratio: \"<= 0.5\"}, limit\n" + reports.GateTable() + "\n" +
+		"  allow_modelled        true: energy that is modelled decides too"
 }
 
 // recipeFlags are those of commands that carry out a recipe in a folder of its name and suffix.
@@ -141,6 +148,12 @@ func runHint(err error, name, out string) error {
 		return withHint(err, "the same command goes on where it was")
 	case errors.Is(err, context.Canceled) && (name == "run" || name == "search" || name == "measure" || name == "compare"):
 		return withHint(err, "the same command with --resume goes on where it was")
+	}
+	if tok := (*recipe.TokenizerError)(nil); errors.As(err, &tok) {
+		if name == "run" || name == "search" || name == "demo" {
+			return withHint(err, "inputs: {tokenizer: tokenizer.json} names the file that comes with the model; without texts, target: {sequence: 128} measures on random inputs")
+		}
+		return withHint(err, "--tokenizer tokenizer.json names the file that comes with the model")
 	}
 	if open := (*task.OpenShape)(nil); errors.As(err, &open) {
 		return withHint(err, shapeHint(open, name))

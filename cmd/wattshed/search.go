@@ -20,7 +20,7 @@ func searchCommand() *cli.Command {
 			"Every weight may take one of the schemes of the recipe's key search (fp16, int8, static int8 and int4 by default) or stay\n" +
 			"float; the gates are the budget. The folder holds search.json with every trial, the models of the Pareto front of energy,\n" +
 			"accuracy and size, and the report of their last, longer measurement. Exit 3 when nothing meets the budget, 4 when that\n" +
-			"is inconclusive. An interrupted search goes on with --resume.",
+			"is inconclusive. An interrupted search goes on with --resume.\n\n" + gatesHelp(),
 		Flags:  recipeFlags("search", "-search"),
 		Action: onRecipe("-search", runSearch),
 	}

@@ -37,7 +37,10 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 	if err != nil {
 		return err
 	}
-	reads := []string{c.String("data"), c.String("validation"), c.String("student"), c.String("calibration"), c.String("tokenizer")}
+	var reads []string
+	for _, name := range readFlags {
+		reads = append(reads, c.String(name))
+	}
 	s := recipe.Single{In: in, Out: out, Reads: reads, Stage: st, Runtimes: runtimes(), Builtin: testdata.FS, Threads: c.Int("threads"), Inputs: inputs, Stream: c.Bool("stream"), Digest: c.Bool("json")}
 	if training != nil {
 		if s.Training, err = training(in); err != nil {
@@ -54,7 +57,7 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 	if err != nil {
 		switch {
 		case errors.Is(err, recipe.ErrSameFile):
-			return withHint(err, "choose another name for -o")
+			return sameFile(c, "-o", out, "MODEL", err)
 		case errors.Is(err, quantize.ErrQuantized):
 			return withHint(err, "wattshed inspect "+in)
 		}
@@ -75,6 +78,21 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 	fmt.Fprintf(c.App.Writer, "%s: %s, was %s (ratio %.3f)\n", out, bytesText(done.BytesAfter), bytesText(done.BytesBefore), float64(done.BytesAfter)/float64(done.BytesBefore))
 	return nil
 }
+
+// sameFile says which flags name the same file, the one to write and one to read: a fault of the command line. positional is what is read
+// where no flag names it.
+func sameFile(c *cli.Context, flag, out, positional string, err error) error {
+	reads := positional
+	for _, name := range readFlags {
+		if errors.Is(recipe.Apart(out, c.String(name)), recipe.ErrSameFile) {
+			reads = "--" + name
+		}
+	}
+	return withHint(usagef("%s and %s: %w", flag, reads, err), "choose another name for "+flag)
+}
+
+// readFlags are the flags that name files to read.
+var readFlags = []string{"data", "validation", "student", "calibration", "tokenizer", "replay"}
 
 // output returns the file that -o names; its folder must be there. name is what the file may be called where -o is a folder.
 func output(c *cli.Context, name string) (string, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -57,7 +58,10 @@ func trainCommand() *cli.Command {
 				Arch: arch, MaxLength: c.Int("max-length"), Epochs: c.Int("epochs"), Batch: c.Int("batch"), LearningRate: c.Float64("learning-rate"),
 				WeightDecay: c.Float64("weight-decay"), WordDropout: c.Float64("word-dropout"), Seed: c.Uint64("seed"), Threads: c.Int("threads"), Out: out, Builtin: testdata.FS, Native: runtimes()["native"], Progress: p.set})
 			p.close()
-			if err != nil {
+			switch {
+			case errors.Is(err, recipe.ErrSameFile):
+				return sameFile(c, "-o", out, "DATA", err)
+			case err != nil:
 				return err
 			}
 			if c.Bool("json") {

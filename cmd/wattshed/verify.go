@@ -37,8 +37,8 @@ func verifyCommand() *cli.Command {
 			"Checks types, shapes and values of scales and zero points, axes, blocks, packing, operator sets, and the patterns that\n" +
 			"runtimes fuse. A file that this program quantized holds digests of its weights, by which a single flipped code is found.\n" +
 			"--against restores every stored weight and compares it with the original's, and lists float weights that were pruned\n" +
-			"or trained; --runtime ort loads the\n" +
-			"model in ONNX Runtime and checks that it fused what was meant to be. Exit code 1 when something does not hold.",
+			"or trained; --runtime ort loads the model in ONNX Runtime and checks that it fused what was meant to be. Exit code\n" +
+			"1 when something does not hold.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "against", Usage: "`ORIGINAL` that the model was made from"},
 			&cli.StringFlag{Name: "runtime", Usage: "ort: what ONNX Runtime makes of the graph"},

@@ -54,7 +54,7 @@ type rule func(*facts) *Cause
 // rules are all causes; adding one is a function and a line here.
 var rules = []rule{
 	islands, dynamicConv, noVNNI, tinyProducts, depthwise, floatEmbeddings, floatWeights, metadata, zerosInDense, zerosInFile, ragged, opsetBlocks, notFused,
-	weightOnlyBatch, castsAtLoad, widened, quantizingCost,
+	weightOnlyRows, castsAtLoad, widened, quantizingCost,
 	oneScale, saturation, randomCalibration, noRecovery, activationOutliers, overflow, fewMantissaBits, fewBits,
 }
 
@@ -213,7 +213,7 @@ func (f *facts) lessAccurate() *Shown {
 		if loss <= least {
 			return nil
 		}
-		return &Shown{LessAccurate, lo > 0, min(10*loss/base, 1), fmt.Sprintf("%s %+.4f [%+.4f, %+.4f]", a.Metric, d.Value, d.CI95[0], d.CI95[1])}
+		return &Shown{LessAccurate, lo > 0, min(10*loss/base, 1), fmt.Sprintf("%s %.4f, a difference of %+.4f [%+.4f, %+.4f]", a.Metric, a.Value, d.Value, d.CI95[0], d.CI95[1])}
 	case cosine && a.Value < 0.99:
 		return &Shown{LessAccurate, true, min(10*(1-a.Value), 1), fmt.Sprintf("%s %.4f", a.Metric, a.Value)}
 	}

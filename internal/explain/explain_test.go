@@ -170,7 +170,7 @@ func cases() map[string]*build {
 		b.add(&model.Node{Op: "MatMulNBits", Domain: "com.microsoft", Inputs: []string{"x", fmt.Sprintf("B%d", i)}, Outputs: []string{fmt.Sprintf("y%d", i)}})
 	}
 	b.time("MatMulNBits", 0.9)
-	c["weight-only at a large batch"] = b
+	c["weight-only for many vectors a run"] = b
 
 	lessAccurate(c)
 	return c
@@ -362,6 +362,49 @@ func TestHalfInBF16(t *testing.T) {
 		got := Explain(Case{Result: &b.r, Variant: &b.v, Baseline: &b.base, Graph: b.g, Original: b.orig})
 		if has := slices.ContainsFunc(got, func(c Cause) bool { return c.Name == "half-size weights are computed with in float32" }); has != named {
 			t.Errorf("kernel %q: %+v", kernel, got)
+		}
+	}
+}
+
+// The remark on weight-only products follows the vectors that they really multiplied, and tells batch and length apart.
+func TestWeightOnlyRows(t *testing.T) {
+	const name = "weight-only for many vectors a run"
+	find := func(batch, sequence int, macs int64) *Cause {
+		b := newBuild("int4", nil).latency(1.6)
+		b.r.Target.Batch, b.r.Target.Sequence = batch, sequence
+		b.add(&model.Node{Op: "MatMulNBits", Domain: "com.microsoft", Inputs: []string{"x", "B"}, Outputs: []string{"y"},
+			Attrs: []model.Attr{model.IntAttr("K", 64), model.IntAttr("N", 100)}})
+		b.time("MatMulNBits", 0.9)
+		if macs > 0 {
+			b.v.Profile[0].MACs = &macs
+		}
+		for _, c := range Explain(Case{Result: &b.r, Variant: &b.v, Baseline: &b.base, Graph: b.g, Original: b.orig}) {
+			if c.Name == name {
+				return &c
+			}
+		}
+		return nil
+	}
+	if c := find(1, 128, 0); c == nil || !strings.Contains(c.What, "128 vectors a run (batch 1, sequences of 128)") {
+		t.Errorf("a sequence at batch 1: %+v", c)
+	}
+	if c := find(1, 128, 64*100); c != nil { // behind a pooling: one vector, whatever the sequence
+		t.Errorf("one vector a run: %+v", c)
+	}
+	if c := find(64, 0, 64*64*100); c == nil || !strings.Contains(c.What, "64 vectors a run (batch 64)") {
+		t.Errorf("a batch: %+v", c)
+	}
+	if c := find(1, 0, 0); c != nil {
+		t.Errorf("nothing is known of more than one vector: %+v", c)
+	}
+}
+
+// What is less accurate is told by the score and by its difference, which nobody can take for the score.
+func TestLessAccurateIsTold(t *testing.T) {
+	b := newBuild("int4", nil).accuracy(-0.05)
+	for _, s := range Effects(Case{Result: &b.r, Variant: &b.v, Baseline: &b.base, Graph: b.g, Original: b.orig}) {
+		if s.Effect == LessAccurate && s.What != "accuracy 0.9000, a difference of -0.0500 [-0.0540, -0.0460]" {
+			t.Errorf("%q", s.What)
 		}
 	}
 }

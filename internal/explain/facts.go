@@ -114,6 +114,17 @@ func (f *facts) rows() int {
 	return max(1, f.Result.Target.Batch) * max(1, f.Result.Target.Sequence)
 }
 
+// macsOf is what the nodes of an operator multiplied in one run of the profile; 0 where nobody knows.
+func (f *facts) macsOf(op string) int64 {
+	var n int64
+	for _, p := range f.Variant.Profile {
+		if p.MACs != nil && p.Op[strings.LastIndexByte(p.Op, '.')+1:] == op {
+			n += *p.MACs
+		}
+	}
+	return n
+}
+
 // vnni reports whether the target multiplies bytes with 32-bit sums, and whether that is known.
 func (f *facts) vnni() (has, known bool) {
 	if t := f.Result.Target; t != nil && t.ISA != "" && t.Runtime == "native" {

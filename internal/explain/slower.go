@@ -200,18 +200,32 @@ func (f *facts) leftInFloat() int {
 // manyRows is the number of vectors from which unpacking weights costs more than reading them in full width.
 const manyRows = 32
 
-func weightOnlyBatch(f *facts) *Cause {
-	n := f.count["MatMulNBits"]
+func weightOnlyRows(f *facts) *Cause {
+	n, elements := f.count["MatMulNBits"], int64(0)
 	for _, m := range f.nodes {
 		if m.Op == "DequantizeLinear" && m.Int("block_size", 0) > 0 && f.consts[m.In(0)] != nil {
 			n++
 		}
+		if m.Op == "MatMulNBits" {
+			elements += m.Int("K", 0) * m.Int("N", 0)
+		}
 	}
-	if n == 0 || f.rows() < manyRows {
+	rows, of := f.rows(), ""
+	if t := f.Result.Target; t != nil {
+		of = fmt.Sprintf(" (batch %d)", max(1, t.Batch))
+		if t.Sequence > 1 {
+			of = fmt.Sprintf(" (batch %d, sequences of %d)", max(1, t.Batch), t.Sequence)
+		}
+	}
+	// What the products multiplied tells how many vectors each of them had: not every product sees all of a sequence.
+	if macs := f.macsOf("MatMulNBits"); macs > 0 && elements > 0 {
+		rows = int((macs + elements/2) / elements)
+	}
+	if n == 0 || rows < manyRows {
 		return nil
 	}
-	return &Cause{Slower, "weight-only at a large batch", max(0.8, f.timeOf(0, "MatMulNBits")),
-		fmt.Sprintf("%d products unpack their weights for %d vectors a run: arithmetic limits them, not reading weights", n, f.rows()),
+	return &Cause{Slower, "weight-only for many vectors a run", max(0.8, f.timeOf(0, "MatMulNBits")),
+		fmt.Sprintf("%d products unpack their weights for %d vectors a run%s: arithmetic limits them, not reading weights", n, rows, of),
 		"use int8 with quantized activations here; weight-only pays for one vector at a time"}
 }
 

@@ -46,6 +46,12 @@ func (r *Recipe) bind(src *source, builtin fs.FS) (*bound, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tok == nil && r.Inputs.Random == nil && (r.Inputs.Text != "" || r.Task != nil && r.Task.Data != "") {
+		if _, err := r.examples(builtin); err != nil { // what is not there comes first
+			return nil, err
+		}
+		return nil, &TokenizerError{Model: filepath.Base(src.name)}
+	}
 	if r.Inputs.Random != nil || tok == nil {
 		return b, r.bindRandom(b, src)
 	}
@@ -142,9 +148,17 @@ func (r *Recipe) examples(builtin fs.FS) (*task.Dataset, error) {
 	return d, err
 }
 
+// TokenizerError is returned where texts are to be scored, timed or calibrated with and nothing says how they become tokens.
+type TokenizerError struct{ Model string }
+
+// Error says what is missing and where it is looked for.
+func (e *TokenizerError) Error() string {
+	return fmt.Sprintf("recipe: texts need a tokenizer: model %q has none in its metadata, and no tokenizer.json is named", e.Model)
+}
+
 func (r *Recipe) bindRandom(b *bound, src *source) error {
 	if r.Task != nil && r.Task.Kind == "classification" {
-		return fmt.Errorf("recipe: classification needs texts and a tokenizer, arrays or images; model %q has no tokenizer in its metadata: give --tokenizer, or inputs.tokenizer in a recipe", filepath.Base(src.name))
+		return fmt.Errorf("recipe: classification needs texts and a tokenizer, arrays or images")
 	}
 	spec := r.Inputs.Random
 	if spec == nil {

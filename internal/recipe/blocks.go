@@ -25,7 +25,10 @@ func rawBlocks(cmp measure.Comparison) []reports.Block {
 			Start: start.Seconds(), Seconds: b.Wall.Seconds(), CPU: b.CPU.Seconds(), Inferences: b.Inferences, Foreign: b.Foreign, Void: b.Void}
 		j, kind, why, ok := b.EnergyPerInference()
 		x.Source, x.Gap = string(kind), why
-		if ok {
+		x.CountedBy = b.CountedBy()
+		if ok && !cmp.Counts(b) { // it means something else than the others'
+			x.Gap = reports.GapUnlike
+		} else if ok {
 			all := float64(j * measure.Joules(b.Inferences))
 			x.Joules = &all
 		}

@@ -230,14 +230,23 @@ func sci(c *reports.Carbon, v *reports.Variant, f *carbonFactor) *reports.SCI {
 	return s
 }
 
-// cost is what making a variant took; nil where it was not made here. u is the relative uncertainty of the meter.
-func (r *run) cost(m *made, f *carbonFactor, u float64) *reports.Cost {
+// cost is what making a variant took; nil where it was not made here. e is the energy of its runs, nil where there is none: joules that mean
+// something else are left out.
+func (r *run) cost(m *made, f *carbonFactor, e *measure.Energy) *reports.Cost {
 	if m.Cost == nil {
 		return nil
+	}
+	u := 0.0
+	if e != nil {
+		u = e.UAbs
 	}
 	seconds := m.Cost.Wall.Seconds()
 	c := &reports.Cost{Seconds: &seconds, N: 1}
 	if m.Cost.Joules == nil {
+		return c
+	}
+	if e != nil && string(m.Cost.Kind) == string(e.Kind) && (m.Cost.CountedBy == "") != (e.CountedBy == "") {
+		r.warn("making %s: another process counted this machine then or while the variants ran, not both times: the joules of making it mean something else than those of a run, and are left out", m.Name)
 		return c
 	}
 	j := float64(*m.Cost.Joules)

@@ -286,12 +286,17 @@ func (r *Recipe) checkInputs() error {
 	return nil
 }
 
-// allowModelled is the one key of gates that is no limit.
+// allowModelled lets modelled energy decide; it and gateVariants are the keys of gates that are no limits.
 const allowModelled = "allow_modelled"
+
+// gateVariants names the variants that must all pass.
+const gateVariants = "variants"
 
 func (r *Recipe) checkGates() error {
 	exprs := map[string]string{}
 	allow := false
+	var named []string
+	var err error
 	for _, k := range slices.Sorted(maps.Keys(r.Gates)) {
 		v := r.Gates[k]
 		text, isText := v.(string)
@@ -302,8 +307,13 @@ func (r *Recipe) checkGates() error {
 			continue
 		case k == allowModelled:
 			return faultf("gates."+k, "%v: want true or false", v)
+		case k == gateVariants:
+			if named, err = r.namedVariants(v); err != nil {
+				return err
+			}
+			continue
 		case !slices.Contains(reports.GateKeys(), k):
-			return &fault{path: "gates." + k, reason: "no such gate; known are " + strings.Join(reports.GateKeys(), ", "), word: k, nearest: nearestGate(k)}
+			return &fault{path: "gates." + k, reason: "no such gate; known are " + reports.GateWords(", "), word: k, nearest: nearestGate(k)}
 		case !isText:
 			return faultf("gates."+k, "%v: want a limit such as \"<= 0.6\"", v)
 		}
@@ -316,13 +326,38 @@ func (r *Recipe) checkGates() error {
 	if err != nil {
 		return under("gates", err)
 	}
+	g.Variants = named
 	r.Judged = g
 	return nil
 }
 
+// namedVariants reads the variants that gates name: each must be one of the recipe, or the baseline.
+func (r *Recipe) namedVariants(v any) ([]string, error) {
+	list, ok := v.([]any)
+	if !ok || len(list) == 0 {
+		return nil, faultf("gates."+gateVariants, "%v: want a list of variants, such as [int8]", v)
+	}
+	known := []string{"baseline"}
+	for _, x := range r.Variants {
+		known = append(known, x.Name)
+	}
+	var out []string
+	for _, x := range list {
+		name, _ := x.(string)
+		if !slices.Contains(known, name) {
+			return nil, &fault{path: "gates." + gateVariants, reason: fmt.Sprintf("%v: no such variant; there are %s", x, strings.Join(known, ", ")), word: gateVariants, nearest: nearest(name, known)}
+		}
+		out = append(out, name)
+	}
+	return out, nil
+}
+
 // nearestGate is the gate that k most likely stands for: of a figure alone the ratio of it.
 func nearestGate(k string) string {
-	known := append(reports.GateKeys(), allowModelled)
+	if key := reports.GateFor(k); key != "" {
+		return key
+	}
+	known := append(reports.GateKeys(), allowModelled, gateVariants)
 	if ratio := k + "_ratio"; slices.Contains(known, ratio) {
 		return ratio
 	}

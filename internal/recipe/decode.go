@@ -274,7 +274,19 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string) error {
 			return wrong("a number")
 		}
 		return d.counted(n, v.Float() == 0, path)
-	case reflect.Interface: // a gate: its own parser judges the text
+	case reflect.Interface: // a gate: its own parser judges the text, or the list of variants
+		if list, ok := n.(*ast.SequenceNode); ok {
+			var all []any
+			for _, item := range list.Values {
+				s, ok := text(item)
+				if !ok {
+					return wrong("a list of names")
+				}
+				all = append(all, s)
+			}
+			v.Set(reflect.ValueOf(all))
+			return nil
+		}
 		if b, ok := n.(*ast.BoolNode); ok {
 			v.Set(reflect.ValueOf(b.Value))
 		} else if s, ok := text(n); ok {

@@ -53,10 +53,8 @@ func (r *run) meter(cmp measure.Comparison) *reports.Meter {
 		out.Describe = d.Describe()
 	}
 	for _, b := range cmp.Blocks {
-		for _, d := range b.Energy {
-			if d.Source.CountedBy != "" {
-				out.CountedBy = d.Source.CountedBy
-			}
+		if by := b.CountedBy(); by != "" {
+			out.CountedBy = by
 		}
 	}
 	return out

@@ -17,7 +17,7 @@ func (r *run) accuracy(i int, m *made) (*reports.Accuracy, error) {
 		return nil, nil
 	}
 	a := &reports.Accuracy{Metric: r.bound.task.Metric(), N: r.bound.task.Len(), Value: 1}
-	_, fidelity := r.bound.task.(*task.Fidelity)
+	cosine, fidelity := r.bound.task.(*task.Fidelity)
 	_, relative := r.bound.task.(task.Relative)
 	if relative && i == 0 {
 		return a, nil
@@ -27,6 +27,7 @@ func (r *run) accuracy(i int, m *made) (*reports.Accuracy, error) {
 		return nil, fmt.Errorf("recipe: variant %q has no score", m.Name)
 	}
 	if fidelity {
+		a.FewValues = cosine.FewValues(r.sessions[0])
 		return fidelityOf(a, own.Outcomes)
 	}
 	right := correct(own.Outcomes)
@@ -135,7 +136,7 @@ func (r *run) perCorrect(i int, e *reports.Energy, cmp measure.Comparison) error
 	e.PerCorrect, e.PerCorrectN = &c, len(right)
 	var joules []measure.Joules
 	for _, b := range cmp.Blocks {
-		if j, k, _, ok := b.EnergyPerInference(); ok && k == sum.Energy.Kind && b.Void == "" && b.Baseline == (i == 0) && (i == 0 || b.Variant == name) {
+		if j, k, _, ok := b.EnergyPerInference(); ok && k == sum.Energy.Kind && cmp.Counts(b) && b.Void == "" && b.Baseline == (i == 0) && (i == 0 || b.Variant == name) {
 			joules = append(joules, j)
 		}
 	}

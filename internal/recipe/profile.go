@@ -13,7 +13,8 @@ import (
 	"github.com/wattshed/wattshed/reports"
 )
 
-// profileRuns is the number of inferences that the time per operator is averaged over.
+// profileRuns is the least number of inferences that the time per operator is averaged over: whole passes over the inputs of a block, so
+// that the operators are timed on what the blocks are.
 const profileRuns = 5
 
 // profileWarmup is the number of inferences before them: the first ones convert weights and fill caches.
@@ -33,9 +34,11 @@ func (r *run) profile(ctx context.Context, i int, m *made) ([]reports.OpProfile,
 	}
 	defer s.Close()
 	r.progress("time by operator of "+m.Name, i, len(r.made))
+	n := len(r.bound.timing)
+	n *= (profileRuns + n - 1) / n
 	var before, last []engine.OpTime
 	runs := map[[2]string][]float64{} // seconds of every inference, by operator and kernel
-	for k := range profileWarmup + profileRuns {
+	for k := range profileWarmup + n {
 		if _, err := s.Run(ctx, r.bound.timing[k%len(r.bound.timing)]); err != nil {
 			return nil, fmt.Errorf("variant %q: %w", m.Name, err)
 		}
@@ -56,10 +59,10 @@ func (r *run) profile(ctx context.Context, i int, m *made) ([]reports.OpProfile,
 	}
 	var out []reports.OpProfile
 	for _, t := range after {
-		p := reports.OpProfile{Op: t.Op, Kernel: t.Kernel, Count: t.Count, Seconds: t.Time.Seconds() / profileRuns, N: profileRuns}
-		if own := runs[[2]string{t.Op, t.Kernel}]; len(own) == profileRuns {
+		p := reports.OpProfile{Op: t.Op, Kernel: t.Kernel, Count: t.Count, Seconds: t.Time.Seconds() / float64(n), N: n}
+		if own := runs[[2]string{t.Op, t.Kernel}]; len(own) == n {
 			if e, err := measure.EstimateOf(own); err == nil {
-				h := measure.TQuantile(profileRuns) * math.Sqrt(e.Var)
+				h := measure.TQuantile(n) * math.Sqrt(e.Var)
 				p.CI95 = intervalOf(measure.Interval{Lo: max(0, p.Seconds-h), Hi: p.Seconds + h})
 			}
 		}

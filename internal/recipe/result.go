@@ -120,11 +120,7 @@ func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, fa
 			}
 			v.Stages = append(v.Stages, reports.Stage{Name: st.Name(), Options: st.Options()})
 		}
-		u := 0.0
-		if s.Energy != nil {
-			u = s.Energy.UAbs
-		}
-		v.Cost = r.cost(m, factor, u)
+		v.Cost = r.cost(m, factor, s.Energy)
 	}
 	var err error
 	if v.Weights, err = r.weights(m); err != nil {

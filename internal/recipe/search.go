@@ -180,6 +180,7 @@ func (s *searcher) prepare(ctx context.Context) error {
 
 // budget is what trials are judged by: the recipe's gates, with one for the accuracy where there is none.
 func (s *searcher) budget() reports.Gates {
+	s.recipe.Judged.Variants = nil // a search has variants of its own, one of which must pass
 	g := s.recipe.Judged
 	g.AllowModelled = true // to rank trials; the last word respects the recipe
 	g.Rules = slices.Clone(g.Rules)

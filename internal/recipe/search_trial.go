@@ -40,6 +40,8 @@ func (s *searcher) trialOf(ctx context.Context, n int, v VariantSpec, m mix, tex
 	switch {
 	case errors.As(err, &file): // of the disk, not of the mix: another time it may go well
 		return nil, fmt.Errorf("search: trial %q: %w", v.Name, err)
+	case errors.Is(err, errUnlike):
+		return nil, fmt.Errorf("search: trial %q: %w: go on with --resume when that is over", v.Name, err)
 	case err != nil:
 		t.Failed = err.Error()
 	case t.Energy == nil:
@@ -93,10 +95,9 @@ func (s *searcher) judge(t *Trial, cmp measure.Comparison) error {
 	if base.Accuracy, err = s.accuracy(0, s.made[0]); err != nil {
 		return err
 	}
-	t.Accuracy, t.Latency, t.Energy = v.Accuracy, v.Latency.Ratio, v.Latency.Ratio
-	t.Basis, t.Size = "latency", float64(t.Made.Bytes)/float64(max(1, s.src.bytes))
-	if sum.EnergyRatio != nil {
-		t.Energy, t.Basis = ratioOf(sum.EnergyRatio, sum), string(sum.EnergyRatio.Basis)
+	t.Accuracy, t.Latency, t.Size = v.Accuracy, v.Latency.Ratio, float64(t.Made.Bytes)/float64(max(1, s.src.bytes))
+	if err := s.rank(t, sum, cmp.Blocks); err != nil {
+		return err
 	}
 	t.Budget = reports.Judge(&reports.Result{Variants: []reports.Variant{base, v}}, s.gates)
 	t.Accurate, t.Meets = true, true
@@ -105,11 +106,46 @@ func (s *searcher) judge(t *Trial, cmp measure.Comparison) error {
 		ok := g.Verdict == reports.Pass
 		if !ok && rule.Key != "accuracy" && rule.Key != "accuracy_drop" { // ten short pairs decide little: what they seem to show counts
 			ok = g.Verdict == reports.Inconclusive && (g.Value == nil || rule.Holds(*g.Value))
-		} else if !ok {
+		} else if ok = ok || g.Reason == reports.ReasonFewValues; !ok { // what little it shows ranks trials; the last word is that of the gate
 			t.Accurate = false
 		}
 		t.Meets = t.Meets && ok
 	}
+	return nil
+}
+
+// basisLatency is the basis of trials without a meter.
+const basisLatency = "latency"
+
+// errUnlike is wrapped where a trial cannot be ranked among the earlier ones.
+var errUnlike = errors.New("trials are compared by figures of one kind only")
+
+// rank sets the ratio that a trial is compared with others by, on the basis that the first trial had: ratios of joules, of CPU times and of run times
+// are never ranked among each other. Where the trial lacks that one the search ends, and goes on when it can be had again.
+func (s *searcher) rank(t *Trial, sum measure.Summary, blocks []measure.Block) error {
+	byBasis := map[string]*reports.Ratio{basisLatency: ratioOf(sum.LatencyRatio, sum), string(measure.BasisCPUTime): ratioOf(sum.CPURatio, sum)}
+	t.Basis = basisLatency
+	if q := sum.EnergyRatio; q != nil {
+		t.Basis = string(q.Basis)
+		byBasis[t.Basis] = ratioOf(q, sum)
+	}
+	for _, first := range s.state.Trials {
+		if first.Energy == nil {
+			continue
+		}
+		if byBasis[first.Basis] == nil {
+			why := "this one has none"
+			for _, b := range blocks {
+				if by := b.CountedBy(); by != "" {
+					why = by + " counts this machine now"
+				}
+			}
+			return fmt.Errorf("%w: those before have an energy ratio by %s, and %s", errUnlike, first.Basis, why)
+		}
+		t.Basis = first.Basis
+		break
+	}
+	t.Energy = byBasis[t.Basis]
 	return nil
 }
 

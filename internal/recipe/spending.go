@@ -6,12 +6,15 @@ import (
 	"github.com/wattshed/wattshed/measure"
 )
 
-// spending is what some work took. Joules are absent where no complete figure of one kind exists.
+// spending is what some work took. Joules are absent where no complete figure of one kind exists. CountedBy is the process that counted the
+// machine meanwhile, so that modelled joules are without its idle power.
 type spending struct {
 	Wall   time.Duration   `json:"wall_ns"`
 	CPU    time.Duration   `json:"cpu_ns"`
 	Joules *measure.Joules `json:"joules,omitempty"`
 	Kind   measure.Kind    `json:"kind,omitempty"`
+
+	CountedBy string `json:"counted_by,omitempty"`
 }
 
 func (a spending) plus(b spending) spending {
@@ -19,9 +22,9 @@ func (a spending) plus(b spending) spending {
 	switch {
 	case a == (spending{}):
 		return b
-	case a.Joules != nil && b.Joules != nil && a.Kind == b.Kind:
+	case a.Joules != nil && b.Joules != nil && a.Kind == b.Kind && (a.CountedBy == "") == (b.CountedBy == ""):
 		j := *a.Joules + *b.Joules
-		out.Joules, out.Kind = &j, a.Kind
+		out.Joules, out.Kind, out.CountedBy = &j, a.Kind, b.CountedBy
 	}
 	return out
 }
@@ -70,7 +73,7 @@ func (s *spender) lap() spending {
 		if w, err := measure.Between(*s.read, *read); err == nil && w.Kind() != measure.Mixed {
 			if sum, ok := w.Headline(w.Kind()); ok {
 				j := sum.Joules()
-				out.Joules, out.Kind = &j, w.Kind()
+				out.Joules, out.Kind, out.CountedBy = &j, w.Kind(), w.CountedBy()
 			}
 		}
 	}

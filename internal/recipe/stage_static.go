@@ -258,9 +258,6 @@ func (r *Recipe) calibrating(src *source, builtin fs.FS) Calibrating {
 		if err != nil {
 			return engine.Feeds{}, "", err
 		}
-		if b.random && from != calibrateRandom && from != calibrateData {
-			return engine.Feeds{}, "", fmt.Errorf("texts need a tokenizer: give --tokenizer, or inputs.tokenizer in a recipe")
-		}
 		feeds := task.Feeds(b.inputs, 1)
 		return firstFeeds(feeds, min(n, feeds.N)), b.describe, nil
 	}

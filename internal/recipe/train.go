@@ -142,6 +142,14 @@ func TrainingFor(modelPath, data, validation, text, label string, builtin fs.FS,
 		return nil, err
 	}
 	if tok == nil {
+		for _, spec := range []string{data, validation} { // what is not there comes first
+			if spec == "" {
+				continue
+			}
+			if _, err := openData(spec, ".", text, label, builtin); err != nil {
+				return nil, err
+			}
+		}
 		return nil, withCustom(fmt.Errorf("recipe: model %q has no tokenizer in its metadata", filepath.Base(modelPath)), src.graph)
 	}
 	rec := &Recipe{Dir: ".", Task: &TaskSpec{Kind: "classification", Data: data, Train: data, Validation: validation, Text: text, Label: label},
