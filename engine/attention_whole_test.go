@@ -10,7 +10,10 @@ import (
 )
 
 // whole builds attention as exporters write it over x [batch, s, 24] with values of rank 4: 6 heads of 4.
-type whole struct{ *sketch }
+type whole struct {
+	*sketch
+	x string // what the matrices multiply
+}
 
 func (s whole) size(of string, i int64) string {
 	return s.do("Unsqueeze", nil, s.do("Gather", nil, s.do("Shape", nil, of), s.constant(model.Scalar(i))), s.ints(0))
@@ -22,8 +25,8 @@ func (s whole) list(parts ...string) string {
 
 // split returns x times a new matrix as [batch, s, heads, 4].
 func (s whole) split(heads int) string {
-	y := s.do("MatMul", nil, "x", s.weight(24, 4*heads))
-	return s.do("Reshape", nil, y, s.list(s.size("x", 0), s.size("x", 1), s.ints(-1), s.ints(4)))
+	y := s.do("MatMul", nil, s.x, s.weight(24, 4*heads))
+	return s.do("Reshape", nil, y, s.list(s.size(s.x, 0), s.size(s.x, 1), s.ints(-1), s.ints(4)))
 }
 
 func (s whole) heads(n int) string { return s.do("Transpose", perm(0, 2, 1, 3), s.split(n)) }
@@ -88,6 +91,11 @@ var wholes = map[string]func(s whole) string{
 	"one head of keys for all": func(s whole) string {
 		return s.finish(s.heads(6), s.do("Transpose", perm(0, 1, 3, 2), s.append("ok", s.heads(1))), s.append("ov", s.heads(1)), true, "mask")
 	},
+	"behind a normalization of com.microsoft": func(s whole) string {
+		s.x = s.do("SkipLayerNormalization", nil, "x", "x", s.weight(24), s.weight(24))
+		s.g.Nodes[len(s.g.Nodes)-1].Domain = "com.microsoft"
+		return s.finish(s.heads(6), s.do("Transpose", perm(0, 2, 3, 1), s.split(6)), s.heads(6), false, "own")
+	},
 	"a mask of three entries for one of queries": func(s whole) string {
 		return s.finish(s.heads(6), s.do("Transpose", perm(0, 1, 3, 2), s.heads(6)), s.heads(6), false, "wide")
 	},
@@ -99,7 +107,7 @@ var wholes = map[string]func(s whole) string{
 func TestWholeAttention(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	for name, f := range wholes {
-		s := whole{newSketch(r, model.Dim{Size: -1, Param: "s"})}
+		s := whole{newSketch(r, model.Dim{Size: -1, Param: "s"}), "x"}
 		s.g.Inputs[0].Type.Shape[0] = model.Dim{Size: -1, Param: "b"}
 		unknown := model.Dim{Size: -1}
 		for _, in := range []string{"pk", "pv", "ok", "ov", "mask", "bias", "own", "wide"} {

@@ -211,3 +211,30 @@ func (s *symbols) split(n *model.Node, x []dim) {
 		}
 	}
 }
+
+// microsoft infers operators of com.microsoft; a and b are the shapes of the first inputs.
+func (s *symbols) microsoft(n *model.Node, a, b []dim) {
+	switch n.Op {
+	case "Gelu", "FastGelu", "BiasGelu", "QuickGelu":
+		s.set(n, a)
+	case "SkipLayerNormalization", "SkipSimplifiedLayerNormalization":
+		s.set(n, a)
+		if a != nil && n.Out(3) != "" { // the sum
+			s.shapes[n.Out(3)] = a
+		}
+	case "EmbedLayerNormalization":
+		if table := s.shapes[n.In(2)]; len(a) == 2 && len(table) == 2 {
+			s.set(n, []dim{a[0], a[1], table[1]})
+		}
+	case "Attention":
+		if len(a) == 3 && len(b) == 2 && b[1].s == 0 && n.Attr("qkv_hidden_sizes") == nil {
+			s.set(n, []dim{a[0], a[1], {c: b[1].c / 3}})
+		}
+	case "MultiHeadAttention":
+		if v := s.shapes[n.In(2)]; len(a) == 3 && len(v) == 3 {
+			s.set(n, []dim{a[0], a[1], v[2]})
+		}
+	default:
+		s.blockwise(n, a, b)
+	}
+}

@@ -251,7 +251,7 @@ func (s *symbols) broadcast(a, b []dim) []dim {
 func (s *symbols) node(n *model.Node) {
 	in := func(i int) []dim { return s.shapes[n.In(i)] }
 	if n.Domain == "com.microsoft" {
-		s.blockwise(n, in(0), in(1))
+		s.microsoft(n, in(0), in(1))
 	}
 	if n.Domain != "" && n.Domain != "ai.onnx" {
 		return
@@ -272,7 +272,7 @@ func (s *symbols) node(n *model.Node) {
 		s.set(n, s.broadcast(in(0), s.broadcast(in(1), in(2))))
 		s.choose(n)
 	case "Relu", "Erf", "Sqrt", "Tanh", "Sigmoid", "Exp", "Log", "Neg", "Abs", "Softmax", "LogSoftmax", "Identity", "Dropout",
-		"LayerNormalization", "RMSNormalization", "IsNaN", "Sin", "Cos", "Floor", "Ceil", "Round", "Sign", "Gelu", "HardSwish", "HardSigmoid", "Clip", "LeakyRelu", "Reciprocal", "BatchNormalization",
+		"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "IsNaN", "Sin", "Cos", "Floor", "Ceil", "Round", "Sign", "Gelu", "HardSwish", "HardSigmoid", "Clip", "LeakyRelu", "Reciprocal", "BatchNormalization",
 		"DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "Not", "Elu", "Cast",
 		"CumSum", "Trilu", "InstanceNormalization", "GroupNormalization", "Softplus":
 		s.set(n, in(0))
