@@ -17,6 +17,8 @@ type attendRule struct {
 	// add, if not nil, makes the softmax that of a graph: scale*score + m is fused, and a row that is -Inf throughout gives NaN
 	// instead of zeros. It returns m for query lo, one number per key, and the distance to that of the next query; or nil.
 	add func(b, h, lo int) (m []float32, stride int)
+	// guard makes rows that are no numbers zero, with add.
+	guard bool
 	// span, if not nil, bounds the keys that queries lo to lo+rows-1 of entry b see: from <= key < to. Others are not read.
 	span func(b, lo, rows int) (from, to int)
 	// keep, if not nil, is shown the scores of all keys for queries lo to lo+rows-1: scaled (stage 0), after softcap (1), after
@@ -121,6 +123,13 @@ func (r *attendRule) block(t *attendTask, q, k, v *headsTensor, b, h, lo, rows, 
 		default:
 			kernel.SoftmaxPart(p, rows, n, scale, mask, stride, t.most, t.sum, t.factor)
 		}
+		if whole && r.guard {
+			for j := range rows {
+				if row := p[j*n:][:n]; row[0] != row[0] {
+					clear(row)
+				}
+			}
+		}
 		if r.keep != nil {
 			for j := range rows {
 				t.normalise(p[j*n:(j+1)*n], j, false)
@@ -141,7 +150,10 @@ func (r *attendRule) block(t *attendTask, q, k, v *headsTensor, b, h, lo, rows, 
 		case from >= to:
 			clear(row)
 		case !whole && r.keep == nil:
-			t.normalise(row, j, r.add != nil)
+			t.normalise(row, j, r.add != nil && !r.guard)
+			if r.guard && t.sum[j] != t.sum[j] {
+				clear(row)
+			}
 		}
 	}
 }

@@ -287,11 +287,17 @@ func (e *editor) rewire(from, to string) bool {
 
 // addConstant adds an initializer and returns its name.
 func (e *editor) addConstant(t *model.Tensor) string {
+	name := e.freshName("const")
+	e.g.SetInitializer(name, t)
+	return name
+}
+
+// freshName returns a name that the graph does not have.
+func (e *editor) freshName(kind string) string {
 	for {
 		e.c.fresh++
-		name := fmt.Sprintf("wattshed/const%d", e.c.fresh)
+		name := fmt.Sprintf("wattshed/%s%d", kind, e.c.fresh)
 		if e.g.Initializer(name) == nil && e.maker[name] == nil {
-			e.g.SetInitializer(name, t)
 			return name
 		}
 	}

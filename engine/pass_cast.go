@@ -51,7 +51,7 @@ func (e *editor) dtype(name string, depth int) model.DType {
 		}
 		return model.Invalid
 	}
-	if _, custom := e.c.opts.Ops["::"+n.Op]; custom || !n.Is(n.Op) || name != n.Out(0) {
+	if _, custom := e.c.opts.Ops["::"+n.Op]; custom || !n.Is(n.Op) || name != n.Out(0) && n.Op != "Split" {
 		return model.Invalid
 	}
 	switch n.Op {
@@ -63,9 +63,16 @@ func (e *editor) dtype(name string, depth int) model.DType {
 		return model.Bool
 	case "Where":
 		return e.dtype(n.In(1), depth-1)
-	case "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Concat", "Expand", "Tile", "Pad", "Split",
-		"Add", "Sub", "Mul", "Div", "Neg", "Abs", "Relu", "Sigmoid", "Tanh", "Exp", "Sqrt", "Erf", "Softmax", "Clip", "MatMul", "Range",
-		"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin":
+	case "Add", "Sub", "Mul", "Div", "MatMul", "Gemm", "Concat", "Conv", "LayerNormalization": // all inputs are of one type
+		for _, in := range n.Inputs {
+			if t := e.constant(in); t != nil {
+				return t.DType()
+			}
+		}
+		return e.dtype(n.In(0), depth-1)
+	case "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "GatherElements", "Expand", "Tile", "Pad",
+		"Split", "Neg", "Abs", "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Erf", "Sin", "Cos", "Gelu", "Softmax", "LogSoftmax", "Clip",
+		"Range", "CumSum", "Pow", "Reciprocal", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin":
 		return e.dtype(n.In(0), depth-1)
 	}
 	return model.Invalid

@@ -88,8 +88,13 @@ func (e *editor) layerNorm(root, mul, div *model.Node, gamma, beta string) bool 
 		if sub2 != sub {
 			nodes = append([]*model.Node{sub2}, nodes...)
 		}
-		if !e.inner(nodes...) {
-			return false
+		if !e.inner(nodes...) { // two normalizations of one input share what does not depend on gamma and beta
+			if !e.inner(mul, root) {
+				return false
+			}
+			shared := nodes[:len(nodes)-2]
+			nodes = nodes[len(shared):]
+			defer e.removeUnread(shared)
 		}
 		e.replace(&model.Node{Name: root.Name, Op: "LayerNormalization", Inputs: []string{sub.In(0), gamma, beta}, Outputs: root.Outputs,
 			Attrs: []model.Attr{model.IntAttr("axis", -1), model.FloatAttr("epsilon", float32(eps)), model.IntAttr(opsetAttr, 17), model.IntAttr(foundAttr, 1)}}, nodes...)
@@ -125,34 +130,61 @@ func fuseGelu(e *editor, n *model.Node) {
 	}
 }
 
-// tanhArgument matches sqrt(2/pi) (x + 0.044715 x^3).
+// tanhArgument matches sqrt(2/pi) (x + 0.044715 x^3) and sqrt(2/pi) x (1 + 0.044715 x^2), however the powers are written.
 func (e *editor) tanhArgument(name string) (string, []*model.Node) {
 	outer := e.from(name, "Mul")
 	if outer == nil {
 		return "", nil
 	}
 	for i := range outer.Inputs {
-		if !e.isScalar(outer.In(i), math.Sqrt(2/math.Pi)) {
-			continue
-		}
 		sum := e.from(outer.In(1-i), "Add")
 		if sum == nil {
-			return "", nil
+			continue
 		}
 		for j, x := range sum.Inputs {
-			cube := e.from(sum.In(1-j), "Mul")
-			if cube == nil {
-				continue
-			}
-			for k := range cube.Inputs {
-				pow := e.from(cube.In(1-k), "Pow")
-				if e.isScalar(cube.In(k), 0.044715) && pow != nil && pow.In(0) == x && e.isScalar(pow.In(1), 3) {
-					return x, []*model.Node{pow, cube, sum, outer}
+			power := 3
+			if e.isScalar(x, 1) {
+				power = 2
+				if m := e.from(outer.In(i), "Mul"); m != nil {
+					if x = m.In(0); e.constant(x) != nil {
+						x = m.In(1)
+					}
 				}
+			}
+			c, k, nodes := e.monomial(sum.In(1-j), x, 0)
+			front, one, more := e.monomial(outer.In(i), x, 0)
+			if k == power && one == 3-power && closeTo(c, 0.044715) && closeTo(front, math.Sqrt(2/math.Pi)) {
+				return x, append(append(nodes, more...), sum, outer)
 			}
 		}
 	}
 	return "", nil
+}
+
+func closeTo(x, want float64) bool { return math.Abs(x-want) <= 1e-3*math.Abs(want) }
+
+// monomial returns c and k of c x^k, and the nodes that compute it; k is negative for anything else.
+func (e *editor) monomial(name, x string, depth int) (c float64, k int, nodes []*model.Node) {
+	if name == x {
+		return 1, 1, nil
+	}
+	if v, ok := e.scalar(name); ok {
+		return v, 0, nil
+	}
+	n := e.maker[name]
+	switch {
+	case n == nil || depth > 4:
+	case n.Is("Pow") && n.In(0) == x && (e.isScalar(n.In(1), 2) || e.isScalar(n.In(1), 3)):
+		p, _ := e.scalar(n.In(1))
+		return 1, int(math.Round(p)), []*model.Node{n}
+	case n.Is("Mul"):
+		a, i, left := e.monomial(n.In(0), x, depth+1)
+		b, j, right := e.monomial(n.In(1), x, depth+1)
+		if i >= 0 && j >= 0 {
+			return a * b, i + j, append(append(left, right...), n)
+		}
+	}
+	return 0, -1, nil
 }
 
 // gelu climbs from erf or tanh over (1 + .) and the factors x and 1/2.

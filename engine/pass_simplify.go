@@ -22,6 +22,7 @@ func passList(bare bool) []pass {
 		{"common", rewrite2(commonNodes)},
 		{"shapes", shapesPass},
 		{"dead", deadNodes},
+		fold,
 		{"qdq", qdqPass},
 		{"dead", deadNodes},
 		{"qdqtable", rewrite(absorbTable)},

@@ -92,6 +92,16 @@ var patterns = map[string]func(s *sketch) string{
 	"com.microsoft.QuickGelu": func(s *sketch) string {
 		return s.do("Mul", nil, s.do("Sigmoid", nil, s.do("Mul", nil, "x", s.number(1.702))), "x")
 	},
+	"Gelu of a product of three": func(s *sketch) string {
+		cube := s.do("Mul", nil, s.number(0.044715), s.do("Mul", nil, "x", s.do("Mul", nil, "x", "x")))
+		th := s.do("Tanh", nil, s.do("Mul", nil, s.number(math.Sqrt(2/math.Pi)), s.do("Add", nil, "x", cube)))
+		return s.do("Mul", nil, s.number(0.5), s.do("Mul", nil, "x", s.do("Add", nil, s.number(1), th)))
+	},
+	"Gelu of one plus a square": func(s *sketch) string {
+		sum := s.do("Add", nil, s.do("Mul", nil, s.do("Mul", nil, "x", s.number(0.044715)), "x"), s.number(1))
+		th := s.do("Tanh", nil, s.do("Mul", nil, s.do("Mul", nil, "x", s.number(math.Sqrt(2/math.Pi))), sum))
+		return s.do("Mul", nil, s.do("Mul", nil, "x", s.number(0.5)), s.do("Add", nil, th, s.number(1)))
+	},
 	"wattshed.Attention of parts of a split": func(s *sketch) string {
 		qkv := s.do("Add", nil, s.do("MatMul", nil, "x", s.weight(24, 72)), s.weight(72))
 		s.do("Split", []model.Attr{model.IntAttr("axis", -1)}, qkv)
@@ -160,6 +170,26 @@ func TestPatterns(t *testing.T) {
 				t.Errorf("%s: differs by %g of %g", name, worst, largest)
 			}
 		}
+	}
+}
+
+// TestSharedNorm: two normalizations of one input share what is the same; each is found.
+func TestSharedNorm(t *testing.T) {
+	s := newSketch(rand.New(rand.NewPCG(2, 2)), model.Dim{Size: 7})
+	norm := func() string {
+		mean := []model.Attr{model.IntsAttr("axes", -1)}
+		d := s.do("Sub", nil, "x", s.do("ReduceMean", mean, "x"))
+		v := s.do("ReduceMean", mean, s.do("Pow", nil, d, s.number(2)))
+		return s.do("Add", nil, s.do("Mul", nil, s.do("Div", nil, d, s.do("Sqrt", nil, s.do("Add", nil, v, s.number(1e-5)))), s.weight(24)), s.weight(24))
+	}
+	s.g.Nodes = append(s.g.Nodes, &model.Node{Op: "Sub", Inputs: []string{norm(), norm()}, Outputs: []string{"y"}})
+	rt, err := engine.Native{}.Load(t.Context(), engine.Artifact{Graph: s.g}, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rt.Close()
+	if ops := rt.Info().Ops; ops["LayerNormalization"] != 2 || len(ops) != 2 {
+		t.Errorf("operators after the passes: %v", ops)
 	}
 }
 

@@ -25,6 +25,7 @@ func (s *symbols) gather(n *model.Node, x, idx []dim) {
 
 // slice keeps the dimensions that are not cut; the others become unknown.
 func (s *symbols) slice(n *model.Node, x []dim) {
+	s.cut(n)
 	if x == nil {
 		return
 	}
@@ -59,7 +60,7 @@ func (s *symbols) slice(n *model.Node, x []dim) {
 	out := append([]dim{}, x...)
 	for i, m := range mark {
 		if m {
-			out[i] = s.unknown()
+			out[i] = s.kept(n, x[i], i, list, len(x))
 		}
 	}
 	s.set(n, out)
@@ -74,12 +75,42 @@ func (s *symbols) concat(n *model.Node) {
 	for _, name := range n.Inputs {
 		d, ok := s.vals[name]
 		if !ok || s.rank0[name] {
+			if len(s.shapes[n.In(0)]) == 1 {
+				s.join(n, 1)
+			}
 			return
 		}
 		v = append(v, d...)
 	}
 	s.vals[n.Out(0)] = v
 	s.set(n, []dim{{c: len(v)}})
+}
+
+// expand broadcasts to a target, of which the length may be known alone.
+func (s *symbols) expand(n *model.Node, x []dim) {
+	v, ok := s.vals[n.In(1)]
+	if t := s.shapes[n.In(1)]; !ok && len(t) == 1 && t[0].s == 0 && t[0].c <= maxVals {
+		v = s.unknowns(t[0].c)
+	}
+	s.set(n, s.broadcast(x, v))
+}
+
+// tile repeats dimensions by constants.
+func (s *symbols) tile(n *model.Node, x []dim) {
+	v := s.vals[n.In(1)]
+	if x == nil || len(v) != len(x) {
+		return
+	}
+	out := s.unknowns(len(x))
+	for i, d := range v {
+		switch {
+		case d == dim{c: 1}:
+			out[i] = x[i]
+		case d.s == 0 && x[i].s == 0:
+			out[i] = dim{c: x[i].c * d.c}
+		}
+	}
+	s.set(n, out)
 }
 
 // join infers the concatenation of values of r dimensions.
@@ -94,11 +125,7 @@ func (s *symbols) join(n *model.Node, r int) {
 		if len(x) != r {
 			return
 		}
-		if out[at].s != 0 || x[at].s != 0 {
-			out[at] = s.unknown()
-		} else {
-			out[at].c += x[at].c
-		}
+		out[at] = s.sum(out[at], x[at])
 	}
 	s.set(n, out)
 }
@@ -118,6 +145,9 @@ func (s *symbols) squeeze(n *model.Node) {
 	// One integer stays one, as long as it goes from a scalar to a list or back.
 	if v, ok := s.vals[n.In(0)]; ok && len(v) == 1 && s.rank0[n.In(0)] == (n.Op == "Unsqueeze") && (len(list) == 1 || n.Op == "Squeeze") {
 		s.vals[n.Out(0)], s.rank0[n.Out(0)] = v, n.Op == "Squeeze"
+		if s.set(n, []dim{{c: 1}}); n.Op == "Squeeze" {
+			s.set(n, []dim{})
+		}
 		return
 	}
 	if x == nil || list == nil {
@@ -179,5 +209,32 @@ func (s *symbols) split(n *model.Node, x []dim) {
 			shape[ax] = dim{c: sizes[i]}
 			s.shapes[o] = shape
 		}
+	}
+}
+
+// microsoft infers operators of com.microsoft; a and b are the shapes of the first inputs.
+func (s *symbols) microsoft(n *model.Node, a, b []dim) {
+	switch n.Op {
+	case "Gelu", "FastGelu", "BiasGelu", "QuickGelu":
+		s.set(n, a)
+	case "SkipLayerNormalization", "SkipSimplifiedLayerNormalization":
+		s.set(n, a)
+		if a != nil && n.Out(3) != "" { // the sum
+			s.shapes[n.Out(3)] = a
+		}
+	case "EmbedLayerNormalization":
+		if table := s.shapes[n.In(2)]; len(a) == 2 && len(table) == 2 {
+			s.set(n, []dim{a[0], a[1], table[1]})
+		}
+	case "Attention":
+		if len(a) == 3 && len(b) == 2 && b[1].s == 0 && n.Attr("qkv_hidden_sizes") == nil {
+			s.set(n, []dim{a[0], a[1], {c: b[1].c / 3}})
+		}
+	case "MultiHeadAttention":
+		if v := s.shapes[n.In(2)]; len(a) == 3 && len(v) == 3 {
+			s.set(n, []dim{a[0], a[1], v[2]})
+		}
+	default:
+		s.blockwise(n, a, b)
 	}
 }

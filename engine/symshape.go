@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -26,6 +28,8 @@ type symbols struct {
 	shapes map[string][]dim
 	vals   map[string][]dim
 	rank0  map[string]bool // names in vals that are scalars
+	sums   map[[2]dim]dim  // by two sizes of which one is unknown, the unknown size that is their sum
+	capped map[dim]dim     // by the smaller of an unknown size and a number above 1, the former
 	likely map[dim]dim     // by an unknown size of two that are broadcast, the first of them, which it is unless that is 1
 
 	windows map[windowKey]dim
@@ -34,7 +38,7 @@ type symbols struct {
 // shapesPass infers symbolic shapes, replaces what is computed from known sizes by constants and makes the targets of
 // Reshape constant where they are known to copy dimensions; the nodes that computed them are dead then.
 func shapesPass(c *compiler, g *model.Graph) error {
-	s := &symbols{c: c, g: g, e: c.edit(g), shapes: map[string][]dim{}, vals: map[string][]dim{}, rank0: map[string]bool{}, likely: map[dim]dim{}}
+	s := &symbols{c: c, g: g, e: c.edit(g), shapes: map[string][]dim{}, vals: map[string][]dim{}, rank0: map[string]bool{}, sums: map[[2]dim]dim{}, capped: map[dim]dim{}, likely: map[dim]dim{}}
 	for _, name := range g.Initializers() {
 		s.constant(name)
 	}
@@ -119,7 +123,7 @@ func (s *symbols) fold(n *model.Node) {
 // int64s reports whether the integers that a node makes are of type int64, as far as that is known.
 func (s *symbols) int64s(n *model.Node, depth int) bool {
 	switch {
-	case n == nil || depth > 16:
+	case n == nil || depth > 16 || n.Is("Equal"):
 		return false
 	case n.Is("Shape"):
 		return true
@@ -137,6 +141,15 @@ func (s *symbols) int64s(n *model.Node, depth int) bool {
 func (s *symbols) unknown() dim {
 	s.next++
 	return dim{s: s.next}
+}
+
+// unknowns returns a shape of which the rank is known alone.
+func (s *symbols) unknowns(rank int) []dim {
+	out := make([]dim, rank)
+	for i := range out {
+		out[i] = s.unknown()
+	}
+	return out
 }
 
 func (s *symbols) constant(name string) {
@@ -160,11 +173,11 @@ func (s *symbols) constant(name string) {
 // reshape replaces the computed target of a Reshape by a constant: 0 where the dimension is that of the input at the
 // same place, a number where it is known, -1 for one other.
 func (s *symbols) reshape(n *model.Node) {
-	if !n.Is("Reshape") || s.e.version(n) < 5 || n.Int("allowzero", 0) != 0 || s.e.constant(n.In(1)) != nil {
+	if !n.Is("Reshape") || s.e.version(n) < 5 || s.e.constant(n.In(1)) != nil {
 		return
 	}
 	target, in := s.vals[n.In(1)], s.shapes[n.In(0)]
-	if target == nil || in == nil {
+	if target == nil || in == nil || zeroed(n, target) {
 		return
 	}
 	out, free := make([]int64, len(target)), 0
@@ -188,6 +201,7 @@ func (s *symbols) reshape(n *model.Node) {
 		return
 	}
 	n.Inputs = []string{n.In(0), s.e.addConstant(model.FromSlice([]int{len(out)}, out))}
+	n.Attrs = slices.DeleteFunc(n.Attrs, func(a model.Attr) bool { return a.Name == "allowzero" })
 	s.c.view = nil // it still has the reader of the computed target
 }
 
@@ -197,7 +211,8 @@ func (s *symbols) set(n *model.Node, shape []dim) {
 	}
 }
 
-// broadcast joins two shapes; a pair of different unknowns gives a new unknown.
+// broadcast joins two shapes; a pair of different unknowns gives a new unknown. Where one is the smaller of the other and a number
+// above 1, it must be the other.
 func (s *symbols) broadcast(a, b []dim) []dim {
 	if a == nil || b == nil {
 		return nil
@@ -220,8 +235,10 @@ func (s *symbols) broadcast(a, b []dim) []dim {
 			out[i] = y
 		case x.s == 0 && x.c > 1:
 			out[i] = x
-		case y.s == 0 && y.c > 1:
+		case y.s == 0 && y.c > 1, s.capped[x] == y && y.s != 0:
 			out[i] = y
+		case s.capped[y] == x && x.s != 0:
+			out[i] = x
 		default:
 			out[i] = s.unknown()
 			s.likely[out[i]] = x
@@ -234,7 +251,7 @@ func (s *symbols) broadcast(a, b []dim) []dim {
 func (s *symbols) node(n *model.Node) {
 	in := func(i int) []dim { return s.shapes[n.In(i)] }
 	if n.Domain == "com.microsoft" {
-		s.blockwise(n, in(0), in(1))
+		s.microsoft(n, in(0), in(1))
 	}
 	if n.Domain != "" && n.Domain != "ai.onnx" {
 		return
@@ -243,7 +260,7 @@ func (s *symbols) node(n *model.Node) {
 	case "Add", "Sub", "Mul", "Div", "Pow", "PRelu", "Equal", "Less", "Greater", "And", "Or", "LessOrEqual", "GreaterOrEqual":
 		s.set(n, s.broadcast(in(0), in(1)))
 		s.arithmetic(n)
-	case "Sum":
+	case "Sum", "Min", "Max":
 		out := in(0)
 		for i := range n.Inputs[1:] {
 			out = s.broadcast(out, in(1+i))
@@ -253,9 +270,11 @@ func (s *symbols) node(n *model.Node) {
 		s.image(n)
 	case "Where":
 		s.set(n, s.broadcast(in(0), s.broadcast(in(1), in(2))))
+		s.choose(n)
 	case "Relu", "Erf", "Sqrt", "Tanh", "Sigmoid", "Exp", "Log", "Neg", "Abs", "Softmax", "LogSoftmax", "Identity", "Dropout",
-		"LayerNormalization", "Gelu", "HardSwish", "HardSigmoid", "Clip", "LeakyRelu", "Reciprocal", "BatchNormalization",
-		"DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "Not", "Elu", "Cast":
+		"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "IsNaN", "Sin", "Cos", "Floor", "Ceil", "Round", "Sign", "Gelu", "HardSwish", "HardSigmoid", "Clip", "LeakyRelu", "Reciprocal", "BatchNormalization",
+		"DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "Not", "Elu", "Cast",
+		"CumSum", "Trilu", "InstanceNormalization", "GroupNormalization", "Softplus":
 		s.set(n, in(0))
 		if n.Op == "DynamicQuantizeLinear" {
 			s.shapes[n.Out(1)], s.shapes[n.Out(2)] = []dim{}, []dim{}
@@ -269,11 +288,26 @@ func (s *symbols) node(n *model.Node) {
 		}
 	case "MatMul", "MatMulInteger":
 		s.matmul(n, in(0), in(1))
+	case "Gemm":
+		s.gemm(n, in(0), in(1))
 	case "Shape":
-		if x := in(0); x != nil && n.Attr("start") == nil && n.Attr("end") == nil {
-			s.vals[n.Out(0)] = x
-			s.set(n, []dim{{c: len(x)}})
+		s.sizes(n, in(0))
+	case "ConstantOfShape":
+		s.filled(n)
+	case "GatherElements":
+		s.set(n, in(1))
+	case "Tile":
+		s.tile(n, in(0))
+	case "Range":
+		s.set(n, []dim{s.unknown()})
+	case "Flatten":
+		s.flatten(n, in(0))
+	case "GatherND":
+		if x, idx := in(0), in(1); len(idx) > 0 && idx[len(idx)-1].s == 0 && n.Int("batch_dims", 0) == 0 && len(x) >= idx[len(idx)-1].c {
+			s.set(n, append(slices.Clone(idx[:len(idx)-1]), x[idx[len(idx)-1].c:]...))
 		}
+	case "Expand":
+		s.expand(n, in(0))
 	case "Transpose":
 		x, perm := in(0), attrInts(n, "perm")
 		if x == nil || len(perm) != len(x) {
@@ -314,34 +348,17 @@ func (s *symbols) matmul(n *model.Node, a, b []dim) {
 	s.set(n, append(append([]dim{}, batch...), a[len(a)-2], b[len(b)-1]))
 }
 
-// arithmetic computes small integers, as exporters do to find sizes.
-func (s *symbols) arithmetic(n *model.Node) {
-	a, b := s.vals[n.In(0)], s.vals[n.In(1)]
-	if len(a) != 1 || len(b) != 1 || a[0].s != 0 || b[0].s != 0 {
-		return
-	}
-	x, y := a[0].c, b[0].c
-	switch {
-	case n.Op == "Add":
-		x += y
-	case n.Op == "Sub":
-		x -= y
-	case n.Op == "Mul":
-		x *= y
-	case n.Op == "Div" && y != 0:
-		x /= y
-	default:
-		return
-	}
-	s.vals[n.Out(0)] = []dim{{c: x}}
-	s.rank0[n.Out(0)] = s.rank0[n.In(0)] && s.rank0[n.In(1)]
-}
-
 // reshaped resolves the target of a Reshape.
 func (s *symbols) reshaped(n *model.Node, in []dim) {
 	target := s.vals[n.In(1)]
-	if target == nil || n.Int("allowzero", 0) != 0 {
+	if t := s.shapes[n.In(1)]; target == nil && len(t) == 1 && t[0].s == 0 && t[0].c <= maxVals {
+		s.set(n, s.unknowns(t[0].c))
+	}
+	if target == nil || zeroed(n, target) {
 		return
+	}
+	if v, ok := s.vals[n.In(0)]; ok && len(target) <= 1 { // a list, or a number
+		s.vals[n.Out(0)], s.rank0[n.Out(0)] = v, len(target) == 0
 	}
 	out := append([]dim{}, target...)
 	for i, d := range out {
