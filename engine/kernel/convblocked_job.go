@@ -270,6 +270,15 @@ func (j *blockJob) doTask(task int) {
 	}
 	t := j.tile
 	most := j.maxBlocks()
+	if j.w != nil && j.w.half != nil {
+		n := most * j.w.wocb
+		if j.kind == blockDense {
+			n = most * min(j.inputBlocks(), j.w.blocks) * j.w.wicb
+		}
+		s := getScratchF32(n)
+		defer scratchPoolF32.Put(s)
+		t.w = s.f
+	}
 	perGroup, groups := j.outs, 1
 	if j.kind == blockDense && j.w.Groups > 1 {
 		perGroup, groups = j.outs/j.w.Groups, j.w.Groups
@@ -301,6 +310,12 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 			t.w0 = image * ChannelBlock
 		case j.w != nil:
 			t.w0, t.bias = ob*j.w.wocb, j.w.bias[ob*ChannelBlock:]
+			if j.w.half != nil {
+				for v := range b {
+					j.w.widen(t.w[v*j.w.wocb:], ob+v, t.w0+v*j.w.wocb, j.w.wocb)
+				}
+				t.w0 = 0
+			}
 			if b > 1 {
 				t.wl, t.bl = j.w.wocb, ChannelBlock
 			}
@@ -312,7 +327,7 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 		x += group * w.blocks * j.xplane
 		t.w0 = image*j.wimage + ob*w.wocb
 		t.bias = w.bias[ob*ChannelBlock:]
-		few := j.inputBlocks()
+		few, at := j.inputBlocks(), t.w0
 		pixels := (area[1] - area[0]) * (area[3] - area[2])
 		for i := 0; i < w.blocks; i += few {
 			t.nicb = min(few, w.blocks-i)
@@ -323,12 +338,17 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 				t.klast = w.Cin - (w.blocks-1)*w.step
 			}
 			t.ahead, t.fetch = t.w0+t.nicb*w.wicb, 0
-			if tiles := pixels / j.maxPixels(); tiles > 0 { // else nearly all of the work is reading weights in order, which the processor foresees
+			if w.half != nil {
+				t.w0, t.wocb = 0, t.nicb*w.wicb
+				for v := range b {
+					w.widen(t.w[v*t.wocb:], ob+v, at+v*w.wocb, t.wocb)
+				}
+			} else if tiles := pixels / j.maxPixels(); tiles > 0 { // else nearly all of the work is reading weights in order, which the processor foresees
 				t.fetch = ceilDiv(t.nicb*w.wicb, ChannelBlock*tiles)
 			}
 			j.area(t, x+i*j.xplane, y, b, area)
-			t.w0 += few * w.wicb
-			t.bias = nil
+			at += few * w.wicb
+			t.w0, t.bias = at, nil
 		}
 	}
 	if j.act == ActNone {
