@@ -177,21 +177,25 @@ func prepBlockedConv(p *prep) (any, error) {
 	if w == nil || w.Rank() != 4 {
 		return nil, fmt.Errorf("the weights are not constant")
 	}
-	wd, err := model.Data[float32](w)
-	if err != nil {
-		return nil, err
-	}
 	var bias []float32
 	if b != nil {
+		var err error
 		if bias, err = model.Data[float32](b); err != nil {
 			return nil, err
 		}
 	}
 	s, groups, isPlain := w.Shape(), int(p.node.Int("group", 1)), p.node.Int(plainAttr, 0) != 0
-	packed, err := pack(p, w, fmt.Sprintf("blocked conv %q %d %v", p.node.In(2), groups, isPlain), func() (*kernel.PackedConv, int64, error) {
-		k := kernel.PackConv(wd, bias, s[0], s[1], groups, s[2], s[3], isPlain)
+	kind, from, with := fmt.Sprintf("blocked conv %q %d %v", p.node.In(2), groups, isPlain), p.c.source(w), []*model.Tensor{b}
+	if from.by != nil {
+		kind, with = fmt.Sprintf("%s scaled %q", kind, p.node.In(1)), append(with, model.FromSlice([]int{len(from.by)}, from.by))
+	}
+	packed, err := pack(p, from.of, kind, func() (*kernel.PackedConv, int64, error) {
+		k, err := packConv(from, bias, s, groups, isPlain)
+		if err != nil {
+			return nil, 0, err
+		}
 		return k, k.Bytes(), nil
-	}, b)
+	}, with...)
 	if err != nil {
 		return nil, err
 	}
@@ -201,6 +205,30 @@ func prepBlockedConv(p *prep) (any, error) {
 		st.tiles = !p.c.opts.Exact && groups == 1 && s[1] >= kernel.ChannelBlock && s[0] >= kernel.ChannelBlock && s[2] == 3 && s[3] == 3
 	}
 	return st, nil
+}
+
+// packConv packs weights of shape s, those in half precision so.
+func packConv(from scaledWeight, bias []float32, s []int, groups int, isPlain bool) (*kernel.PackedConv, error) {
+	if isHalf(from.of) {
+		w, err := model.Data[uint16](from.of)
+		if err != nil {
+			return nil, err
+		}
+		var scale []float32
+		for _, x := range from.by {
+			scale = append(scale, float32(x))
+		}
+		return kernel.PackConvHalf(halfKind(from.of.DType()), w, scale, bias, s[0], s[1], groups, s[2], s[3], isPlain), nil
+	}
+	w, err := model.Data[float32](from.of)
+	if err != nil {
+		return nil, err
+	}
+	k := kernel.PackConv(w, bias, s[0], s[1], groups, s[2], s[3], isPlain)
+	if from.by != nil {
+		k.Scale(from.by)
+	}
+	return k, nil
 }
 
 // opBlockedConv is act(Conv(X, W, B) + residual): X blocked or, with plainAttr, [N, C, H, W]; the residual lies like Y.

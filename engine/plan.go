@@ -139,6 +139,7 @@ type compiler struct {
 	packs    map[packKey]*packEntry
 	preps    []func() error                  // what is left to do for the states of steps
 	halves   map[*model.Tensor]*model.Tensor // by a float32 constant, the half-precision one that it was widened from
+	scales   map[*model.Tensor]scaledWeight  // by a float32 constant, what it is made of
 	shapes   map[string][]dim                // symbolic shapes of the graph that a pass works on
 	trusted  []trusted
 
