@@ -119,6 +119,7 @@ func compile(g *model.Graph, o Options, pool *kernel.Pool) (p *Plan, err error) 
 	p.release()
 	p.files = source.Mappings()
 	p.passes, p.warnings, p.packed, p.trusted = c.passes, c.warnings, c.packed.Load(), c.trusted
+	p.allowTiles(p.weightBytes())
 	p.fallback = sync.OnceValues(func() (*Plan, error) {
 		o.NoFusion = true
 		return Compile(source, o)
