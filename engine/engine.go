@@ -43,7 +43,7 @@ type Options struct {
 	Skip []string
 
 	// Memory bounds the bytes of the values that one Run may hold at a time, whatever sizes a model claims; beyond it Run
-	// fails with an error that wraps ErrMemory (native runtime). 0 = three quarters of what the machine has free at Load.
+	// fails with an error that wraps ErrMemory (native runtime). It counts neither weights nor what kernels keep (see Info). 0 = three quarters of what the machine has free at Load.
 	Memory int64
 
 	// Packs, if not nil, holds the packed weights of all sessions that are loaded with it (native runtime).
@@ -123,6 +123,10 @@ type Info struct {
 	Runtime, Version, Provider, ISA string
 	Threads                         int
 	Ops                             map[string]int // histogram of operators after optimisation
-	WeightBytes, ArenaBytes         int64          // packed weights and the planned arena, 0 when not known
-	Warnings                        []string
+	// WeightBytes is the size of the weights as they are held: packed ones, those that are read where they lie in a file, and transformed ones that runs
+	// have made. ArenaBytes is the memory of the values of a run and of the scratch of its operators. Both are 0 when not known. What kernels keep for
+	// their next call, panels of weights, rounded rows and tiles, is in neither, nor in Options.Memory: it belongs to all sessions of the process, the
+	// collector takes it once it is not in use, and in the models that are measured it is at most 3 MiB and a quarter of ArenaBytes.
+	WeightBytes, ArenaBytes int64
+	Warnings                []string
 }

@@ -35,11 +35,14 @@ func packMatrix(w *model.Tensor, k, n int, trans bool) (*packedMatrix, error) {
 }
 
 func packHalf(d model.DType, k, n int, b []uint16, ld int, trans bool) *packedMatrix {
-	kind := kernel.F16
+	return &packedMatrix{half: kernel.PackHalf(halfKind(d), k, n, b, ld, trans)}
+}
+
+func halfKind(d model.DType) kernel.HalfKind {
 	if d == model.BFloat16 {
-		kind = kernel.BF16
+		return kernel.BF16
 	}
-	return &packedMatrix{half: kernel.PackHalf(kind, k, n, b, ld, trans)}
+	return kernel.F16
 }
 
 // bytes returns the size of the packed form.
@@ -85,6 +88,14 @@ func (w *packedMatrix) mul(p *kernel.Pool, m int, x []float32, ldx int, z []floa
 	}
 }
 
+// columns returns a view of columns from to from+n; see kernel.PackedF32.
+func (w *packedMatrix) columns(from, n int) *packedMatrix {
+	if w.half != nil {
+		return &packedMatrix{half: w.half.Columns(from, n), round: w.round}
+	}
+	return &packedMatrix{f32: w.f32.Columns(from, n)}
+}
+
 // stored returns the half-precision tensor that t holds the values of, or t.
 func (c *compiler) stored(t *model.Tensor) *model.Tensor {
 	if h := c.halves[t]; h != nil {
@@ -111,6 +122,54 @@ func (c *compiler) widened(h *model.Tensor) (*model.Tensor, error) {
 		c.halves = map[*model.Tensor]*model.Tensor{}
 	}
 	c.halves[t] = h
+	return t, nil
+}
+
+// scaledWeight is a weight as it is stored, and the factors of its first axis; nil for none.
+type scaledWeight struct {
+	of *model.Tensor
+	by []float64
+}
+
+// source returns what a float32 constant is made of.
+func (c *compiler) source(t *model.Tensor) scaledWeight {
+	s, ok := c.scales[t]
+	if !ok {
+		s.of = t
+	}
+	s.of = c.stored(s.of)
+	return s
+}
+
+// scaled returns the float32 tensor w with the elements of its first axis multiplied with factors. They are computed when somebody reads
+// them, as kernels that take the weights as they are stored, and the factors, do not.
+func (c *compiler) scaled(w *model.Tensor, factors []float64) (*model.Tensor, error) {
+	s := c.source(w)
+	by := append([]float64(nil), factors...)
+	for i, x := range s.by {
+		by[i] *= x
+	}
+	s.by = by
+	t, err := model.NewLazy(model.Float32, w.Shape(), func() ([]byte, []string, error) {
+		defer s.of.Forget()
+		x, err := s.of.Float32()
+		if err != nil {
+			return nil, nil, err
+		}
+		out, each := make([]float32, len(x)), len(x)/len(by)
+		for i, v := range x {
+			out[i] = float32(float64(v) * by[i/each])
+		}
+		b, err := model.FromSlice(w.Shape(), out).Bytes()
+		return b, nil, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if c.scales == nil {
+		c.scales = map[*model.Tensor]scaledWeight{}
+	}
+	c.scales[t] = s
 	return t, nil
 }
 

@@ -197,15 +197,9 @@ func opName(n *model.Node) string {
 func (s *session) Info() Info {
 	ops := map[string]int{}
 	s.plan.each(func(st *step) { ops[opName(st.node)]++ })
-	weights := s.plan.packed
-	for _, c := range s.plan.consts {
-		if !c.released {
-			weights += int64(c.t.ByteSize())
-		}
-	}
 	return Info{
 		Runtime: "native", Version: Version, Provider: "cpu", ISA: kernel.Active().String(),
-		Threads: s.pool.Threads(), Ops: ops, WeightBytes: weights, ArenaBytes: s.plan.arenaBytes(),
+		Threads: s.pool.Threads(), Ops: ops, WeightBytes: s.plan.weightBytes(), ArenaBytes: s.plan.arenaBytes(),
 		Warnings: s.plan.warnings,
 	}
 }

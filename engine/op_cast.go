@@ -46,48 +46,6 @@ func opCastLike(c *Call) error {
 	return castTo(c, x, like.DType())
 }
 
-func castTo(c *Call, x *model.Tensor, to model.DType) error {
-	if !to.Valid() {
-		return fmt.Errorf("target type %d is unknown: %w", to, model.ErrUnsupported)
-	}
-	if x.DType() == model.Int32 && to == model.Float32 {
-		return castFast[float32, int32](c, x)
-	}
-	if x.DType() == model.Int64 && to == model.Float32 {
-		return castFast[float32, int64](c, x)
-	}
-	if x.DType() == model.Int64 && to == model.Int32 {
-		return castFast[int32, int64](c, x)
-	}
-	if x.DType() == model.Int32 && to == model.Int64 {
-		return castFast[int64, int32](c, x)
-	}
-	t, err := castTensor(x, to, ruleOf(c.Node))
-	if err != nil {
-		return err
-	}
-	c.Set(0, t)
-	return nil
-}
-
-func castFast[D, T number](c *Call, x *model.Tensor) error {
-	src, err := model.Data[T](x)
-	if err != nil {
-		return err
-	}
-	dst, err := Out[D](c, 0, x.Shape())
-	if err != nil {
-		return err
-	}
-	rowsParallel(c.pool, len(src), 1, func(lo, hi int) {
-		d := dst[lo:hi]
-		for i, v := range src[lo:hi] {
-			d[i] = D(v)
-		}
-	})
-	return nil
-}
-
 // castTensor converts t to another element type by the rules of ONNX Cast.
 func castTensor(t *model.Tensor, to model.DType, rule castRule) (*model.Tensor, error) {
 	from := t.DType()
@@ -109,7 +67,7 @@ func castTensor(t *model.Tensor, to model.DType, rule castRule) (*model.Tensor, 
 		}
 		return model.FromSlice(t.Shape(), x), nil
 	}
-	if from.IsInteger() || from == model.Bool {
+	if (from.IsInteger() || from == model.Bool) && (to.IsInteger() || to == model.Bool) {
 		x, err := toInt64(t)
 		if err != nil {
 			return nil, err
@@ -117,13 +75,11 @@ func castTensor(t *model.Tensor, to model.DType, rule castRule) (*model.Tensor, 
 		if to.IsInteger() {
 			return fromInt64(to, t.Shape(), x)
 		}
-		if to == model.Bool {
-			b := make([]bool, len(x))
-			for i, v := range x {
-				b[i] = v != 0
-			}
-			return model.FromSlice(t.Shape(), b), nil
+		b := make([]bool, len(x))
+		for i, v := range x {
+			b[i] = v != 0
 		}
+		return model.FromSlice(t.Shape(), b), nil
 	}
 	x, err := toFloat64(t)
 	if err != nil {

@@ -3,8 +3,6 @@ package engine
 import (
 	"fmt"
 	"math"
-	"sync"
-	"sync/atomic"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -98,62 +96,6 @@ func opUnblock(c *Call) error {
 	return nil
 }
 
-// blockedConv is the state of a BlockedConv: its weights, and the geometry of the last image size.
-type blockedConv struct {
-	packed *kernel.PackedConv
-	last   atomic.Pointer[blockedGeometry]
-	tiles  bool        // Winograd's products are allowed
-	tiled  [2]winograd // for tiles of 2x2 and 4x4
-}
-
-type blockedGeometry struct {
-	h, w int
-	g    kernel.Window
-	by   *kernel.Winograd // nil for the definition
-}
-
-// winograd holds the transformed weights for one size of tiles, made when they are first wanted.
-type winograd struct {
-	once sync.Once
-	w    *kernel.Winograd
-}
-
-// maxWinogradError is the bound of kernel.Winograd.Bound up to which tiles replace the definition.
-const maxWinogradError = 1e-4
-
-// maxWinogradBytes is the size of transformed weights up to which tiles are used: beyond it they take too much memory, and
-// half of it for tiles of 4x4, where reading them costs what the fewer multiplications save.
-const maxWinogradBytes = 8 << 20
-
-// choose returns the fastest way to convolve images of oh x ow outputs.
-func (st *blockedConv) choose(oh, ow int) *kernel.Winograd {
-	if !st.tiles {
-		return nil
-	}
-	k := st.packed
-	best, cost := 0, 0.9*k.Cost(oh, ow, 0)
-	for m := 2; m <= 4; m += 2 {
-		if 4*(m+2)*(m+2)*k.Cin*k.Cout > maxWinogradBytes/(m/2) {
-			continue
-		}
-		if c := k.Cost(oh, ow, m); c < cost {
-			best, cost = m, c
-		}
-	}
-	if best == 0 {
-		return nil
-	}
-	t := &st.tiled[best/2-1]
-	t.once.Do(func() {
-		if w := kernel.NewWinograd(k, best); w.Bound() < maxWinogradError {
-			t.w = w
-		}
-	})
-	return t.w
-}
-
-func (*blockedConv) packedWeight() {}
-
 // geometry returns the window over an image of h x w pixels.
 func (st *blockedConv) geometry(n *model.Node, h, w int) (*blockedGeometry, error) {
 	if l := st.last.Load(); l != nil && l.h == h && l.w == w {
@@ -177,30 +119,60 @@ func prepBlockedConv(p *prep) (any, error) {
 	if w == nil || w.Rank() != 4 {
 		return nil, fmt.Errorf("the weights are not constant")
 	}
-	wd, err := model.Data[float32](w)
-	if err != nil {
-		return nil, err
-	}
 	var bias []float32
 	if b != nil {
+		var err error
 		if bias, err = model.Data[float32](b); err != nil {
 			return nil, err
 		}
 	}
 	s, groups, isPlain := w.Shape(), int(p.node.Int("group", 1)), p.node.Int(plainAttr, 0) != 0
-	packed, err := pack(p, w, fmt.Sprintf("blocked conv %q %d %v", p.node.In(2), groups, isPlain), func() (*kernel.PackedConv, int64, error) {
-		k := kernel.PackConv(wd, bias, s[0], s[1], groups, s[2], s[3], isPlain)
-		return k, k.Bytes(), nil
-	}, b)
+	kind, from, with := fmt.Sprintf("blocked conv %q %d %v", p.node.In(2), groups, isPlain), p.c.source(w), []*model.Tensor{b}
+	if from.by != nil {
+		kind, with = fmt.Sprintf("%s scaled %q", kind, p.node.In(1)), append(with, model.FromSlice([]int{len(from.by)}, from.by))
+	}
+	conv, err := pack(p, from.of, kind, func() (*tiledConv, int64, error) {
+		k, err := packConv(from, bias, s, groups, isPlain)
+		if err != nil {
+			return nil, 0, err
+		}
+		return &tiledConv{packed: k}, k.Bytes(), nil
+	}, with...)
 	if err != nil {
 		return nil, err
 	}
-	st := &blockedConv{packed: packed}
+	st := &blockedConv{tiledConv: conv}
 	switch kernel.Activation(p.node.Int(actAttr, 0)) {
 	case kernel.ActNone, kernel.ActRelu, kernel.ActHardSwish, kernel.ActSiLU: // not those that hide how large the sums are
-		st.tiles = !p.c.opts.Exact && groups == 1 && s[1] >= kernel.ChannelBlock && s[0] >= kernel.ChannelBlock && s[2] == 3 && s[3] == 3
+		if !p.c.opts.Exact && groups == 1 && s[1] >= kernel.ChannelBlock && s[0] >= kernel.ChannelBlock && s[2] == 3 && s[3] == 3 {
+			st.tiles = 4
+		}
 	}
 	return st, nil
+}
+
+// packConv packs weights of shape s, those in half precision so.
+func packConv(from scaledWeight, bias []float32, s []int, groups int, isPlain bool) (*kernel.PackedConv, error) {
+	if isHalf(from.of) {
+		w, err := model.Data[uint16](from.of)
+		if err != nil {
+			return nil, err
+		}
+		var scale []float32
+		for _, x := range from.by {
+			scale = append(scale, float32(x))
+		}
+		return kernel.PackConvHalf(halfKind(from.of.DType()), w, scale, bias, s[0], s[1], groups, s[2], s[3], isPlain), nil
+	}
+	w, err := model.Data[float32](from.of)
+	if err != nil {
+		return nil, err
+	}
+	k := kernel.PackConv(w, bias, s[0], s[1], groups, s[2], s[3], isPlain)
+	if from.by != nil {
+		k.Scale(from.by)
+	}
+	return k, nil
 }
 
 // opBlockedConv is act(Conv(X, W, B) + residual): X blocked or, with plainAttr, [N, C, H, W]; the residual lies like Y.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -89,45 +90,55 @@ func prepDynamicQuantizeLSTM(p *prep) (any, error) {
 		if scale == nil {
 			return nil, fmt.Errorf("scales that are no constants: %w", model.ErrUnsupported)
 		}
-		raw, err := t.Bytes()
-		if err != nil {
+		var err error
+		if *into, err = pack(p, t, "quantized gates", func() ([]*quantMatrix, int64, error) { return packQuantGates(t, scale, zero) }, scale, zero); err != nil {
 			return nil, err
-		}
-		d, k, n := t.Shape()[0], t.Shape()[1], t.Shape()[2]
-		if scale.Len() != d && scale.Len() != d*n {
-			return nil, errShape("scale", scale, fmt.Sprintf("[%d] or [%d %d]", d, d, n))
-		}
-		s, err := scale.Float32()
-		if err != nil {
-			return nil, err
-		}
-		for j := range d {
-			m := &quantMatrix{q: packInt8(t, raw[j*k*n:(j+1)*k*n], k, n)}
-			per := len(s) / d
-			m.scale = s[j*per : (j+1)*per]
-			if t.DType() == model.Uint8 {
-				m.zero = []int8{-128}
-			}
-			if zero != nil {
-				z, err := zero.Bytes()
-				if err != nil {
-					return nil, err
-				}
-				if len(z) != d && len(z) != d*n {
-					return nil, errShape("zero point", zero, fmt.Sprintf("[%d] or [%d %d]", d, d, n))
-				}
-				zp := len(z) / d
-				if t.DType() == model.Uint8 {
-					m.zero = kernel.ShiftZero(z[j*zp : (j+1)*zp])
-				} else {
-					m.zero = symmetric(asInt8(z[j*zp : (j+1)*zp]))
-				}
-			}
-			p.c.packed.Add(m.q.Bytes())
-			*into = append(*into, m)
 		}
 	}
 	return st, nil
+}
+
+// packQuantGates packs one of the two weights of an LSTM, by direction.
+func packQuantGates(t, scale, zero *model.Tensor) (out []*quantMatrix, size int64, err error) {
+	raw, err := t.Bytes()
+	if err != nil {
+		return nil, 0, err
+	}
+	d, k, n := t.Shape()[0], t.Shape()[1], t.Shape()[2]
+	if scale.Len() != d && scale.Len() != d*n {
+		return nil, 0, errShape("scale", scale, fmt.Sprintf("[%d] or [%d %d]", d, d, n))
+	}
+	s, err := scale.Float32()
+	if err != nil {
+		return nil, 0, err
+	}
+	s = slices.Clone(s) // it may lie in a file of this session
+	for j := range d {
+		m := &quantMatrix{q: packInt8(t, raw[j*k*n:(j+1)*k*n], k, n)}
+		per := len(s) / d
+		m.scale = s[j*per : (j+1)*per]
+		if t.DType() == model.Uint8 {
+			m.zero = []int8{-128}
+		}
+		if zero != nil {
+			z, err := zero.Bytes()
+			if err != nil {
+				return nil, 0, err
+			}
+			if len(z) != d && len(z) != d*n {
+				return nil, 0, errShape("zero point", zero, fmt.Sprintf("[%d] or [%d %d]", d, d, n))
+			}
+			zp := len(z) / d
+			if t.DType() == model.Uint8 {
+				m.zero = kernel.ShiftZero(z[j*zp : (j+1)*zp])
+			} else {
+				m.zero = symmetric(slices.Clone(asInt8(z[j*zp : (j+1)*zp])))
+			}
+		}
+		size += m.q.Bytes()
+		out = append(out, m)
+	}
+	return out, size, nil
 }
 
 // opDynamicQuantizeLSTM is LSTM with int8 weights; the inputs of each product are quantized as one tensor: X as a whole,

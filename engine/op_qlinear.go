@@ -55,31 +55,50 @@ func prepQuantConv(p *prep) (any, error) {
 	if w.Rank() > 3 {
 		cfg.KH = w.Shape()[2]
 	}
-	var err error
-	if cfg.W, err = model.Data[int8](w); err != nil {
+	kind := fmt.Sprintf("quantized conv %d %d %d %d %d %t %q", cfg.Groups, cfg.ZeroX, cfg.ZeroY, cfg.Lo, cfg.Hi, cfg.Dilated, n.Inputs[2:])
+	conv, err := pack(p, w, kind, func() (*kernel.ConvU8, int64, error) {
+		if err := quantConvWeights(p, &cfg); err != nil {
+			return nil, 0, err
+		}
+		k := kernel.NewConvU8(cfg)
+		k.W = slices.Clone(k.W) // where it is kept
+		return k, k.Bytes(), nil
+	}, st, p.constant(3), p.constant(4), p.constant(5))
+	if err != nil {
 		return nil, err
 	}
-	if cfg.Scale, err = model.Data[float32](st); err != nil {
-		return nil, err
+	return &quantConvState{conv: conv}, nil
+}
+
+// quantConvWeights reads the constants of a convolution; but for the weights they are copies, as sessions share them.
+func quantConvWeights(p *prep, cfg *kernel.ConvU8Config) (err error) {
+	if cfg.W, err = model.Data[int8](p.constant(1)); err != nil {
+		return err
 	}
+	if cfg.Scale, err = model.Data[float32](p.constant(2)); err != nil {
+		return err
+	}
+	cfg.Scale = slices.Clone(cfg.Scale)
 	if b := p.constant(3); b != nil {
 		if cfg.Bias, err = model.Data[int32](b); err != nil {
-			return nil, err
+			return err
 		}
+		cfg.Bias = slices.Clone(cfg.Bias)
 	}
 	if t := p.constant(4); t != nil {
 		if cfg.Table, err = tableOf(t); err != nil {
-			return nil, err
+			return err
 		}
+		table := *cfg.Table
+		cfg.Table = &table
 	}
 	if z := p.constant(5); z != nil {
 		if cfg.ZeroW, err = model.Data[int8](z); err != nil {
-			return nil, err
+			return err
 		}
+		cfg.ZeroW = slices.Clone(cfg.ZeroW)
 	}
-	s := &quantConvState{conv: kernel.NewConvU8(cfg)}
-	p.c.packed.Add(s.conv.Bytes())
-	return s, nil
+	return nil
 }
 
 // tableOf reads a table of 256 bytes.

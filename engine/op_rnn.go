@@ -33,10 +33,14 @@ func rnnOps() map[string]opDef {
 
 // rnnState holds packed constant weights, by direction and part.
 type rnnState struct {
-	wp, rp []*kernel.PackedF32
+	wp, rp []*packedMatrix
 	quant  bool
 	w, r   []*quantMatrix
 	digits []*kernel.PackedDigits // R again, of an LSTM for one sequence
+}
+
+func (s *rnnState) packedInput(i int) bool {
+	return i == 1 && (s.quant || s.wp != nil) || i == 2 && (s.quant || s.rp != nil)
 }
 
 // Hidden units between which the recurrent products of one sequence run on digits: below, the weights are in the L1 cache and
@@ -98,12 +102,13 @@ func prepRNN(p *prep, split []int) (any, error) {
 	return st, nil
 }
 
-// packGates packs input i, [D, gates*H, K], in parts of the given numbers of gates.
-func packGates(p *prep, i int, split []int) ([]*kernel.PackedF32, error) {
+// packGates packs input i, [D, gates*H, K], in parts of the given numbers of gates; in half precision where it is stored so.
+func packGates(p *prep, i int, split []int) ([]*packedMatrix, error) {
 	t := p.constant(i)
 	if t == nil || t.Rank() != 3 || t.DType() != model.Float32 && !isHalf(t) || t.Len() == 0 {
 		return nil, nil
 	}
+	t = p.c.stored(t)
 	gates := 0
 	for _, g := range split {
 		gates += g
@@ -111,25 +116,36 @@ func packGates(p *prep, i int, split []int) ([]*kernel.PackedF32, error) {
 	if t.Shape()[1]%gates != 0 {
 		return nil, nil
 	}
-	return pack(p, t, fmt.Sprint("gates ", split), func() ([]*kernel.PackedF32, int64, error) {
-		w, err := t.Float32()
+	return pack(p, t, fmt.Sprint("gates ", split), func() ([]*packedMatrix, int64, error) {
+		d, h, k := t.Shape()[0], t.Shape()[1]/gates, t.Shape()[2]
+		part, err := gateRows(t, k)
 		if err != nil {
 			return nil, 0, err
 		}
-		d, h, k := t.Shape()[0], t.Shape()[1]/gates, t.Shape()[2]
-		var out []*kernel.PackedF32
+		var out []*packedMatrix
 		size, at := int64(0), 0
 		for range d {
 			for _, g := range split {
-				n := g * h
-				m := kernel.PackF32(k, n, w[at*k:(at+n)*k], k, true)
-				size += m.Bytes()
-				at += n
+				m := part(at, g*h)
+				size += m.bytes()
+				at += g * h
 				out = append(out, m)
 			}
 		}
 		return out, size, nil
 	})
+}
+
+// gateRows returns what packs n rows of k elements of w, from one on, as the columns of a matrix.
+func gateRows(w *model.Tensor, k int) (func(from, n int) *packedMatrix, error) {
+	if isHalf(w) {
+		b, err := model.Data[uint16](w)
+		return func(from, n int) *packedMatrix { return packHalf(w.DType(), k, n, b[from*k:(from+n)*k], k, true) }, err
+	}
+	b, err := model.Data[float32](w)
+	return func(from, n int) *packedMatrix {
+		return &packedMatrix{f32: kernel.PackF32(k, n, b[from*k:(from+n)*k], k, true)}
+	}, err
 }
 
 // sumBias returns Wb + Rb of one direction from B [D, 2*n].

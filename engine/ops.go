@@ -94,8 +94,8 @@ func (c *Call) viaFloat32(d opDef) error {
 			c.In[i] = shell
 			continue
 		}
-		x, err := t.Float32()
-		if err != nil {
+		x := Scratch[float32](c, t.Len())
+		if err := widenHalf(c.pool, x, t); err != nil {
 			return err
 		}
 		c.In[i] = model.FromSlice(t.Shape(), x)
@@ -112,15 +112,9 @@ func (c *Call) viaFloat32(d opDef) error {
 		if t == nil || t.DType() != model.Float32 || d.stats && (i == 1 || i == 2) {
 			continue
 		}
-		x, err := t.Float32()
-		if err != nil {
+		if err := c.narrowTo(i, to, t); err != nil {
 			return err
 		}
-		y, err := model.FromFloat32(to, t.Shape(), x)
-		if err != nil {
-			return err
-		}
-		c.put(i, slot{t: y})
 	}
 	c.In, c.in = in, held
 	return nil

@@ -27,8 +27,33 @@ func (p *Packs) Bytes() int64 {
 	defer p.mu.Unlock()
 	n := int64(0)
 	for _, e := range p.packed {
-		n += e.size.Load()
+		if n += e.size.Load(); e.done.Load() {
+			if g, ok := e.v.(grower); ok {
+				n += g.grown()
+			}
+		}
 	}
+	return n
+}
+
+// grower is implemented by packed forms that sessions add to while they run.
+type grower interface{ grown() int64 }
+
+// weightBytes is the size of the weights of the plan as it holds them.
+func (p *Plan) weightBytes() int64 {
+	n := p.packed
+	for _, c := range p.consts {
+		if !c.released {
+			n += int64(c.t.ByteSize())
+		}
+	}
+	seen := map[*tiledConv]bool{}
+	p.each(func(s *step) {
+		if st, ok := s.state.(*blockedConv); ok && !seen[st.tiledConv] {
+			seen[st.tiledConv] = true
+			n += st.grown()
+		}
+	})
 	return n
 }
 
@@ -36,6 +61,7 @@ func (p *Packs) Bytes() int64 {
 type packEntry struct {
 	once sync.Once
 	v    any
+	done atomic.Bool // v is there
 	size atomic.Int64
 	err  error
 }
@@ -104,6 +130,7 @@ func (e *packEntry) fill(make func() (any, int64, error), drop func()) (mine boo
 		v, size, err := make()
 		if e.v, e.err = v, err; err == nil {
 			e.size.Store(size)
+			e.done.Store(true)
 		}
 	})
 	return mine

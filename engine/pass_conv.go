@@ -60,17 +60,15 @@ func scaleConv(e *editor, n *model.Node) {
 	if mul == nil || len(v) == 0 {
 		return
 	}
-	w := e.constant(n.In(1))
-	old, err := w.Float32()
+	w, scale := e.constant(n.In(1)), make([]float64, len(v))
+	for i, x := range v {
+		scale[i] = float64(x)
+	}
+	scaled, err := e.c.scaled(w, scale)
 	if err != nil {
 		return
 	}
-	scaled, per := make([]float32, len(old)), len(old)/len(v)
-	for i, x := range old {
-		scaled[i] = x * v[i/max(per, 1)]
-	}
-	w.Forget()
-	c := withInput(n, 1, e.addConstant(model.FromSlice(w.Shape(), scaled)), mul)
+	c := withInput(n, 1, e.addConstant(scaled), mul)
 	if n.In(2) != "" {
 		old, err := e.constant(n.In(2)).Float32()
 		if err != nil {

@@ -208,11 +208,7 @@ func fuseConvBN(e *editor, n *model.Node) {
 		}
 		v[i] = x
 	}
-	src, err := w.Float32()
-	if err != nil {
-		return
-	}
-	out, bias := make([]float32, len(src)), make([]float32, ch)
+	scale, bias := make([]float64, ch), make([]float32, ch)
 	if conv.In(2) != "" {
 		b, err := e.constant(conv.In(2)).Float32()
 		if err != nil || len(b) != ch {
@@ -220,17 +216,18 @@ func fuseConvBN(e *editor, n *model.Node) {
 		}
 		copy(bias, b)
 	}
-	eps, per := float64(n.Float("epsilon", 1e-5)), len(src)/ch
+	eps := float64(n.Float("epsilon", 1e-5))
 	for k := range ch {
 		s := float64(v[0][k]) / math.Sqrt(float64(v[3][k])+eps)
-		for i := k * per; i < (k+1)*per; i++ {
-			out[i] = float32(float64(src[i]) * s)
-		}
+		scale[k] = s
 		bias[k] = float32((float64(bias[k])-float64(v[2][k]))*s + float64(v[1][k]))
 	}
-	w.Forget()
+	out, err := e.c.scaled(w, scale)
+	if err != nil {
+		return
+	}
 	c := *conv
-	c.Inputs = []string{conv.In(0), e.addConstant(model.FromSlice(w.Shape(), out)), e.addConstant(model.FromSlice([]int{ch}, bias))}
+	c.Inputs = []string{conv.In(0), e.addConstant(out), e.addConstant(model.FromSlice([]int{ch}, bias))}
 	c.Outputs = n.Outputs[:1]
 	e.replace(&c, conv, n)
 }

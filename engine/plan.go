@@ -119,6 +119,7 @@ func compile(g *model.Graph, o Options, pool *kernel.Pool) (p *Plan, err error) 
 	p.release()
 	p.files = source.Mappings()
 	p.passes, p.warnings, p.packed, p.trusted = c.passes, c.warnings, c.packed.Load(), c.trusted
+	p.allowTiles(p.weightBytes())
 	p.fallback = sync.OnceValues(func() (*Plan, error) {
 		o.NoFusion = true
 		return Compile(source, o)
@@ -139,6 +140,7 @@ type compiler struct {
 	packs    map[packKey]*packEntry
 	preps    []func() error                  // what is left to do for the states of steps
 	halves   map[*model.Tensor]*model.Tensor // by a float32 constant, the half-precision one that it was widened from
+	scales   map[*model.Tensor]scaledWeight  // by a float32 constant, what it is made of
 	shapes   map[string][]dim                // symbolic shapes of the graph that a pass works on
 	trusted  []trusted
 

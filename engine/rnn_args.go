@@ -32,7 +32,7 @@ type rnnCall[T real] struct {
 type rnnMatrix[T real] struct {
 	n, k   int
 	w      []T
-	packed *kernel.PackedF32
+	packed *packedMatrix
 	quant  *quantMatrix
 	tmp    []float32 // for quant
 }
@@ -151,13 +151,17 @@ func (r *rnnCall[T]) matrices(wt, rt *model.Tensor, split []int) error {
 		}
 		return nil
 	}
-	w, err := model.Data[T](wt)
-	if err != nil {
-		return err
+	var w, rec []T // where they are not packed
+	var err error
+	if st == nil || st.wp == nil {
+		if w, err = model.Data[T](wt); err != nil {
+			return err
+		}
 	}
-	rec, err := model.Data[T](rt)
-	if err != nil {
-		return err
+	if st == nil || st.rp == nil {
+		if rec, err = model.Data[T](rt); err != nil {
+			return err
+		}
 	}
 	total := wt.Shape()[1]
 	for d := range r.d {
@@ -165,16 +169,17 @@ func (r *rnnCall[T]) matrices(wt, rt *model.Tensor, split []int) error {
 		row := d * total
 		for j, g := range split {
 			n := g * r.h
-			p := &rnnMatrix[T]{n: n, k: r.i, w: w[row*r.i : (row+n)*r.i]}
-			h := &rnnMatrix[T]{n: n, k: r.h, w: rec[row*r.h : (row+n)*r.h]}
+			p, h := &rnnMatrix[T]{n: n, k: r.i}, &rnnMatrix[T]{n: n, k: r.h}
 			if st != nil && st.wp != nil {
 				p.packed = st.wp[d*len(split)+j]
+			} else {
+				p.pack(w[row*r.i : (row+n)*r.i])
 			}
 			if st != nil && st.rp != nil {
 				h.packed = st.rp[d*len(split)+j]
+			} else {
+				h.pack(rec[row*r.h : (row+n)*r.h])
 			}
-			p.pack()
-			h.pack()
 			ps, hs = append(ps, p), append(hs, h)
 			row += n
 		}
@@ -183,7 +188,7 @@ func (r *rnnCall[T]) matrices(wt, rt *model.Tensor, split []int) error {
 	return nil
 }
 
-// ready reports whether the matrices are all packed float32 ones, or all quantized.
+// ready reports whether the matrices are all packed ones of numbers, or all quantized.
 func (r *rnnCall[T]) ready() bool {
 	quant := r.d > 0 && r.proj[0][0].quant != nil
 	for d := range r.d {
@@ -205,7 +210,7 @@ func (r *rnnCall[T]) weightBytes() int64 {
 			case m.quant != nil:
 				size += m.quant.q.Bytes()
 			case m.packed != nil:
-				size += m.packed.Bytes()
+				size += m.packed.bytes()
 			default:
 				size += int64(len(m.w)) * int64(unsafe.Sizeof(*new(T)))
 			}
@@ -214,10 +219,11 @@ func (r *rnnCall[T]) weightBytes() int64 {
 	return size
 }
 
-// pack packs a float32 matrix that was not constant at Compile.
-func (m *rnnMatrix[T]) pack() {
-	if w, ok := any(m.w).([]float32); ok && m.packed == nil && m.n > 0 && m.k > 0 {
-		m.packed = kernel.PackF32(m.k, m.n, w, m.k, true)
+// pack takes a matrix that was not constant at Compile; float32 is packed.
+func (m *rnnMatrix[T]) pack(w []T) {
+	m.w = w
+	if w, ok := any(w).([]float32); ok && m.n > 0 && m.k > 0 {
+		m.packed = &packedMatrix{f32: kernel.PackF32(m.k, m.n, w, m.k, true)}
 	}
 }
 
@@ -241,7 +247,7 @@ func (m *rnnMatrix[T]) mul(c *Call, rows int, x, out, bias []T, add bool) []T {
 		return any(y).([]T)
 	}
 	if m.packed != nil {
-		kernel.GemmF32(c.pool, rows, any(x).([]float32), m.k, m.packed, any(out).([]float32), m.n,
+		m.packed.mul(c.pool, rows, any(x).([]float32), m.k, any(out).([]float32), m.n,
 			kernel.Epilogue{Bias: any(bias).([]float32), Accumulate: add})
 		return out
 	}

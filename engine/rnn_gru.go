@@ -80,7 +80,7 @@ func (t *cellTask) run() {
 				copy(t.old, t.h)
 			}
 			g := t.gates[s*t.nb*wide:][:t.nb*wide]
-			kernel.GemmF32(nil, t.nb, t.h, hs, w[0].packed, g, wide, add)
+			w[0].packed.mul(nil, t.nb, t.h, hs, g, wide, add)
 			if !t.gru {
 				t.activate(g, 0)
 				copy(t.h, g)
@@ -89,7 +89,7 @@ func (t *cellTask) run() {
 			}
 			m := t.hidden[s*size:][:size]
 			if t.linear {
-				kernel.GemmF32(nil, t.nb, t.h, hs, w[1].packed, t.rh, hs, kernel.Epilogue{Bias: t.br})
+				w[1].packed.mul(nil, t.nb, t.h, hs, t.rh, hs, kernel.Epilogue{Bias: t.br})
 			}
 			t.activate(g, 0)
 			for b := range t.nb {
@@ -102,7 +102,7 @@ func (t *cellTask) run() {
 				}
 			}
 			if !t.linear {
-				kernel.GemmF32(nil, t.nb, t.rh, hs, w[1].packed, m, hs, add)
+				w[1].packed.mul(nil, t.nb, t.rh, hs, m, hs, add)
 			}
 			t.activate(m, 1)
 			for b := range t.nb {
@@ -166,7 +166,7 @@ type unitStep struct {
 
 // columns adds state times columns at to at+to-from of a recurrent matrix to out, whose rows are ld elements apart.
 func (u *unitStep) columns(m *rnnMatrix[float32], at int, state, out []float32, ld int, ep kernel.Epilogue) {
-	kernel.GemmF32(nil, u.t.nb, state, u.t.r.h, m.packed.Columns(at, u.to-u.from), out, ld, ep)
+	m.packed.columns(at, u.to-u.from).mul(nil, u.t.nb, state, u.t.r.h, out, ld, ep)
 }
 
 // simple is a step of an RNN.

@@ -66,7 +66,7 @@ func (t *lstmTask) run() {
 		for s := range n {
 			g := t.gates[s*size:][:size]
 			if t.digits == nil || !kernel.GemvDigits(t.h, t.digits, g) {
-				kernel.GemmF32(nil, t.nb, t.h, r.h, w, g, 4*r.h, kernel.Epilogue{Accumulate: true})
+				w.mul(nil, t.nb, t.h, r.h, g, 4*r.h, kernel.Epilogue{Accumulate: true})
 			}
 			if r.ragged {
 				copy(t.old, t.h)
@@ -98,11 +98,24 @@ func (t *lstmTask) runUnits(parts int) {
 				continue
 			}
 			c := t.c[at:][:hs]
-			kernel.LSTMStep(w, old[at:][:hs], g[4*at:][:4*hs], c, c, next[at:][:hs], from, to-from)
+			w.lstmStep(old[at:][:hs], g[4*at:][:4*hs], c, c, next[at:][:hs], from, to-from)
 			t.store(s, b, from, to, next)
 		}
 	})
 	if r.t%2 == 1 {
 		copy(t.h, t.old)
 	}
+}
+
+// lstmStep is kernel.LSTMStep with a matrix of either kind.
+func (w *packedMatrix) lstmStep(hPrev, gates, cPrev, c, h []float32, from, n int) {
+	if w.half == nil {
+		kernel.LSTMStep(w.f32, hPrev, gates, cPrev, c, h, from, n)
+		return
+	}
+	for q := range 4 {
+		at := q*len(h) + from
+		kernel.GemmHalf(nil, 1, hPrev, len(h), w.half.Columns(at, n), gates[at:at+n], n, kernel.Epilogue{Accumulate: true})
+	}
+	kernel.LSTMUnits(gates, cPrev, c, h, from, n)
 }

@@ -120,7 +120,7 @@ func (m *rnnMatrix[T]) project(pool *kernel.Pool, rows int, x, out, bias []float
 		}
 		return
 	}
-	kernel.GemmF32(pool, rows, x, m.k, m.packed, out, m.n, kernel.Epilogue{Bias: bias})
+	m.packed.mul(pool, rows, x, m.k, out, m.n, kernel.Epilogue{Bias: bias})
 }
 
 // keep restores the states of entries whose sequence is over, the cells c too where there are any, and stores those of the others in Y.

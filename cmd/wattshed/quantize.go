@@ -18,8 +18,8 @@ func quantizeCommand() *cli.Command {
 		Name: "quantize", Usage: "store weights in fewer bits", ArgsUsage: "MODEL -o OUT",
 		Description: "Example: wattshed quantize model.onnx -o model.int8.onnx --scheme int8\n\n" +
 			"fp16 and bf16 with --storage weights keep half-size weights behind a Cast: every runtime loads the file; ONNX\n" +
-			"Runtime's CPU provider expands them at load, so there only the file shrinks; the native engine keeps matrices\n" +
-			"half-size in memory too. --storage graph computes in half precision and is for accelerators; calibration inputs\n" +
+			"Runtime's CPU provider expands them at load, so there only the file shrinks; the native engine keeps matrices and\n" +
+			"convolutions half-size too. --storage graph computes in half precision and is for accelerators; calibration inputs\n" +
 			"show which fp16 activations would overflow, and these stay in float32.\n" +
 			"int8 and uint8 are dynamic: 8-bit weights, activations quantized at run time. int8-static (int8 with --mode static)\n" +
 			"quantizes activations with ranges read from calibration inputs: texts, arrays or images (--calibration FILE or DIR),\n" +

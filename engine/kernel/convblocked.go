@@ -18,6 +18,9 @@ type PackedConv struct {
 	step         int  // input channels in a block
 	wicb, wocb   int
 	data, bias   []float32
+	half         []uint16 // in the place of data, and what its output channels are multiplied with
+	scale        []float32
+	kind         HalfKind
 	outs, blocks int // blocks of output channels, of input channels of one group
 }
 
@@ -30,7 +33,15 @@ func BlockGroups(cout, cin, groups int) bool {
 // PackConv packs weights [cout, cin, kh, kw], cin being the channels of one group, and the bias, which may be nil. plain is
 // for input that is not blocked, groups == 1. It panics where BlockGroups is false or a slice is too short.
 func PackConv(w, bias []float32, cout, cin, groups, kh, kw int, plain bool) *PackedConv {
-	if len(w) < cout*cin*kh*kw || bias != nil && len(bias) < cout || !BlockGroups(cout, cin, groups) || plain && groups != 1 {
+	c := newPackedConv(len(w), bias, cout, cin, groups, kh, kw, plain)
+	c.data = make([]float32, c.outs*c.wocb)
+	layConv(c, c.data, w)
+	return c
+}
+
+// newPackedConv is a PackedConv without weights, of which there are n.
+func newPackedConv(n int, bias []float32, cout, cin, groups, kh, kw int, plain bool) *PackedConv {
+	if n < cout*cin*kh*kw || bias != nil && len(bias) < cout || !BlockGroups(cout, cin, groups) || plain && groups != 1 {
 		panic(badShapeLen)
 	}
 	c := &PackedConv{Cout: cout, Cin: cin, Groups: groups, KH: kh, KW: kw, Plain: plain, depth: groups > 1 && cin == 1}
@@ -38,26 +49,34 @@ func PackConv(w, bias []float32, cout, cin, groups, kh, kw int, plain bool) *Pac
 	if plain {
 		c.step, c.blocks = 1, cin
 	}
-	kk := kh * kw
-	c.wicb = kk * c.step * ChannelBlock
+	c.wicb = kh * kw * c.step * ChannelBlock
 	c.wocb = c.wicb * c.blocks
-	c.data, c.bias = make([]float32, c.outs*c.wocb), make([]float32, c.outs*ChannelBlock)
+	c.bias = make([]float32, c.outs*ChannelBlock)
 	copy(c.bias, bias)
-	for o := range cout {
-		d := c.data[o/ChannelBlock*c.wocb+o%ChannelBlock:]
-		for i := range cin {
-			src := w[(o*cin+i)*kk:][:kk]
-			at := i/c.step*c.wicb + i%c.step*ChannelBlock
-			for t, v := range src {
-				d[at+t*c.step*ChannelBlock] = v
-			}
-		}
-	}
 	return c
 }
 
+// Scale multiplies the weights of every output channel, in float64, with its factor, and rounds them; it is for who has just packed
+// them. It panics for weights in half precision.
+func (c *PackedConv) Scale(factors []float64) {
+	if c.half != nil || len(factors) < c.Cout {
+		panic(badShapeLen)
+	}
+	var lanes [ChannelBlock]float64
+	for ob := range c.outs {
+		clear(lanes[:])
+		copy(lanes[:], factors[ob*ChannelBlock:c.Cout])
+		d := c.data[ob*c.wocb:][:c.wocb]
+		for i := range d {
+			d[i] = float32(float64(d[i]) * lanes[i%ChannelBlock])
+		}
+	}
+}
+
 // Bytes returns the size of the packed weights.
-func (c *PackedConv) Bytes() int64 { return 4 * int64(len(c.data)+len(c.bias)) }
+func (c *PackedConv) Bytes() int64 {
+	return 4*int64(len(c.data)+len(c.bias)+len(c.scale)) + 2*int64(len(c.half))
+}
 
 // BlockEpilogue is what follows the sums of a blocked convolution: act(sum + residual).
 type BlockEpilogue struct {

@@ -40,13 +40,6 @@ type blockJob struct {
 	task       func(int)
 }
 
-// blockClass is the outputs lo to hi along one dimension, which meet the kernel elements klo to khi inside the input;
-// count are those inside the stated padding.
-type blockClass struct{ lo, hi, klo, khi, count int }
-
-// blockRun is the taps of a pair of classes.
-type blockRun struct{ lo, hi, k int }
-
 func newBlockJob(g *Window) *blockJob {
 	j := blockJobs.Get().(*blockJob)
 	*j = blockJob{g: *g, isa: Active(), rows: j.rows[:0], cols: j.cols[:0], taps: j.taps[:0], runs: j.runs[:0], task: j.task}
@@ -70,33 +63,6 @@ func (j *blockJob) activation(ep BlockEpilogue) {
 	default:
 		j.act = ep.Act
 	}
-}
-
-// classes appends the classes of one dimension.
-func classes(list []blockClass, in, out, kernel, stride, dilation, before, after int) []blockClass {
-	first := len(list)
-	for o := range out {
-		at := o*stride - before
-		c := blockClass{lo: o, hi: o + 1}
-		if at < 0 {
-			c.klo = min(kernel, ceilDiv(-at, dilation))
-		}
-		if at < in {
-			c.khi = min(kernel, ceilDiv(in-at, dilation))
-		}
-		c.khi = max(c.khi, c.klo)
-		if at < in+after {
-			c.count = min(kernel, ceilDiv(in+after-at, dilation))
-		}
-		if n := len(list); n > first {
-			if l := &list[n-1]; l.klo == c.klo && l.khi == c.khi && l.count == c.count {
-				l.hi++
-				continue
-			}
-		}
-		list = append(list, c)
-	}
-	return list
 }
 
 // maxPixels is the number of pixels that a micro-kernel takes at most.
@@ -148,38 +114,6 @@ func (j *blockJob) run(p *Pool) {
 	}
 	j.w, j.dst, j.src, j.res, j.tile = nil, nil, nil, nil, blockTile{}
 	blockJobs.Put(j)
-}
-
-// geometry fills in classes and taps.
-func (j *blockJob) geometry() {
-	g := &j.g
-	j.rows = classes(j.rows, g.H, g.OH, g.KH, g.SH, g.DH, g.Top, g.Bottom)
-	j.cols = classes(j.cols, g.W, g.OW, g.KW, g.SW, g.DW, g.Left, g.End)
-	step := ChannelBlock // of weights from one kernel element to the next
-	switch {
-	case j.pool, j.scale, j.kind == blockMax:
-		step = 0
-	case j.kind == blockDense:
-		step *= j.w.step
-	}
-	for _, r := range j.rows {
-		for _, c := range j.cols {
-			run := blockRun{lo: len(j.taps)}
-			last := c.khi
-			if j.px == 1 && g.DW == 1 && c.khi > c.klo { // the elements of a kernel row lie side by side, in the image and in the weights
-				run.k, last = c.khi-c.klo, c.klo+1
-			} else {
-				run.k = 1
-			}
-			for kh := r.klo; kh < r.khi; kh++ {
-				for kw := c.klo; kw < last; kw++ {
-					j.taps = append(j.taps, blockTap{(kh*g.DH*g.W + kw*g.DW) * j.px, (kh*g.KW + kw) * step})
-				}
-			}
-			run.hi = len(j.taps)
-			j.runs = append(j.runs, run)
-		}
-	}
 }
 
 // Sizes of work.
@@ -270,6 +204,15 @@ func (j *blockJob) doTask(task int) {
 	}
 	t := j.tile
 	most := j.maxBlocks()
+	if j.w != nil && j.w.half != nil {
+		n := most * j.w.wocb
+		if j.kind == blockDense {
+			n = most * min(j.inputBlocks(), j.w.blocks) * j.w.wicb
+		}
+		s := getScratchF32(n)
+		defer scratchPoolF32.Put(s)
+		t.w = s.f
+	}
 	perGroup, groups := j.outs, 1
 	if j.kind == blockDense && j.w.Groups > 1 {
 		perGroup, groups = j.outs/j.w.Groups, j.w.Groups
@@ -301,6 +244,12 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 			t.w0 = image * ChannelBlock
 		case j.w != nil:
 			t.w0, t.bias = ob*j.w.wocb, j.w.bias[ob*ChannelBlock:]
+			if j.w.half != nil {
+				for v := range b {
+					j.w.widen(t.w[v*j.w.wocb:], ob+v, t.w0+v*j.w.wocb, j.w.wocb)
+				}
+				t.w0 = 0
+			}
 			if b > 1 {
 				t.wl, t.bl = j.w.wocb, ChannelBlock
 			}
@@ -312,7 +261,7 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 		x += group * w.blocks * j.xplane
 		t.w0 = image*j.wimage + ob*w.wocb
 		t.bias = w.bias[ob*ChannelBlock:]
-		few := j.inputBlocks()
+		few, at := j.inputBlocks(), t.w0
 		pixels := (area[1] - area[0]) * (area[3] - area[2])
 		for i := 0; i < w.blocks; i += few {
 			t.nicb = min(few, w.blocks-i)
@@ -323,12 +272,17 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 				t.klast = w.Cin - (w.blocks-1)*w.step
 			}
 			t.ahead, t.fetch = t.w0+t.nicb*w.wicb, 0
-			if tiles := pixels / j.maxPixels(); tiles > 0 { // else nearly all of the work is reading weights in order, which the processor foresees
+			if w.half != nil {
+				t.w0, t.wocb = 0, t.nicb*w.wicb
+				for v := range b {
+					w.widen(t.w[v*t.wocb:], ob+v, at+v*w.wocb, t.wocb)
+				}
+			} else if tiles := pixels / j.maxPixels(); tiles > 0 { // else nearly all of the work is reading weights in order, which the processor foresees
 				t.fetch = ceilDiv(t.nicb*w.wicb, ChannelBlock*tiles)
 			}
 			j.area(t, x+i*j.xplane, y, b, area)
-			t.w0 += few * w.wicb
-			t.bias = nil
+			at += few * w.wicb
+			t.w0, t.bias = at, nil
 		}
 	}
 	if j.act == ActNone {

@@ -15,6 +15,9 @@ type blockCase struct {
 	g                    Window
 	act                  Activation
 	x, w, bias, res      []float32 // not blocked; bias and res may be nil
+	half                 []uint16  // in the place of w, nil for none; times scale, which may be nil
+	scale                []float32
+	kind                 HalfKind
 }
 
 func randBlockCase(r *rand.Rand) *blockCase {
@@ -55,6 +58,13 @@ func randBlockCase(r *rand.Rand) *blockCase {
 	return c
 }
 
+func (c *blockCase) pack() *PackedConv {
+	if c.half != nil {
+		return PackConvHalf(c.kind, c.half, c.scale, c.bias, c.cout, c.cin, c.groups, c.g.KH, c.g.KW, c.plain)
+	}
+	return PackConv(c.w, c.bias, c.cout, c.cin, c.groups, c.g.KH, c.g.KW, c.plain)
+}
+
 // String leaves the numbers out.
 func (c *blockCase) String() string {
 	return fmt.Sprintf("n %d, %d to %d channels in %d groups, plain %v, %+v, activation %d, bias %v, residual %v", c.n, c.cin*c.groups, c.cout, c.groups,
@@ -81,7 +91,7 @@ func (c *blockCase) run(p *Pool) []float32 {
 	for i := range y {
 		y[i] = float32(math.NaN())
 	}
-	ConvBlocked(p, c.n, y, x, PackConv(c.w, c.bias, c.cout, c.cin, c.groups, g.KH, g.KW, c.plain), &g, ep)
+	ConvBlocked(p, c.n, y, x, c.pack(), &g, ep)
 	return y
 }
 

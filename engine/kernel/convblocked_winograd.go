@@ -38,7 +38,8 @@ func NewWinograd(c *PackedConv, m int) *Winograd {
 		panic(badConv)
 	}
 	w := &Winograd{m: m, t: m + 2, conv: c, gemm: *c}
-	mats := winoTables(m)
+	mats, data := winoTables(m), c.floats()
+	w.gemm.half, w.gemm.scale = nil, nil
 	w.gemm.KH, w.gemm.KW, w.gemm.wicb = 1, 1, ChannelBlock*ChannelBlock
 	w.gemm.wocb = c.blocks * w.gemm.wicb
 	each := c.outs * w.gemm.wocb // weights of one element
@@ -46,7 +47,7 @@ func NewWinograd(c *PackedConv, m int) *Winograd {
 	var tmp [6][3]float64
 	for b := range c.outs * c.blocks {
 		for kl := range ChannelBlock * ChannelBlock { // input channel, output channel
-			src := c.data[b*c.wicb+kl:]
+			src := data[b*c.wicb+kl:]
 			for i, g := range mats.kernel {
 				for x := range 3 {
 					const row = 3 * ChannelBlock * ChannelBlock
@@ -61,7 +62,7 @@ func NewWinograd(c *PackedConv, m int) *Winograd {
 			}
 		}
 	}
-	w.bound = w.estimate(&mats, each)
+	w.bound = w.estimate(&mats, data, each)
 	return w
 }
 
@@ -81,7 +82,7 @@ func (w *Winograd) Bytes() int64 { return 4 * int64(len(w.gemm.data)) }
 // A^T. The largest of fewer than 1e8 errors is below six standard deviations, and the largest output at least one.
 func (w *Winograd) Bound() float64 { return w.bound }
 
-func (w *Winograd) estimate(mats *winoMatrices, each int) float64 {
+func (w *Winograd) estimate(mats *winoMatrices, data []float32, each int) float64 {
 	const u = 1.0 / (1 << 24)
 	norm := make([]float64, w.t)
 	for i, row := range mats.in {
@@ -100,7 +101,7 @@ func (w *Winograd) estimate(mats *winoMatrices, each int) float64 {
 			}
 		}
 		var plain [ChannelBlock]float64
-		for at, x := range c.data[ob*c.wocb:][:c.wocb] {
+		for at, x := range data[ob*c.wocb:][:c.wocb] {
 			plain[at%ChannelBlock] += float64(x) * float64(x)
 		}
 		for l, p := range plain {

@@ -1965,3 +1965,51 @@ loop:
 	JNE  row
 	VZEROUPPER
 	RET
+
+// func widenBlocksF16x256(dst *float32, src *uint16, scale *float32, n int)
+TEXT ·widenBlocksF16x256(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ scale+16(FP), R8
+	MOVQ n+24(FP), CX
+	VMOVUPS 0(R8), Y8
+	VMOVUPS 32(R8), Y9
+
+loop:
+	VCVTPH2PS 0(SI), Y0
+	VMULPS Y8, Y0, Y0
+	VMOVUPS Y0, 0(DI)
+	VCVTPH2PS 16(SI), Y1
+	VMULPS Y9, Y1, Y1
+	VMOVUPS Y1, 32(DI)
+	ADDQ $32, SI
+	ADDQ $64, DI
+	DECQ CX
+	JNE  loop
+	VZEROUPPER
+	RET
+
+// func widenBlocksBF16x256(dst *float32, src *uint16, scale *float32, n int)
+TEXT ·widenBlocksBF16x256(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ scale+16(FP), R8
+	MOVQ n+24(FP), CX
+	VMOVUPS 0(R8), Y8
+	VMOVUPS 32(R8), Y9
+
+loop:
+	VPMOVZXWD 0(SI), Y0
+	VPSLLD $16, Y0, Y0
+	VMULPS Y8, Y0, Y0
+	VMOVUPS Y0, 0(DI)
+	VPMOVZXWD 16(SI), Y1
+	VPSLLD $16, Y1, Y1
+	VMULPS Y9, Y1, Y1
+	VMOVUPS Y1, 32(DI)
+	ADDQ $32, SI
+	ADDQ $64, DI
+	DECQ CX
+	JNE  loop
+	VZEROUPPER
+	RET

@@ -6085,3 +6085,42 @@ loop:
 	JNE  row
 	VZEROUPPER
 	RET
+
+// func widenBlocksF16x512(dst *float32, src *uint16, scale *float32, n int)
+TEXT ·widenBlocksF16x512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ scale+16(FP), R8
+	MOVQ n+24(FP), CX
+	VMOVUPS 0(R8), Z8
+
+loop:
+	VCVTPH2PS 0(SI), Z0
+	VMULPS Z8, Z0, Z0
+	VMOVUPS Z0, 0(DI)
+	ADDQ $32, SI
+	ADDQ $64, DI
+	DECQ CX
+	JNE  loop
+	VZEROUPPER
+	RET
+
+// func widenBlocksBF16x512(dst *float32, src *uint16, scale *float32, n int)
+TEXT ·widenBlocksBF16x512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ scale+16(FP), R8
+	MOVQ n+24(FP), CX
+	VMOVUPS 0(R8), Z8
+
+loop:
+	VPMOVZXWD 0(SI), Z0
+	VPSLLD $16, Z0, Z0
+	VMULPS Z8, Z0, Z0
+	VMOVUPS Z0, 0(DI)
+	ADDQ $32, SI
+	ADDQ $64, DI
+	DECQ CX
+	JNE  loop
+	VZEROUPPER
+	RET

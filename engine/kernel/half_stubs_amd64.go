@@ -175,6 +175,16 @@ func gemvBF16x512m3(k int, a *float32, lda int, b *uint16, bs, ps int, c *float3
 //go:noescape
 func widenPairs512(dst *float32, src *uint16, n, rows int)
 
+// widenBlocksF16x512 writes n times 16 products of a widened element and the factor of its lane.
+//
+//go:noescape
+func widenBlocksF16x512(dst *float32, src *uint16, scale *float32, n int)
+
+// widenBlocksBF16x512 writes n times 16 products of a widened element and the factor of its lane.
+//
+//go:noescape
+func widenBlocksBF16x512(dst *float32, src *uint16, scale *float32, n int)
+
 //go:noescape
 func gemmF16x256m1(k int, a *float32, lda int, b *uint16, bs int, c *float32, ldc int, acc int)
 
@@ -265,3 +275,13 @@ func gemvBF16x256m1(k int, a *float32, lda int, b *uint16, bs, ps int, c *float3
 //
 //go:noescape
 func widenPairs256(dst *float32, src *uint16, n, rows int)
+
+// widenBlocksF16x256 writes n times 16 products of a widened element and the factor of its lane.
+//
+//go:noescape
+func widenBlocksF16x256(dst *float32, src *uint16, scale *float32, n int)
+
+// widenBlocksBF16x256 writes n times 16 products of a widened element and the factor of its lane.
+//
+//go:noescape
+func widenBlocksBF16x256(dst *float32, src *uint16, scale *float32, n int)

@@ -21,28 +21,43 @@ const binColumns = 16
 // than mostBinned of the weights.
 func (c *ConvU8) packBinned() bool {
 	wide := ceilDiv(c.cg, 4) * 4 // channels of a pixel
-	groups := make([]binGroup, c.KW*wide/4)
+	b := binner{groups: make([]binGroup, c.KW*wide/4)}
+	rows, size := make([]int32, 0, c.Cout/binColumns*c.KH*(4+len(b.groups))), 0 // see binner.row
 	for first := 0; first < c.Cout; first += binColumns {
-		e := convEdge{first: first, vecs: 1, width: binColumns, off: len(c.data)}
 		for kh := range c.KH {
-			for i := range groups {
-				g := &groups[i]
+			for i := range b.groups {
+				g := &b.groups[i]
 				*g = binGroup{at: 4 * i}
-				kw, ch := 4*i/wide, 4*i%wide
-				for p := range binColumns {
-					for k := range min(4, c.cg-ch) {
-						g.w[4*p+k] = c.W[(((first+lane16(p))*c.cg+ch+k)*c.KH+kh)*c.KW+kw]
-					}
-				}
+				c.gather(&g.w, first, kh, 4*i, wide)
 				g.weigh()
 			}
-			c.data = appendBins(c.data, groups)
-			if len(c.data) > mostBinned(len(c.W)) {
-				c.data, c.panels = nil, nil
+			var n int
+			if rows, n = b.row(rows); size+n > mostBinned(len(c.W)) {
 				return false
 			}
+			size += n
 		}
-		e.end = len(c.data)
+	}
+	c.data = signedMemory(size)
+	at := 0
+	for first := 0; first < c.Cout; first += binColumns {
+		e := convEdge{first: first, vecs: 1, width: binColumns, off: at}
+		for kh := range c.KH {
+			for n := 4; n >= 1; n-- {
+				bins := int(rows[0])
+				rows = rows[1:]
+				putLen(c.data[at:], bins*(32+64*n))
+				at += 32
+				for range bins {
+					for i, from := range rows[:n] {
+						putLen(c.data[at+4*i:], int(from))
+						c.gather((*[4 * binColumns]int8)(c.data[at+32+64*i:]), first, kh, int(from), wide)
+					}
+					at, rows = at+32+64*n, rows[n:]
+				}
+			}
+		}
+		e.end = at
 		c.panels = append(c.panels, e)
 	}
 	c.bias, c.scale = make([]int32, c.Cout), make([]float32, c.Cout)
@@ -50,11 +65,23 @@ func (c *ConvU8) packBinned() bool {
 		o := p&^15 + lane16(p&15)
 		c.bias[p], c.scale[p] = c.plain[o], c.scaleOf(o)
 	}
-	data := signedMemory(len(c.data))
-	copy(data, c.data)
-	c.data = data
 	c.dense, c.binned = true, true
 	return true
+}
+
+// gather writes the weights of 16 columns for the four inputs from at on, of row kh, to w, which is zeros.
+func (c *ConvU8) gather(w *[4 * binColumns]int8, first, kh, at, wide int) {
+	kw, ch := at/wide, at%wide
+	for p := range binColumns {
+		for k := range min(4, c.cg-ch) {
+			w[4*p+k] = c.W[(((first+lane16(p))*c.cg+ch+k)*c.KH+kh)*c.KW+kw]
+		}
+	}
+}
+
+// putLen writes a number in 32 bits.
+func putLen(d []int8, n int) {
+	d[0], d[1], d[2], d[3] = int8(n), int8(n>>8), int8(n>>16), int8(n>>24)
 }
 
 // mostBinned returns the bytes that so many weights may take in bins: twice their own, and what the first convolutions of image models, whose
@@ -100,68 +127,82 @@ func (s *binSums) plus(t *binSums) (sum binSums, ok bool) {
 // bin is up to four groups.
 type bin struct {
 	sums   binSums
-	groups []*binGroup
+	groups [4]*binGroup
+	n      int
+}
+
+// binner puts the groups of a row in bins.
+type binner struct {
+	groups     []binGroup
+	order      []*binGroup
+	bins       []bin
+	open, full []*bin
 }
 
 // openBins bounds the bins that are tried for a group.
 const openBins = 24
 
-// appendBins puts groups in bins, the large ones first, each in the first that it fits, and appends them to data.
-func appendBins(data []int8, groups []binGroup) []int8 {
-	order := make([]*binGroup, 0, len(groups))
-	for i := range groups {
-		if groups[i].large > 0 {
-			order = append(order, &groups[i])
+// row puts the groups in bins, the large ones first, each in the first that it fits, and appends to rows, for bins of four, three, two and one groups,
+// their number and the distances of their groups; size is what the row takes.
+func (r *binner) row(rows []int32) (_ []int32, size int) {
+	r.order, r.open, r.full = r.order[:0], r.open[:0], r.full[:0]
+	if r.bins == nil {
+		r.bins = make([]bin, len(r.groups))
+	}
+	used := 0
+	one := func(g *binGroup) *bin {
+		b := &r.bins[used]
+		used++
+		*b = bin{sums: g.sums, groups: [4]*binGroup{g}, n: 1}
+		return b
+	}
+	for i := range r.groups {
+		if r.groups[i].large > 0 {
+			r.order = append(r.order, &r.groups[i])
 		}
 	}
-	slices.SortStableFunc(order, func(a, b *binGroup) int { return b.large - a.large })
-	var open, full []*bin
-	for _, g := range order {
+	slices.SortStableFunc(r.order, func(a, b *binGroup) int { return b.large - a.large })
+	for _, g := range r.order {
 		at := -1
-		for i, b := range open {
+		for i, b := range r.open {
 			if sum, ok := b.sums.plus(&g.sums); ok {
 				b.sums, at = sum, i
-				b.groups = append(b.groups, g)
+				b.groups[b.n] = g
+				b.n++
 				break
 			}
 		}
 		switch {
-		case at >= 0 && len(open[at].groups) < 4:
+		case at >= 0 && r.open[at].n < 4:
 		case at >= 0:
-			full = append(full, open[at])
-			open = slices.Delete(open, at, at+1)
+			r.full = append(r.full, r.open[at])
+			r.open = slices.Delete(r.open, at, at+1)
 		case g.large > 127:
-			full = append(full, &bin{groups: []*binGroup{g}})
+			r.full = append(r.full, one(g))
 		default:
-			if len(open) == openBins {
-				full = append(full, open[0])
-				open = slices.Delete(open, 0, 1)
+			if len(r.open) == openBins {
+				r.full = append(r.full, r.open[0])
+				r.open = slices.Delete(r.open, 0, 1)
 			}
-			open = append(open, &bin{sums: g.sums, groups: []*binGroup{g}})
+			r.open = append(r.open, one(g))
 		}
 	}
-	full = append(full, open...)
-	for size := 4; size >= 1; size-- {
-		head := len(data)
-		data = append(data, make([]int8, 32)...)
-		for _, b := range full {
-			if len(b.groups) != size {
+	r.full = append(r.full, r.open...)
+	for n := 4; n >= 1; n-- {
+		head := len(rows)
+		rows = append(rows, 0)
+		for _, b := range r.full {
+			if b.n != n {
 				continue
 			}
-			var at [32]uint8
-			for i, g := range b.groups {
-				binary.LittleEndian.PutUint32(at[4*i:], uint32(g.at))
-			}
-			data = appendSigned(data, at[:])
-			for _, g := range b.groups {
-				data = append(data, g.w[:]...)
+			rows[head]++
+			for _, g := range b.groups[:n] {
+				rows = append(rows, int32(g.at))
 			}
 		}
-		var n [8]uint8
-		binary.LittleEndian.PutUint64(n[:], uint64(len(data)-head-32))
-		copy(data[head:], appendSigned(nil, n[:]))
+		size += 32 + int(rows[head])*(32+64*n)
 	}
-	return data
+	return rows, size
 }
 
 // appendSigned appends bytes as signed ones.

@@ -81,6 +81,9 @@ func halfFiles() []file {
 			}
 		}
 		widenPairs(a, &stubs, isa, bits)
+		for _, kind := range []halfKind{f16, bf16} {
+			widenBlocks(a, &stubs, isa, bits, kind)
+		}
 		out = append(out, a.file(map[string]string{"Z": "half_avx512_amd64.s", "Y": "half_avx2_amd64.s"}[isa]))
 	}
 	return append(out, file{"half_stubs_amd64.go", []byte(stubs.String())})
@@ -120,6 +123,40 @@ func widenPairs(a *asm, stubs *strings.Builder, isa, bits string) {
 	a.op("ADDQ R8, DI")
 	a.op("DECQ DX")
 	a.op("JNE  row")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// widenBlocks writes the function that widens weights of 16 channels side by side and multiplies them with a factor per channel.
+func widenBlocks(a *asm, stubs *strings.Builder, isa, bits string, kind halfKind) {
+	name := "widenBlocks" + map[halfKind]string{f16: "F16", bf16: "BF16"}[kind] + "x" + bits
+	decl := fmt.Sprintf("func %s(dst *float32, src *uint16, scale *float32, n int)", name)
+	fmt.Fprintf(stubs, "\n// %s writes n times 16 products of a widened element and the factor of its lane.\n//\n//go:noescape\n%s\n", name, decl)
+	a.text(decl, name, 32)
+	for _, l := range []string{"dst+0(FP), DI", "src+8(FP), SI", "scale+16(FP), R8", "n+24(FP), CX"} {
+		a.op("MOVQ %s", l)
+	}
+	w := map[string]int{"Z": 64, "Y": 32}[isa]
+	vecs := 64 / w
+	for v := range vecs {
+		a.op("VMOVUPS %d(R8), %s%d", v*w, isa, 8+v)
+	}
+	a.label("loop")
+	for v := range vecs {
+		r := fmt.Sprintf("%s%d", isa, v)
+		if kind == f16 {
+			a.op("VCVTPH2PS %d(SI), %s", v*w/2, r)
+		} else {
+			a.op("VPMOVZXWD %d(SI), %s", v*w/2, r)
+			a.op("VPSLLD $16, %s, %s", r, r)
+		}
+		a.op("VMULPS %s%d, %s, %s", isa, 8+v, r, r)
+		a.op("VMOVUPS %s, %d(DI)", r, v*w)
+	}
+	a.op("ADDQ $32, SI")
+	a.op("ADDQ $64, DI")
+	a.op("DECQ CX")
+	a.op("JNE  loop")
 	a.op("VZEROUPPER")
 	a.op("RET")
 }
