@@ -141,8 +141,11 @@ func packQuantGates(t, scale, zero *model.Tensor) (out []*quantMatrix, size int6
 	return out, size, nil
 }
 
-// opDynamicQuantizeLSTM is LSTM with int8 weights; the inputs of each product are quantized as one tensor: X as a whole,
-// the hidden state of all batch entries in each step.
+// opDynamicQuantizeLSTM is LSTM with int8 weights; the inputs of each product are quantized as one tensor: X up to the longest
+// sequence, the hidden state of all batch entries in each step, without those that the step before did not compute because their
+// sequences were over. ONNX Runtime 1.32 does so with one thread. With more it cuts a batch among them and quantizes the state in each
+// part alone, so its numbers depend on how many there are. Without output Y its ranges keep the last states of sequences that are over.
+// On x86 without VNNI it sums pairs of products in saturating 16 bits, which weights of 7 bits never reach.
 func opDynamicQuantizeLSTM(c *Call) error {
 	x, err := c.Need(0)
 	if err != nil {

@@ -205,15 +205,15 @@ func lstm[T real](r *rnnCall[T]) error {
 	n := r.b * r.h
 	oldH, oldC := Scratch[T](c, n), Scratch[T](c, n)
 	for d := range r.d {
-		r.proj[d][0].mul(c, r.t*r.b, r.x, gates, sumBias(c, bias, d, h4), false)
+		r.proj[d][0].mul(c, r.longest*r.b, r.x, gates, sumBias(c, bias, d, h4), false)
 		hd, cd := h[d*n:(d+1)*n], cell[d*n:(d+1)*n]
 		var p []T
 		if peep != nil {
 			p = peep[d*3*r.h : (d+1)*3*r.h]
 		}
-		for s := range r.t {
+		for s := range r.longest {
 			g := r.rows(gates, tmp, d, s, h4)
-			g = r.hid[d][0].mul(c, r.b, hd, g, nil, true)
+			g = r.hid[d][0].mul(c, r.b, r.computed(oldH, hd, d, s), g, nil, true)
 			if r.ragged {
 				copy(oldH, hd)
 				copy(oldC, cd)

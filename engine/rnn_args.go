@@ -18,6 +18,7 @@ type rnnCall[T real] struct {
 	t, b, i, h, d int
 	x             []T // [T, B, I]
 	lens          []int
+	longest       int // of lens: no step behind it is computed
 	ragged        bool
 	layout        bool // batch first in the outputs
 	reverse       []bool
@@ -118,7 +119,7 @@ func (r *rnnCall[T]) lengths() error {
 		r.lens[i] = r.t
 	}
 	t := r.c.Arg(4)
-	if t == nil {
+	if r.longest = r.t; t == nil {
 		return nil
 	}
 	v, err := ints(t)
@@ -128,11 +129,12 @@ func (r *rnnCall[T]) lengths() error {
 	if len(v) != r.b {
 		return errShape("sequence_lens", t, fmt.Sprintf("[%d]", r.b))
 	}
+	r.longest = 0
 	for i, n := range v {
 		if n < 0 || n > r.t {
 			return fmt.Errorf("sequence_lens holds %d of %d steps", n, r.t)
 		}
-		r.lens[i] = n
+		r.lens[i], r.longest = n, max(r.longest, n)
 		r.ragged = r.ragged || n != r.t
 	}
 	return nil
@@ -383,6 +385,21 @@ func (r *rnnCall[T]) rows(all, tmp []T, d, s, n int) []T {
 	for b := range r.b {
 		t := max(r.at(d, s, b), 0)
 		copy(tmp[b*n:(b+1)*n], all[(t*r.b+b)*n:(t*r.b+b+1)*n])
+	}
+	return tmp
+}
+
+// computed returns the states h [B, H] for step s of a product in direction d: as they are, or, where they are quantized together, a
+// copy in tmp with zeros for those that the step before did not compute.
+func (r *rnnCall[T]) computed(tmp, h []T, d, s int) []T {
+	if !r.ragged || r.hid[d][0].quant == nil {
+		return h
+	}
+	copy(tmp, h)
+	for b, n := range r.lens {
+		if s > n {
+			clear(tmp[b*r.h : (b+1)*r.h])
+		}
 	}
 	return tmp
 }

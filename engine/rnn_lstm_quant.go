@@ -9,7 +9,7 @@ import (
 // of their states.
 type lstmQuantTask struct {
 	lstmTask
-	qx     []uint8 // all of X, rows of stride i4
+	qx     []uint8 // X up to the longest sequence, rows of stride i4
 	sx     [1]float32
 	zx     [1]uint8
 	qs     []uint8 // rows of a round
@@ -22,13 +22,13 @@ func fourfold(n int) int { return (n + 3) &^ 3 }
 // lstmQuant runs the recurrence with int8 weights on states h and cell, [D, B, H].
 func lstmQuant(r *rnnCall[float32], bias, h, cell []float32) {
 	c := r.c
-	if r.t == 0 || r.b*r.h == 0 {
+	if r.longest == 0 || r.b*r.h == 0 {
 		return
 	}
-	i4 := fourfold(r.i)
-	sx, zx := kernel.RangeU8(r.x)
-	qx := Scratch[uint8](c, r.t*r.b*i4)
-	quantizeRows(qx, r.x, r.i, i4, sx, zx)
+	i4, x := fourfold(r.i), r.x[:r.longest*r.b*r.i]
+	sx, zx := kernel.RangeU8(x)
+	qx := Scratch[uint8](c, r.longest*r.b*i4)
+	quantizeRows(qx, x, r.i, i4, sx, zx)
 	parts := max(1, min(r.b, c.pool.Threads(), r.b*r.t*r.h*(r.i+r.h)/forkRecurrence))
 	for d := range r.d {
 		sum := sumBias(c, bias, d, 4*r.h)
@@ -46,7 +46,7 @@ func lstmQuant(r *rnnCall[float32], bias, h, cell []float32) {
 			ranges[0][p] = [2]float32{lo, hi}
 			tasks[p] = t
 		}
-		c.pool.RunSteps(r.t, parts, func(s, p int) { tasks[p].step(s, p) })
+		c.pool.RunSteps(r.longest, parts, func(s, p int) { tasks[p].step(s, p) })
 		for _, t := range tasks {
 			t.cell.Close()
 		}
@@ -67,7 +67,7 @@ func quantizeRows(q []uint8, x []float32, n, n4 int, scale float32, zero uint8) 
 // project computes the gates of the round that starts at step s0.
 func (t *lstmQuantTask) project(s0 int) {
 	r := t.r
-	i4, n := fourfold(r.i), min(t.steps, r.t-s0)
+	i4, n := fourfold(r.i), min(t.steps, r.longest-s0)
 	rows := n * t.nb
 	q := stepInputs(&t.rnnTask, t.qs, t.qx, s0, n, i4)
 	w := r.proj[t.d][0].quant
@@ -92,6 +92,22 @@ func (t *lstmQuantTask) step(s, p int) {
 	size := t.nb * 4 * r.h
 	t.cell.Step(scale, zero, t.gates[s%t.steps*size:][:size], t.c, t.h)
 	t.keep(s, t.c, t.oldC)
-	lo, hi = kernel.RangeF32(t.h)
-	t.ranges[(s+1)%2][p] = [2]float32{lo, hi}
+	t.ranges[(s+1)%2][p] = t.computed(s)
+}
+
+// computed returns the range of the states that step s computed: those of sequences that were over before it do not count.
+func (t *lstmQuantTask) computed(s int) [2]float32 {
+	r := t.r
+	if !r.ragged {
+		lo, hi := kernel.RangeF32(t.h)
+		return [2]float32{lo, hi}
+	}
+	var lo, hi float32
+	for b := range t.nb {
+		if s < r.lens[t.b0+b] {
+			l, h := kernel.RangeF32(t.h[b*r.h : (b+1)*r.h])
+			lo, hi = min(lo, l), max(hi, h)
+		}
+	}
+	return [2]float32{lo, hi}
 }
