@@ -68,12 +68,13 @@ func (g *int8Job) foldedPanels(c *int32, i, j, panels int) {
 	ps := k4 * 4 * PanelWidth
 	_ = g.b.data[(j+panels)*ps-1]
 	whole := min(panels, g.b.N/PanelWidth-j)
-	if two := whole &^ 1; readsAhead && two > 0 && k4 > 0 {
-		foldU8S8x64m1(two/2, k4, &r.x[0], r.start, &g.b.data[j*ps], &g.b.ColSum[j*PanelWidth], c)
-		j, panels, whole = j+two, panels-two, whole-two
+	if readsAhead && whole > 0 && k4 > 0 {
+		foldU8S8x32n1(whole, k4, &r.x[0], r.start, &g.b.data[j*ps], &g.b.ColSum[j*PanelWidth], c)
+		j, panels = j+whole, panels-whole
 		if panels > 0 {
-			c = at(c, two*PanelWidth)
+			c = at(c, whole*PanelWidth)
 		}
+		whole = 0
 	} else if k4%8 == 0 {
 		for ; whole >= widePanels; whole -= widePanels {
 			out := unsafe.Slice(c, widePanels*PanelWidth)

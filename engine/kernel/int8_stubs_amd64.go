@@ -204,10 +204,10 @@ func foldU8S8x32m1(panels, k int, x *uint8, start int32, b *int8, sums, c *int32
 //go:noescape
 func foldU8S8x128m1(turns int, x *uint8, b *int8, ps int, c *int32)
 
-// foldU8S8x64m1 is foldU8S8x32m1 for pairs of panels, with nothing fetched ahead; k is not 0.
+// foldU8S8x32n1 is foldU8S8x32m1 for CPUs that read ahead; k is not 0.
 //
 //go:noescape
-func foldU8S8x64m1(pairs, k int, x *uint8, start int32, b *int8, sums, c *int32)
+func foldU8S8x32n1(panels, k int, x *uint8, start int32, b *int8, sums, c *int32)
 
 // widePairs256 is markWide with AVX2.
 //

@@ -110,60 +110,49 @@ func foldWide(a *asm, stubs *strings.Builder) {
 	a.op("RET")
 }
 
-// foldPairs writes foldU8S8x64m1: panels two at a time, four rows of each in turn, and nothing fetched ahead. Registers: SI the folded row, DI and R10 weights, BX c, R13
-// pairs left, CX fours left.
-func foldPairs(a *asm, stubs *strings.Builder) {
-	decl := "func foldU8S8x64m1(pairs, k int, x *uint8, start int32, b *int8, sums, c *int32)"
-	fmt.Fprintf(stubs, "\n// foldU8S8x64m1 is foldU8S8x32m1 for pairs of panels, with nothing fetched ahead; k is not 0.\n//\n//go:noescape\n%s\n", decl)
-	a.text(decl, "foldU8S8x64m1", 56)
-	for _, l := range []string{"pairs+0(FP), R13", "k+8(FP), R9", "b+32(FP), DI", "sums+40(FP), R8", "c+48(FP), BX"} {
+// foldShort writes foldU8S8x32n1. Registers: SI the folded row, DI weights, BX c, R13 panels left, DX groups of four left, CX those of a turn of eight at most.
+func foldShort(a *asm, stubs *strings.Builder) {
+	decl := "func foldU8S8x32n1(panels, k int, x *uint8, start int32, b *int8, sums, c *int32)"
+	fmt.Fprintf(stubs, "\n// foldU8S8x32n1 is foldU8S8x32m1 for CPUs that read ahead; k is not 0.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "foldU8S8x32n1", 56)
+	for _, l := range []string{"panels+0(FP), R13", "b+32(FP), DI", "sums+40(FP), R8", "c+48(FP), BX"} {
 		a.op("MOVQ %s", l)
 	}
-	a.op("SHLQ $7, R9") // bytes of a panel
 	a.op("MOVL start+24(FP), AX")
+	a.op("MOVL $8, R9")
 	a.op("VPCMPEQW Y14, Y14, Y14")
 	a.op("VPSRLW $15, Y14, Y14")
-	a.label("panels")
-	a.op("MOVQ k+8(FP), CX")
+	a.label("panel")
+	a.op("MOVQ k+8(FP), DX")
 	a.op("MOVQ x+16(FP), SI")
-	a.op("LEAQ (DI)(R9*1), R10")
 	a.op("VMOVD AX, X0")
 	a.op("VPBROADCASTD X0, Y0")
-	for v := 1; v < 8; v++ {
+	for v := 1; v < 4; v++ {
 		a.op("VMOVDQA Y0, Y%d", v)
 	}
-	nbLoop(a, "four", func() {
-		a.op("VPBROADCASTD (SI), Y8")
-		a.op("VPBROADCASTD 4(SI), Y9")
-		for h, from := range []string{"DI", "R10"} {
-			for v := range 4 {
-				a.op("VPXOR %d(%s), Y9, Y%d", 32*v, from, 10+v)
-			}
-			for v := range 4 {
-				a.op("VPMADDUBSW Y%[1]d, Y8, Y%[1]d", 10+v)
-			}
-			for v := range 4 {
-				a.op("VPMADDWD Y14, Y%[1]d, Y%[1]d", 10+v)
-			}
-			for v := range 4 {
-				a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", 10+v, 4*h+v)
-			}
-		}
-		a.op("ADDQ $8, SI")
+	a.label("turn")
+	nudge(a, "DI", 1024)
+	a.op("MOVQ DX, CX")
+	a.op("CMPQ CX, R9")
+	a.op("CMOVQGT R9, CX")
+	a.op("SUBQ CX, DX")
+	nbLoop(a, "group", func() {
+		foldGroup(a, 0, 0)
 		a.op("SUBQ $-128, DI")
-		a.op("SUBQ $-128, R10")
+		a.op("ADDQ $8, SI")
 	})
-	for v := range 8 {
-		a.op("VMOVDQU %d(R8), Y8", 32*v)
-		a.op("VPSLLD $7, Y8, Y8")
-		a.op("VPADDD Y8, Y%[1]d, Y%[1]d", v)
+	a.op("TESTQ DX, DX")
+	a.op("JNE  turn")
+	for v := range 4 {
+		a.op("VMOVDQU %d(R8), Y%d", 32*v, 4+v)
+		a.op("VPSLLD $7, Y%[1]d, Y%[1]d", 4+v)
+		a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", 4+v, v)
 		a.op("VMOVDQU Y%d, %d(BX)", v, 32*v)
 	}
-	a.op("ADDQ R9, DI")
-	a.op("ADDQ $256, R8")
-	a.op("ADDQ $256, BX")
+	a.op("ADDQ $128, R8")
+	a.op("ADDQ $128, BX")
 	a.op("DECQ R13")
-	a.op("JNE  panels")
+	a.op("JNE  panel")
 	a.op("VZEROUPPER")
 	a.op("RET")
 }

@@ -39,7 +39,7 @@ func int8Files() []file {
 	foldBytes(b, &stubs)
 	foldRow(b, &stubs)
 	foldWide(b, &stubs)
-	foldPairs(b, &stubs)
+	foldShort(b, &stubs)
 	widePairs(b, &stubs)
 	packFours(b, &stubs)
 	v := newAsm("int8.go")
