@@ -88,17 +88,22 @@ func (p *Packs) drop(key [sha256.Size]byte) {
 	delete(p.packed, key)
 }
 
-// packKey names one packed form of one weight of a model.
+// packKey names one packed form of one weight of a model: what it is, and the other tensors that it is made of, whose names may be those of
+// others in another body.
 type packKey struct {
 	t    *model.Tensor
 	kind string
+	with [mostWith]*model.Tensor
 }
 
+// mostWith is the number of tensors beside a weight that a packed form is made of.
+const mostWith = 4
+
 // digest is that of a packed form: what it is, the instruction set that it is for, and the tensors that it is made of.
-func (k packKey) digest(with []*model.Tensor) (sum [sha256.Size]byte, err error) {
+func (k packKey) digest() (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n", k.kind, kernel.Active())
-	for _, t := range append([]*model.Tensor{k.t}, with...) {
+	for _, t := range append([]*model.Tensor{k.t}, k.with[:]...) {
 		if t == nil {
 			fmt.Fprintln(h, "none")
 			continue
@@ -140,7 +145,11 @@ func (e *packEntry) fill(make func() (any, int64, error), drop func()) (mine boo
 // the other tensors that it is made of. The memory of a weight in a mapped file is given back.
 // What cannot be made stays in no Packs: who waits for another session that fails makes it anew, from tensors of its own.
 func pack[T any](p *prep, t *model.Tensor, kind string, make func() (T, int64, error), with ...*model.Tensor) (T, error) {
-	e := p.c.packEntry(packKey{t, kind})
+	k := packKey{t: t, kind: kind}
+	if copy(k.with[:], with) < len(with) {
+		panic("a packed form is made of more tensors than its key has")
+	}
+	e := p.c.packEntry(k)
 	e.fill(func() (any, int64, error) {
 		defer t.Forget()
 		made := func() (any, int64, error) { return make() }
@@ -151,7 +160,8 @@ func pack[T any](p *prep, t *model.Tensor, kind string, make func() (T, int64, e
 			return v, size, err
 		}
 		// what is packed may depend on these options
-		key, err := packKey{t, fmt.Sprint(kind, " ", p.c.opts.Exact, p.c.opts.NoFusion)}.digest(with)
+		k.kind = fmt.Sprint(kind, " ", p.c.opts.Exact, p.c.opts.NoFusion)
+		key, err := k.digest()
 		if err != nil {
 			return nil, 0, err
 		}
