@@ -82,8 +82,9 @@ func (s *symbols) concat(n *model.Node) {
 		}
 		v = append(v, d...)
 	}
-	s.vals[n.Out(0)] = v
-	s.set(n, []dim{{c: len(v)}})
+	if s.set(n, []dim{{c: len(v)}}); len(v) <= maxVals {
+		s.vals[n.Out(0)] = v
+	}
 }
 
 // expand broadcasts to a target, of which the length may be known alone.

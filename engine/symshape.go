@@ -159,7 +159,7 @@ func (s *symbols) constant(name string) {
 		shape[i] = dim{c: d}
 	}
 	s.shapes[name] = shape
-	if t.Rank() <= 1 && t.Len() <= 64 && (t.DType() == model.Int64 || t.DType() == model.Int32) {
+	if t.Rank() <= 1 && t.Len() <= maxVals && (t.DType() == model.Int64 || t.DType() == model.Int32) {
 		if v, err := ints(t); err == nil {
 			d := make([]dim, len(v))
 			for i, x := range v {
@@ -205,8 +205,9 @@ func (s *symbols) reshape(n *model.Node) {
 	s.c.view = nil // it still has the reader of the computed target
 }
 
+// set notes the shape of output 0; one with a negative size, which a file may claim, is none.
 func (s *symbols) set(n *model.Node, shape []dim) {
-	if shape != nil && n.Out(0) != "" {
+	if shape != nil && n.Out(0) != "" && !slices.ContainsFunc(shape, func(d dim) bool { return d.c < 0 }) {
 		s.shapes[n.Out(0)] = shape
 	}
 }
@@ -262,8 +263,8 @@ func (s *symbols) node(n *model.Node) {
 		s.arithmetic(n)
 	case "Sum", "Min", "Max":
 		out := in(0)
-		for i := range n.Inputs[1:] {
-			out = s.broadcast(out, in(1+i))
+		for i := 1; i < len(n.Inputs); i++ {
+			out = s.broadcast(out, in(i))
 		}
 		s.set(n, out)
 	case "Conv", "ConvInteger", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool":

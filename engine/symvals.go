@@ -127,7 +127,7 @@ func (s *symbols) filled(n *model.Node) {
 	}
 	s.set(n, shape)
 	a := n.Attr("value")
-	if len(shape) != 1 || shape[0].s != 0 || shape[0].c > maxVals || a == nil || a.T == nil || a.T.DType() != model.Int64 {
+	if len(shape) != 1 || shape[0].s != 0 || shape[0].c < 0 || shape[0].c > maxVals || a == nil || a.T == nil || a.T.DType() != model.Int64 {
 		return
 	}
 	v, err := ints(a.T)
@@ -142,7 +142,14 @@ func (s *symbols) gemm(n *model.Node, a, b []dim) {
 	if len(a) != 2 || len(b) != 2 {
 		return
 	}
-	s.set(n, []dim{a[n.Int("transA", 0)&1], b[1-n.Int("transB", 0)&1]})
+	m, k := a[0], b[1]
+	if n.Int("transA", 0) != 0 {
+		m = a[1]
+	}
+	if n.Int("transB", 0) != 0 {
+		k = b[0]
+	}
+	s.set(n, []dim{m, k})
 }
 
 // zeroed reports whether a Reshape with allowzero asks for an empty dimension: elsewhere allowzero changes nothing, since unknown
