@@ -101,7 +101,7 @@ func wholeAttention(c *Call, layout []int) error {
 	}
 	q, k, v := &x[0], &x[1], &x[2]
 	group := int(c.Node.Int("group", 1))
-	if k.b != q.b || v.b != q.b || v.h != k.h || k.d != q.d || k.s != v.s || k.h*group != q.h && (group != 1 || k.h != 1) || k.s == 0 || k.d == 0 {
+	if k.b != q.b || v.b != q.b || v.h != k.h || k.d != q.d || k.s != v.s || k.h*group != q.h && (group != 1 || k.h != 1) || k.s == 0 || k.d == 0 || k.h == 0 {
 		return errUnfused // products whose operands are repeated are left to MatMul
 	}
 	mask, ms, err := attentionMask(c, q.b, q.h, q.s, k.s)

@@ -39,12 +39,17 @@ func (e *editor) attention(soft *model.Node) {
 		return
 	}
 	s := &scored{scale: 1, soft: soft}
-	if !e.scores(s) || !e.weighted(s) || !e.masksFit(s.masks) {
+	if !e.scores(s) || !e.weighted(s) || !e.masksFit(s.masks) || s.makes(append(s.masks, s.v)...) {
 		return
 	}
 	if !e.packedAttention(s) {
 		e.wholeAttention(s)
 	}
+}
+
+// makes reports whether one of the names is of a value inside, as that of scores that are added to themselves: it would be gone.
+func (s *scored) makes(names ...string) bool {
+	return slices.ContainsFunc(s.inner, func(n *model.Node) bool { return slices.Contains(names, n.Out(0)) })
 }
 
 // factor returns the input of a Mul or Div by a constant number, and the number that it is multiplied by; "" for other nodes.
@@ -122,7 +127,8 @@ func (e *editor) weighted(s *scored) bool {
 		if !nan.Is("IsNaN") {
 			nan, where = where, nan
 		}
-		if zero, ok := e.scalar(where.In(1)); !nan.Is("IsNaN") || !where.Is("Where") || where.In(0) != nan.Out(0) || where.In(2) != p || !ok || zero != 0 {
+		if zero, ok := e.scalar(where.In(1)); !nan.Is("IsNaN") || !where.Is("Where") || where.In(0) != nan.Out(0) || where.In(2) != p || !ok || zero != 0 ||
+			e.constant(where.In(1)).Rank() > 4 {
 			return false
 		}
 		s.guard = true

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math"
+	"slices"
 
 	"github.com/wattshed/wattshed/model"
 )
@@ -89,10 +90,10 @@ func (e *editor) layerNorm(root, mul, div *model.Node, gamma, beta string) bool 
 			nodes = append([]*model.Node{sub2}, nodes...)
 		}
 		if !e.inner(nodes...) { // two normalizations of one input share what does not depend on gamma and beta
-			if !e.inner(mul, root) {
+			shared := nodes[:len(nodes)-2]
+			if !e.inner(mul, root) || slices.ContainsFunc(shared, e.widens) {
 				return false
 			}
-			shared := nodes[:len(nodes)-2]
 			nodes = nodes[len(shared):]
 			defer e.removeUnread(shared)
 		}

@@ -23,6 +23,27 @@ var unfused = map[string]struct {
 		y := b.node("Div", []string{d, b.node("Sqrt", []string{b.node("Add", []string{v, b.scalar(1e-5)})})})
 		return b.node("Add", []string{b.node("Mul", []string{y, b.weight(1, 6)}), b.weight(1, 6)})
 	}, 3, [][]int{{2, 3, 6}, {2, 3, 1}, {2, 0, 6}, {0, 3, 1}}},
+	"layer norm with a number of four dimensions": {func(b *builder, x string) string {
+		eps := b.constant(model.FromSlice([]int{1, 1, 1, 1}, []float32{1e-5}))
+		d := b.node("Sub", []string{x, b.node("ReduceMean", []string{x}, model.IntsAttr("axes", -1))})
+		v := b.node("ReduceMean", []string{b.node("Pow", []string{d, b.scalar(2)})}, model.IntsAttr("axes", -1))
+		y := b.node("Div", []string{d, b.node("Sqrt", []string{b.node("Add", []string{v, eps})})})
+		return b.node("Add", []string{b.node("Mul", []string{y, b.weight(1, 6)}), b.weight(1, 6)})
+	}, 2, [][]int{{2, 6}}},
+	"attention masked by its own scores": {func(b *builder, x string) string {
+		p := scoresOf(b, x)
+		p = b.node("Softmax", []string{b.node("Add", []string{p, p})}, model.IntAttr("axis", -1))
+		return b.node("MatMul", []string{p, twoHeads(b, x, 0, 2, 1, 3)})
+	}, 3, [][]int{{2, 7, 8}}},
+	"attention to its own scores": {func(b *builder, x string) string {
+		p := scoresOf(b, x)
+		return b.node("MatMul", []string{b.node("Softmax", []string{p}, model.IntAttr("axis", -1)), p})
+	}, 3, [][]int{{2, 7, 8}}},
+	"attention guarded by a number of five dimensions": {func(b *builder, x string) string {
+		p := b.node("Softmax", []string{scoresOf(b, x)}, model.IntAttr("axis", -1))
+		p = b.node("Where", []string{b.node("IsNaN", []string{p}), b.constant(model.FromSlice([]int{1, 1, 1, 1, 1}, []float32{0})), p})
+		return b.node("MatMul", []string{p, twoHeads(b, x, 0, 2, 1, 3)})
+	}, 3, [][]int{{2, 7, 8}}},
 	"rms norm of one column": {func(b *builder, x string) string {
 		v := b.node("ReduceMean", []string{b.node("Mul", []string{x, x})}, model.IntsAttr("axes", -1))
 		y := b.node("Div", []string{x, b.node("Sqrt", []string{b.node("Add", []string{v, b.scalar(1e-5)})})})
@@ -50,16 +71,23 @@ var unfused = map[string]struct {
 	}, 4, [][]int{{1, 3, 4, 4}, {1, 3, 0, 4}, {1, 3, 1, 1}}},
 }
 
+// twoHeads is a product of x as two heads of 4, transposed.
+func twoHeads(b *builder, x string, perm ...int64) string {
+	r := b.node("Reshape", []string{b.linear(x, 8, 8), b.ints(0, 0, 2, 4)})
+	return b.node("Transpose", []string{r}, model.IntsAttr("perm", perm...))
+}
+
+// scoresOf is the product of queries and keys of x.
+func scoresOf(b *builder, x string) string {
+	return b.node("MatMul", []string{twoHeads(b, x, 0, 2, 1, 3), twoHeads(b, x, 0, 2, 3, 1)})
+}
+
 // attended is attention of x to all but its first two rows, two heads of 4.
 func attended(b *builder, x string) string {
-	heads := func(x string, perm ...int64) string {
-		r := b.node("Reshape", []string{b.linear(x, 8, 8), b.ints(0, 0, 2, 4)})
-		return b.node("Transpose", []string{r}, model.IntsAttr("perm", perm...))
-	}
 	y := b.node("Slice", []string{x, b.ints(2), b.ints(100), b.ints(1)})
-	p := b.node("Mul", []string{b.node("MatMul", []string{heads(x, 0, 2, 1, 3), heads(y, 0, 2, 3, 1)}), b.scalar(0.5)})
+	p := b.node("Mul", []string{b.node("MatMul", []string{twoHeads(b, x, 0, 2, 1, 3), twoHeads(b, y, 0, 2, 3, 1)}), b.scalar(0.5)})
 	p = b.node("Softmax", []string{p}, model.IntAttr("axis", -1))
-	o := b.node("Transpose", []string{b.node("MatMul", []string{p, heads(y, 0, 2, 1, 3)})}, model.IntsAttr("perm", 0, 2, 1, 3))
+	o := b.node("Transpose", []string{b.node("MatMul", []string{p, twoHeads(b, y, 0, 2, 1, 3)})}, model.IntsAttr("perm", 0, 2, 1, 3))
 	return b.node("Reshape", []string{o, b.ints(0, 0, 8)})
 }
 
