@@ -43,7 +43,7 @@ var dotsPay = sync.OnceValue(func() bool {
 	return family == 0x19
 })
 
-// readsAhead tells whether products of one row with AVX2 do best when nothing is fetched ahead: on Zen 4 reading the weights of one
+// readsAhead tells whether products of one row with AVX2 do best when little is fetched ahead: on Zen 4 reading the weights of one
 // takes 1.4 times as long otherwise, on Zen 3 (models 0 to 0xf and 0x20 to 0x5f of the family) less. Zen 5 is taken for a Zen 4; other CPUs were not measured.
 // A variable for the sake of tests.
 var readsAhead = func() bool {
