@@ -166,13 +166,19 @@ func (e *editor) maskOf(masks []string) string {
 	}
 	sum := &model.Node{Op: "Add", Inputs: slices.Clone(masks), Outputs: []string{e.freshName("mask")}}
 	if a, b := e.c.shapes[masks[0]], e.c.shapes[masks[1]]; len(a) == 4 && len(b) == 4 {
-		shape := slices.Clone(a)
+		shape, known := slices.Clone(a), true
 		for i, d := range b {
-			if shape[i] == (dim{c: 1}) {
+			switch one := (dim{c: 1}); {
+			case d == a[i] || d == one || a[i].s == 0 && a[i].c > 1:
+			case a[i] == one || d.s == 0 && d.c > 1:
 				shape[i] = d
+			default: // either may be 1
+				known = false
 			}
 		}
-		e.c.shapes[sum.Out(0)] = shape
+		if known {
+			e.c.shapes[sum.Out(0)] = shape
+		}
 	}
 	e.index(sum)
 	e.g.Nodes = append(e.g.Nodes, sum)

@@ -205,7 +205,7 @@ func (s *symbols) split(n *model.Node, x []dim) {
 		return
 	}
 	for i, o := range n.Outputs {
-		if o != "" {
+		if o != "" && sizes[i] >= 0 {
 			shape := append([]dim{}, x...)
 			shape[ax] = dim{c: sizes[i]}
 			s.shapes[o] = shape

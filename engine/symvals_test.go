@@ -22,6 +22,12 @@ func TestImpossibleShapes(t *testing.T) {
 		},
 		"Max":  func(b *builder, x string) string { return b.node("Max", nil) },
 		"Tile": func(b *builder, x string) string { return b.node("Tile", []string{x, b.ints(-2, 1)}) },
+		"Split": func(b *builder, x string) string {
+			list := b.node("Cast", []string{b.node("Reshape", []string{x, b.ints(-1)})}, model.IntAttr("to", int64(model.Int64)))
+			part := b.node("Split", []string{list, b.ints(-3, 9)}, model.IntAttr("axis", 0))
+			b.g.Nodes[len(b.g.Nodes)-1].Outputs = []string{part, part + "/rest"}
+			return b.node("Reshape", []string{x, part})
+		},
 		"GatherND": func(b *builder, x string) string {
 			return b.node("GatherND", []string{x, b.node("Tile", []string{b.constant(model.FromSlice([]int{1, 1}, []int64{0})), b.ints(1, -2)})})
 		},
