@@ -158,7 +158,7 @@ func (e *TokenizerError) Error() string {
 
 func (r *Recipe) bindRandom(b *bound, src *source) error {
 	if r.Task != nil && r.Task.Kind == "classification" {
-		return fmt.Errorf("recipe: classification needs texts and a tokenizer, arrays or images")
+		return fmt.Errorf("recipe: task.kind %q needs texts and a tokenizer, arrays or images: the inputs of model %q are random", r.Task.Kind, filepath.Base(src.name))
 	}
 	spec := r.Inputs.Random
 	if spec == nil {
