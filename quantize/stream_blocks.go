@@ -28,11 +28,12 @@ func (o WeightOnly) stream(st *streamed) ([]model.Note, error) {
 				}
 			}
 		}
-		if err := check(o.scheme()+" weights", p.notes()); err != nil {
-			return p.notes(), err
+		notes := p.weightNotes() // how far an algorithm got is not known before it works
+		if err := check(o.scheme()+" weights", notes); err != nil {
+			return notes, err
 		}
 		p.rewrite(g)
-		return p.notes(), nil
+		return notes, nil
 	})
 }
 

@@ -298,8 +298,17 @@ func (p *weightOnlyPlan) whyLeft(w *model.Weight) string {
 	return ""
 }
 
-// notes returns a note per weight.
+// notes returns a note per weight, and one of how far GPTQ or AWQ got.
 func (p *weightOnlyPlan) notes() []model.Note {
+	notes := p.weightNotes()
+	if p.NeedsFeeds() {
+		notes = append(notes, p.summary())
+	}
+	return notes
+}
+
+// weightNotes returns a note per weight.
+func (p *weightOnlyPlan) weightNotes() []model.Note {
 	var notes []model.Note
 	for _, w := range p.weights {
 		n := newNote(w.Weight)
@@ -320,9 +329,6 @@ func (p *weightOnlyPlan) notes() []model.Note {
 			n.Action, n.Reason = strings.Join(words, " and "), strings.Join(remarks, "; ")
 		}
 		notes = append(notes, n)
-	}
-	if p.NeedsFeeds() {
-		notes = append(notes, p.summary())
 	}
 	return notes
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -137,11 +138,11 @@ func printStreamPlan(c *cli.Context, q *recipe.Quantize, inputs *recipe.Recipe) 
 	if err != nil {
 		return err
 	}
-	out := c.String("o")
-	if out == "" {
-		return usagef("-o: missing: name the file to write")
+	out, err := output(c, filepath.Base(in))
+	if err != nil {
+		return err
 	}
-	p, err := recipe.PlanStage(c.Context, recipe.Single{In: in, Out: out, Stage: q, Threads: c.Int("threads"), Inputs: inputs, Builtin: testdata.FS})
+	p, err := recipe.PlanStage(c.Context, recipe.Single{In: in, Out: out, Reads: reads(c), Stage: q, Threads: c.Int("threads"), Inputs: inputs, Builtin: testdata.FS})
 	if p != nil && c.Bool("json") {
 		if e := printJSON(c, p); e != nil {
 			return e
@@ -149,7 +150,7 @@ func printStreamPlan(c *cli.Context, q *recipe.Quantize, inputs *recipe.Recipe) 
 		return err
 	}
 	if p == nil {
-		return err
+		return stageHint(c, err, in, out)
 	}
 	w := c.App.Writer
 	printNotes(w, p.Notes)

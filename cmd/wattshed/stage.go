@@ -37,11 +37,7 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 	if err != nil {
 		return err
 	}
-	var reads []string
-	for _, name := range readFlags {
-		reads = append(reads, c.String(name))
-	}
-	s := recipe.Single{In: in, Out: out, Reads: reads, Stage: st, Runtimes: runtimes(), Builtin: testdata.FS, Threads: c.Int("threads"), Inputs: inputs, Stream: c.Bool("stream"), Digest: c.Bool("json")}
+	s := recipe.Single{In: in, Out: out, Reads: reads(c), Stage: st, Runtimes: runtimes(), Builtin: testdata.FS, Threads: c.Int("threads"), Inputs: inputs, Stream: c.Bool("stream"), Digest: c.Bool("json")}
 	if training != nil {
 		if s.Training, err = training(in); err != nil {
 			return err
@@ -55,13 +51,7 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 		printNotes(c.App.ErrWriter, done.Notes)
 	}
 	if err != nil {
-		switch {
-		case errors.Is(err, recipe.ErrSameFile):
-			return sameFile(c, "-o", out, "MODEL", err)
-		case errors.Is(err, quantize.ErrQuantized):
-			return withHint(err, "wattshed inspect "+in)
-		}
-		return runHint(err, c.Command.Name, "")
+		return stageHint(c, err, in, out)
 	}
 	for _, remark := range done.Remarks {
 		switch {
@@ -77,6 +67,26 @@ func applyStage(c *cli.Context, st recipe.Stage, inputs *recipe.Recipe, training
 	printNotes(c.App.Writer, done.Notes)
 	fmt.Fprintf(c.App.Writer, "%s: %s, was %s (ratio %.3f)\n", out, bytesText(done.BytesAfter), bytesText(done.BytesBefore), float64(done.BytesAfter)/float64(done.BytesBefore))
 	return nil
+}
+
+// stageHint adds what to type after an error of a stage that reads in and writes out.
+func stageHint(c *cli.Context, err error, in, out string) error {
+	switch {
+	case errors.Is(err, recipe.ErrSameFile):
+		return sameFile(c, "-o", out, "MODEL", err)
+	case errors.Is(err, quantize.ErrQuantized):
+		return withHint(err, "wattshed inspect "+in)
+	}
+	return runHint(err, c.Command.Name, "")
+}
+
+// reads are the files that the flags of a command name to read.
+func reads(c *cli.Context) []string {
+	var files []string
+	for _, name := range readFlags {
+		files = append(files, c.String(name))
+	}
+	return files
 }
 
 // sameFile says which flags name the same file, the one to write and one to read: a fault of the command line. positional is what is read

@@ -18,12 +18,13 @@ import (
 const streamAbove = 1 << 30
 
 // PlanStage says what a stage that quantizes would need to write Out, block by block where it can, and refuses what cannot fit.
-// Other stages are an error wrapping model.ErrUnsupported. Nothing is written.
+// It fails as the stage itself would where there are no inputs to calibrate on. Other stages are an error wrapping model.ErrUnsupported.
+// Nothing is written.
 func PlanStage(ctx context.Context, s Single) (*quantize.StreamPlan, error) {
 	if err := s.Stage.check(); err != nil {
 		return nil, err
 	}
-	if err := distinct(s.In, s.Out); err != nil {
+	if err := distinct(s.In, s.Out, s.Reads...); err != nil {
 		return nil, err
 	}
 	q, ok := s.Stage.(*Quantize)
@@ -36,11 +37,31 @@ func PlanStage(ctx context.Context, s Single) (*quantize.StreamPlan, error) {
 	if st, ok := streamOf(s); ok {
 		return st.Plan(ctx)
 	}
-	p, err := inMemory(s, q).Plan(ctx)
+	m := inMemory(s, q)
+	if err := s.calibrates(q, m.Runs); err != nil {
+		return nil, err
+	}
+	p, err := m.Plan(ctx)
 	if err == nil && p.CalibrationRuns > 0 {
 		p.CalibrationSeconds = s.calibrating(ctx, q, p.CalibrationRuns)
 	}
 	return p, err
+}
+
+// calibrates fails as the stage would where the inputs of its calibration cannot be made. Without Inputs nothing is asked for.
+func (s Single) calibrates(q *Quantize, runs int) error {
+	if s.Inputs == nil || runs == 0 || q.Calibration == calibrateAuto { // auto goes without them
+		return nil
+	}
+	f, err := onnx.Open(s.In)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, _, err := s.Inputs.calibrating(&source{name: s.In, path: s.In, graph: f.Graph()}, s.Builtin)(q.Calibration, runs); err != nil {
+		return withCustom(fmt.Errorf("quantize: calibration %q: %w", q.Calibration, err), f.Graph())
+	}
+	return nil
 }
 
 // calibrating guesses how long calibration takes, from one run on the first of its inputs: 0 where the model is too large to try it or
