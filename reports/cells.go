@@ -93,12 +93,13 @@ func accuracyCell(r *Result, v *Variant) viewCell {
 	if a == nil {
 		return viewCell{Main: absent}
 	}
-	c := viewCell{Main: score(a.Metric, a.Value), Sub: scoreCI(a.Metric, a.CI95)}
+	ci := scoreCI(a.Metric, a.CI95)
+	c := viewCell{Main: scoreIn(a.Metric, a.Value, ci), Sub: ci}
 	if fidelity(r) {
 		c.Sub = metricWord(r, a.Metric)
 		if a.P01 != nil {
 			c.Sub = join(c.Sub, "1st percentile "+score(a.Metric, *a.P01))
-		} else if ci := scoreCI(a.Metric, a.CI95); ci != "" {
+		} else if ci != "" {
 			c.Sub = join(c.Sub, ci)
 		}
 		if v == base {

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -107,7 +108,7 @@ func (f figure) morePairs(limit float64) int {
 }
 
 // ParseGate reads a limit such as "<= 0.6" or "<= 1%" for a key of GateKeys. A bare number is an
-// error: the direction is part of the gate.
+// error: the direction is part of the gate. So is a limit that no value of the figure keeps, or every one.
 func ParseGate(key, expr string) (Gate, error) {
 	if gateFigure(key) == nil {
 		return Gate{}, fmt.Errorf("gates: %q: no such gate; known are %s", key, GateWords(", "))
@@ -127,7 +128,11 @@ func ParseGate(key, expr string) (Gate, error) {
 		if percent {
 			x /= 100
 		}
-		return Gate{Key: key, Op: op, Limit: x}, nil
+		g := Gate{Key: key, Op: op, Limit: x}
+		if err := g.possible(); err != nil {
+			return Gate{}, fmt.Errorf("gates: %s: %q: %w", key, expr, err)
+		}
+		return g, nil
 	}
 	return Gate{}, fmt.Errorf("gates: %s: %q does not start with <=, <, >= or >", key, expr)
 }
@@ -250,10 +255,8 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) (res GateResult, cha
 		res.Decides = d
 	}
 	shown := num(f.value)
-	if ci := f.deciding(); ci != nil {
-		shown += " [" + num(ci[0]) + ", " + num(ci[1]) + "]"
-	} else if f.ci != nil {
-		shown += " [" + num(f.ci[0]) + ", " + num(f.ci[1]) + "]"
+	if ci := cmp.Or(f.deciding(), f.ci); ci != nil {
+		shown = numIn(f.value, *ci)
 	}
 	need := ", need " + g.Op + " " + num(g.Limit)
 	if f.modelled && !allowModelled {

@@ -2,28 +2,32 @@ package reports
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
-// gateKey is a figure that gates limit: what it is in words, and the figure of a variant against the baseline, false when absent.
+// gateKey is a figure that gates limit: what it is in words, between which values it lies whatever the model, and the figure of a variant
+// against the baseline, false when absent.
 type gateKey struct {
-	key, what string
-	figure    func(v, base *Variant) (figure, bool)
+	key, what   string
+	least, most float64
+	figure      func(v, base *Variant) (figure, bool)
 }
 
 // gateKeys is the table of gates, in the order in which they are listed. A new gate is one line here.
 func gateKeys() []gateKey {
+	inf := math.Inf(1)
 	return []gateKey{
-		{"accuracy", "the score; without labels the fidelity: cosine to the original's outputs, or share of its decisions", accuracyValue},
-		{"accuracy_drop", "by how much it is below the original's, 0.01 is a point", accuracyDrop},
-		{"size_ratio", "bytes of the file over those of the original", sizeRatio},
-		{"memory_ratio", "peak memory over the original's", memoryRatio},
-		{"latency_ratio", "time of a run over the original's, in pairs", latencyRatio},
-		{"latency_p95_s", "95th percentile of a run, in seconds", latencyP95},
-		{"energy_ratio", "energy over the original's, in pairs", energyRatio},
-		{"energy_j", "joules per inference", energyValue},
-		{"carbon_ratio", "carbon over the original's", carbonRatio},
-		{"breakeven_inferences", "inferences after which the energy of making the variant is saved again", breakeven},
+		{"accuracy", "the score; without labels the fidelity: cosine to the original's outputs, or share of its decisions", -1, 1, accuracyValue},
+		{"accuracy_drop", "by how much it is below the original's, 0.01 is a point", -2, 2, accuracyDrop},
+		{"size_ratio", "bytes of the file over those of the original", 0, inf, sizeRatio},
+		{"memory_ratio", "peak memory over the original's", 0, inf, memoryRatio},
+		{"latency_ratio", "time of a run over the original's, in pairs", 0, inf, latencyRatio},
+		{"latency_p95_s", "95th percentile of a run, in seconds", 0, inf, latencyP95},
+		{"energy_ratio", "energy over the original's, in pairs", 0, inf, energyRatio},
+		{"energy_j", "joules per inference", 0, inf, energyValue},
+		{"carbon_ratio", "carbon over the original's", 0, inf, carbonRatio},
+		{"breakeven_inferences", "inferences after which the energy of making the variant is saved again", 0, inf, breakeven},
 	}
 }
 
@@ -70,6 +74,27 @@ func fewValuesWords(n int) string {
 		what = plural(n, "value")
 	}
 	return "the cosine of outputs with " + what + " shows little but their signs (labelled data or `task: {kind: agreement}` show more)"
+}
+
+// possible is an error where the limit decides nothing: no value of the figure keeps it, or every one does. A cosine is -1 to 1, a share 0
+// to 1, a drop the difference of two of them; the other figures are not below 0.
+func (g Gate) possible() error {
+	for _, k := range gateKeys() {
+		if k.key != g.Key {
+			continue
+		}
+		span := "at least " + num(k.least)
+		if finite(k.most) {
+			span = num(k.least) + " to " + num(k.most)
+		}
+		switch low, high := holds(g, k.least), holds(g, k.most); { // values between keep it if one end does
+		case !low && !high:
+			return fmt.Errorf("no value keeps it: %s is %s", g.Key, span)
+		case low && high:
+			return fmt.Errorf("every value keeps it: %s is %s", g.Key, span)
+		}
+	}
+	return nil
 }
 
 // gateFigure is the figure that a key names; nil where there is no such gate.

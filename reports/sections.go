@@ -53,7 +53,8 @@ func gateSection(r *Result) section {
 	for _, g := range r.Gates {
 		c := string(g.Verdict)
 		if g.Value != nil {
-			c += ": " + minus(num(*g.Value)) + " " + bracket(cmp.Or(g.Decides, g.CI95), 1)
+			ci := bracket(cmp.Or(g.Decides, g.CI95), 1)
+			c += ": " + within(minus(num(*g.Value)), *g.Value, ci) + " " + ci
 		}
 		if g.Reason == ReasonNotMeasured {
 			c = strings.TrimSpace(c) + " (not measured)"

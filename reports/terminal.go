@@ -64,7 +64,7 @@ func (r *Result) table(w io.Writer) {
 			cells[2] = score(a.Metric, a.Value)
 			switch {
 			case fidelity(r):
-				cells[2] += " " + scoreCI(a.Metric, a.CI95)
+				cells[2] = Score(a.Metric, a.Value, a.CI95)
 			case a.Delta != nil:
 				cells[2] += " " + strings.TrimSuffix(scoreDelta(a.Metric, a.Delta.Value), " points") + " " + scoreCI(a.Metric, a.Delta.CI95)
 			}

@@ -37,7 +37,17 @@ func Size(n int64) string { return showBytes(n) }
 
 // Score formats a value of a metric with its interval, which may be nil, as reports do: "97.59 % [96.52, 98.34]".
 func Score(metric string, x float64, ci *Interval) string {
-	return strings.TrimSpace(score(metric, x) + " " + scoreCI(metric, ci))
+	b := scoreCI(metric, ci)
+	return strings.TrimSpace(scoreIn(metric, x, b) + " " + b)
+}
+
+// scoreIn formats a value of a metric beside its interval as scoreCI wrote it.
+func scoreIn(metric string, x float64, interval string) string {
+	s := score(metric, x)
+	if p, ok := strings.CutSuffix(s, " %"); ok {
+		return within(p, 100*x, interval) + " %"
+	}
+	return within(s, x, interval)
 }
 
 // Number formats an integer with commas between thousands, as reports do.
@@ -48,6 +58,37 @@ func showBytes(n int64) string { return show(float64(n), "B") }
 
 // num formats a figure with four significant digits, without exponent between 1e-4 and 1e7.
 func num(x float64) string { return digits(x, 4) }
+
+// numIn formats a figure with its interval in as many significant digits, from four on, as tell the ends apart.
+func numIn(x float64, ci Interval) string {
+	for n := 4; ; n++ {
+		lo, hi := digits(ci[0], n), digits(ci[1], n)
+		if lo != hi || n == 9 || ci[0] == ci[1] { // digits shows eight decimals at most
+			return digits(x, n) + " [" + lo + ", " + hi + "]"
+		}
+	}
+}
+
+// within is s, which shows the figure x, or x with the decimals of the interval beside it, as bracket wrote that, where s would lie
+// outside of it.
+func within(s string, x float64, interval string) string {
+	plain := strings.NewReplacer("−", "-", "[", "", "]", "").Replace(interval)
+	lo, hi, ok := strings.Cut(plain, ", ")
+	if !ok {
+		return s
+	}
+	outside := func(s string) bool {
+		v, err := strconv.ParseFloat(strings.ReplaceAll(s, "−", "-"), 64)
+		a, errA := strconv.ParseFloat(lo, 64)
+		b, errB := strconv.ParseFloat(hi, 64)
+		return err == nil && errA == nil && errB == nil && (v < a || v > b)
+	}
+	_, decimals, _ := strings.Cut(lo, ".")
+	if finer := minus(strconv.FormatFloat(x, 'f', len(decimals), 64)); outside(s) && !outside(finer) {
+		return finer
+	}
+	return s
+}
 
 // digits formats x with n significant digits, no trailing zeros.
 func digits(x float64, n int) string {

@@ -142,7 +142,7 @@ func accuracyClause(r *Result, v *Variant) string {
 
 // agreement says how closely a variant follows the baseline: "cosine to the baseline's outputs is 0.9932 [..] on 500 examples".
 func agreement(r *Result, a *Accuracy) string {
-	s := score(a.Metric, a.Value) + " " + scoreCI(a.Metric, a.CI95)
+	s := Score(a.Metric, a.Value, a.CI95)
 	if r.Task.Kind == "agreement" {
 		return strings.TrimSpace(s) + " of " + plural(a.N, "decision") + " are the baseline's"
 	}
