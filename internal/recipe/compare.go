@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/reports"
@@ -64,12 +65,43 @@ func CompareResults(a, b *reports.Result) ([]Difference, error) {
 	if a.Model != nil && b.Model != nil && a.Model.SHA256 != "" && b.Model.SHA256 != "" && a.Model.SHA256 != b.Model.SHA256 {
 		out[0].Notes = append(out[0].Notes, fmt.Sprintf("the results start from different models: A from %s, B from %s", a.Model.Name, b.Model.Name))
 	}
+	if n := targetsApart(a.Target, b.Target); n != "" {
+		out[0].Notes = append(out[0].Notes, n)
+	}
 	for j := range b.Variants {
 		if name := b.Variants[j].Name; inB[name] != nil {
 			alone = append(alone, missing(name, "B"))
 		}
 	}
 	return append(out, alone...), nil
+}
+
+// targetsApart names in what the targets of two results differ; "" where they do not, or one is not known.
+func targetsApart(a, b *reports.Target) string {
+	if a == nil || b == nil {
+		return ""
+	}
+	var apart []string
+	for _, t := range []struct {
+		what string
+		a, b any
+	}{{"runtime", a.Runtime, b.Runtime}, {"provider", a.Provider, b.Provider}, {"threads", a.Threads, b.Threads}, {"batch", a.Batch, b.Batch}, {"sequence", a.Sequence, b.Sequence}} {
+		if t.a != t.b {
+			apart = append(apart, fmt.Sprintf("%s: A %s, B %s", t.what, orNone(t.a), orNone(t.b)))
+		}
+	}
+	if apart == nil {
+		return ""
+	}
+	return "the results were measured on different targets, which the ratios hold too: " + strings.Join(apart, "; ")
+}
+
+// orNone is a setting in words, "none" where it is the zero value.
+func orNone(v any) string {
+	if v == "" || v == 0 {
+		return "none"
+	}
+	return fmt.Sprint(v)
 }
 
 // missing is the row of a variant that one result has.

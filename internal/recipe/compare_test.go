@@ -26,6 +26,33 @@ func resultOf(cpu string, joules float64, right, n int, seed uint64) *reports.Re
 	return r
 }
 
+// TestCompareTargets: a note names in what the targets of two results differ.
+func TestCompareTargets(t *testing.T) {
+	at := func(x reports.Target) *reports.Result {
+		r := resultOf("x", 2, 900, 1000, 1)
+		r.Target = &x
+		return r
+	}
+	base := reports.Target{Runtime: "native", Provider: "cpu", Threads: 2, Batch: 1}
+	for _, c := range []struct {
+		b    reports.Target
+		want string
+	}{
+		{base, ""},
+		{reports.Target{Runtime: "ort", Provider: "cpu", Threads: 1, Batch: 1}, "runtime: A native, B ort; threads: A 2, B 1"},
+		{reports.Target{Runtime: "native", Provider: "cuda", Threads: 2, Batch: 8, Sequence: 128}, "provider: A cpu, B cuda; batch: A 1, B 8; sequence: A none, B 128"},
+	} {
+		diffs, err := CompareResults(at(base), at(c.b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := strings.Join(diffs[0].Notes, "\n")
+		if c.want == "" && notes != "" || !strings.HasSuffix(notes, c.want) {
+			t.Errorf("%+v: %q, want %q", c.b, notes, c.want)
+		}
+	}
+}
+
 // TestCompareFigures: energy and accuracy of two results come with intervals.
 func TestCompareFigures(t *testing.T) {
 	a, b := resultOf("x", 2, 900, 1000, 1), resultOf("x", 1, 850, 1000, 2)
