@@ -81,7 +81,7 @@ func measureFlags() []cli.Flag {
 		&cli.StringFlag{Name: "inputs", Usage: "`FILE`.npz of arrays by input name, or a folder of images", DefaultText: "random ones"},
 		&cli.IntFlag{Name: "pairs", Value: 10, Usage: "least number of pairs of blocks"},
 		&cli.Float64Flag{Name: "precision", Value: 0.02, Usage: "wanted half-width of the 95 % interval of a ratio"},
-		&cli.Float64Flag{Name: "max-seconds", Value: 120, Usage: "cap per model"},
+		&cli.Float64Flag{Name: "max-seconds", Value: 120, Usage: "of blocks, per model beside the first; the first pairs (--pairs) are taken whatever it says"},
 		&cli.Float64Flag{Name: "idle-seconds", Usage: "idle power measured before and after"},
 		&cli.Float64Flag{Name: "block-seconds", Value: 1, Usage: "length of a block"},
 		&cli.StringFlag{Name: "zone", Usage: "country whose grid the energy comes from (ISO 3166 alpha-3)", DefaultText: "the world's mean, with a warning"},

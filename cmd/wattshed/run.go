@@ -30,7 +30,9 @@ func runCommand() *cli.Command {
 			"The output folder holds the variants, result.json, report.html, report.md, result.csv and plots. A run that was\n" +
 			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 0 when a variant passes every one\n" +
 			"(each that the key variants of the gates names, where it is there), 3 when all fail one, 4 when that is inconclusive.\n\n" + gatesHelp() + "\n" +
-			"  variants              [int8, ...]: those that must all pass; without it one is enough",
+			"  variants              [int8, ...]: those that must all pass; without it one is enough\n\n" +
+			"A variant whose stage finds nothing to do ends the run, unless allow_noop: true stands beside its name. measure: pairs\n" +
+			"(10) are always taken; max_seconds per variant ends only what comes after them.",
 		Flags: recipeFlags("run", "-report"),
 		Action: onRecipe("-report", func(c *cli.Context, rec *recipe.Recipe, out string) error {
 			return runRecipe(c, rec, out, c.Bool("resume"))
@@ -139,11 +141,19 @@ func ended(c *cli.Context, res *reports.Result, verdict reports.Verdict, words f
 func runHint(err error, name, out string) error {
 	switch {
 	case errors.Is(err, recipe.ErrUnfinished):
-		return withHint(err, "--resume goes on with it; another --out leaves it alone")
+		hint := "--resume goes on with it; another --out leaves it alone"
+		if kept := recipe.Replaced(out); kept != "" {
+			hint += "; the last finished run is in " + kept
+		}
+		return withHint(err, hint)
 	case errors.Is(err, recipe.ErrOtherRun) && out == "":
 		return withHint(err, "leave --resume out to begin anew")
 	case errors.Is(err, recipe.ErrOtherRun):
-		return withHint(err, "choose another --out, or remove "+out)
+		hint := "choose another --out, or remove " + out
+		if kept := recipe.Replaced(out); kept != "" {
+			hint += "; move " + kept + " away first: the report and the variants of the last finished run are there, and nowhere else"
+		}
+		return withHint(err, hint)
 	case errors.Is(err, context.Canceled) && name == "demo":
 		return withHint(err, "the same command goes on where it was")
 	case errors.Is(err, context.Canceled) && (name == "run" || name == "search" || name == "measure" || name == "compare"):

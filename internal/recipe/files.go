@@ -59,6 +59,16 @@ func openFolder(path string) (*folder, error) {
 	return f, nil
 }
 
+// Replaced is the folder in the output folder out in which the report and the variants of a finished run are, until the run that is to
+// replace it is finished itself; "" where there is none.
+func Replaced(out string) string {
+	dir := filepath.Join(out, replacedName)
+	if info, err := os.Stat(dir); out == "" || err != nil || !info.IsDir() {
+		return ""
+	}
+	return dir
+}
+
 // fresh removes the state of stages that an earlier run left.
 func (f *folder) fresh() error {
 	dir := filepath.Join(f.path, checkpointsName)

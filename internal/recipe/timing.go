@@ -54,9 +54,29 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 	if err != nil {
 		return cmp, fmt.Errorf("measuring: %w", err)
 	}
+	if past := pastCap(cmp.Blocks, p.MaxTime, len(r.made)-1); past > 0 {
+		r.warn("the blocks took %.3g s, more than max_seconds allows (%.3g s for each of %d): the first %d pairs of each are taken whatever it says; fewer pairs or shorter blocks (block_seconds) take less",
+			past.Seconds(), m.MaxSeconds, len(r.made)-1, m.Pairs)
+	}
 	// A run that is rendered again reads no meter: what reading cost stays as it was.
 	cmp.Overhead, err = remember(r.journal, kindOverhead, "", func() (measure.Overhead, error) { return cmp.Overhead, nil })
 	return cmp, err
+}
+
+// pastCap is what the blocks took, where that is more than limit and not only because the round of blocks that reached it was finished: a
+// round is two pairs of each of n variants. 0 otherwise, or without a limit.
+func pastCap(blocks []measure.Block, limit time.Duration, n int) time.Duration {
+	var all, before time.Duration
+	for i, b := range blocks {
+		all += b.Wall
+		if i < len(blocks)-4*n {
+			before += b.Wall
+		}
+	}
+	if limit <= 0 || before <= limit {
+		return 0
+	}
+	return all
 }
 
 // measuring says how far p is: pairs against the least number, from there on only their number, since what is left

@@ -162,7 +162,7 @@ func (r *run) applyStage(ctx context.Context, v VariantSpec, st Stage, g *model.
 	case nothing && v.AllowNoop:
 		return g, ctx.Err()
 	case nothing:
-		return nil, fmt.Errorf("%w (allow_noop: true lets it stand)", err)
+		return nil, fmt.Errorf("%w (allow_noop: true beside the name of the variant lets it stand)", err)
 	case err != nil:
 		return nil, err
 	}
