@@ -285,7 +285,11 @@ func (in *inspection) print(w io.Writer, ops bool) {
 		}
 		sets = append(sets, fmt.Sprintf("%s %d", d, o.Version))
 	}
-	fmt.Fprintf(w, "%s: ONNX ir %d, opset %s, %s\n", in.Path, in.IRVersion, strings.Join(sets, ", "), in.Producer)
+	fmt.Fprintf(w, "%s: ONNX ir %d, opset %s", in.Path, in.IRVersion, strings.Join(sets, ", "))
+	if in.Producer != "" {
+		fmt.Fprintf(w, ", %s", in.Producer)
+	}
+	fmt.Fprintln(w)
 	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
 	for _, v := range in.Inputs {
 		fmt.Fprintf(tw, "input\t%s\t%s\t%s\n", v.Name, v.DType, v.Shape)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -40,7 +41,10 @@ func unknownCommand(app *cli.App, name string) error {
 func unknownFlag(c *cli.Context, err error, _ bool) error {
 	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
 	if !unknown {
-		return usageError{err}
+		return usagef("%s", oneDash.ReplaceAllStringFunc(err.Error(), func(s string) string {
+			before, flag, _ := strings.Cut(s, " -")
+			return before + " " + dashed(flag)
+		}))
 	}
 	name = strings.TrimLeft(name, "-")
 	flags, help := c.App.VisibleFlags(), "wattshed help"
@@ -57,6 +61,10 @@ func unknownFlag(c *cli.Context, err error, _ bool) error {
 	}
 	return withHint(usagef("flag %s: unknown", dashed(name)), hint)
 }
+
+// oneDash is a flag in a message of the parser, which writes one dash whatever its name: invalid value "x" for flag -pairs: parse error,
+// invalid boolean value "x" for -json: parse error, flag needs an argument: -pairs.
+var oneDash = regexp.MustCompile(`(?:" for|" for flag|^flag needs an argument:) -[A-Za-z0-9][A-Za-z0-9-]*`)
 
 func dashed(flag string) string {
 	if len(flag) == 1 {
