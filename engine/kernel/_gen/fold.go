@@ -75,12 +75,9 @@ func foldGroup(a *asm, g, ahead int) {
 	}
 }
 
-// foldRow writes the product of one row of unsigned bytes, folded less 128, and any signed weights.
-func foldRow(a *asm, stubs *strings.Builder) {
-	decl := "func foldU8S8x32m1(panels, k int, x *uint8, start int32, b *int8, sums, c *int32)"
-	fmt.Fprintf(stubs, "\n// foldU8S8x32m1 is the exact AVX2 product of one folded row and panels of 32 columns: the sum of the products, start and 128 times sums.\n"+
-		"// k counts fours.\n//\n//go:noescape\n%s\n", decl)
-	a.text(decl, "foldU8S8x32m1", 56)
+// foldPanel starts a kernel and a panel of it: Y0 to Y3 are where the sums start, DX the fours and SI the folded row. foldPanelEnd stores the sums and
+// goes on to the next.
+func foldPanel(a *asm) {
 	for _, l := range []string{"panels+0(FP), R13", "b+32(FP), DI", "sums+40(FP), R8", "c+48(FP), BX"} {
 		a.op("MOVQ %s", l)
 	}
@@ -94,6 +91,30 @@ func foldRow(a *asm, stubs *strings.Builder) {
 	for v := range 4 {
 		a.op("VPBROADCASTD X3, Y%d", v)
 	}
+}
+
+func foldPanelEnd(a *asm) {
+	for v := range 4 {
+		a.op("VMOVDQU %d(R8), Y%d", 32*v, 4+v)
+		a.op("VPSLLD $7, Y%[1]d, Y%[1]d", 4+v)
+		a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", 4+v, v)
+		a.op("VMOVDQU Y%d, %d(BX)", v, 32*v)
+	}
+	a.op("ADDQ $128, R8")
+	a.op("ADDQ $128, BX")
+	a.op("DECQ R13")
+	a.op("JNE  panel")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// foldRow writes the product of one row of unsigned bytes, folded less 128, and any signed weights.
+func foldRow(a *asm, stubs *strings.Builder) {
+	decl := "func foldU8S8x32m1(panels, k int, x *uint8, start int32, b *int8, sums, c *int32)"
+	fmt.Fprintf(stubs, "\n// foldU8S8x32m1 is the exact AVX2 product of one folded row and panels of 32 columns: the sum of the products, start and 128 times sums.\n"+
+		"// k counts fours.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "foldU8S8x32m1", 56)
+	foldPanel(a)
 	a.op("SUBQ $4, DX")
 	a.op("JLT  rest")
 	a.b.WriteString("\n\tPCALIGN $32\n")
@@ -115,16 +136,5 @@ func foldRow(a *asm, stubs *strings.Builder) {
 	a.op("DECQ DX")
 	a.op("JNE  one")
 	a.label("store")
-	for v := range 4 {
-		a.op("VMOVDQU %d(R8), Y%d", 32*v, 4+v)
-		a.op("VPSLLD $7, Y%[1]d, Y%[1]d", 4+v)
-		a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", 4+v, v)
-		a.op("VMOVDQU Y%d, %d(BX)", v, 32*v)
-	}
-	a.op("ADDQ $128, R8")
-	a.op("ADDQ $128, BX")
-	a.op("DECQ R13")
-	a.op("JNE  panel")
-	a.op("VZEROUPPER")
-	a.op("RET")
+	foldPanelEnd(a)
 }

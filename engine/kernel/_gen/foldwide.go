@@ -115,21 +115,8 @@ func foldShort(a *asm, stubs *strings.Builder) {
 	decl := "func foldU8S8x32n1(panels, k int, x *uint8, start int32, b *int8, sums, c *int32)"
 	fmt.Fprintf(stubs, "\n// foldU8S8x32n1 is foldU8S8x32m1 for CPUs that read ahead; k is not 0.\n//\n//go:noescape\n%s\n", decl)
 	a.text(decl, "foldU8S8x32n1", 56)
-	for _, l := range []string{"panels+0(FP), R13", "b+32(FP), DI", "sums+40(FP), R8", "c+48(FP), BX"} {
-		a.op("MOVQ %s", l)
-	}
-	a.op("MOVL start+24(FP), AX")
 	a.op("MOVL $8, R9")
-	a.op("VPCMPEQW Y14, Y14, Y14")
-	a.op("VPSRLW $15, Y14, Y14")
-	a.label("panel")
-	a.op("MOVQ k+8(FP), DX")
-	a.op("MOVQ x+16(FP), SI")
-	a.op("VMOVD AX, X0")
-	a.op("VPBROADCASTD X0, Y0")
-	for v := 1; v < 4; v++ {
-		a.op("VMOVDQA Y0, Y%d", v)
-	}
+	foldPanel(a)
 	a.label("turn")
 	nudge(a, "DI", 1024)
 	a.op("MOVQ DX, CX")
@@ -143,16 +130,5 @@ func foldShort(a *asm, stubs *strings.Builder) {
 	})
 	a.op("TESTQ DX, DX")
 	a.op("JNE  turn")
-	for v := range 4 {
-		a.op("VMOVDQU %d(R8), Y%d", 32*v, 4+v)
-		a.op("VPSLLD $7, Y%[1]d, Y%[1]d", 4+v)
-		a.op("VPADDD Y%d, Y%[2]d, Y%[2]d", 4+v, v)
-		a.op("VMOVDQU Y%d, %d(BX)", v, 32*v)
-	}
-	a.op("ADDQ $128, R8")
-	a.op("ADDQ $128, BX")
-	a.op("DECQ R13")
-	a.op("JNE  panel")
-	a.op("VZEROUPPER")
-	a.op("RET")
+	foldPanelEnd(a)
 }
