@@ -249,7 +249,7 @@ func (e *editor) wholeAttention(s *scored) {
 	}
 	group := 1
 	v, vn := s.v, []*model.Node(nil)
-	if k1, g, n1 := e.sharedHeads(k); g > 1 {
+	if k1, g, n1 := e.sharedHeads(k); g > 1 && lk == 0 {
 		if v1, gv, n2 := e.sharedHeads(v); gv == g {
 			k, kn, v, vn, group = k1, append(n1, kn...), v1, n2, g
 		}
