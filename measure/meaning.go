@@ -29,12 +29,12 @@ func (b Block) meaning() (a meaning, ok bool) {
 	}
 	slices.Sort(zones)
 	a.zones = strings.Join(zones, "\x00")
-	return a, ok && b.Void == "" && b.Inferences > 0
+	return a, ok && b.Inferences > 0
 }
 
 // meaningOf is the one that all joules of a comparison have: that which the most arms have a figure of, baseline included; of several
 // that which is measured, then that in which this process counted the machine itself, then that of the most blocks. The zero value where no
-// block has a figure.
+// block has a figure. Void blocks do not count.
 func meaningOf(blocks []Block) meaning {
 	type seen struct {
 		arms   map[string]bool
@@ -44,7 +44,7 @@ func meaningOf(blocks []Block) meaning {
 	var order []meaning
 	for _, b := range blocks {
 		a, ok := b.meaning()
-		if !ok {
+		if !ok || b.Void != "" {
 			continue
 		}
 		if by[a] == nil {
@@ -52,11 +52,11 @@ func meaningOf(blocks []Block) meaning {
 			order = append(order, a)
 		}
 		by[a].blocks++
-		if arm := "v " + b.Variant; b.Baseline {
-			by[a].arms["baseline"] = true
-		} else {
-			by[a].arms[arm] = true
+		arm := "v " + b.Variant
+		if b.Baseline {
+			arm = "baseline"
 		}
+		by[a].arms[arm] = true
 	}
 	rank := func(a meaning) [4]int {
 		r := [4]int{len(by[a].arms), 0, 0, by[a].blocks}
@@ -97,7 +97,7 @@ func (r *runner) checkAttached(blocks []Block, of meaning) {
 		by := b.CountedBy()
 		switch {
 		case by == "":
-			if _, ok := b.meaning(); ok {
+			if _, ok := b.meaning(); ok && b.Void == "" {
 				own++
 			}
 			continue

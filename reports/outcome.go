@@ -34,17 +34,17 @@ func outcomeOf(r *Result, v *Variant) outcome {
 		o.add(accuracyCell(r, v), plain(a.Metric)+" "+scoreDelta(a.Metric, a.Delta.Value))
 	}
 	if a := v.Accuracy; a != nil && fidelity(r) {
-		thing, what := "identical outputs", metricWord(r, a.Metric)+" "+score(a.Metric, a.Value)+" to the original"
+		things, what := "outputs", metricWord(r, a.Metric)+" "+score(a.Metric, a.Value)+" to the original"
 		if r.Task.Kind == "agreement" {
-			thing, what = "identical decisions", score(a.Metric, a.Value)+" as the original's"
+			things, what = "decisions", score(a.Metric, a.Value)+" as the original's"
 		}
 		if a.FewValues > 0 {
 			what += fmt.Sprintf(", of %s only", plural(a.FewValues, "value"))
 		}
 		if digits(a.Value, 5) == "1" || a.CI95 != nil && a.CI95[1] >= 1 {
-			o.Same = append(o.Same, thing[len("identical "):]+" ("+what+")")
+			o.Same = append(o.Same, things+" ("+what+")")
 		} else { // not all outputs are the baseline's any more: the figure is how close they are, not what was lost
-			o.Lost = append(o.Lost, thing+" ("+what+")")
+			o.Lost = append(o.Lost, "identical "+things+" ("+what+")")
 		}
 	}
 	if f, ok := latencyRatio(v, base); ok {

@@ -193,7 +193,7 @@ func tidyDefault(f cli.Flag) {
 var later = []string{"gate", "sweep"}
 
 // permute moves the flags of a command before its positional arguments, since the parser stops at the
-// first of those; everything after "--" is positional.
+// first of those; everything after "--" is positional. A flag whose value is missing is an error here, where its place is still known.
 func permute(app *cli.App, args []string) ([]string, error) {
 	if len(args) < 2 || strings.HasPrefix(args[1], "-") {
 		return args, nil
@@ -220,10 +220,13 @@ func permute(app *cli.App, args []string) ([]string, error) {
 		case len(a) > 1 && a[0] == '-':
 			flags = append(flags, a)
 			name := strings.TrimLeft(a, "-")
-			if !strings.Contains(name, "=") && !boolean[name] && i+1 < len(list) && known(cmd, name) {
-				i++
-				flags = append(flags, list[i])
+			if strings.Contains(name, "=") || boolean[name] || !known(cmd, name) {
+				continue
 			}
+			if i++; i == len(list) || isFlag(cmd, list[i]) {
+				return nil, usagef("flag needs an argument: %s", dashed(name))
+			}
+			flags = append(flags, list[i])
 		default:
 			rest = append(rest, a)
 		}
@@ -233,6 +236,12 @@ func permute(app *cli.App, args []string) ([]string, error) {
 		out = append(out, "--")
 	}
 	return append(out, rest...), nil
+}
+
+// isFlag tells whether an argument is a flag of the command or ends the flags, and so is no value of the one before it.
+func isFlag(cmd *cli.Command, arg string) bool {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	return arg == "--" || strings.HasPrefix(arg, "-") && known(cmd, name)
 }
 
 func known(cmd *cli.Command, name string) bool {

@@ -84,7 +84,7 @@ func openReplay(name string) (measure.Meter, error) {
 func recorded(c *cli.Context, m measure.Meter) (*measure.Guard, func(), error) {
 	var file *os.File
 	if name := c.String("record"); name != "" {
-		if err := recipe.Apart(name, append(c.Args().Slice(), c.String("replay"))...); err != nil {
+		if err := recipe.Apart(name, append(c.Args().Slice(), reads(c)...)...); err != nil {
 			return nil, nil, sameFile(c, "--record", name, "MODEL", err)
 		}
 		f, err := os.Create(name)

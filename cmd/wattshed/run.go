@@ -28,8 +28,9 @@ func runCommand() *cli.Command {
 		Name: "run", Usage: "make every variant of a recipe, measure them, and report", ArgsUsage: "RECIPE.yaml",
 		Description: "Example: wattshed run minilm.yaml --out report\n\n" +
 			"The output folder holds the variants, result.json, report.html, report.md, result.csv and plots. A run that was\n" +
-			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 0 when a variant passes every one\n" +
-			"(each that the key variants of the gates names, where it is there), 3 when all fail one, 4 when that is inconclusive.\n\n" + gatesHelp() + "\n" +
+			"interrupted goes on with --resume. Gates of the recipe are judged at the end: exit 0 when a variant passes every one,\n" +
+			"3 when all fail one, 4 when that is inconclusive; where the key variants of the gates names some, 0 when each of them\n" +
+			"passes every one, 3 when any fails one.\n\n" + gatesHelp() + "\n" +
 			"  variants              [int8, ...]: those that must all pass; without it one is enough\n\n" +
 			"A variant whose stage finds nothing to do ends the run, unless allow_noop: true stands beside its name. measure: pairs\n" +
 			"(10) are always taken; max_seconds per variant ends only what comes after them.",

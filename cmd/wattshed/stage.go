@@ -102,7 +102,7 @@ func sameFile(c *cli.Context, flag, out, positional string, err error) error {
 }
 
 // readFlags are the flags that name files to read.
-var readFlags = []string{"data", "validation", "student", "calibration", "tokenizer", "replay"}
+var readFlags = []string{"data", "validation", "student", "calibration", "tokenizer", "inputs", "replay"}
 
 // output returns the file that -o names; its folder must be there. name is what the file may be called where -o is a folder.
 func output(c *cli.Context, name string) (string, error) {

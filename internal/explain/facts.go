@@ -16,6 +16,7 @@ type facts struct {
 	scheme   string             // of the last quantize stage, "" for none
 	count    map[string]int     // nodes of the variant's graph by operator
 	share    map[string]float64 // of the variant's time by operator, without its domain and, of other domains, with it; empty without a profile
+	macs     map[string]int64   // multiplied in one run of the profile, by operator without its domain; only what is known
 	consts   map[string]*model.Tensor
 	made     map[string]*model.Node
 	readers  map[string][]*model.Node
@@ -25,7 +26,7 @@ type facts struct {
 }
 
 func newFacts(c Case) *facts {
-	f := &facts{Case: c, count: map[string]int{}, share: map[string]float64{}, consts: map[string]*model.Tensor{},
+	f := &facts{Case: c, count: map[string]int{}, share: map[string]float64{}, macs: map[string]int64{}, consts: map[string]*model.Tensor{},
 		made: map[string]*model.Node{}, readers: map[string][]*model.Node{}, original: map[string]*model.Tensor{}, reader: map[string]string{}}
 	for _, s := range c.Variant.Stages {
 		if scheme, ok := s.Options["scheme"].(string); ok && s.Name == "quantize" {
@@ -35,6 +36,9 @@ func newFacts(c Case) *facts {
 	for _, p := range c.Variant.Profile {
 		op := p.Op[strings.LastIndexByte(p.Op, '.')+1:]
 		f.share[op] += p.Share
+		if p.MACs != nil {
+			f.macs[op] += *p.MACs
+		}
 		if op != p.Op {
 			f.share[p.Op] += p.Share
 		}
@@ -112,17 +116,6 @@ func (f *facts) rows() int {
 		return 1
 	}
 	return max(1, f.Result.Target.Batch) * max(1, f.Result.Target.Sequence)
-}
-
-// macsOf is what the nodes of an operator multiplied in one run of the profile; 0 where nobody knows.
-func (f *facts) macsOf(op string) int64 {
-	var n int64
-	for _, p := range f.Variant.Profile {
-		if p.MACs != nil && p.Op[strings.LastIndexByte(p.Op, '.')+1:] == op {
-			n += *p.MACs
-		}
-	}
-	return n
 }
 
 // vnni reports whether the target multiplies bytes with 32-bit sums, and whether that is known.

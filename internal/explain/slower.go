@@ -218,7 +218,7 @@ func weightOnlyRows(f *facts) *Cause {
 		}
 	}
 	// What the products multiplied tells how many vectors each of them had: not every product sees all of a sequence.
-	if macs := f.macsOf("MatMulNBits"); macs > 0 && elements > 0 {
+	if macs := f.macs["MatMulNBits"]; macs > 0 && elements > 0 {
 		rows = int((macs + elements/2) / elements)
 	}
 	if n == 0 || rows < manyRows {

@@ -245,7 +245,7 @@ func (r *run) cost(m *made, f *carbonFactor, e *measure.Energy) *reports.Cost {
 	if m.Cost.Joules == nil {
 		return c
 	}
-	if e != nil && string(m.Cost.Kind) == string(e.Kind) && (m.Cost.CountedBy == "") != (e.CountedBy == "") {
+	if e != nil && m.Cost.Kind == e.Kind && (m.Cost.CountedBy == "") != (e.CountedBy == "") {
 		r.warn("making %s: another process counted this machine then or while the variants ran, not both times: the joules of making it mean something else than those of a run, and are left out", m.Name)
 		return c
 	}

@@ -326,7 +326,9 @@ func (r *Recipe) checkGates() error {
 	if err != nil {
 		return under("gates", err)
 	}
-	g.Variants = named
+	if g.Variants = named; named != nil && len(g.Rules) == 0 {
+		return faultf("gates."+gateVariants, "%v: want a limit beside it, such as size_ratio: \"<= 0.5\"", named)
+	}
 	r.Judged = g
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 )
 
 // profileRuns is the least number of inferences that the time per operator is averaged over: whole passes over the inputs of a block, so
-// that the operators are timed on what the blocks are.
+// that the operators are timed on what the blocks are. One pass is what a block takes at least, so that many inputs or slow ones make it no
+// longer beside the measurement itself.
 const profileRuns = 5
 
 // profileWarmup is the number of inferences before them: the first ones convert weights and fill caches.

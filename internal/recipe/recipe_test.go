@@ -196,6 +196,7 @@ var wrongValues = []faultCase{
 	{"gate without limit", withLine("gates: {energy_ratio: 0.6}"), 6, 9, "", "", "does not start with"},
 	{"gate of fidelity", withLine("gates: {fidelity: \">= 1\"}"), 6, 9, "fidelity", "accuracy", "no such gate; known are accuracy (the score; without labels the fidelity"},
 	{"gate variants", withLine("gates: {variants: [hal]}"), 6, 9, "variants", "half", "no such variant; there are baseline, half"},
+	{"gate variants alone", withLine("gates: {variants: [half]}"), 6, 9, "", "", "want a limit beside it"},
 	{"gate variants as text", withLine("gates: {variants: v}"), 6, 9, "", "", "want a list of variants"},
 	{"gate variants of lists", withLine("gates: {variants: [[v]]}"), 6, 19, "", "", "want a list of names"},
 	{"gate as a list", withLine("gates: {size_ratio: [v]}"), 6, 9, "", "", "want a limit such as"},

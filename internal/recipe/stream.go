@@ -38,52 +38,43 @@ func PlanStage(ctx context.Context, s Single) (*quantize.StreamPlan, error) {
 		return st.Plan(ctx)
 	}
 	m := inMemory(s, q)
-	if err := s.calibrates(q, m.Runs); err != nil {
+	f, err := onnx.Open(s.In)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	feeds, err := s.calibration(q, f.Graph(), m.Runs)
+	if err != nil {
 		return nil, err
 	}
 	p, err := m.Plan(ctx)
 	if err == nil && p.CalibrationRuns > 0 {
-		p.CalibrationSeconds = s.calibrating(ctx, q, p.CalibrationRuns)
+		p.CalibrationSeconds = s.calibrating(ctx, q, f.Graph(), feeds, p.CalibrationRuns)
 	}
 	return p, err
 }
 
-// calibrates fails as the stage would where the inputs of its calibration cannot be made. Without Inputs nothing is asked for.
-func (s Single) calibrates(q *Quantize, runs int) error {
+// calibration makes the inputs that the stage would calibrate on, runs at most, and fails as it would where they cannot be made. There are
+// none without Inputs, nor where the stage goes without.
+func (s Single) calibration(q *Quantize, g *model.Graph, runs int) (engine.Feeds, error) {
 	if s.Inputs == nil || runs == 0 || q.Calibration == calibrateAuto { // auto goes without them
-		return nil
+		return engine.Feeds{}, nil
 	}
-	f, err := onnx.Open(s.In)
+	feeds, _, err := s.Inputs.calibrating(&source{name: s.In, path: s.In, graph: g}, s.Builtin)(q.Calibration, runs)
 	if err != nil {
-		return err
+		return feeds, withCustom(fmt.Errorf("quantize: calibration %q: %w", q.Calibration, err), g)
 	}
-	defer f.Close()
-	if _, _, err := s.Inputs.calibrating(&source{name: s.In, path: s.In, graph: f.Graph()}, s.Builtin)(q.Calibration, runs); err != nil {
-		return withCustom(fmt.Errorf("quantize: calibration %q: %w", q.Calibration, err), f.Graph())
-	}
-	return nil
+	return feeds, nil
 }
 
-// calibrating guesses how long calibration takes, from one run on the first of its inputs: 0 where the model is too large to try it or
-// the inputs cannot be made.
-func (s Single) calibrating(ctx context.Context, q *Quantize, runs int) float64 {
-	if s.Inputs == nil || ctx.Err() != nil {
-		return 0
-	}
-	f, err := onnx.Open(s.In)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	if modelBytes(s.In, f.Graph()) > streamAbove {
-		return 0
-	}
-	feeds, _, err := s.Inputs.calibrating(&source{name: s.In, path: s.In, graph: f.Graph()}, s.Builtin)(q.Calibration, runs)
-	if err != nil {
+// calibrating guesses how long calibration takes, from one run of g on the first of its inputs: 0 where there are none, where the model is
+// too large to try it or cannot be run.
+func (s Single) calibrating(ctx context.Context, q *Quantize, g *model.Graph, feeds engine.Feeds, runs int) float64 {
+	if feeds.All == nil || ctx.Err() != nil || modelBytes(s.In, g) > streamAbove {
 		return 0
 	}
 	start := time.Now()
-	session, err := engine.Native{}.Load(ctx, engine.Artifact{Graph: f.Graph()}, engine.Options{Threads: s.Threads})
+	session, err := engine.Native{}.Load(ctx, engine.Artifact{Graph: g}, engine.Options{Threads: s.Threads})
 	if err != nil {
 		return 0
 	}

@@ -55,8 +55,8 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 		return cmp, fmt.Errorf("measuring: %w", err)
 	}
 	if past := pastCap(cmp.Blocks, p.MaxTime, len(r.made)-1); past > 0 {
-		r.warn("the blocks took %.3g s, more than max_seconds allows (%.3g s for each of %d): the first %d pairs of each are taken whatever it says; fewer pairs or shorter blocks (block_seconds) take less",
-			past.Seconds(), m.MaxSeconds, len(r.made)-1, m.Pairs)
+		r.warn("the blocks took %s, more than max_seconds allows (%s for each of %d): the first %d pairs of each are taken whatever it says; fewer pairs or shorter blocks (block_seconds) take less",
+			seconds(past.Seconds()), seconds(m.MaxSeconds), len(r.made)-1, m.Pairs)
 	}
 	// A run that is rendered again reads no meter: what reading cost stays as it was.
 	cmp.Overhead, err = remember(r.journal, kindOverhead, "", func() (measure.Overhead, error) { return cmp.Overhead, nil })
