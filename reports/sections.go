@@ -53,8 +53,8 @@ func gateSection(r *Result) section {
 	for _, g := range r.Gates {
 		c := string(g.Verdict)
 		if g.Value != nil {
-			ci := bracket(cmp.Or(g.Decides, g.CI95), 1)
-			c += ": " + within(minus(num(*g.Value)), *g.Value, ci) + " " + ci
+			ci := cmp.Or(g.Decides, g.CI95)
+			c += ": " + within(*g.Value, digitsStyle(*g.Value, 4), ci, 1, 0) + " " + bracket(ci, 1)
 		}
 		if g.Reason == ReasonNotMeasured {
 			c = strings.TrimSpace(c) + " (not measured)"
