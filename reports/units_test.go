@@ -62,7 +62,7 @@ func TestGateInside(t *testing.T) {
 	a := &Accuracy{Metric: "cosine", Value: 0.99999952, CI95: &Interval{0.99999951, 0.99999954}, N: 100}
 	r := &Result{Schema: Schema, Variants: []Variant{{Name: "baseline"}, {Name: "fp16", Accuracy: a}}}
 	r.Gates = Judge(r, Gates{Rules: []Gate{{Key: "accuracy", Op: ">=", Limit: 0.99}}})
-	if m := r.Gates[0].Message; !strings.HasPrefix(m, "0.99999952 [0.99999951, 0.99999954], need") {
+	if m := r.Gates[0].Message; !strings.HasPrefix(m, "0.99999952 [0.99999951, 0.99999954] from 100 examples, need") {
 		t.Error(m)
 	}
 	s := gateSection(r)
