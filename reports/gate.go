@@ -336,7 +336,7 @@ func (f figure) shown() string {
 // moreWords says how many more pairs or examples would decide, or what is given where that is not known.
 func (f figure) moreWords(limit float64, otherwise string) string {
 	if m := f.more(limit); m > 0 {
-		return ", about " + group(int64(m)) + " more " + f.counted + "s would decide"
+		return ", about " + count(float64(m)) + " more " + f.counted + "s would decide"
 	}
 	return otherwise
 }
