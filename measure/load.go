@@ -39,11 +39,11 @@ func cpuTimes() (host, own time.Duration, err error) {
 	return host, own, err
 }
 
-// Left is how many of n threads other processes leave a CPU to, at least one: all of them where others is not known.
-func (l Load) Left(n int) float64 {
-	others, ok := l.Others()
-	if !ok {
-		return float64(n)
-	}
-	return min(float64(n), max(1, float64(runtime.NumCPU())-others))
+// Slowdown is how many times as long threads of ours take that compute all the time while other processes go on as they do, if every thread gets its share of
+// the CPUs: (threads + others) / CPUs, at least 1. Where others wait for a CPU themselves it is more, which the CPUs that they got do not show. 1 where
+// nothing is known of them.
+func (l Load) Slowdown(threads int) float64 {
+	others, _ := l.Others()
+	n := float64(runtime.NumCPU())
+	return max(1, (min(float64(threads), n)+others)/n)
 }

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestLoad: nothing is said after too short a time; what is said lies between no CPU and all of them, and a thread of ours always has one.
+// TestLoad: nothing is said after too short a time; what is said lies between no CPU and all of them, and where others take all of them
+// threads on every CPU take twice as long.
 func TestLoad(t *testing.T) {
 	if _, ok := StartLoad().Others(); ok {
 		t.Error("a load after no time")
@@ -18,10 +19,10 @@ func TestLoad(t *testing.T) {
 		t.Errorf("%v, %v", others, ok)
 	}
 	l.host -= time.Duration(runtime.NumCPU()) * time.Second // all of that second, by others
-	if others, ok := l.Others(); ok && others < float64(runtime.NumCPU())*0.99 || l.Left(4) != 1 && ok {
-		t.Errorf("%v CPUs, %v left of 4", others, l.Left(4))
+	if others, ok := l.Others(); ok && (others < float64(runtime.NumCPU())*0.99 || l.Slowdown(runtime.NumCPU()) < 1.99 || l.Slowdown(runtime.NumCPU()) > 2) {
+		t.Errorf("%v CPUs by others: %v times as long", others, l.Slowdown(runtime.NumCPU()))
 	}
-	if n := (Load{unknown: true}).Left(4); n != 4 {
-		t.Errorf("%v left where nothing is known", n)
+	if x := (Load{unknown: true}).Slowdown(1); x != 1 {
+		t.Errorf("%v times as long where nothing is known", x)
 	}
 }

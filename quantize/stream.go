@@ -65,7 +65,7 @@ type StreamPlan struct {
 	FreeDisk    int64        `json:"free_disk"`    // where the output goes, -1 where that is not known
 	DiskSpeed   float64      `json:"disk_speed"`   // of Plan: bytes that it writes per second, 0 where that is not known
 	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block and DiskSpeed, with a CPU for every worker
-	SecondsMost float64      `json:"seconds_most"` // of Plan: the same by what was slowest meanwhile, and on the CPUs that other processes left
+	SecondsMost float64      `json:"seconds_most"` // of Plan: the same by what was slowest meanwhile, on CPUs shared with other processes as then
 	OtherCPUs   *float64     `json:"other_cpus"`   // of Plan: those that other processes used meanwhile; null where that is not known
 
 	CalibrationRuns    int     `json:"calibration_runs,omitempty"`    // of a stage in memory; their time is not in Seconds
@@ -176,7 +176,7 @@ func (s Stream) check(ctx context.Context, timed bool) (*StreamPlan, error) {
 	if err == nil && timed {
 		p.DiskSpeed = diskSpeed(filepath.Dir(s.Out))
 		one := st.guess(p)
-		p.takes(one/float64(p.Workers), one/load.Left(p.Workers), load)
+		p.takes(one/float64(p.Workers), one/float64(p.Workers)*load.Slowdown(p.Workers), load)
 	}
 	return p, err
 }

@@ -13,6 +13,7 @@ import (
 const (
 	calibrateRuns    = 3
 	calibrateBatches = 2
+	calibrateLeast   = 150 * time.Millisecond // other processes show in it
 	calibrateTime    = 500 * time.Millisecond
 )
 
@@ -22,7 +23,7 @@ type span struct{ least, most float64 }
 func (s *span) add(n float64, each span) { s.least, s.most = s.least+n*each.least, s.most+n*each.most }
 
 // estimate guesses the seconds that are left from a few timed runs and training steps on this machine, without a word of progress, since the plan comes
-// first. The least are those of the fastest of the runs and the least number of pairs; the most those of the slowest, and of as many pairs as the recipe
+// first. The least are those of the fastest of the runs and the least number of pairs; the most those of their mean, and of as many pairs as the recipe
 // allows. It assumes that the machine stays as busy as it was since load began: others are the CPUs that other processes used, nil where that is not known. What
 // pruning and quantizing take is not in it.
 func (r *run) estimate(ctx context.Context, load measure.Load) (all span, others *float64, err error) {
@@ -37,16 +38,17 @@ func (r *run) estimate(ctx context.Context, load measure.Load) (all span, others
 	}
 	if left(kindOverhead, "") {
 		all.add(2, span{r.recipe.Measure.IdleSeconds, r.recipe.Measure.IdleSeconds})
-		all.add(1, r.estimateBlocks(once, models-1))
+		all.add(1, r.estimateBlocks(once, models-1, load.Slowdown(1)))
 	}
 	batch := float64(max(1, r.recipe.Target.Batch))
 	each := span{once.least / batch, once.most / batch} // example
+	processes := 0.0                                    // of a round of peaks of memory
 	for _, name := range r.names() {
 		if r.bound.task != nil && left(kindScore, name) {
 			all.add(float64(r.bound.task.Len()), each)
 		}
 		if r.opt.Child != nil && left(kindMemory, name) {
-			all.add(1, span{MemoryProcesses * (r.loading.Seconds() + once.least), memoryMost * (r.loading.Seconds() + once.most)})
+			processes++
 		}
 		if r.recipe.Target.Runtime == "native" && left(kindProfile, name) {
 			all.add(float64(profileWarmup+max(profileRuns, len(r.bound.timing))), once)
@@ -57,19 +59,29 @@ func (r *run) estimate(ctx context.Context, load measure.Load) (all span, others
 		return all, nil, err
 	}
 	all.add(1, training)
-	all.add(1, span{3 + 0.5*models, 3 + 0.5*models}) // ceilings, plots, reports
+	slow := load.Slowdown(r.threads)
+	if processes > 0 {
+		round := (processes+1)*processStart + processes*(r.loading.Seconds()+once.least)
+		least := MemoryProcesses * round
+		all.add(1, span{least, slow * max(least, min(memoryMost*round, memoryTime.Seconds()+round))})
+	}
+	all.add(1, span{3 + 0.5*models, slow * (3 + 0.5*models)}) // ceilings, plots, reports
 	if n, ok := load.Others(); ok {
 		others = &n
 	}
 	return all, others, nil
 }
 
-// betweenBlocks is how much longer blocks take with what lies between them.
-const betweenBlocks = 1.15
+// Of the estimate, in seconds, as measured on an idle guest of two CPUs: what lies between two blocks (a collection of garbage, reads of the meter), and the
+// start of a process.
+const (
+	betweenBlocks = 0.015
+	processStart  = 0.03
+)
 
 // estimateBlocks guesses what the blocks of n variants take that are not measured yet. A block is a whole number of passes over the inputs; a round that
-// begins before max_seconds are over is finished.
-func (r *run) estimateBlocks(once span, n float64) span {
+// begins before max_seconds are over is finished. slow is how much longer other processes make what lies between them.
+func (r *run) estimateBlocks(once span, n, slow float64) span {
 	m := r.recipe.Measure
 	passes := float64(len(r.bound.timing))
 	wanted := measure.BlockLength(time.Duration(m.BlockSeconds*float64(time.Second)), r.opt.Meter).Seconds()
@@ -80,7 +92,8 @@ func (r *run) estimateBlocks(once span, n float64) span {
 		most = max(least, min(most, 4*float64((m.MaxPairs+1)/2)*n))
 	}
 	done := float64(len(r.journal.blocks))
-	return span{betweenBlocks*max(0, least-done)*block.least + n*block.least, betweenBlocks*max(0, most-done)*block.most + (n+1)*block.most}
+	warmup := n + 1 // about a block for each model
+	return span{max(0, least-done)*(block.least+betweenBlocks) + warmup*block.least, max(0, most-done)*(block.most+slow*betweenBlocks) + warmup*block.most}
 }
 
 func (r *run) names() []string {
@@ -91,21 +104,26 @@ func (r *run) names() []string {
 	return names
 }
 
-// timeRun returns the seconds of the fastest and of the slowest of a few runs of the baseline on the target. The first one, which is slower by what it
-// sets up, counts where there is time for no other.
+// timeRun returns the seconds that a run of the baseline takes on the target: the fastest of some and their mean, which holds the times when other processes
+// had the CPUs. The first one, which is slower by what it sets up, counts where there is time for no other.
 func (r *run) timeRun(ctx context.Context) (span, error) {
 	var s span
-	begin := time.Now()
-	for i := range calibrateRuns + 1 {
+	begin, first := time.Now(), time.Time{}
+	for i := 0; i <= calibrateRuns || time.Since(begin) < calibrateLeast; i++ {
 		start := time.Now()
 		if _, err := r.baseline.Run(ctx, r.bound.timing[i%len(r.bound.timing)]); err != nil {
 			return s, fmt.Errorf("model %q: %w", r.src.name, err)
 		}
 		d := time.Since(start).Seconds()
-		if i <= 1 {
-			s = span{d, d}
+		switch i {
+		case 0:
+			s, first = span{d, d}, time.Now()
+		case 1:
+			s.least = d
+			fallthrough
+		default:
+			s.least, s.most = min(s.least, d), time.Since(first).Seconds()/float64(i)
 		}
-		s.least, s.most = min(s.least, d), max(s.most, d)
 		if time.Since(begin) > calibrateTime {
 			break
 		}

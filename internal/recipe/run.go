@@ -51,7 +51,7 @@ type Plan struct {
 	Variants  []string
 	Pairs     int
 	Seconds   float64  // rough estimate of what is left, from a few timed steps on this machine, if the least number of pairs decides
-	Most      float64  // the same by the slowest of them, with as many pairs as the recipe allows
+	Most      float64  // the same by their mean, with as many pairs as the recipe allows
 	Others    *float64 // CPUs that other processes used meanwhile, which both assume to stay so; nil where that is not known
 	Uncounted bool     // variants are to be pruned or quantized, which is in neither
 	Report    string   // path of the report to come
