@@ -129,4 +129,5 @@ type Info struct {
 	// collector takes it once it is not in use, and in the models that are measured it is at most 3 MiB and a quarter of ArenaBytes.
 	WeightBytes, ArenaBytes int64
 	Warnings                []string
+	Fallbacks               []Fallback // of the runs so far, which one odd shape makes slow (native runtime)
 }

@@ -200,7 +200,7 @@ func (s *session) Info() Info {
 	return Info{
 		Runtime: "native", Version: Version, Provider: "cpu", ISA: kernel.Active().String(),
 		Threads: s.pool.Threads(), Ops: ops, WeightBytes: s.plan.weightBytes(), ArenaBytes: s.plan.arenaBytes(),
-		Warnings: s.plan.warnings,
+		Warnings: s.plan.warnings, Fallbacks: s.plan.fell.list(),
 	}
 }
 

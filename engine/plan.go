@@ -29,6 +29,7 @@ type Plan struct {
 	trusted  []trusted
 	batch    *batch // how its batch may be cut, nil for not
 	fallback func() (*Plan, error)
+	fell     fallbacks        // runs that took it
 	files    []*model.Mapping // that weights of the graph lie in, as it came
 
 	mu     sync.Mutex

@@ -272,6 +272,7 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 		}
 	}
 	if p.distrusts(in) {
+		p.fell.add(nil)
 		f, err := p.fallback()
 		if err != nil {
 			return nil, err
@@ -294,6 +295,7 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 		res, err = p.runWhole(ctx, pool, in, vals)
 	}
 	if errors.Is(err, errUnfused) && !p.opts.NoFusion {
+		p.fell.add(err)
 		f, err := p.fallback()
 		if err != nil {
 			return nil, err

@@ -1,7 +1,10 @@
 package measure
 
 import (
+	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -80,26 +83,54 @@ func (r *runner) check(c *Comparison) {
 		}
 	}
 	for _, s := range c.Variants {
-		look := s.EnergyRatio
-		if look == nil {
-			look = s.LatencyRatio
-		}
-		switch {
-		case look == nil:
-			continue
-		case look.Correl:
-			r.warn("variant %q: neighbouring pairs are correlated (r = %.2f)", s.Name, look.Lag1)
-		case look.SlopeP < 0.01:
-			r.warn("variant %q: the ratio drifts over the run (p = %.3f)", s.Name, look.SlopeP)
-		}
-		if look.N < look.Needed {
-			r.warn("variant %q: a cap ended it after %d pairs, the rule asks for %d: only the wider interval of so few decides", s.Name, look.N, look.Needed)
-		}
-		if look.Outliers > 0 {
-			r.warn("variant %q: %d of %d pairs lie more than 5 MAD from the median; they are kept", s.Name, look.Outliers, look.N)
-		}
+		r.checkPairs(s)
 	}
 	r.checkCovariates()
 	r.checkAttached(c.Blocks, c.meaning)
 	r.checkEnergy(c)
+}
+
+// checkPairs says what makes the pairs of a variant suspect, and in which figure: both ratios are judged by their pairs.
+func (r *runner) checkPairs(s Summary) {
+	var said []string // of outliers
+	for _, q := range []struct {
+		what string
+		*Ratio
+	}{{"energy", s.EnergyRatio}, {"latency", s.LatencyRatio}} {
+		if q.Ratio == nil {
+			continue
+		}
+		if far := outliers(q.LogsPer, 5); far != nil {
+			said = append(said, fmt.Sprintf("%s more than 5 MAD from the median in %s, and kept", lying(far, q.N), q.what))
+		}
+		switch {
+		case q.Correl:
+			r.warn("variant %q: neighbouring pairs are correlated in %s (r = %.2f)", s.Name, q.what, q.Lag1)
+		case q.SlopeP < 0.01:
+			r.warn("variant %q: the ratio of %s drifts over the run (p = %.3f)", s.Name, q.what, q.SlopeP)
+		}
+	}
+	look := s.EnergyRatio
+	if look == nil {
+		look = s.LatencyRatio
+	}
+	if look != nil && look.N < look.Needed {
+		r.warn("variant %q: a cap ended it after %d pairs, the rule asks for %d: only the wider interval of so few decides", s.Name, look.N, look.Needed)
+	}
+	for _, words := range said {
+		r.warn("variant %q: %s", s.Name, words)
+	}
+}
+
+// lying names pairs of n by their places, which count from 1: "pair 3 of 18 lies", "pairs 3, 7 and 9 of 18 lie".
+func lying(at []int, n int) string {
+	var s []string
+	for _, k := range at {
+		s = append(s, strconv.Itoa(k+1))
+	}
+	last := len(s) - 1
+	if last == 0 {
+		return fmt.Sprintf("pair %s of %d lies", s[0], n)
+	}
+	return fmt.Sprintf("pairs %s and %s of %d lie", strings.Join(s[:last], ", "), s[last], n)
 }

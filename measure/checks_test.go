@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,68 @@ func TestUnsteadyIsSaid(t *testing.T) {
 	said := strings.Join(c.Warnings, "\n")
 	if !strings.Contains(said, `variant "drifts": not steady after a warm-up of`) || strings.Contains(said, `"steady": not`) {
 		t.Errorf("%q", c.Warnings)
+	}
+}
+
+// TestOutliersAreNamed: a pair that lies far out is named with the figure in which it does, also where that is latency alone, as when the machine was taken
+// away for a while and neither CPU time nor energy shows it.
+func TestOutliersAreNamed(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	run := func(stall time.Duration, counted bool) Comparison {
+		b := &bench{watts: 20}
+		quiet := b.trial("b", 10*time.Millisecond, 1, 0.001, rng)
+		calls := 0
+		held := Trial{Name: "b", Items: 1, Run: func(ctx context.Context, i int) error {
+			if calls++; calls == 60 {
+				if b.now += stall; counted {
+					b.cpu += stall
+					b.uj += b.watts * stall.Seconds() * 1e6
+				}
+			}
+			return quiet.Run(ctx, i)
+		}}
+		p := b.protocol()
+		p.MinPairs, p.MaxPairs = 12, 12
+		return compareTwo(t, b.trial("a", 10*time.Millisecond, 1, 0.001, rng), held, p)
+	}
+	for name, c := range map[string]struct {
+		got  Comparison
+		want []string
+	}{
+		"none":    {run(0, false), nil},
+		"latency": {run(time.Second, false), []string{"latency"}},
+		"both":    {run(time.Second, true), []string{"energy", "latency"}},
+	} {
+		var got []string
+		for _, w := range c.got.Warnings {
+			if _, figure, ok := strings.Cut(w, `variant "b": pair 5 of 12 lies more than 5 MAD from the median in `); ok {
+				got = append(got, strings.TrimSuffix(figure, ", and kept"))
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: outliers of %q in %q, want %q", name, c.got.Warnings, got, c.want)
+		}
+	}
+}
+
+// TestMAD: the scale of the page and of the code are one: 5 MAD of normal values are 5 of their standard deviations.
+func TestMAD(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	x := make([]float64, 100_001)
+	for i := range x {
+		x[i] = 3 + 0.5*rng.NormFloat64()
+	}
+	if s := lying([]int{2, 6, 8}, 18); s != "pairs 3, 7 and 9 of 18 lie" {
+		t.Error(s)
+	}
+	// 10 % about 5: the error of a MAD of so many values is 0.4 %.
+	x[7], x[9], x[11] = 3+0.5*5.5, 3-0.5*5.5, 3+0.5*4.5
+	if far := outliers(x, 5); !slices.Equal(far, []int{7, 9}) {
+		t.Errorf("%v", far)
+	}
+	page, err := os.ReadFile("PROTOCOL.md")
+	if err != nil || !strings.Contains(string(page), "MAD is the median absolute deviation of d times 1.4826") {
+		t.Errorf("PROTOCOL.md does not say the scale: %v", err)
 	}
 }
 

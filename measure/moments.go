@@ -119,26 +119,25 @@ func slopeP(x []float64) float64 {
 	return tTwoSided(sxy/sxx/math.Sqrt(rest/(n-2)/sxx), n-2)
 }
 
-// outliers counts values further than k MAD (scaled by 1.4826 to a standard deviation) from the median.
-func outliers(x []float64, k float64) int {
+// outliers are the indices of values further than k MAD from the median, ascending. MAD is the median absolute deviation times 1.4826, which makes it the
+// standard deviation of normal values; where it is 0, or of fewer than three values, there are none.
+func outliers(x []float64, k float64) []int {
 	if len(x) < 3 {
-		return 0
+		return nil
 	}
-	s := slices.Sorted(slices.Values(x))
-	med := quantileSorted(s, 0.5)
+	med := Percentile(x, 0.5)
 	dev := make([]float64, len(x))
 	for i, v := range x {
 		dev[i] = math.Abs(v - med)
 	}
-	slices.Sort(dev)
-	mad := 1.4826 * quantileSorted(dev, 0.5)
-	n := 0
-	for _, d := range dev {
+	mad := 1.4826 * Percentile(dev, 0.5)
+	var far []int
+	for i, d := range dev {
 		if mad > 0 && d > k*mad {
-			n++
+			far = append(far, i)
 		}
 	}
-	return n
+	return far
 }
 
 // quantileSorted is the quantile by linear interpolation between order statistics at h = (n-1)p, the

@@ -42,7 +42,7 @@ func logHalfWidth(ci Interval) float64 {
 // Ten pairs cannot tell an autocorrelation of 0.3 from none. So Needed is 30, and a run goes on to it, unless the first 10 pairs
 // are unmistakable: the 99.9999 % t interval of them and that of all pairs, each ±10 % wide at least, exclude 1. Pairs of the same thing that are
 // correlated by 0.3 look like that less than 3 times in 100,000, and 8 standard deviations away at an SD of 3 %. Where a cap ends a
-// run before 30 pairs, Early decides: the hull of the 99 % t intervals of the first 10 pairs and of all of them. An outlier (8 MAD) or a positive correlation that is plain to see lets nothing be decided before 30 pairs. The choices are those of
+// run before 30 pairs, Early decides: the hull of the 99 % t intervals of the first 10 pairs and of all of them. An outlier (8 MAD, see outliers) or a positive correlation that is plain to see lets nothing be decided before 30 pairs. The choices are those of
 // the calibration in PROTOCOL.md. seed fixes the bootstrap. Errors: ErrTooFew, lengths that differ, figures that are not
 // positive and finite.
 func PairedRatio(a, b []float64, basis Basis, seed uint64) (Ratio, error) {
@@ -66,7 +66,7 @@ func ratioOfLogs(d []float64, basis Basis, seed uint64) (Ratio, error) {
 		return Ratio{}, ErrTooFew
 	}
 	mean, sd := meanSD(d)
-	r := Ratio{Value: math.Exp(mean), N: n, Basis: basis, SD: sd, LogsPer: d, Lag1: lag1(d), SlopeP: slopeP(d), Outliers: outliers(d, 5)}
+	r := Ratio{Value: math.Exp(mean), N: n, Basis: basis, SD: sd, LogsPer: d, Lag1: lag1(d), SlopeP: slopeP(d), Outliers: len(outliers(d, 5))}
 	r.Correl = math.Abs(r.Lag1) > 0.2 && math.Abs(r.Lag1) > 2/math.Sqrt(float64(n))
 	r.early(d)
 	var lo, hi, lo90, hi90 float64
@@ -100,7 +100,7 @@ func (r *Ratio) early(d []float64) {
 	if len(d) < minPairsDefault {
 		return
 	}
-	if r.Correl && r.Lag1 > 0 || outliers(d, 8) > 0 {
+	if r.Correl && r.Lag1 > 0 || outliers(d, 8) != nil {
 		return // a negative correlation only makes the interval too wide
 	}
 	r.Early = hull(d, earlyAlpha, 0)

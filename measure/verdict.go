@@ -54,7 +54,7 @@ type Ratio struct {
 	Lag1     float64   `json:"lag1"`             // autocorrelation of the paired log ratios
 	Correl   bool      `json:"correlated"`       // |Lag1| > 0.2 and > 2/√n: plain to see
 	SlopeP   float64   `json:"slope_p"`          // p of a linear drift over the pairs
-	Outliers int       `json:"outliers"`         // pairs more than 5 MAD from the median, kept
+	Outliers int       `json:"outliers"`         // pairs more than 5 MAD (times 1.4826) from the median, kept
 	Needed   int       `json:"needed"`           // least number of pairs before a difference from 1 is decided: 30, or 10 where those are unmistakable
 	LogsPer  []float64 `json:"logs"`             // ln(variant/baseline) per pair, in order
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 )
@@ -40,12 +41,14 @@ func (s InMemory) Check(ctx context.Context) (*StreamPlan, error) {
 // Plan is Check with a guess of the time, besides that of calibration runs: from the algorithm on a small matrix and the speed
 // of the disk.
 func (s InMemory) Plan(ctx context.Context) (*StreamPlan, error) {
+	load := measure.StartLoad()
 	p, work, err := s.check(ctx)
 	if err != nil {
 		return p, err
 	}
 	p.DiskSpeed = diskSpeed(filepath.Dir(s.Out))
-	p.Seconds = s.probe()*work + p.output()
+	least, most := s.probes()
+	p.takes(least*work, most*work, load)
 	return p, nil
 }
 
@@ -212,6 +215,19 @@ func (s InMemory) whole(f *onnx.File, p *StreamPlan) (heap int64, work float64, 
 
 // probeSize is the number of inputs and outputs of the matrix that probe takes.
 const probeSize = 256
+
+// probes returns the least and the most seconds of a few probes; the first one, which finds nothing in the caches, does not count.
+func (s InMemory) probes() (least, most float64) {
+	s.probe()
+	start := time.Now()
+	least = s.probe()
+	most = least
+	for n := 1; n < 8 && time.Since(start) < 200*time.Millisecond; n++ {
+		t := s.probe()
+		least, most = min(least, t), max(most, t)
+	}
+	return least, most
+}
 
 // probe returns the seconds that the settings take for a matrix of probeSize inputs and outputs.
 func (s InMemory) probe() float64 {

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wattshed/wattshed/measure"
 	"github.com/wattshed/wattshed/model"
 	"github.com/wattshed/wattshed/model/onnx"
 )
@@ -63,7 +64,9 @@ type StreamPlan struct {
 	FreeMemory  int64        `json:"free_memory"`  // 0 where that is not known
 	FreeDisk    int64        `json:"free_disk"`    // where the output goes, -1 where that is not known
 	DiskSpeed   float64      `json:"disk_speed"`   // of Plan: bytes that it writes per second, 0 where that is not known
-	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block and DiskSpeed
+	Seconds     float64      `json:"seconds"`      // of Plan: a guess from one block and DiskSpeed, with a CPU for every worker
+	SecondsMost float64      `json:"seconds_most"` // of Plan: the same by what was slowest meanwhile, on CPUs shared with other processes as then
+	OtherCPUs   *float64     `json:"other_cpus"`   // of Plan: those that other processes used meanwhile; null where that is not known
 
 	CalibrationRuns    int     `json:"calibration_runs,omitempty"`    // of a stage in memory; their time is not in Seconds
 	CalibrationSeconds float64 `json:"calibration_seconds,omitempty"` // that they take, where the caller knows; 0 where not
@@ -159,6 +162,7 @@ func (s Stream) Plan(ctx context.Context) (*StreamPlan, error) { return s.check(
 func (s Stream) Check(ctx context.Context) (*StreamPlan, error) { return s.check(ctx, false) }
 
 func (s Stream) check(ctx context.Context, timed bool) (*StreamPlan, error) {
+	load := measure.StartLoad()
 	f, err := onnx.Open(s.In)
 	if err != nil {
 		return nil, err
@@ -171,7 +175,8 @@ func (s Stream) check(ctx context.Context, timed bool) (*StreamPlan, error) {
 	p, err := s.plan(st)
 	if err == nil && timed {
 		p.DiskSpeed = diskSpeed(filepath.Dir(s.Out))
-		p.Seconds = st.guess(p) + p.output()
+		one := st.guess(p)
+		p.takes(one/float64(p.Workers), one/float64(p.Workers)*load.Slowdown(p.Workers), load)
 	}
 	return p, err
 }
@@ -212,6 +217,14 @@ func (s Stream) plan(st *streamed) (*StreamPlan, error) {
 	return p, p.fits(s.Out)
 }
 
+// takes sets the guesses of the time, least and most being those of the work itself.
+func (p *StreamPlan) takes(least, most float64, load measure.Load) {
+	p.Seconds, p.SecondsMost = least+p.output(), most+p.output()
+	if others, ok := load.Others(); ok {
+		p.OtherCPUs = &others
+	}
+}
+
 // output guesses the seconds that writing the output takes.
 func (p *StreamPlan) output() float64 {
 	if p.DiskSpeed <= 0 {
@@ -220,7 +233,7 @@ func (p *StreamPlan) output() float64 {
 	return float64(p.ModelBytes+p.DataBytes) / p.DiskSpeed
 }
 
-// guess times the largest job for a moment and returns the seconds that all take.
+// guess times the largest job for a moment and returns the seconds that all take one after another.
 func (st *streamed) guess(p *StreamPlan) float64 {
 	if len(st.jobs) == 0 {
 		return 0
@@ -243,7 +256,7 @@ func (st *streamed) guess(p *StreamPlan) float64 {
 		return 0
 	}
 	perByte := time.Since(start).Seconds() / (share * float64(j.bytes))
-	return perByte * float64(p.InputBytes) / float64(p.Workers)
+	return perByte * float64(p.InputBytes)
 }
 
 // Run writes Out and returns the notes of the stage. Either Out, and Out.data where the weights exceed 1.5 GB, are

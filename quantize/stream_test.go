@@ -181,7 +181,7 @@ func TestStreamRefuses(t *testing.T) {
 		t.Errorf("memory: %+v, %v", p, err)
 	}
 	tight.Memory = 64 << 20 // enough
-	if p, err := tight.Plan(context.Background()); err != nil || p.MemoryBytes > tight.Memory || p.Seconds <= 0 || p.FreeMemory != tight.Memory {
+	if p, err := tight.Plan(context.Background()); err != nil || p.MemoryBytes > tight.Memory || p.Seconds <= 0 || p.SecondsMost < p.Seconds || p.FreeMemory != tight.Memory {
 		t.Errorf("memory: %+v, %v", p, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -94,7 +94,7 @@ func accuracyCell(r *Result, v *Variant) viewCell {
 		return viewCell{Main: absent}
 	}
 	ci := scoreCI(a.Metric, a.CI95)
-	c := viewCell{Main: scoreIn(a.Metric, a.Value, ci), Sub: ci}
+	c := viewCell{Main: scoreIn(a.Metric, a.Value, a.CI95), Sub: ci}
 	if fidelity(r) {
 		c.Sub = metricWord(r, a.Metric)
 		if a.P01 != nil {

@@ -1,5 +1,7 @@
 package reports
 
+import "cmp"
+
 // The figures that gates judge and tables show: each gives variant against baseline, false when
 // either side is absent. Ratios are variant / baseline, so below 1 is smaller, faster, less.
 
@@ -14,11 +16,10 @@ func accuracyDrop(v, base *Variant) (figure, bool) {
 	if d == nil {
 		return figure{}, false
 	}
+	f := figure{value: 0 - d.Value, values: v.Accuracy.FewValues, n: cmp.Or(d.N, v.Accuracy.N), counted: "example"}
 	if v.Accuracy.LowerIsBetter {
-		return figure{value: d.Value, ci: d.CI95, values: v.Accuracy.FewValues}, true
-	}
-	f := figure{value: 0 - d.Value, values: v.Accuracy.FewValues}
-	if d.CI95 != nil {
+		f.value, f.ci = d.Value, d.CI95
+	} else if d.CI95 != nil {
 		f.ci = &Interval{0 - d.CI95[1], 0 - d.CI95[0]}
 	}
 	return f, true
@@ -28,7 +29,7 @@ func accuracyValue(v, _ *Variant) (figure, bool) {
 	if v.Accuracy == nil {
 		return figure{}, false
 	}
-	return figure{value: v.Accuracy.Value, ci: v.Accuracy.CI95, values: v.Accuracy.FewValues}, true
+	return figure{value: v.Accuracy.Value, ci: v.Accuracy.CI95, values: v.Accuracy.FewValues, n: v.Accuracy.N, counted: "example"}, true
 }
 
 func energyRatio(v, base *Variant) (figure, bool) {
@@ -83,14 +84,14 @@ func latencyP95(v, _ *Variant) (figure, bool) {
 	if v.Latency == nil {
 		return figure{}, false
 	}
-	return figure{value: v.Latency.P95, ci: v.Latency.P95CI}, true
+	return figure{value: v.Latency.P95, ci: v.Latency.P95CI, n: v.Latency.N, counted: "run"}, true
 }
 
 func energyValue(v, _ *Variant) (figure, bool) {
 	if v.Energy == nil || v.Energy.PerInference == nil {
 		return figure{}, false
 	}
-	return figure{value: *v.Energy.PerInference, ci: v.Energy.CI95, modelled: modelled(v.Energy), coverage: v.Energy.Coverage}, true
+	return figure{value: *v.Energy.PerInference, ci: v.Energy.CI95, modelled: modelled(v.Energy), coverage: v.Energy.Coverage, n: v.Energy.N, counted: "inference"}, true
 }
 
 func sizeRatio(v, base *Variant) (figure, bool) {
@@ -109,6 +110,7 @@ func memoryRatio(v, base *Variant) (figure, bool) {
 	f := figure{value: float64(*v.Memory.PeakRSS) / float64(*base.Memory.PeakRSS), exact: true}
 	if a, b := v.Memory.Range, base.Memory.Range; a != nil && b != nil && b[0] > 0 { // from the least to the most that the readings allow
 		f.ci, f.exact = &Interval{a[0] / b[1], a[1] / b[0]}, false
+		f.n, f.counted = min(v.Memory.N, base.Memory.N), "reading"
 	}
 	return f, true
 }
@@ -117,7 +119,7 @@ func breakeven(v, base *Variant) (figure, bool) {
 	if v.Cost == nil || v.Cost.Breakeven == nil {
 		return figure{}, false
 	}
-	return figure{value: v.Cost.Breakeven.Value, ci: v.Cost.Breakeven.CI95, modelled: v.Energy == nil || modelled(v.Energy), coverage: coverage(v, base)}, true
+	return figure{value: v.Cost.Breakeven.Value, ci: v.Cost.Breakeven.CI95, modelled: v.Energy == nil || modelled(v.Energy), coverage: coverage(v, base), n: v.Cost.Breakeven.N, counted: "pair"}, true
 }
 
 func energyRatioOf(v *Variant) *EnergyRatio {

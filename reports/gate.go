@@ -55,7 +55,8 @@ type Gates struct {
 }
 
 // GateResult is the verdict of one gate on one variant. Value and CI95 are those of the gated figure;
-// Reason is one of the Reason constants when inconclusive; Message is a sentence for people.
+// Reason is one of the Reason constants when inconclusive. Message explains the verdict to people, in the terminal and in every report: the value, the interval
+// that decides, what it rests on, the limit, and where it does not pass why, and what would decide it.
 type GateResult struct {
 	Gate    string    `json:"gate"`
 	Expr    string    `json:"expr"`
@@ -79,7 +80,8 @@ type figure struct {
 	coverage *float64  // share of domains × time that the meter saw, the least of both sides; nil: not known, or no meter
 	pairs    bool      // a ratio from n pairs
 	holm     *float64  // p of no difference, adjusted over all variants
-	n        int
+	n        int       // 0: not known
+	counted  string    // what n counts: pair, example, run, inference, reading
 	exact    bool
 	modelled bool
 	values   int // of a cosine of so few values that it passes nothing: how many; 0 elsewhere
@@ -93,18 +95,31 @@ func (f figure) deciding() *Interval {
 	return f.ci
 }
 
-// morePairs is about how many more pairs would bring the limit out of the interval, if the ratio is what it seems; 0
-// where that cannot be said.
-func (f figure) morePairs(limit float64) int {
-	if !f.pairs || f.ci == nil || !(f.ci[0] > 0) || !(limit > 0) || !(f.value > 0) {
+// more is about how many more pairs or examples would bring the limit out of the interval, if the figure is what it seems; 0 where that
+// cannot be said.
+func (f figure) more(limit float64) int {
+	if !f.pairs && f.counted != "example" || f.ci == nil || f.n == 0 || f.pairs && !(f.ci[0] > 0 && limit > 0 && f.value > 0) {
 		return 0
 	}
-	q := math.Log(f.ci[1]/f.ci[0]) / 2 / math.Abs(math.Log(f.value/limit))
+	to := f.scale(limit)
+	q := (to(f.ci[1]) - to(f.ci[0])) / 2 / math.Abs(to(f.value)-to(limit))
 	m := math.Ceil(float64(f.n) * (q*q - 1))
 	if math.IsNaN(m) || m > 100_000 {
 		return 0
 	}
-	return max(int(m), sure-f.n, 1)
+	least := 1
+	if f.pairs {
+		least = max(least, sure-f.n)
+	}
+	return max(int(m), least)
+}
+
+// scale is what makes the figure and a limit about normal: the logarithm of ratios.
+func (f figure) scale(limit float64) func(float64) float64 {
+	if ci := f.deciding(); f.pairs && f.value > 0 && limit > 0 && (ci == nil || ci[0] > 0) {
+		return math.Log
+	}
+	return func(x float64) float64 { return x }
 }
 
 // ParseGate reads a limit such as "<= 0.6" or "<= 1%" for a key of GateKeys. A bare number is an
@@ -200,7 +215,7 @@ func adjust(out []GateResult, rules []Gate, chance map[int]float64) {
 		for k, p := range measure.Holm(ps) {
 			if o := &out[at[k]]; o.Verdict == Pass && p > oneSidedAlpha*(1+1e-9) {
 				o.Verdict, o.Reason = Inconclusive, ReasonSeveral
-				o.Message += fmt.Sprintf(": by itself it passes, among %d variants it does not (Holm)", len(ps))
+				o.Message += fmt.Sprintf(": by itself it passes, among %d variants it does not (Holm): more pairs or examples would decide, or gates that name the variants which must all pass", len(ps))
 			}
 		}
 	}
@@ -216,10 +231,7 @@ func (f figure) chance(g Gate) float64 {
 	if ci == nil || f.exact {
 		return math.NaN()
 	}
-	to := func(x float64) float64 { return x }
-	if f.pairs && f.value > 0 && ci[0] > 0 && g.Limit > 0 {
-		to = math.Log
-	}
+	to := f.scale(g.Limit)
 	half, d := to(ci[1])-to(f.value), to(g.Limit)-to(f.value)
 	if d < 0 {
 		half, d = to(f.value)-to(ci[0]), -d
@@ -254,10 +266,7 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) (res GateResult, cha
 	if d := f.deciding(); d != nil && f.ci != nil && *d != *f.ci {
 		res.Decides = d
 	}
-	shown := num(f.value)
-	if ci := cmp.Or(f.deciding(), f.ci); ci != nil {
-		shown = numIn(f.value, *ci)
-	}
+	shown := f.shown()
 	need := ", need " + g.Op + " " + num(g.Limit)
 	if f.modelled && !allowModelled {
 		res.Reason = ReasonNotMeasured
@@ -265,33 +274,38 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) (res GateResult, cha
 		return res, chance
 	}
 	lo, hi := f.value, f.value
-	more := ""
-	if m := f.morePairs(g.Limit); m > 0 {
-		more = fmt.Sprintf(", about %d more pairs would decide", m)
+	kind := "the 95 % interval"
+	switch {
+	case res.Decides != nil:
+		kind = "the wider interval, which decides below 30 pairs,"
+	case f.counted == "reading":
+		kind = "the interval" // of few readings their range
 	}
 	switch ci := f.deciding(); {
 	case ci != nil:
 		lo, hi = ci[0], ci[1]
 	case f.few:
-		res.Reason, res.MorePairs = ReasonTooFew, f.morePairs(g.Limit)
-		res.Message = shown + need + ": " + f.fewWords() + more
+		res.Reason, res.MorePairs = ReasonTooFew, f.more(g.Limit)
+		res.Message = shown + need + ": " + f.fewWords() + f.moreWords(g.Limit, "")
 		return res, chance
 	case !f.exact:
-		res.Reason, res.Message = ReasonNoInterval, shown+need+": no interval to judge by"
+		res.Reason, res.Message = ReasonNoInterval, shown+need+": no interval to judge by, and a single estimate decides nothing"
 		return res, chance
 	}
 	low, high := holds(g, lo), holds(g, hi)
 	switch {
 	case low && high:
 		res.Verdict, res.Message = Pass, shown+need
-	case !low && !high:
+	case !low && !high && f.exact:
 		res.Verdict, res.Message = Fail, shown+need
+	case !low && !high:
+		res.Verdict, res.Message = Fail, shown+need+": all of "+kind+" breaks the limit"
 	default:
-		res.Reason, res.MorePairs = ReasonSpansLimit, f.morePairs(g.Limit)
-		if more == "" {
-			more = ", more pairs or examples are needed"
+		res.Reason = ReasonSpansLimit
+		if f.pairs {
+			res.MorePairs = f.more(g.Limit)
 		}
-		res.Message = shown + need + ": the interval holds the limit" + more
+		res.Message = shown + need + ": " + kind + " holds the limit" + f.moreWords(g.Limit, ", more "+cmp.Or(f.counted, "pairs or example")+"s are needed")
 	}
 	if f.coverage != nil && *f.coverage < fullCoverage && res.Verdict == Pass {
 		res.Verdict, res.Reason = Inconclusive, ReasonCoverage
@@ -305,6 +319,26 @@ func judgeOne(g Gate, v, base *Variant, allowModelled bool) (res GateResult, cha
 		res.Message += " (modelled)"
 	}
 	return res, f.chance(g)
+}
+
+// shown is the figure with the interval that decides and what it rests on: "0.64 [0.59, 0.7] from 12 pairs".
+func (f figure) shown() string {
+	s := num(f.value)
+	if ci := cmp.Or(f.deciding(), f.ci); ci != nil {
+		s = numIn(f.value, *ci)
+	}
+	if f.n > 0 && f.counted != "" && !f.exact {
+		s += " from " + plural(f.n, f.counted)
+	}
+	return s
+}
+
+// moreWords says how many more pairs or examples would decide, or what is given where that is not known.
+func (f figure) moreWords(limit float64, otherwise string) string {
+	if m := f.more(limit); m > 0 {
+		return ", about " + count(float64(m)) + " more " + f.counted + "s would decide"
+	}
+	return otherwise
 }
 
 // Holds reports whether x keeps the limit.

@@ -135,8 +135,45 @@ func TestFewValuesAreSaid(t *testing.T) {
 	}
 	for name, export := range map[string]Exporter{"html": HTML, "md": Markdown} {
 		var b bytes.Buffer
-		if err := export(&b, r); err != nil || !strings.Contains(b.String(), "Few values: the cosine of outputs with so few values") {
+		if err := export(&b, r); err != nil || !strings.Contains(b.String(), "the cosine of outputs with 2 values shows little but their signs") {
 			t.Errorf("%s: %v, no word of the few values", name, err)
+		}
+	}
+}
+
+// The reports explain what does not pass with the words of the terminal: the value, its interval, what it rests on, the limit, why, and what would decide it.
+func TestGatesAreExplained(t *testing.T) {
+	r := demoResult()
+	v := &r.Variants[1]
+	v.Latency.Ratio = &Ratio{Value: 0.64, CI95: &Interval{0.60, 0.68}, N: 12, Pairing: Pairing{NeededPairs: 30, Decides: &Interval{0.58, 0.71}}}
+	v.Latency.P95, v.Latency.P95CI, v.Latency.N = 0.002, &Interval{0.0018, 0.0023}, 1200
+	v.Accuracy = &Accuracy{Metric: "accuracy", Value: 0.95, N: 1000, Delta: &Delta{Value: -0.012, CI95: &Interval{-0.018, -0.006}, N: 1000}}
+	r.Variants = r.Variants[:2]
+	g, err := ParseGates(map[string]string{"latency_ratio": "<= 0.7", "latency_p95_s": "<= 0.001", "accuracy_drop": "<= 0.01", "memory_ratio": "<= 0.1", "size_ratio": "<= 0.01", "energy_j": "<= 0.001"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Energy, v.Memory = nil, &Memory{PeakRSS: ptr(int64(500)), N: 3, Range: &Interval{400, 600}}
+	r.Variants[0].Memory = &Memory{PeakRSS: ptr(int64(1000)), N: 5, Range: &Interval{900, 1100}}
+	r.Gates = Judge(r, g)
+	want := []string{
+		"accuracy_drop <= 0.01, inconclusive: 0.012 [0.006, 0.018] from 1,000 examples, need <= 0.01: the 95 % interval holds the limit, about 8,000 more examples would decide.",
+		"energy_j <= 0.001, inconclusive: not measured.",
+		"latency_p95_s <= 0.001, fail: 0.002 [0.0018, 0.0023] from 1,200 runs, need <= 0.001: all of the 95 % interval breaks the limit.",
+		"latency_ratio <= 0.7, inconclusive: 0.64 [0.58, 0.71] from 12 pairs, need <= 0.7: the wider interval, which decides below 30 pairs, holds the limit, about 18 more pairs would decide.",
+		"memory_ratio <= 0.1, fail: 0.5 [0.3636, 0.6667] from 3 readings, need <= 0.1: all of the interval breaks the limit.",
+		"size_ratio <= 0.01, fail: 0.502, need <= 0.01.",
+	}
+	for name, export := range map[string]Exporter{"html": HTML, "md": Markdown} {
+		var b bytes.Buffer
+		if err := export(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		text := strings.NewReplacer("\\", "", "&lt;", "<", "&gt;", ">").Replace(b.String())
+		for _, s := range want {
+			if !strings.Contains(text, plain(v.Name)+", "+s) {
+				t.Errorf("%s lacks %q\n%s", name, s, text[strings.Index(text, "Gates"):][:2000])
+			}
 		}
 	}
 }

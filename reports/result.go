@@ -167,7 +167,7 @@ const sure = 30
 
 // figure gives the ratio with the interval that decides.
 func (p Pairing) figure(value float64, ci *Interval, n int) figure {
-	f := figure{value: value, ci: ci, n: n, decides: ci, pairs: true, holm: p.PHolm}
+	f := figure{value: value, ci: ci, n: n, decides: ci, pairs: true, counted: "pair", holm: p.PHolm}
 	if p.NeededPairs > 0 && n < sure {
 		f.decides, f.few = p.Decides, p.Decides == nil
 	}

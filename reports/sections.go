@@ -31,11 +31,10 @@ func warningSection(r *Result) section {
 	return s
 }
 
-// gateSection is a matrix, one row per variant and one column per gate.
+// gateSection is a matrix, one row per variant and one column per gate, with the explanation of what does not pass below it.
 func gateSection(r *Result) section {
 	s := section{Title: "Gates", Head: []string{"Variant"}}
 	row, col := map[string]int{}, map[string]int{}
-	reasons := map[string]bool{}
 	for _, g := range r.Gates {
 		if _, ok := col[g.Expr]; !ok {
 			col[g.Expr] = len(s.Head)
@@ -45,7 +44,6 @@ func gateSection(r *Result) section {
 			row[g.Variant] = len(s.Rows)
 			s.Rows = append(s.Rows, []string{plain(g.Variant)})
 		}
-		reasons[g.Reason] = true
 	}
 	for i := range s.Rows {
 		s.Rows[i] = append(s.Rows[i], make([]string, len(s.Head)-1)...)
@@ -53,34 +51,18 @@ func gateSection(r *Result) section {
 	for _, g := range r.Gates {
 		c := string(g.Verdict)
 		if g.Value != nil {
-			ci := bracket(cmp.Or(g.Decides, g.CI95), 1)
-			c += ": " + within(minus(num(*g.Value)), *g.Value, ci) + " " + ci
+			ci := cmp.Or(g.Decides, g.CI95)
+			c += ": " + within(*g.Value, digitsStyle(*g.Value, 4), ci, 1, 0) + " " + bracket(ci, 1)
 		}
 		if g.Reason == ReasonNotMeasured {
 			c = strings.TrimSpace(c) + " (not measured)"
 		}
 		s.Rows[row[g.Variant]][col[g.Expr]] = strings.TrimSpace(c)
 	}
-	if reasons[ReasonNotMeasured] {
-		s.Notes = append(s.Notes, "Not measured: the figure is absent, or it is "+modelledWords+" and the gates do not say allow_modelled.")
-	}
-	if reasons[ReasonSpansLimit] {
-		s.Notes = append(s.Notes, "Inconclusive: the interval that decides (95 %; below 30 pairs a wider one) holds the limit; more pairs or examples would decide.")
-	}
-	if reasons[ReasonTooFew] {
-		s.Notes = append(s.Notes, "Too few: fewer than 10 pairs, or 10 to 29 with outliers or correlation, decide nothing.")
-	}
-	if reasons[ReasonCoverage] {
-		s.Notes = append(s.Notes, "Coverage: the meter saw less than 95 % of the time, so its energy passes nothing.")
-	}
-	if reasons[ReasonSeveral] {
-		s.Notes = append(s.Notes, "Several: one passing variant is enough, so a pass must hold adjusted over all variants (Holm); name the variants that must all pass to judge each by itself.")
-	}
-	if reasons[ReasonFewValues] {
-		s.Notes = append(s.Notes, "Few values: "+fewValuesWords(0)+", so it passes nothing; decisions or labels do.")
-	}
-	if reasons[ReasonNoInterval] {
-		s.Notes = append(s.Notes, "No interval: a single estimate does not decide a gate.")
+	for _, g := range r.Gates {
+		if g.Verdict != Pass && g.Message != "" {
+			s.Notes = append(s.Notes, fmt.Sprintf("%s, %s, %s: %s.", plain(g.Variant), plain(g.Expr), g.Verdict, plain(g.Message)))
+		}
 	}
 	return s
 }

@@ -37,17 +37,15 @@ func Size(n int64) string { return showBytes(n) }
 
 // Score formats a value of a metric with its interval, which may be nil, as reports do: "97.59 % [96.52, 98.34]".
 func Score(metric string, x float64, ci *Interval) string {
-	b := scoreCI(metric, ci)
-	return strings.TrimSpace(scoreIn(metric, x, b) + " " + b)
+	return strings.TrimSpace(scoreIn(metric, x, ci) + " " + scoreCI(metric, ci))
 }
 
-// scoreIn formats a value of a metric beside its interval as scoreCI wrote it.
-func scoreIn(metric string, x float64, interval string) string {
-	s := score(metric, x)
-	if p, ok := strings.CutSuffix(s, " %"); ok {
-		return within(p, 100*x, interval) + " %"
+// scoreIn formats a value of a metric beside its interval as scoreCI writes it.
+func scoreIn(metric string, x float64, ci *Interval) string {
+	if isPercent(metric) {
+		return within(100*x, style{'f', percentDecimals, false}, ci, 100, percentDecimals) + " %"
 	}
-	return within(s, x, interval)
+	return within(x, scoreStyle(x), ci, 1, 0)
 }
 
 // Number formats an integer with commas between thousands, as reports do.
@@ -69,45 +67,80 @@ func numIn(x float64, ci Interval) string {
 	}
 }
 
-// within is s, which shows the figure x, or x with the decimals of the interval beside it, as bracket wrote that, where s would lie
-// outside of it.
-func within(s string, x float64, interval string) string {
-	plain := strings.NewReplacer("−", "-", "[", "", "]", "").Replace(interval)
-	lo, hi, ok := strings.Cut(plain, ", ")
-	if !ok {
-		return s
+// style is how a number is written: the format and the precision of strconv, with or without the zeros at the end of its decimals.
+type style struct {
+	verb byte
+	prec int
+	trim bool
+}
+
+// text writes x, a negative one with a real minus sign.
+func (s style) text(x float64) string { return minus(s.plain(x)) }
+
+func (s style) plain(x float64) string {
+	t := strconv.FormatFloat(x, s.verb, s.prec, 64)
+	if s.shows(x) == 0 {
+		t = strings.TrimPrefix(t, "-")
+		if s.verb == 'e' {
+			return "0"
+		}
 	}
-	outside := func(s string) bool {
-		v, err := strconv.ParseFloat(strings.ReplaceAll(s, "−", "-"), 64)
-		a, errA := strconv.ParseFloat(lo, 64)
-		b, errB := strconv.ParseFloat(hi, 64)
-		return err == nil && errA == nil && errB == nil && (v < a || v > b)
+	if s.trim && strings.Contains(t, ".") {
+		t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
 	}
-	_, decimals, _ := strings.Cut(lo, ".")
-	if finer := minus(strconv.FormatFloat(x, 'f', len(decimals), 64)); outside(s) && !outside(finer) {
-		return finer
+	return t
+}
+
+// shows is the number that a reader of text(x) sees: x, rounded.
+func (s style) shows(x float64) float64 {
+	v, err := strconv.ParseFloat(strconv.FormatFloat(x, s.verb, s.prec, 64), 64)
+	if err != nil {
+		return x
 	}
-	return s
+	return v
+}
+
+// digitsStyle is that of digits.
+func digitsStyle(x float64, n int) style {
+	a := math.Abs(x)
+	switch {
+	case x == 0:
+		return style{'f', 0, true}
+	case a < 1e-4 || a >= 1e7:
+		return style{'e', n - 2, false}
+	}
+	return style{'f', max(0, min(n-1-int(math.Floor(math.Log10(a))), 8)), true}
+}
+
+// endStyle is that of both ends of an interval from a to b: as many decimals as its width deserves, two significant digits of it, and at least least.
+func endStyle(a, b float64, least int) style {
+	w, most := b-a, max(math.Abs(a), math.Abs(b))
+	places := func(x float64) int { return int(math.Floor(math.Log10(x) + 1e-6)) }
+	switch {
+	case !(w > 0) || !finite(w):
+		return digitsStyle(a, 3)
+	case most >= 1e7 || most < 1e-4 && w <= 1e-8:
+		return style{'e', max(0, min(8, 1+places(most)-places(w))), false}
+	}
+	return style{'f', max(least, min(8, 1-places(w))), false}
+}
+
+// within writes x, in the style s, beside the interval ci as bracketAt writes it: where the reader would see it outside of its interval, because one of the two
+// is rounded more coarsely, it takes the digits of the ends. x and least count times mul, as the ends do.
+func within(x float64, s style, ci *Interval, mul float64, least int) string {
+	if bracketAt(ci, mul, least) == "" {
+		return s.text(x)
+	}
+	a, b := ci[0]*mul, ci[1]*mul
+	e := endStyle(a, b, least)
+	if v := s.shows(x); a <= x && x <= b && (v < e.shows(a) || v > e.shows(b)) {
+		return e.text(x)
+	}
+	return s.text(x)
 }
 
 // digits formats x with n significant digits, no trailing zeros.
-func digits(x float64, n int) string {
-	if x == 0 {
-		return "0"
-	}
-	a := math.Abs(x)
-	if a < 1e-4 || a >= 1e7 {
-		return strconv.FormatFloat(x, 'e', n-2, 64)
-	}
-	s := strconv.FormatFloat(x, 'f', max(0, min(n-1-int(math.Floor(math.Log10(a))), 8)), 64)
-	if strings.Contains(s, ".") {
-		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
-	}
-	if s == "-0" {
-		return "0"
-	}
-	return s
-}
+func digits(x float64, n int) string { return digitsStyle(x, n).plain(x) }
 
 // times formats a ratio: "0.47×".
 func times(x float64) string {
@@ -127,21 +160,12 @@ func bracketAt(ci *Interval, mul float64, least int) string {
 		return ""
 	}
 	a, b := ci[0]*mul, ci[1]*mul
-	end := func(x float64) string { return minus(digits(x, 3)) }
-	if w := b - a; w > 1e-8 && math.Abs(a) < 1e7 && math.Abs(b) < 1e7 {
-		dec := max(least, min(8, 1-int(math.Floor(math.Log10(w)+1e-6))))
-		end = func(x float64) string {
-			s := strconv.FormatFloat(x, 'f', dec, 64)
-			if z, _ := strconv.ParseFloat(s, 64); z == 0 {
-				s = strings.TrimPrefix(s, "-")
-			}
-			return minus(s)
-		}
-	}
-	if end(a) == end(b) && a != b { // narrower than what is shown
+	e := endStyle(a, b, least)
+	lo, hi := e.text(a), e.text(b)
+	if lo == hi && a != b { // narrower than what is shown
 		return ""
 	}
-	return "[" + end(a) + ", " + end(b) + "]"
+	return "[" + lo + ", " + hi + "]"
 }
 
 // minus gives a negative number a real minus sign, which does not break from it in a line.
@@ -163,22 +187,24 @@ func isPercent(metric string) bool {
 	return false
 }
 
-// score formats a value of a metric.
-func score(metric string, x float64) string {
-	if isPercent(metric) {
-		return strconv.FormatFloat(100*x, 'f', 2, 64) + " %"
+// percentDecimals are those of percentages.
+const percentDecimals = 2
+
+// scoreStyle is that of the value of a metric which is no percentage: nearly all of 1 is not 1.
+func scoreStyle(x float64) style {
+	if s := digitsStyle(x, 5); s.shows(x) != 1 || x >= 1 {
+		return s
 	}
-	s := digits(x, 5)
-	if s == "1" && x < 1 { // nearly all of 1 is not 1
-		return strings.TrimRight(strings.TrimRight(strconv.FormatFloat(x, 'f', 8, 64), "0"), ".")
-	}
-	return s
+	return style{'f', 8, true}
 }
+
+// score formats a value of a metric.
+func score(metric string, x float64) string { return scoreIn(metric, x, nil) }
 
 // scoreCI formats an interval of a metric, or of a difference of it.
 func scoreCI(metric string, ci *Interval) string {
 	if isPercent(metric) {
-		return bracketAt(ci, 100, 2)
+		return bracketAt(ci, 100, percentDecimals)
 	}
 	return bracket(ci, 1)
 }

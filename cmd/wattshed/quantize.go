@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -167,9 +168,9 @@ func printStreamPlan(c *cli.Context, q *recipe.Quantize, inputs *recipe.Recipe) 
 		fmt.Fprintf(w, "; %s are free", bytesText(p.FreeMemory))
 	}
 	if err == nil {
-		fmt.Fprintf(w, "\ntime: about %s", secondsText(p.Seconds+p.CalibrationSeconds))
+		fmt.Fprintf(w, "\ntime: about %s, if %s", spanText(p.Seconds+p.CalibrationSeconds, p.SecondsMost+p.CalibrationSeconds), busyText(p.OtherCPUs))
 		if p.DiskSpeed > 0 {
-			fmt.Fprintf(w, ", if the disk goes on to write %s a second", bytesText(int64(p.DiskSpeed)))
+			fmt.Fprintf(w, " and the disk goes on to write %s a second", bytesText(int64(p.DiskSpeed)))
 		}
 		switch {
 		case p.CalibrationSeconds > 0:
@@ -180,6 +181,23 @@ func printStreamPlan(c *cli.Context, q *recipe.Quantize, inputs *recipe.Recipe) 
 	}
 	fmt.Fprintln(w)
 	return err
+}
+
+// spanText is a guessed time between two bounds.
+func spanText(least, most float64) string {
+	lo, hi := secondsText(least), secondsText(most)
+	if lo == hi {
+		return lo
+	}
+	return strings.TrimSuffix(lo, " s") + " to " + hi
+}
+
+// busyText is what a guess of the time assumes of other processes; others are the CPUs that they used while it was made, nil where that is not known.
+func busyText(others *float64) string {
+	if others == nil {
+		return "the machine stays as busy as it is"
+	}
+	return fmt.Sprintf("other processes take no more of the %d CPUs than now (%.1f)", runtime.NumCPU(), *others)
 }
 
 // secondsText is a guessed time: tenths below ten seconds.

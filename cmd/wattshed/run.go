@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -185,10 +186,12 @@ func printPlan(c *cli.Context, p recipe.Plan) {
 	if p.Resumed > 0 {
 		fmt.Fprintf(w, "      %d pieces of work are done already\n", p.Resumed)
 	}
-	fmt.Fprintf(w, "      about %.0f s in all; the report will be %s\n", p.Seconds, p.Report)
-	if p.Longer >= 1 {
-		fmt.Fprintf(w, "      up to %.0f s longer where so few pairs do not decide\n", p.Longer)
+	fmt.Fprintf(w, "      about %s in all; the report will be %s\n", spanText(math.Round(p.Seconds), math.Round(p.Most)), p.Report)
+	fmt.Fprintf(w, "      the least where the first %d pairs decide, and if %s", p.Pairs, busyText(p.Others))
+	if p.Uncounted {
+		fmt.Fprint(w, "; pruning and quantizing are not counted")
 	}
+	fmt.Fprintln(w)
 }
 
 // recipeOptions gathers what runs need of this machine and this program. done releases it.

@@ -51,6 +51,7 @@ const (
 	kindIdle     = "idle"
 	kindBlock    = "block"
 	kindOverhead = "overhead"
+	kindUnfused  = "unfused" // runs that fell back to a plan without fusions, in sentences
 	kindProfile  = "profile"
 	kindTask     = "task"
 	kindRoofline = "roofline"

@@ -46,14 +46,16 @@ type Options struct {
 
 // Plan is what a run is going to do.
 type Plan struct {
-	Model    string
-	Data     string
-	Variants []string
-	Pairs    int
-	Seconds  float64 // rough estimate of what is left, from a few timed steps on this machine
-	Longer   float64 // seconds that it may take beyond them, where the least number of pairs does not decide
-	Report   string  // path of the report to come
-	Resumed  int     // pieces of work found done
+	Model     string
+	Data      string
+	Variants  []string
+	Pairs     int
+	Seconds   float64  // rough estimate of what is left, from a few timed steps on this machine, if the least number of pairs decides
+	Most      float64  // the same by their mean, with as many pairs as the recipe allows
+	Others    *float64 // CPUs that other processes used meanwhile, which both assume to stay so; nil where that is not known
+	Uncounted bool     // variants are to be pruned or quantized, which is in neither
+	Report    string   // path of the report to come
+	Resumed   int      // pieces of work found done
 }
 
 // run is the state of one Run, Measure or Evaluate.
@@ -66,7 +68,8 @@ type run struct {
 	bound    *bound
 	training *Training
 	runtime  engine.Runtime
-	folder   *folder // nil where nothing is written
+	loading  time.Duration // of the baseline
+	folder   *folder       // nil where nothing is written
 	journal  *journal
 	warnings []string
 
@@ -122,6 +125,7 @@ func newRun(rec *Recipe, o Options) *run {
 
 // open loads model and data, takes the output folder, opens the journal and tells the plan.
 func (r *run) open(ctx context.Context) error {
+	load := measure.StartLoad()
 	if err := r.openModel(ctx); err != nil {
 		return err
 	}
@@ -158,10 +162,11 @@ func (r *run) open(ctx context.Context) error {
 	}
 	if r.opt.Plan != nil {
 		p := Plan{Model: r.src.name, Data: r.bound.describe, Pairs: r.recipe.Measure.Pairs, Report: filepath.Join(r.out, "report.html"), Resumed: j.done()}
-		if p.Seconds, err = r.estimate(ctx); err != nil {
+		left, others, err := r.estimate(ctx, load)
+		if err != nil {
 			return err
 		}
-		p.Longer = r.longer()
+		p.Seconds, p.Most, p.Others, p.Uncounted = left.least, left.most, others, r.unmade()
 		for _, v := range r.recipe.Variants {
 			p.Variants = append(p.Variants, v.Name)
 		}

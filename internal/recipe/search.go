@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wattshed/wattshed/engine"
@@ -180,7 +181,10 @@ func (s *searcher) prepare(ctx context.Context) error {
 
 // budget is what trials are judged by: the recipe's gates, with one for the accuracy where there is none.
 func (s *searcher) budget() reports.Gates {
-	s.recipe.Judged.Variants = nil // a search has variants of its own, one of which must pass
+	if named := s.recipe.Judged.Variants; named != nil {
+		s.warn("gates.%s [%s] has no say in a search: those that it measures at the end are judged, whatever their names, and one that passes is enough", gateVariants, strings.Join(named, ", "))
+		s.recipe.Judged.Variants = nil
+	}
 	g := s.recipe.Judged
 	g.AllowModelled = true // to rank trials; the last word respects the recipe
 	g.Rules = slices.Clone(g.Rules)

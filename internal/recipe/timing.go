@@ -58,9 +58,27 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 		r.warn("the blocks took %s, more than max_seconds allows (%s for each of %d): the first %d pairs of each are taken whatever it says; fewer pairs or shorter blocks (block_seconds) take less",
 			seconds(past.Seconds()), seconds(m.MaxSeconds), len(r.made)-1, m.Pairs)
 	}
+	unfused, err := remember(r.journal, kindUnfused, "", func() ([]string, error) { return r.fallbacks(), nil })
+	if err != nil {
+		return cmp, err
+	}
+	for _, w := range unfused {
+		r.warn("%s", w)
+	}
 	// A run that is rendered again reads no meter: what reading cost stays as it was.
 	cmp.Overhead, err = remember(r.journal, kindOverhead, "", func() (measure.Overhead, error) { return cmp.Overhead, nil })
 	return cmp, err
+}
+
+// fallbacks says which variants ran without their fusions, in scores and in blocks: such runs take longer than those that the fused plan was made for.
+func (r *run) fallbacks() []string {
+	var out []string
+	for i, m := range r.made {
+		for _, f := range r.sessions[i].Info().Fallbacks {
+			out = append(out, fmt.Sprintf("variant %q: %v", m.Name, f))
+		}
+	}
+	return out
 }
 
 // pastCap is what the blocks took, where that is more than limit and not only because the round of blocks that reached it was finished: a
