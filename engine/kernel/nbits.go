@@ -226,7 +226,10 @@ func (g *nbitsJob) run(p *Pool) {
 	np := panels(g.b.N)
 	threads := g.threads(p)
 	g.rows, g.panels = min(g.m, 48), min(np, 8)
-	if threads > 1 {
+	switch {
+	case g.m == 1:
+		g.panels = rowPanels(np, g.b.blocks()*g.b.blockBytes(), threads)
+	case threads > 1:
 		tasks := 4 * threads
 		if g.m > 24 { // of the last of which there is more to wait for
 			tasks *= 2
@@ -234,11 +237,9 @@ func (g *nbitsJob) run(p *Pool) {
 		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < tasks && g.panels > 1 {
 			g.panels = (g.panels + 1) / 2
 		}
-	} else {
+	}
+	if threads == 1 {
 		p = nil
-		if g.m == 1 { // one call of a kernel
-			g.panels = np
-		}
 	}
 	g.rowTasks = ceilDiv(g.m, g.rows)
 	p.Run(g.rowTasks*ceilDiv(np, g.panels), g.task)

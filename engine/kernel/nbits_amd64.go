@@ -68,9 +68,6 @@ func (g *nbitsJob) digitBlocks(i, t0, t1 int) (n int, top float32) {
 	return n, math.Float32frombits(bits)
 }
 
-// widePanels is the number of panels that the kernel for blocks of 32 bytes takes at a time.
-const widePanels = 4
-
 // stream computes the whole ones of panels j0 to j1 of row i, if there is a kernel for that, and returns their number.
 func (g *nbitsJob) stream(i, j0, j1 int) int {
 	n := min(j1, g.b.N/PanelWidth) - j0
