@@ -237,7 +237,12 @@ func (c *Call) owner(t *model.Tensor, in []slot) *buffer {
 // Exec runs the plan on values that may be tensors, sequences ([]*model.Tensor) or empty optionals (nil) and returns
 // all outputs likewise. Session.Run is the form for models whose inputs and outputs are tensors. A weight's file that has been truncated
 // since it was mapped is an error that wraps model.ErrTruncated.
-func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (res map[string]any, err error) {
+func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (map[string]any, error) {
+	return p.run(ctx, pool, in, nil)
+}
+
+// run is Exec; with k, the outputs are not the caller's: they lie in memory that k keeps for the next run, in an input or where the model has them.
+func (p *Plan) run(ctx context.Context, pool *kernel.Pool, in map[string]any, k *kept) (res map[string]any, err error) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
 		debug.SetPanicOnFault(old)
@@ -245,6 +250,50 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 			res, err = nil, faultOf(r, p.files)
 		}
 	}()
+	vals, err := p.accept(in)
+	if err != nil {
+		return nil, err
+	}
+	if p.distrusts(in) {
+		f, err := p.fallback()
+		if err != nil {
+			return nil, err
+		}
+		return f.run(ctx, pool, in, k)
+	}
+	own := pool
+	if ctx.Done() != nil { // an operator leaves the rest of its work when the run is cancelled
+		stop := new(atomic.Bool)
+		defer context.AfterFunc(ctx, func() { stop.Store(true) })()
+		pool = pool.Until(stop)
+	}
+	pool.Begin()
+	defer pool.End()
+	cut := p.cut(in, pool.Threads())
+	if cut.slices > 0 {
+		res, err = p.runSliced(ctx, pool, in, cut, k)
+	}
+	if cut.slices == 0 || errors.Is(err, errWhole) {
+		res, err = p.runWhole(ctx, pool, in, vals, k)
+	}
+	if errors.Is(err, errUnfused) && !p.opts.NoFusion {
+		f, err := p.fallback()
+		if err != nil {
+			return nil, err
+		}
+		return f.run(ctx, own, in, k)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("engine: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// accept checks the inputs of a run and returns its slots with them.
+func (p *Plan) accept(in map[string]any) ([]slot, error) {
 	vals := make([]slot, p.nslots)
 	for _, pi := range p.inputs {
 		v, ok := in[pi.value.Name]
@@ -271,48 +320,14 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 			return nil, fmt.Errorf("engine: the model has no input %q", name)
 		}
 	}
-	if p.distrusts(in) {
-		f, err := p.fallback()
-		if err != nil {
-			return nil, err
-		}
-		return f.Exec(ctx, pool, in)
-	}
-	own := pool
-	if ctx.Done() != nil { // an operator leaves the rest of its work when the run is cancelled
-		stop := new(atomic.Bool)
-		defer context.AfterFunc(ctx, func() { stop.Store(true) })()
-		pool = pool.Until(stop)
-	}
-	pool.Begin()
-	defer pool.End()
-	k := p.cut(in, pool.Threads())
-	if k.slices > 0 {
-		res, err = p.runSliced(ctx, pool, in, k)
-	}
-	if k.slices == 0 || errors.Is(err, errWhole) {
-		res, err = p.runWhole(ctx, pool, in, vals)
-	}
-	if errors.Is(err, errUnfused) && !p.opts.NoFusion {
-		f, err := p.fallback()
-		if err != nil {
-			return nil, err
-		}
-		return f.Exec(ctx, own, in)
-	}
-	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("engine: %w", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return res, nil
+	return vals, nil
 }
 
 // runWhole runs the plan on vals, which hold the inputs. After an error the arena may hold buffers that are still referenced: it is dropped.
-func (p *Plan) runWhole(ctx context.Context, pool *kernel.Pool, in map[string]any, vals []slot) (map[string]any, error) {
+func (p *Plan) runWhole(ctx context.Context, pool *kernel.Pool, in map[string]any, vals []slot, k *kept) (map[string]any, error) {
 	a, sig := p.acquire(p.memory), p.signature(in, pool)
 	p.begin(a, sig)
+	a.lend(k)
 	outs, err := p.exec(&eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile, watch: p.opts.Watch}, vals)
 	if err != nil {
 		return nil, err
@@ -321,9 +336,12 @@ func (p *Plan) runWhole(ctx context.Context, pool *kernel.Pool, in map[string]an
 	for i, o := range outs {
 		if o.buf != nil {
 			a.giveAway(o.buf)
+			k.keep(o.buf)
 		}
-		if o, err = p.ownOutput(a, o, in); err != nil {
-			return nil, fmt.Errorf("output %q: %w", p.outputs[i].value.Name, err)
+		if k == nil {
+			if o, err = p.ownOutput(a, o, in); err != nil {
+				return nil, fmt.Errorf("output %q: %w", p.outputs[i].value.Name, err)
+			}
 		}
 		name := p.outputs[i].value.Name
 		switch o.is {
