@@ -61,6 +61,8 @@ type arena struct {
 	last    *placement // that an earlier run followed
 	strayed bool
 	spare   []*buffer // for pieces of the placement that leave the arena
+
+	calls []*Call // of earlier runs, to be used again
 }
 
 const minBuffer = 64

@@ -140,7 +140,9 @@ func (s *sliced) try(i int, pool *kernel.Pool) error {
 // slice runs slice i and copies its outputs to their places.
 func (s *sliced) slice(i int, pool *kernel.Pool) error {
 	p, lo, hi := s.p, s.cut.at(i), s.cut.at(i+1)
-	vals, in := make([]slot, p.nslots), make(map[string]any, len(s.in))
+	mem, in := p.takeSlots(), make(map[string]any, len(s.in))
+	defer p.giveSlots(mem)
+	vals := *mem
 	for _, pi := range p.inputs {
 		t, ok := s.in[pi.value.Name].(*model.Tensor)
 		if !ok {

@@ -39,7 +39,7 @@ func (s *session) Bind(in Feed) (Bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.plan.accept(vals); err != nil {
+	if err := s.plan.accept(vals, make([]slot, s.plan.nslots)); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

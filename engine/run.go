@@ -19,15 +19,14 @@ type eval struct {
 	arena   *arena
 	profile bool
 	watch   *Watch
-	calls   []*Call       // to be used again
 	slice   *sliceProfile // of a run on a slice of a batch, nil for others
 }
 
 // call returns a Call for a step.
 func (e *eval) call(s *step) *Call {
 	var c *Call
-	if n := len(e.calls); n > 0 {
-		c, e.calls = e.calls[n-1], e.calls[:n-1]
+	if n := len(e.arena.calls); n > 0 {
+		c, e.arena.calls = e.arena.calls[n-1], e.arena.calls[:n-1]
 	} else {
 		c = &Call{In: make([]*model.Tensor, 0, 8), in: make([]slot, 0, 8), out: make([]slot, 0, 4)}
 	}
@@ -41,8 +40,8 @@ func (e *eval) done(c *Call) {
 	clear(c.in)
 	clear(c.out)
 	clear(c.bufs)
-	*c = Call{In: c.In[:0], in: c.in[:0], out: c.out[:0], bufs: c.bufs[:0]}
-	e.calls = append(e.calls, c)
+	*c = Call{In: c.In[:0], in: c.in[:0], out: c.out[:0], bufs: c.bufs[:0], work: c.work[:0]}
+	e.arena.calls = append(e.arena.calls, c)
 }
 
 // exec computes the outputs of the plan. vals has nslots entries, with inputs and captures filled in; the outputs
@@ -184,7 +183,9 @@ func (c *Call) runBody(name string, in []slot) ([]slot, error) {
 	if len(in) != len(b.inputs) {
 		return nil, fmt.Errorf("%s takes %d inputs, gets %d", name, len(b.inputs), len(in))
 	}
-	vals := make([]slot, b.nslots)
+	mem := b.takeSlots()
+	defer b.giveSlots(mem)
+	vals := *mem
 	for i, v := range b.inputs {
 		vals[v.slot] = slot{t: in[i].t, seq: in[i].seq, is: in[i].is}
 	}
@@ -250,8 +251,9 @@ func (p *Plan) run(ctx context.Context, pool *kernel.Pool, in map[string]any, k 
 			res, err = nil, faultOf(r, p.files)
 		}
 	}()
-	vals, err := p.accept(in)
-	if err != nil {
+	vals := p.takeSlots()
+	defer p.giveSlots(vals)
+	if err := p.accept(in, *vals); err != nil {
 		return nil, err
 	}
 	if p.distrusts(in) {
@@ -274,7 +276,7 @@ func (p *Plan) run(ctx context.Context, pool *kernel.Pool, in map[string]any, k 
 		res, err = p.runSliced(ctx, pool, in, cut, k)
 	}
 	if cut.slices == 0 || errors.Is(err, errWhole) {
-		res, err = p.runWhole(ctx, pool, in, vals, k)
+		res, err = p.runWhole(ctx, pool, in, *vals, k)
 	}
 	if errors.Is(err, errUnfused) && !p.opts.NoFusion {
 		f, err := p.fallback()
@@ -292,15 +294,28 @@ func (p *Plan) run(ctx context.Context, pool *kernel.Pool, in map[string]any, k 
 	return res, nil
 }
 
-// accept checks the inputs of a run and returns its slots with them.
-func (p *Plan) accept(in map[string]any) ([]slot, error) {
+// takeSlots returns the empty slots of a run, which giveSlots takes back.
+func (p *Plan) takeSlots() *[]slot {
+	if vals, ok := p.slots.Get().(*[]slot); ok {
+		return vals
+	}
 	vals := make([]slot, p.nslots)
+	return &vals
+}
+
+func (p *Plan) giveSlots(vals *[]slot) {
+	clear(*vals)
+	p.slots.Put(vals)
+}
+
+// accept checks the inputs of a run and puts them in its slots.
+func (p *Plan) accept(in map[string]any, vals []slot) error {
 	for _, pi := range p.inputs {
 		v, ok := in[pi.value.Name]
 		switch x := v.(type) {
 		case *model.Tensor:
 			if err := checkInput(pi.value, x); err != nil {
-				return nil, err
+				return err
 			}
 			vals[pi.slot] = slot{t: x}
 		case []*model.Tensor:
@@ -309,18 +324,18 @@ func (p *Plan) accept(in map[string]any) ([]slot, error) {
 			if ok {
 				vals[pi.slot] = slot{is: isEmpty}
 			} else if !pi.optional {
-				return nil, fmt.Errorf("engine: input %q is missing", pi.value.Name)
+				return fmt.Errorf("engine: input %q is missing", pi.value.Name)
 			}
 		default:
-			return nil, fmt.Errorf("engine: input %q is a %T", pi.value.Name, v)
+			return fmt.Errorf("engine: input %q is a %T", pi.value.Name, v)
 		}
 	}
 	for name := range in {
 		if !p.hasInput(name) {
-			return nil, fmt.Errorf("engine: the model has no input %q", name)
+			return fmt.Errorf("engine: the model has no input %q", name)
 		}
 	}
-	return vals, nil
+	return nil
 }
 
 // runWhole runs the plan on vals, which hold the inputs. After an error the arena may hold buffers that are still referenced: it is dropped.
