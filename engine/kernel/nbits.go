@@ -251,7 +251,6 @@ func (g *nbitsJob) doTask(t int) {
 	i1 := min(g.m, i0+g.rows)
 	j0 := t / g.rowTasks * g.panels
 	j1 := min(panels(g.b.N), j0+g.panels)
-	var edge [4 * PanelWidth]float32
 	j := j0
 	if i1-i0 == 1 {
 		j += g.stream(i0, j0, j1)
@@ -260,15 +259,10 @@ func (g *nbitsJob) doTask(t int) {
 		w := min(PanelWidth, g.b.N-j*PanelWidth)
 		for i := i0; i < i1; {
 			n := g.height(i, i1)
-			dst, ld := g.c[i*g.ldc+j*PanelWidth:], g.ldc
 			if w < PanelWidth {
-				dst, ld = edge[:], PanelWidth
-			}
-			g.tile(i, n, j, dst, ld)
-			if w < PanelWidth {
-				for r := range n {
-					copy(g.c[(i+r)*g.ldc+j*PanelWidth:][:w], edge[r*PanelWidth:])
-				}
+				g.edge(i, n, j, w)
+			} else {
+				g.tile(i, n, j, g.c[i*g.ldc+j*PanelWidth:], g.ldc)
 			}
 			i += n
 		}
@@ -276,6 +270,15 @@ func (g *nbitsJob) doTask(t int) {
 	if !g.ep.plain() {
 		e := gemmJob{c: g.c, ldc: g.ldc, ep: g.ep, isa: g.isa} // on the heap: an argument of assembly
 		e.epilogue(i0, i1, j0*PanelWidth, min(g.b.N, j1*PanelWidth))
+	}
+}
+
+// edge is tile for a panel of which C has w columns.
+func (g *nbitsJob) edge(i, n, j, w int) {
+	var whole [4 * PanelWidth]float32
+	g.tile(i, n, j, whole[:], PanelWidth)
+	for r := range n {
+		copy(g.c[(i+r)*g.ldc+j*PanelWidth:][:w], whole[r*PanelWidth:])
 	}
 }
 
