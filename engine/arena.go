@@ -60,6 +60,9 @@ type arena struct {
 	pieces  []buffer   // of the placement
 	last    *placement // that an earlier run followed
 	strayed bool
+	spare   []*buffer // for pieces of the placement that leave the arena
+
+	calls []*Call // of earlier runs, to be used again
 }
 
 const minBuffer = 64
@@ -128,6 +131,10 @@ func (a *arena) tryGet(n int) (*buffer, error) {
 	wider := widerClasses
 	if k >= 0 {
 		wider = 0 // it is about to leave, with all of its memory
+		if b := a.spared(n); b != nil {
+			b.piece = k
+			return b, nil
+		}
 	}
 	b, err := a.fresh(n, wider)
 	if err != nil {
@@ -244,7 +251,7 @@ func (a *arena) end() {
 	}
 	clear(a.blocks)
 	clear(a.pieces[:a.asked]) // they would keep blocks that the arena has let go of
-	a.rec, a.plan, a.event, a.asked, a.blocks, a.strayed = nil, nil, 0, 0, a.blocks[:0], false
+	a.rec, a.plan, a.event, a.asked, a.blocks, a.strayed, a.spare = nil, nil, 0, 0, a.blocks[:0], false, nil
 }
 
 // trim drops the free buffers.

@@ -53,7 +53,7 @@ func (c *Call) attend(q, k, v *headsTensor, r *attendRule) error {
 	if q.b*q.h*q.s*v.d == 0 {
 		return nil
 	}
-	c.Note("attention-"+kernel.Active().String(), int64(q.b*q.h*q.s*k.s)*int64(q.d+v.d), 0)
+	c.NoteISA("attention", int64(q.b*q.h*q.s*k.s)*int64(q.d+v.d), 0)
 	// A task is a block of queries of one head. One query of each of the heads that share keys is one task as well.
 	group, rows := 1, min(q.s, attentionBlock)
 	if q.s == 1 && r.add == nil && r.keep == nil {

@@ -12,26 +12,67 @@ func ints(t *model.Tensor) ([]int, error) {
 		return nil, fmt.Errorf("integers of type %s: %w", t.DType(), model.ErrType)
 	}
 	x, err := toInt64(t)
-	out := make([]int, len(x))
-	for i, v := range x {
-		out[i] = int(v)
+	return toInts(make([]int, len(x)), x), err
+}
+
+func toInts(dst []int, src []int64) []int {
+	for i, v := range src {
+		dst[i] = int(v)
 	}
-	return out, err
+	return dst
+}
+
+// workInts is the number of integers that a Call keeps for its next one.
+const workInts = 512
+
+// ints returns n zeros that are the call's own until it returns.
+func (c *Call) ints(n int) []int {
+	if c.work == nil && n <= workInts {
+		c.work = make([]int, 0, workInts)
+	}
+	at := len(c.work)
+	if n > cap(c.work)-at {
+		return make([]int, n)
+	}
+	c.work = c.work[:at+n]
+	s := c.work[at : at+n : at+n]
+	clear(s)
+	return s
+}
+
+// attrInts returns the integers of an attribute, the call's own until it returns; nil when it is omitted.
+func (c *Call) attrInts(name string) []int {
+	a := c.Node.Ints(name)
+	if a == nil {
+		return nil
+	}
+	return toInts(c.ints(len(a)), a)
+}
+
+// intsLike returns a copy of x that is the call's own until it returns.
+func (c *Call) intsLike(x []int) []int {
+	s := c.ints(len(x))
+	copy(s, x)
+	return s
 }
 
 // intsFrom returns the integers of attribute name where the opset is below since, and of input i otherwise; ok is false
-// when they are omitted.
+// when they are omitted. They are the call's own until it returns.
 func (c *Call) intsFrom(name string, i int, since int64) (v []int, ok bool, err error) {
 	if c.Opset < since {
 		a := c.Node.Attr(name)
 		if a == nil {
 			return nil, false, nil
 		}
-		return attrInts(c.Node, name), true, nil
+		return c.attrInts(name), true, nil
 	}
 	t := c.Arg(i)
-	if t == nil {
+	switch {
+	case t == nil:
 		return nil, false, nil
+	case t.DType() == model.Int64:
+		x, err := model.Data[int64](t)
+		return toInts(c.ints(len(x)), x), true, err
 	}
 	v, err = ints(t)
 	return v, true, err
@@ -42,11 +83,7 @@ func attrInts(n *model.Node, name string) []int {
 	if a == nil {
 		return nil
 	}
-	out := make([]int, len(a))
-	for i, v := range a {
-		out[i] = int(v)
-	}
-	return out
+	return toInts(make([]int, len(a)), a)
 }
 
 // axis normalises an axis of a tensor of rank r.

@@ -76,6 +76,7 @@ type sliced struct {
 
 	mu   sync.Mutex
 	outs []*model.Tensor // of the whole batch
+	old  []*model.Tensor // of an earlier one, whose memory may be written; nil for none
 	size int64
 }
 
@@ -85,9 +86,9 @@ var errWhole = errors.New("the batch cannot be cut")
 // runSliced runs the plan on the slices of the batch: a multiple of the threads side by side, and what is left of them one by one on all threads. An
 // entry sees no other, so that the bits are those of the whole; what a thread has of one slice stays in its cache. Where the memory for that
 // is not there, the error is errWhole.
-func (p *Plan) runSliced(ctx context.Context, pool *kernel.Pool, in map[string]any, k batchCut) (map[string]any, error) {
+func (p *Plan) runSliced(ctx context.Context, pool *kernel.Pool, in map[string]any, k batchCut, kp *kept) (map[string]any, error) {
 	threads := pool.Threads()
-	s := &sliced{p: p, cut: k, ctx: ctx, in: in, most: p.memory / int64(threads+1), outs: make([]*model.Tensor, len(p.outputs))}
+	s := &sliced{p: p, cut: k, ctx: ctx, in: in, most: p.memory / int64(threads+1), outs: make([]*model.Tensor, len(p.outputs)), old: kp.take()}
 	if p.opts.Profile {
 		s.profiles = make([]sliceProfile, k.slices)
 	}
@@ -117,6 +118,9 @@ func (p *Plan) runSliced(ctx context.Context, pool *kernel.Pool, in map[string]a
 	for i, t := range s.outs {
 		res[p.outputs[i].value.Name] = t
 	}
+	if kp != nil {
+		kp.sliced = s.outs
+	}
 	return res, nil
 }
 
@@ -136,7 +140,9 @@ func (s *sliced) try(i int, pool *kernel.Pool) error {
 // slice runs slice i and copies its outputs to their places.
 func (s *sliced) slice(i int, pool *kernel.Pool) error {
 	p, lo, hi := s.p, s.cut.at(i), s.cut.at(i+1)
-	vals, in := make([]slot, p.nslots), make(map[string]any, len(s.in))
+	mem, in := p.takeSlots(), make(map[string]any, len(s.in))
+	defer p.giveSlots(mem)
+	vals := *mem
 	for _, pi := range p.inputs {
 		t, ok := s.in[pi.value.Name].(*model.Tensor)
 		if !ok {
@@ -218,6 +224,10 @@ func (s *sliced) output(j int, t *model.Tensor) (*model.Tensor, error) {
 	}
 	if s.size += int64(t.DType().Size(n)); s.size > s.most {
 		return nil, errWhole
+	}
+	if s.old != nil && s.old[j] != nil && s.old[j].DType() == t.DType() && sameShape(s.old[j].Shape(), shape) {
+		s.outs[j] = s.old[j]
+		return s.outs[j], nil
 	}
 	s.outs[j], err = model.NewTensor(t.DType(), shape, make([]byte, t.DType().Size(n)))
 	return s.outs[j], err

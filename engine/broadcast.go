@@ -43,8 +43,10 @@ func broadcastAll(shapes ...[]int) ([]int, error) {
 }
 
 // strides returns the row-major strides of a shape, in elements.
-func strides(shape []int) []int {
-	s := make([]int, len(shape))
+func strides(shape []int) []int { return stridesIn(make([]int, len(shape)), shape) }
+
+// stridesIn is strides in memory that is there.
+func stridesIn(s, shape []int) []int {
 	n := 1
 	for i := len(shape) - 1; i >= 0; i-- {
 		s[i] = n
@@ -76,7 +78,12 @@ type loops struct {
 
 // newLoops merges the dimensions of shape. strs are the strides of each operand.
 func newLoops(shape []int, strs ...[]int) loops {
-	l := loops{str: make([][]int, len(strs))}
+	r := max(1, len(shape))
+	l, mem := loops{str: make([][]int, len(strs))}, make([]int, r*(1+len(strs)))
+	l.dims = mem[:0:r]
+	for k := range strs {
+		l.str[k] = mem[(k+1)*r : (k+1)*r : (k+2)*r]
+	}
 	for i, d := range shape {
 		if d == 1 {
 			continue
@@ -101,9 +108,9 @@ func newLoops(shape []int, strs ...[]int) loops {
 		}
 	}
 	if len(l.dims) == 0 {
-		l.dims = []int{1}
+		l.dims = append(l.dims, 1)
 		for k := range strs {
-			l.str[k] = []int{0}
+			l.str[k] = append(l.str[k], 0)
 		}
 	}
 	return l

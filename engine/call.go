@@ -30,6 +30,8 @@ type Call struct {
 	caps  map[int]slot // values that the bodies read
 
 	narrow bool // the inputs are float32 copies of half types
+
+	work []int // what ints gave away, of workInts; nil for none yet
 }
 
 // note is what a kernel says about itself for the profile.
@@ -44,6 +46,16 @@ func (c *Call) Pool() *kernel.Pool { return c.pool }
 
 // Note records for the profile which kernel ran, its multiply-accumulates and the bytes of weights it read.
 func (c *Call) Note(kernel string, macs, bytes int64) { c.seen = note{kernel, macs, bytes} }
+
+// profiled reports whether somebody will read what Note records.
+func (c *Call) profiled() bool { return c.eval != nil && c.eval.profile }
+
+// NoteISA is Note of the kernel of the active instruction set.
+func (c *Call) NoteISA(kind string, macs, bytes int64) {
+	if c.profiled() {
+		c.Note(kind+"-"+kernel.Active().String(), macs, bytes)
+	}
+}
 
 // NumIn returns the number of inputs that the node lists, omitted ones included.
 func (c *Call) NumIn() int { return len(c.In) }

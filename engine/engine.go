@@ -43,7 +43,7 @@ type Options struct {
 	Skip []string
 
 	// Memory bounds the bytes of the values that one Run may hold at a time, whatever sizes a model claims; beyond it Run
-	// fails with an error that wraps ErrMemory (native runtime). It counts neither weights nor what kernels keep (see Info). 0 = three quarters of what the machine has free at Load.
+	// fails with an error that wraps ErrMemory (native runtime). It counts neither weights nor what kernels keep (see Info), nor the outputs of earlier runs. 0 = three quarters of what the machine has free at Load.
 	Memory int64
 
 	// Packs, if not nil, holds the packed weights of all sessions that are loaded with it (native runtime).
@@ -90,7 +90,7 @@ type Mapped interface {
 }
 
 // Binder is implemented by sessions that can keep inputs and outputs in place between runs, so that what is measured
-// contains no copies.
+// contains no copies, and no new memory of outputs.
 type Binder interface {
 	// Bind hands over the inputs, which must not change until the Bound is closed. Errors are those of Session.Run.
 	Bind(in Feed) (Bound, error)
@@ -124,7 +124,7 @@ type Info struct {
 	Threads                         int
 	Ops                             map[string]int // histogram of operators after optimisation
 	// WeightBytes is the size of the weights as they are held: packed ones, those that are read where they lie in a file, and transformed ones that runs
-	// have made. ArenaBytes is the memory of the values of a run and of the scratch of its operators. Both are 0 when not known. What kernels keep for
+	// have made. ArenaBytes is the memory of the values of a run, without its outputs, and of the scratch of its operators. Both are 0 when not known. What kernels keep for
 	// their next call, panels of weights, rounded rows and tiles, is in neither, nor in Options.Memory: it belongs to all sessions of the process, the
 	// collector takes it once it is not in use, and in the models that are measured it is at most 3 MiB and a quarter of ArenaBytes.
 	WeightBytes, ArenaBytes int64

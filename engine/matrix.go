@@ -76,6 +76,13 @@ func (w *packedMatrix) kernel() string {
 	return "gemm-" + kernel.Active().String()
 }
 
+// noteMatrix is Note of a product with w.
+func (c *Call) noteMatrix(w *packedMatrix, macs int64) {
+	if c.profiled() {
+		c.Note(w.kernel(), macs, w.bytes())
+	}
+}
+
 // mul computes z = epilogue(x w) for m rows.
 func (w *packedMatrix) mul(p *kernel.Pool, m int, x []float32, ldx int, z []float32, ldz int, ep kernel.Epilogue) {
 	switch {

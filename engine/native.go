@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/wattshed/wattshed/engine/kernel"
@@ -60,6 +64,10 @@ type session struct {
 	plan  *Plan
 	pool  *kernel.Pool
 	close func() error
+
+	mu     sync.Mutex
+	bounds map[*bound]bool // those that are open
+	closed bool
 }
 
 // Inputs implements Session. Inputs that an initializer supplies are left out.
@@ -89,6 +97,22 @@ func (s *session) Run(ctx context.Context, in Feed, outputs ...string) (Feed, er
 			return nil, fmt.Errorf("engine: the model has no output %q", name)
 		}
 	}
+	vals, err := valuesOf(in)
+	if err != nil {
+		return nil, err
+	}
+	res, err := s.plan.Exec(ctx, s.pool, vals)
+	if err != nil {
+		return nil, err
+	}
+	if len(outputs) == 0 {
+		return tensorsOf(res, maps.Keys(res))
+	}
+	return tensorsOf(res, slices.Values(outputs))
+}
+
+// valuesOf returns the inputs of a run as Plan.Exec takes them.
+func valuesOf(in Feed) (map[string]any, error) {
 	vals := make(map[string]any, len(in))
 	for name, t := range in {
 		if t == nil {
@@ -96,31 +120,18 @@ func (s *session) Run(ctx context.Context, in Feed, outputs ...string) (Feed, er
 		}
 		vals[name] = t
 	}
-	res, err := s.plan.Exec(ctx, s.pool, vals)
-	if err != nil {
-		return nil, err
-	}
+	return vals, nil
+}
+
+// tensorsOf picks the named ones of the outputs of a run.
+func tensorsOf(res map[string]any, names iter.Seq[string]) (Feed, error) {
 	out := make(Feed, len(res))
-	pick := func(name string) error {
+	for name := range names {
 		t, ok := res[name].(*model.Tensor)
 		if !ok {
-			return fmt.Errorf("engine: output %q is no tensor: %w", name, model.ErrUnsupported)
+			return nil, fmt.Errorf("engine: output %q is no tensor: %w", name, model.ErrUnsupported)
 		}
 		out[name] = t
-		return nil
-	}
-	if len(outputs) > 0 {
-		for _, name := range outputs {
-			if err := pick(name); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	}
-	for name := range res {
-		if err := pick(name); err != nil {
-			return nil, err
-		}
 	}
 	return out, nil
 }
@@ -209,6 +220,7 @@ func (s *session) Mappings() []*model.Mapping { return s.plan.files }
 
 // Close implements Session.
 func (s *session) Close() error {
+	s.closeBounds()
 	s.pool.Close()
 	if s.close != nil {
 		f := s.close

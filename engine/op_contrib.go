@@ -94,7 +94,7 @@ func opFusedMatMul(c *Call) error {
 	if trans[1] {
 		ldb = s.k
 	}
-	c.Note("matmul-"+kernel.Active().String(), s.macs(), 0)
+	c.NoteISA("matmul", s.macs(), 0)
 	ep := kernel.Epilogue{Alpha: alpha}
 	batch := product(s.batch)
 	if batch == 1 || !trans[0] && product(s.sb) == 0 && len(y) == s.k*s.n {

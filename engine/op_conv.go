@@ -34,17 +34,23 @@ func newConv(c *Call, x, w, bias *model.Tensor) (*convCall, error) {
 	if v.groups < 1 || cin != w.Shape()[1]*v.groups || v.cout%v.groups != 0 {
 		return nil, fmt.Errorf("weights %v do not fit X %v in %d groups", w.Shape(), x.Shape(), v.groups)
 	}
-	if k := attrInts(c.Node, "kernel_shape"); k != nil && !sameShape(k, w.Shape()[2:]) {
+	if k := c.attrInts("kernel_shape"); k != nil && !sameShape(k, w.Shape()[2:]) {
 		return nil, fmt.Errorf("kernel_shape %v does not fit W %v", k, w.Shape())
 	}
 	if bias != nil && (bias.Len() != v.cout || bias.Rank() != 1) {
 		return nil, errShape("B", bias, fmt.Sprintf("[%d]", v.cout))
 	}
-	v.w, err = newWindow(c.Node, spatial, w.Shape()[2:], false)
+	v.w, err = c.window(spatial, w.Shape()[2:], false)
 	return v, err
 }
 
-func (v *convCall) outShape() []int { return append([]int{v.n, v.cout}, v.w.out...) }
+// outShape is the shape of the output, the call's own until it returns.
+func (v *convCall) outShape(c *Call) []int {
+	s := c.ints(2 + len(v.w.out))
+	s[0], s[1] = v.n, v.cout
+	copy(s[2:], v.w.out)
+	return s
+}
 
 func (v *convCall) macs() int64 {
 	return int64(v.n) * int64(v.cout) * int64(product(v.w.out)) * int64(v.cin/v.groups) * int64(product(v.w.kernel))
@@ -134,7 +140,7 @@ func convPlain[T number](c *Call, v *convCall) error {
 			return err
 		}
 	}
-	y, err := Out[T](c, 0, v.outShape())
+	y, err := Out[T](c, 0, v.outShape(c))
 	if err != nil || len(y) == 0 {
 		return err
 	}

@@ -30,8 +30,8 @@ const forkConv = 1_200_000
 
 // convFloat32 convolves with matrix products: W[cout, K] times the columns [K, out], or rows times packed weights.
 func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
-	vol, ok := v.w.volume()
-	if !ok {
+	vol := v.w.vol
+	if vol == nil {
 		if err := convPlain[float32](c, v); err != nil {
 			return err
 		}
@@ -55,13 +55,13 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 			return err
 		}
 	}
-	y, err := Out[float32](c, 0, v.outShape())
+	y, err := Out[float32](c, 0, v.outShape(c))
 	if err != nil || len(y) == 0 {
 		return err
 	}
-	g, flat := vol.Window, len(v.w.in) < 3
+	g, flat := &vol.Window, len(v.w.in) < 3
 	in, out, cg, og := vol.D*g.H*g.W, vol.OD*g.OH*g.OW, v.cin/v.groups, v.cout/v.groups
-	if cg == 1 && og == 1 && flat && mayPad(c, kernel.DepthwiseLen(&g), in) {
+	if cg == 1 && og == 1 && flat && mayPad(c, kernel.DepthwiseLen(g), in) {
 		c.Note("depthwise", v.macs(), int64(4*len(w)))
 		kern, act := g.KH*g.KW, ep.Act
 		if ep.Residual != nil {
@@ -75,7 +75,7 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 				if bias != nil {
 					b = bias[ch : ch+k]
 				}
-				kernel.DepthwiseConv(y[i*out:(i+k)*out], x[i*in:(i+k)*in], w[ch*kern:(ch+k)*kern], b, k, &g, act)
+				kernel.DepthwiseConv(y[i*out:(i+k)*out], x[i*in:(i+k)*in], w[ch*kern:(ch+k)*kern], b, k, g, act)
 				i += k
 			}
 		})
@@ -89,34 +89,42 @@ func convFloat32(c *Call, v *convCall, ep kernel.Epilogue) error {
 		st, _ = c.st.state.(*convState)
 	}
 	if st != nil && v.groups == 1 && out < smallImage && cg > 0 {
-		c.Note("conv-rows-"+kernel.Active().String(), v.macs(), int64(4*len(w)))
+		c.NoteISA("conv-rows", v.macs(), int64(4*len(w)))
 		ep.Bias = bias
-		return convRows(c, v, &g, x, st.weights(w, v.cout, cg, g.KH*g.KW), y, ep)
+		return convRows(c, v, g, x, st.weights(w, v.cout, cg, g.KH*g.KW), y, ep)
 	}
-	if !mayPad(c, kernel.PaddedLen(cg, &vol), cg*in) {
+	if !mayPad(c, kernel.PaddedLen(cg, vol), cg*in) {
 		convDirect(c.pool, y, x, w, bias, v)
 		return addThen(c, y, ep)
 	}
-	c.Note("conv-"+kernel.Active().String(), v.macs(), int64(4*len(w)))
-	k := cg * product(v.w.kernel)
-	one := func(p *kernel.Pool, i int) {
-		n, gr, e := i/v.groups, i%v.groups, ep
-		if bias != nil {
-			e.BiasM = bias[gr*og : (gr+1)*og]
-		}
-		if ep.Residual != nil {
-			e.Residual, e.LdR = ep.Residual[(n*v.cout+gr*og)*out:], out
-		}
-		kernel.ConvVolumeF32(p, og, w[gr*og*k:(gr+1)*og*k], cg, x[(n*v.cin+gr*cg)*in:][:cg*in], &vol, y[(n*v.cout+gr*og)*out:][:og*out], e)
-	}
+	c.NoteISA("conv", v.macs(), int64(4*len(w)))
 	if v.n*v.groups >= 2*c.pool.Threads() && v.macs() > forkConv { // whole groups in every thread
-		c.pool.Run(v.n*v.groups, func(i int) { one(nil, i) })
+		v.allGroups(c.pool, x, w, bias, y, ep)
 		return nil
 	}
 	for i := range v.n * v.groups {
-		one(c.pool, i)
+		v.group(c.pool, i, x, w, bias, y, ep)
 	}
 	return nil
+}
+
+// allGroups convolves the groups of all images side by side.
+func (v *convCall) allGroups(p *kernel.Pool, x, w, bias, y []float32, ep kernel.Epilogue) {
+	p.Run(v.n*v.groups, func(i int) { v.group(nil, i, x, w, bias, y, ep) })
+}
+
+// group convolves group i of those of all images.
+func (v *convCall) group(p *kernel.Pool, i int, x, w, bias, y []float32, ep kernel.Epilogue) {
+	vol := v.w.vol
+	n, gr, cg, og := i/v.groups, i%v.groups, v.cin/v.groups, v.cout/v.groups
+	in, out, k := vol.D*vol.H*vol.W, vol.OD*vol.OH*vol.OW, cg*product(v.w.kernel)
+	if bias != nil {
+		ep.BiasM = bias[gr*og : (gr+1)*og]
+	}
+	if ep.Residual != nil {
+		ep.Residual, ep.LdR = ep.Residual[(n*v.cout+gr*og)*out:], out
+	}
+	kernel.ConvVolumeF32(p, og, w[gr*og*k:(gr+1)*og*k], cg, x[(n*v.cin+gr*cg)*in:][:cg*in], vol, y[(n*v.cout+gr*og)*out:][:og*out], ep)
 }
 
 // weights packs W [cout, cin, kern] as the matrix [kern*cin, cout].

@@ -213,7 +213,7 @@ func newConvOfBytes(c *Call, x, w, xz, wz *model.Tensor) (*convOfBytes, error) {
 		b.wide[0], err = shifted(x, xz)
 		return b, err
 	}
-	c.Note("sums-"+kernel.Active().String(), v.macs(), b.sums.Bytes())
+	c.NoteISA("sums", v.macs(), b.sums.Bytes())
 	b.bytes, b.zero, err = byteImages(c, b.sums, x, xz)
 	return b, err
 }
@@ -246,7 +246,7 @@ func opConvInteger(c *Call) error {
 	if err != nil {
 		return err
 	}
-	y, err := Out[int32](c, 0, v.outShape())
+	y, err := Out[int32](c, 0, v.outShape(c))
 	if err == nil {
 		v.run(c, y)
 	}
@@ -280,9 +280,9 @@ func opQLinearConv(c *Call) error {
 	if len(ws) != 1 && len(ws) != v.cout {
 		return errShape("w_scale", in[4], fmt.Sprintf("[%d]", v.cout))
 	}
-	n, err := model.NumElements(v.outShape())
+	n, err := model.NumElements(v.outShape(c))
 	if err != nil || n > maxTensorBytes/8 {
-		return fmt.Errorf("output of shape %v is too large", v.outShape())
+		return fmt.Errorf("output of shape %v is too large", v.outShape(c))
 	}
 	acc := Scratch[int32](c, n)
 	v.run(c, acc)
@@ -299,7 +299,7 @@ func opQLinearConv(c *Call) error {
 			acc[i] += int32(bias[i/plane%v.cout])
 		}
 	}
-	return requantize(c, v.outShape(), acc, func(i int) float64 {
+	return requantize(c, v.outShape(c), acc, func(i int) float64 {
 		return xs * ws[i/plane%v.cout%len(ws)] / ys
 	}, in[7], in[7].DType())
 }
@@ -365,11 +365,11 @@ func opQuantConvFloat(c *Call) error {
 	if err != nil {
 		return err
 	}
-	y, err := Out[float32](c, 0, v.outShape())
+	y, err := Out[float32](c, 0, v.outShape(c))
 	if err != nil || len(y) == 0 {
 		return err
 	}
-	c.Note("sums-"+kernel.Active().String(), v.macs(), st.conv.Bytes())
+	c.NoteISA("sums", v.macs(), st.conv.Bytes())
 	st.conv.Float(c.pool, v.n, &g, src, zero, s[0], st.scale, st.bias, c.act(), y)
 	return nil
 }

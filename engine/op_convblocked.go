@@ -214,14 +214,14 @@ func opBlockedConv(c *Call) error {
 	if err != nil || len(y) == 0 {
 		return err
 	}
-	kind := "blocked-"
+	kind := "blocked"
 	switch {
 	case k.Groups > 1 && k.Cin == 1:
-		kind = "blocked-depthwise-"
+		kind = "blocked-depthwise"
 	case geo.by != nil:
-		kind = "winograd-"
+		kind = "winograd"
 	}
-	c.Note(kind+kernel.Active().String(), int64(s[0])*int64(k.Cout)*int64(g.OH*g.OW)*int64(k.Cin)*int64(k.KH*k.KW), k.Bytes())
+	c.NoteISA(kind, int64(s[0])*int64(k.Cout)*int64(g.OH*g.OW)*int64(k.Cin)*int64(k.KH*k.KW), k.Bytes())
 	if geo.by != nil {
 		geo.by.Conv(c.pool, s[0], y, x, g, ep)
 	} else {
@@ -240,7 +240,7 @@ func opBlockedPool(c *Call) error {
 	if err != nil {
 		return err
 	}
-	win, err := newWindow(c.Node, []int{h, w}, attrInts(c.Node, "kernel_shape"), c.Node.Int("ceil_mode", 0) != 0)
+	win, err := c.window([]int{h, w}, c.attrInts("kernel_shape"), c.Node.Int("ceil_mode", 0) != 0)
 	if err != nil {
 		return err
 	}

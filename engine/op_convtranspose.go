@@ -221,7 +221,7 @@ func transposeFast(c *Call, t *transposedConv[float32]) bool {
 		return transposeByProducts(c, t)
 	}
 	k.Run(c.pool, t.n, &g, t.x, t.bias, t.y)
-	c.Note("transposed-"+kernel.Active().String(), t.macs(), int64(4*len(t.weights)))
+	c.NoteISA("transposed", t.macs(), int64(4*len(t.weights)))
 	return true
 }
 
@@ -242,7 +242,7 @@ func transposeByProducts(c *Call, t *transposedConv[float32]) bool {
 		return false
 	}
 	t.start()
-	c.Note("columns-"+kernel.Active().String(), t.macs(), int64(4*len(t.weights)))
+	c.NoteISA("columns", t.macs(), int64(4*len(t.weights)))
 	cols := Scratch[float32](c, t.og*kern*in)
 	for i := range t.n * t.groups {
 		gr := i % t.groups

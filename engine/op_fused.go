@@ -128,7 +128,7 @@ func opQuantMatMul(c *Call) error {
 	if err != nil || len(z) == 0 {
 		return err
 	}
-	c.Note("qgemm-"+kernel.Active().String(), s.macs(), st.m.q.Bytes())
+	c.NoteISA("qgemm", s.macs(), st.m.q.Bytes())
 	kernel.QuantGemm(c.pool, len(z)/s.n, x, s.k, sa[0], za[0], st.m.q, st.m.scale, st.m.zero, z, s.n, ep)
 	return nil
 }

@@ -161,7 +161,7 @@ func matmulFloat32(c *Call, a, b *model.Tensor, s matmulShape, ep kernel.Epilogu
 		return nil
 	}
 	if w := c.packed(); w != nil {
-		c.Note(w.kernel(), s.macs(), w.bytes())
+		c.noteMatrix(w, s.macs())
 		w.mul(c.pool, len(z)/s.n, x, s.k, z, s.n, ep)
 		return nil
 	}
@@ -169,7 +169,7 @@ func matmulFloat32(c *Call, a, b *model.Tensor, s matmulShape, ep kernel.Epilogu
 	if err != nil {
 		return err
 	}
-	c.Note("matmul-"+kernel.Active().String(), s.macs(), 0)
+	c.NoteISA("matmul", s.macs(), 0)
 	batch := product(s.batch)
 	if batch == 1 || product(s.sb) == 0 && len(y) == s.k*s.n {
 		kernel.MatMulF32(c.pool, len(z)/s.n, s.n, s.k, x, s.k, false, y, s.n, false, z, s.n, ep)
@@ -361,14 +361,14 @@ func gemmFloat32(c *Call, a, b, bias *model.Tensor, m, n, k int, ta, tb bool) er
 		}
 		return errors.Join(gemmLater(later, z, bias, beta, m, n), activateOut(c, ep.Act))
 	case st != nil:
-		c.Note(st.w.kernel(), int64(m)*int64(n)*int64(k), st.w.bytes())
+		c.noteMatrix(st.w, int64(m)*int64(n)*int64(k))
 		st.w.mul(c.pool, m, x, k, z, n, ep)
 	default:
 		y, err := model.Data[float32](b)
 		if err != nil {
 			return err
 		}
-		c.Note("matmul-"+kernel.Active().String(), int64(m)*int64(n)*int64(k), 0)
+		c.NoteISA("matmul", int64(m)*int64(n)*int64(k), 0)
 		kernel.MatMulF32(c.pool, m, n, k, x, a.Shape()[1], ta, y, b.Shape()[1], tb, z, n, ep)
 	}
 	return gemmLater(later, z, bias, beta, m, n)

@@ -220,7 +220,7 @@ func opDynamicQuantizeMatMul(c *Call) error {
 	if err != nil || len(z) == 0 {
 		return err
 	}
-	c.Note("qgemm-"+kernel.Active().String(), s.macs(), w.Bytes())
+	c.NoteISA("qgemm", s.macs(), w.Bytes())
 	kernel.DynQuantGemm(c.pool, len(z)/s.n, x, s.k, w, bs, bz, z, s.n, kernel.Epilogue{Bias: bias})
 	return nil
 }

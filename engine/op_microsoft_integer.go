@@ -106,7 +106,7 @@ func opMatMulIntegerToFloat(c *Call) error {
 	if len(t.scales) != 1 && len(t.scales) != m || len(t.zeros) != 1 && len(t.zeros) != m {
 		return fmt.Errorf("%d scales and %d zero points of A: want one, or one for each of %d rows", len(t.scales), len(t.zeros), m)
 	}
-	c.Note("qgemm-"+kernel.Active().String(), t.shape.macs(), w.Bytes())
+	c.NoteISA("qgemm", t.shape.macs(), w.Bytes())
 	kernel.QuantGemm(c.pool, m, t.x, t.shape.k, t.scales, t.zeros, w, t.bs, t.bz, z, t.shape.n, kernel.Epilogue{Bias: t.bias})
 	return nil
 }
@@ -140,7 +140,7 @@ func stackedToFloat(c *Call, a, b *model.Tensor) error {
 			return err
 		}
 	}
-	c.Note("qgemm-"+kernel.Active().String(), s.macs(), int64(b.ByteSize()))
+	c.NoteISA("qgemm", s.macs(), int64(b.ByteSize()))
 	l := newLoops(s.batch, s.sa, s.sb)
 	n := l.inner()
 	for i := range product(s.batch) {

@@ -23,11 +23,12 @@ func opTranspose(c *Call) error {
 	if err != nil {
 		return err
 	}
-	perm := attrInts(c.Node, "perm")
+	perm := c.attrInts("perm")
 	r := x.Rank()
 	if perm == nil {
+		perm = c.ints(r)
 		for i := range r {
-			perm = append(perm, r-1-i)
+			perm[i] = r - 1 - i
 		}
 	}
 	if len(perm) != r {
@@ -47,8 +48,7 @@ func opTranspose(c *Call) error {
 
 // transposeTo makes output i the transpose of x.
 func transposeTo(c *Call, i int, x *model.Tensor, perm []int) error {
-	shape := make([]int, len(perm))
-	str, old := make([]int, len(perm)), strides(x.Shape())
+	shape, str, old := c.ints(len(perm)), c.ints(len(perm)), stridesIn(c.ints(x.Rank()), x.Shape())
 	moved, next := false, 0
 	for k, p := range perm {
 		if p < 0 {
@@ -267,7 +267,7 @@ func opSlice(c *Call) error {
 		return err
 	}
 	var lists [4][]int // starts, ends, axes, steps
-	for i, name := range []string{"starts", "ends", "axes", "steps"} {
+	for i, name := range [4]string{"starts", "ends", "axes", "steps"} {
 		if lists[i], _, err = c.intsFrom(name, i+1, 10); err != nil {
 			return err
 		}
@@ -276,7 +276,7 @@ func opSlice(c *Call) error {
 	if len(ends) != len(starts) || axs != nil && len(axs) != len(starts) || steps != nil && len(steps) != len(starts) {
 		return fmt.Errorf("starts %v, ends %v, axes %v and steps %v differ in length", starts, ends, axs, steps)
 	}
-	shape, str := append([]int(nil), x.Shape()...), strides(x.Shape())
+	shape, str := c.intsLike(x.Shape()), stridesIn(c.ints(x.Rank()), x.Shape())
 	off := 0
 	for i := range starts {
 		ax, step := i, 1

@@ -208,10 +208,10 @@ func opMatMulNBits(c *Call) error {
 	switch {
 	case len(z) == 0:
 	case st.dense != nil:
-		c.Note("gemm-"+kernel.Active().String(), macs, st.dense.Bytes())
+		c.NoteISA("gemm", macs, st.dense.Bytes())
 		kernel.GemmF32(c.pool, len(z)/n, x, k, st.dense, z, n, ep)
 	default:
-		c.Note("nbits-"+kernel.Active().String(), macs, st.w.Bytes())
+		c.NoteISA("nbits", macs, st.w.Bytes())
 		kernel.GemmNBits(c.pool, len(z)/n, x, k, st.w, z, n, c.Node.Int("accuracy_level", 0) == 4, ep)
 	}
 	if !isHalf(a) {

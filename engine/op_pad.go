@@ -28,7 +28,7 @@ func opPad(c *Call) error {
 		if len(pads) != 2*len(list) {
 			return fmt.Errorf("pads %v do not fit axes %v", pads, list)
 		}
-		full := make([]int, 2*r)
+		full := c.ints(2 * r)
 		for i, a := range list {
 			if a, err = axis(a, r); err != nil {
 				return err
@@ -40,7 +40,7 @@ func opPad(c *Call) error {
 	if len(pads) != 2*r {
 		return fmt.Errorf("pads %v do not fit rank %d", pads, r)
 	}
-	shape := make([]int, r)
+	shape := c.ints(r)
 	for i, d := range x.Shape() {
 		if pads[i] > maxTensorBytes || pads[r+i] > maxTensorBytes || pads[i] < -maxTensorBytes || pads[r+i] < -maxTensorBytes {
 			return fmt.Errorf("pads %v are too large", pads)
@@ -63,23 +63,26 @@ func opPad(c *Call) error {
 	if product(shape) == 0 {
 		return done()
 	}
-	// from[k][i] is the source position of output position i along dimension k, -1 for the fill value.
-	from := make([][]int, r)
-	for k, d := range shape {
-		from[k] = make([]int, d)
+	if r == 0 {
+		dst.copy(0, src, 0, 1)
+		return done()
+	}
+	// from[k][i] is the source position of output position i along dimension k, all but the last, -1 for the fill value.
+	from := make([][]int, r-1)
+	for k, d := range shape[:r-1] {
+		from[k] = c.ints(d)
 		for i := range from[k] {
 			if from[k][i], err = padSource(i-pads[k], x.Shape()[k], mode); err != nil {
 				return err
 			}
 		}
 	}
-	if r == 0 {
-		dst.copy(0, src, 0, 1)
-		return done()
+	n := shape[r-1]
+	runs, err := padRuns(n, pads[r-1], x.Shape()[r-1], mode)
+	if err != nil {
+		return err
 	}
-	str := strides(x.Shape())
-	runs, n := padRuns(from[r-1]), shape[r-1]
-	pos := make([]int, r)
+	str, pos := stridesIn(c.ints(r), x.Shape()), c.ints(r)
 	for row := range product(shape[:r-1]) {
 		at, inside := 0, true
 		for k, rest := r-2, row; k >= 0; k-- {
@@ -109,23 +112,34 @@ func opPad(c *Call) error {
 // A padRun are n neighbours of a dimension that are read step elements apart (-1, 0 or 1), from position from on; from is -1 for the fill value.
 type padRun struct{ to, from, step, n int }
 
-// padRuns cuts the positions that a dimension is read at into runs, as long as they get.
-func padRuns(from []int) []padRun {
-	var runs []padRun
-	for i := 0; i < len(from); {
-		r := padRun{to: i, from: from[i], n: 1}
-		if i+1 < len(from) {
-			if step := from[i+1] - from[i]; step >= -1 && step <= 1 && (from[i] < 0) == (from[i+1] < 0) {
-				r.step = step
-				for r.n = 2; i+r.n < len(from) && from[i+r.n]-from[i+r.n-1] == step && (from[i+r.n] < 0) == (r.from < 0); {
-					r.n++
+// padRuns cuts the d positions of a dimension of n, padded by before, into runs.
+func padRuns(d, before, n int, mode string) ([]padRun, error) {
+	runs := make([]padRun, 0, 3)
+	for i := 0; i < d; {
+		at, err := padSource(i-before, n, mode)
+		if err != nil {
+			return nil, err
+		}
+		r := padRun{to: i, from: at, n: 1}
+		if i >= before && i-before < n { // what is not padded
+			r.step, r.n = 1, min(d-i, n-(i-before))
+		} else {
+			for ; i+r.n < d && !(i+r.n >= before && i+r.n-before < n); r.n++ {
+				next, err := padSource(i+r.n-before, n, mode)
+				if err != nil {
+					return nil, err
 				}
+				step := next - at
+				if step < -1 || step > 1 || r.n > 1 && step != r.step {
+					break
+				}
+				r.step, at = step, next
 			}
 		}
 		runs = append(runs, r)
 		i += r.n
 	}
-	return runs
+	return runs, nil
 }
 
 func padSource(i, n int, mode string) (int, error) {

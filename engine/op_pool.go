@@ -46,11 +46,11 @@ func poolWindow(c *Call, x *model.Tensor) (planes int, w *convWindow, shape []in
 	if err != nil {
 		return 0, nil, nil, err
 	}
-	kern := attrInts(c.Node, "kernel_shape")
+	kern := c.attrInts("kernel_shape")
 	if len(kern) != len(spatial) {
 		return 0, nil, nil, fmt.Errorf("kernel_shape %v does not fit X %v", kern, x.Shape())
 	}
-	if w, err = newWindow(c.Node, spatial, kern, c.Node.Int("ceil_mode", 0) != 0); err != nil {
+	if w, err = c.window(spatial, kern, c.Node.Int("ceil_mode", 0) != 0); err != nil {
 		return 0, nil, nil, err
 	}
 	return n * ch, w, append([]int{n, ch}, w.out...), nil
@@ -346,7 +346,7 @@ func opMaxUnpool(c *Call) error {
 		return err
 	}
 	d := len(spatial)
-	kern := attrInts(c.Node, "kernel_shape")
+	kern := c.attrInts("kernel_shape")
 	stride, err := spatialAttr(c.Node, "strides", d, d, 1)
 	if err != nil {
 		return err

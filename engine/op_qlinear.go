@@ -164,7 +164,7 @@ func opQuantConv(c *Call) error {
 		if len(spatial) != len(w)-2 {
 			return fmt.Errorf("weights %v do not fit X %v", w, x.Shape())
 		}
-		win, err := newWindow(c.Node, spatial, w[2:], false)
+		win, err := c.window(spatial, w[2:], false)
 		if err != nil {
 			return err
 		}
@@ -236,7 +236,7 @@ func opQuantBinary(c *Call) error {
 	if n.Op == "QuantMul" {
 		apply = mul.Apply
 	}
-	c.Note("bytes-"+kernel.Active().String(), 0, 0)
+	c.NoteISA("bytes", 0, 0)
 	broadcastBytes(c, z, x, y, a.Shape(), b.Shape(), shape, apply)
 	return nil
 }

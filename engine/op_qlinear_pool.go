@@ -14,11 +14,11 @@ func quantWindow(c *Call, x *model.Tensor) (n, ch int, g kernel.Window, shape []
 	if err != nil {
 		return 0, 0, g, nil, err
 	}
-	kern := attrInts(c.Node, "kernel_shape")
+	kern := c.attrInts("kernel_shape")
 	if len(kern) != len(spatial) || len(spatial) > 2 {
 		return 0, 0, g, nil, fmt.Errorf("kernel_shape %v does not fit X %v", kern, x.Shape())
 	}
-	w, err := newWindow(c.Node, spatial, kern, c.Node.Int("ceil_mode", 0) != 0)
+	w, err := c.window(spatial, kern, c.Node.Int("ceil_mode", 0) != 0)
 	if err != nil {
 		return 0, 0, g, nil, err
 	}
@@ -73,7 +73,7 @@ func opQuantMaxPool(c *Call) error {
 	if !meets(g.OH, g.KH, g.SH, g.DH, g.Top, g.H) || !meets(g.OW, g.KW, g.SW, g.DW, g.Left, g.W) {
 		return errUnfused // the largest of nothing is below all bytes
 	}
-	c.Note("bytes-"+kernel.Active().String(), 0, 0)
+	c.NoteISA("bytes", 0, 0)
 	rowsParallel(c.pool, n*g.OH, g.OW*ch*g.KH*g.KW/8, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			for ow := range g.OW {
@@ -114,7 +114,7 @@ func opQuantAveragePool(c *Call) error {
 	zx, zy, lo, hi := byteAttr(m, "zx"), float32(byteAttr(m, "zy")), float32(byteAttr(m, "lo")), float32(byteAttr(m, "hi"))
 	ratio := m.Float("sx", 1) / m.Float("sy", 1)
 	padded, whole := m.Int("count_include_pad", 0) != 0, m.Int(wholeAttr, 0) != 0
-	c.Note("bytes-"+kernel.Active().String(), 0, 0)
+	c.NoteISA("bytes", 0, 0)
 	rowsParallel(c.pool, n*g.OH, g.OW*ch*g.KH*g.KW/4, func(r0, r1 int) {
 		acc := make([]int32, ch)
 		for r := r0; r < r1; r++ {
@@ -181,7 +181,7 @@ func opQuantGlobalAveragePool(c *Call) error {
 	}
 	zx, zy, lo, hi := int32(byteAttr(m, "zx")), byteAttr(m, "zy"), byteAttr(m, "lo"), byteAttr(m, "hi")
 	scale := []float32{m.Float("sx", 1) / (m.Float("sy", 1) * float32(plane))}
-	c.Note("bytes-"+kernel.Active().String(), 0, 0)
+	c.NoteISA("bytes", 0, 0)
 	rowsParallel(c.pool, n, plane*ch, func(n0, n1 int) {
 		acc := make([]int32, ch)
 		for i := n0; i < n1; i++ {

@@ -163,7 +163,7 @@ func opMatMulInteger(c *Call) error {
 	if c.st != nil {
 		w, _ = c.st.state.(*kernel.PackedS8)
 	}
-	c.Note("int8-"+kernel.Active().String(), s.macs(), int64(b.Len()))
+	c.NoteISA("int8", s.macs(), int64(b.Len()))
 	return integerProduct(c, a, b, c.Arg(2), c.Arg(3), w, s, z)
 }
 

@@ -178,7 +178,7 @@ func opQuantTranspose(c *Call) error {
 		return err
 	}
 	p := planeOf(w)
-	c.Note("int8-transposed-"+kernel.Active().String(), int64(n*p.inH*p.inW)*int64(cin*st.og*product(st.kern)), int64(cin*st.og*product(st.kern)))
+	c.NoteISA("int8-transposed", int64(n*p.inH*p.inW)*int64(cin*st.og*product(st.kern)), int64(cin*st.og*product(st.kern)))
 	st.run(c, n, cin, &p, src, y, yf)
 	return nil
 }

@@ -189,7 +189,7 @@ func lstm[T real](r *rnnCall[T]) error {
 	if err := r.outputs(); err != nil {
 		return err
 	}
-	c.Note("lstm-"+kernel.Active().String(), int64(r.t*r.b*r.d*h4*(r.i+r.h)), r.weightBytes())
+	c.NoteISA("lstm", int64(r.t*r.b*r.d*h4*(r.i+r.h)), r.weightBytes())
 	forget := c.Node.Int("input_forget", 0) != 0
 	fast := r.defaults && peep == nil && !forget
 	if f, ok := any(r).(*rnnCall[float32]); ok && fast && f.ready() {
@@ -286,7 +286,7 @@ func opGRU[T real](c *Call) error {
 	if err := r.outputs(); err != nil {
 		return err
 	}
-	c.Note("gru-"+kernel.Active().String(), int64(r.t*r.b*r.d*3*r.h*(r.i+r.h)), r.weightBytes())
+	c.NoteISA("gru", int64(r.t*r.b*r.d*3*r.h*(r.i+r.h)), r.weightBytes())
 	linear := c.Node.Int("linear_before_reset", 0) != 0
 	if f, ok := any(r).(*rnnCall[float32]); ok && f.ready() {
 		runCells(f, any(bias).([]float32), any(h).([]float32), true, linear)
@@ -372,7 +372,7 @@ func opRNN[T real](c *Call) error {
 	if err := r.outputs(); err != nil {
 		return err
 	}
-	c.Note("rnn-"+kernel.Active().String(), int64(r.t*r.b*r.d*r.h*(r.i+r.h)), r.weightBytes())
+	c.NoteISA("rnn", int64(r.t*r.b*r.d*r.h*(r.i+r.h)), r.weightBytes())
 	if f, ok := any(r).(*rnnCall[float32]); ok && f.ready() {
 		runCells(f, any(bias).([]float32), any(h).([]float32), false, false)
 		return r.finish(h)

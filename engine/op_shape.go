@@ -142,7 +142,7 @@ func opSqueeze(c *Call) error {
 	if err != nil {
 		return err
 	}
-	shape := []int{}
+	shape := c.ints(x.Rank())[:0]
 	for i, d := range x.Shape() {
 		switch {
 		case !ok && d == 1:
@@ -174,7 +174,7 @@ func opUnsqueeze(c *Call) error {
 	if err != nil {
 		return err
 	}
-	shape := make([]int, 0, r)
+	shape := c.ints(r)[:0]
 	rest := x.Shape()
 	for i := range r {
 		if mark[i] {

@@ -79,6 +79,17 @@ func (p *Plan) filed(t *model.Tensor) bool {
 
 // duplicate returns a tensor in memory of its own, which counts as given away.
 func (a *arena) duplicate(t *model.Tensor) (*model.Tensor, error) {
+	if t.DType() != model.String {
+		if err := a.room(t.ByteSize()); err != nil {
+			return nil, err
+		}
+		a.away += int64(t.ByteSize())
+	}
+	return copyOf(t)
+}
+
+// copyOf returns a tensor in memory of its own.
+func copyOf(t *model.Tensor) (*model.Tensor, error) {
 	if t.DType() == model.String {
 		s, err := t.Strings()
 		if err != nil {
@@ -86,13 +97,9 @@ func (a *arena) duplicate(t *model.Tensor) (*model.Tensor, error) {
 		}
 		return model.NewStrings(t.Shape(), append([]string(nil), s...))
 	}
-	if err := a.room(t.ByteSize()); err != nil {
-		return nil, err
-	}
 	b, err := t.Bytes()
 	if err != nil {
 		return nil, err
 	}
-	a.away += int64(len(b))
 	return model.NewTensor(t.DType(), t.Shape(), append(make([]byte, 0, len(b)), b...))
 }

@@ -162,7 +162,7 @@ func opConvResidual(c *Call) error {
 	if err != nil {
 		return err
 	}
-	if !sameShape(rt.Shape(), v.outShape()) {
+	if !sameShape(rt.Shape(), v.outShape(c)) {
 		return errShape("residual", rt, "that of the output")
 	}
 	r, err := model.Data[float32](rt)

@@ -218,10 +218,12 @@ func (e *placed) get() *placement {
 func (p *Plan) acquire(most int64) *arena {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := &arena{}
+	var a *arena
 	if n := len(p.arenas); n > 0 {
 		a = p.arenas[n-1]
 		p.arenas = p.arenas[:n-1]
+	} else {
+		a = new(arena)
 	}
 	if a.most = most; most > 0 && a.held > most {
 		a.trim()

@@ -36,6 +36,7 @@ type Plan struct {
 	arenas []*arena
 	placed map[string]*placed // by what Plan.signature returns
 	runs   int                // that have looked for theirs
+	slots  sync.Pool          // of *[]slot, of runs that are over
 	peak   atomic.Int64
 	side   atomic.Int32 // arenas that the last run had at a time
 }
@@ -70,8 +71,9 @@ type step struct {
 	dying   []bool // inputs that are read for the last time by this step, and only once
 	over    []bool // of them those that its output may be written over
 	bodies  map[string]*Plan
-	watch   map[string]bool // outputs to show; nil for none
-	state   any             // what def.prep made
+	watch   map[string]bool            // outputs to show; nil for none
+	state   any                        // what def.prep made
+	window  atomic.Pointer[convWindow] // of the last call that looked at one
 	stats   stepStats
 }
 

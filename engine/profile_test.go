@@ -74,7 +74,7 @@ func TestProfileWithoutSlices(t *testing.T) {
 	k := p.cut(in, 8)
 	pool := kernel.NewPool(8, 0)
 	defer pool.Close()
-	if _, err := p.runSliced(t.Context(), pool, in, k); !errors.Is(err, errWhole) {
+	if _, err := p.runSliced(t.Context(), pool, in, k, nil); !errors.Is(err, errWhole) {
 		t.Fatalf("%v, want %v", err, errWhole)
 	}
 	if _, err := p.Exec(t.Context(), pool, in); err != nil {

@@ -19,15 +19,14 @@ type eval struct {
 	arena   *arena
 	profile bool
 	watch   *Watch
-	calls   []*Call       // to be used again
 	slice   *sliceProfile // of a run on a slice of a batch, nil for others
 }
 
 // call returns a Call for a step.
 func (e *eval) call(s *step) *Call {
 	var c *Call
-	if n := len(e.calls); n > 0 {
-		c, e.calls = e.calls[n-1], e.calls[:n-1]
+	if n := len(e.arena.calls); n > 0 {
+		c, e.arena.calls = e.arena.calls[n-1], e.arena.calls[:n-1]
 	} else {
 		c = &Call{In: make([]*model.Tensor, 0, 8), in: make([]slot, 0, 8), out: make([]slot, 0, 4)}
 	}
@@ -41,8 +40,8 @@ func (e *eval) done(c *Call) {
 	clear(c.in)
 	clear(c.out)
 	clear(c.bufs)
-	*c = Call{In: c.In[:0], in: c.in[:0], out: c.out[:0], bufs: c.bufs[:0]}
-	e.calls = append(e.calls, c)
+	*c = Call{In: c.In[:0], in: c.in[:0], out: c.out[:0], bufs: c.bufs[:0], work: c.work[:0]}
+	e.arena.calls = append(e.arena.calls, c)
 }
 
 // exec computes the outputs of the plan. vals has nslots entries, with inputs and captures filled in; the outputs
@@ -184,7 +183,9 @@ func (c *Call) runBody(name string, in []slot) ([]slot, error) {
 	if len(in) != len(b.inputs) {
 		return nil, fmt.Errorf("%s takes %d inputs, gets %d", name, len(b.inputs), len(in))
 	}
-	vals := make([]slot, b.nslots)
+	mem := b.takeSlots()
+	defer b.giveSlots(mem)
+	vals := *mem
 	for i, v := range b.inputs {
 		vals[v.slot] = slot{t: in[i].t, seq: in[i].seq, is: in[i].is}
 	}
@@ -237,7 +238,12 @@ func (c *Call) owner(t *model.Tensor, in []slot) *buffer {
 // Exec runs the plan on values that may be tensors, sequences ([]*model.Tensor) or empty optionals (nil) and returns
 // all outputs likewise. Session.Run is the form for models whose inputs and outputs are tensors. A weight's file that has been truncated
 // since it was mapped is an error that wraps model.ErrTruncated.
-func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (res map[string]any, err error) {
+func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (map[string]any, error) {
+	return p.run(ctx, pool, in, nil)
+}
+
+// run is Exec; with k, the outputs are not the caller's: they lie in memory that k keeps for the next run, in an input or where the model has them.
+func (p *Plan) run(ctx context.Context, pool *kernel.Pool, in map[string]any, k *kept) (res map[string]any, err error) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
 		debug.SetPanicOnFault(old)
@@ -245,31 +251,10 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 			res, err = nil, faultOf(r, p.files)
 		}
 	}()
-	vals := make([]slot, p.nslots)
-	for _, pi := range p.inputs {
-		v, ok := in[pi.value.Name]
-		switch x := v.(type) {
-		case *model.Tensor:
-			if err := checkInput(pi.value, x); err != nil {
-				return nil, err
-			}
-			vals[pi.slot] = slot{t: x}
-		case []*model.Tensor:
-			vals[pi.slot] = slot{seq: x, is: isSequence}
-		case nil:
-			if ok {
-				vals[pi.slot] = slot{is: isEmpty}
-			} else if !pi.optional {
-				return nil, fmt.Errorf("engine: input %q is missing", pi.value.Name)
-			}
-		default:
-			return nil, fmt.Errorf("engine: input %q is a %T", pi.value.Name, v)
-		}
-	}
-	for name := range in {
-		if !p.hasInput(name) {
-			return nil, fmt.Errorf("engine: the model has no input %q", name)
-		}
+	vals := p.takeSlots()
+	defer p.giveSlots(vals)
+	if err := p.accept(in, *vals); err != nil {
+		return nil, err
 	}
 	if p.distrusts(in) {
 		p.fell.add(nil)
@@ -277,7 +262,7 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 		if err != nil {
 			return nil, err
 		}
-		return f.Exec(ctx, pool, in)
+		return f.run(ctx, pool, in, k)
 	}
 	own := pool
 	if ctx.Done() != nil { // an operator leaves the rest of its work when the run is cancelled
@@ -287,12 +272,12 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 	}
 	pool.Begin()
 	defer pool.End()
-	k := p.cut(in, pool.Threads())
-	if k.slices > 0 {
-		res, err = p.runSliced(ctx, pool, in, k)
+	cut := p.cut(in, pool.Threads())
+	if cut.slices > 0 {
+		res, err = p.runSliced(ctx, pool, in, cut, k)
 	}
-	if k.slices == 0 || errors.Is(err, errWhole) {
-		res, err = p.runWhole(ctx, pool, in, vals)
+	if cut.slices == 0 || errors.Is(err, errWhole) {
+		res, err = p.runWhole(ctx, pool, in, *vals, k)
 	}
 	if errors.Is(err, errUnfused) && !p.opts.NoFusion {
 		p.fell.add(err)
@@ -300,7 +285,7 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 		if err != nil {
 			return nil, err
 		}
-		return f.Exec(ctx, own, in)
+		return f.run(ctx, own, in, k)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("engine: %w", err)
@@ -311,10 +296,55 @@ func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (
 	return res, nil
 }
 
+// takeSlots returns the empty slots of a run, which giveSlots takes back.
+func (p *Plan) takeSlots() *[]slot {
+	if vals, ok := p.slots.Get().(*[]slot); ok {
+		return vals
+	}
+	vals := make([]slot, p.nslots)
+	return &vals
+}
+
+func (p *Plan) giveSlots(vals *[]slot) {
+	clear(*vals)
+	p.slots.Put(vals)
+}
+
+// accept checks the inputs of a run and puts them in its slots.
+func (p *Plan) accept(in map[string]any, vals []slot) error {
+	for _, pi := range p.inputs {
+		v, ok := in[pi.value.Name]
+		switch x := v.(type) {
+		case *model.Tensor:
+			if err := checkInput(pi.value, x); err != nil {
+				return err
+			}
+			vals[pi.slot] = slot{t: x}
+		case []*model.Tensor:
+			vals[pi.slot] = slot{seq: x, is: isSequence}
+		case nil:
+			if ok {
+				vals[pi.slot] = slot{is: isEmpty}
+			} else if !pi.optional {
+				return fmt.Errorf("engine: input %q is missing", pi.value.Name)
+			}
+		default:
+			return fmt.Errorf("engine: input %q is a %T", pi.value.Name, v)
+		}
+	}
+	for name := range in {
+		if !p.hasInput(name) {
+			return fmt.Errorf("engine: the model has no input %q", name)
+		}
+	}
+	return nil
+}
+
 // runWhole runs the plan on vals, which hold the inputs. After an error the arena may hold buffers that are still referenced: it is dropped.
-func (p *Plan) runWhole(ctx context.Context, pool *kernel.Pool, in map[string]any, vals []slot) (map[string]any, error) {
+func (p *Plan) runWhole(ctx context.Context, pool *kernel.Pool, in map[string]any, vals []slot, k *kept) (map[string]any, error) {
 	a, sig := p.acquire(p.memory), p.signature(in, pool)
 	p.begin(a, sig)
+	a.lend(k)
 	outs, err := p.exec(&eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile, watch: p.opts.Watch}, vals)
 	if err != nil {
 		return nil, err
@@ -323,9 +353,12 @@ func (p *Plan) runWhole(ctx context.Context, pool *kernel.Pool, in map[string]an
 	for i, o := range outs {
 		if o.buf != nil {
 			a.giveAway(o.buf)
+			k.keep(o.buf)
 		}
-		if o, err = p.ownOutput(a, o, in); err != nil {
-			return nil, fmt.Errorf("output %q: %w", p.outputs[i].value.Name, err)
+		if k == nil {
+			if o, err = p.ownOutput(a, o, in); err != nil {
+				return nil, fmt.Errorf("output %q: %w", p.outputs[i].value.Name, err)
+			}
 		}
 		name := p.outputs[i].value.Name
 		switch o.is {

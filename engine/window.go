@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -10,6 +11,22 @@ import (
 // convWindow is the geometry of a convolution or pooling of any number of spatial dimensions.
 type convWindow struct {
 	in, kernel, stride, dilation, before, after, out []int
+
+	vol *kernel.Volume // the same for the kernels of images and volumes; nil with more than three spatial dimensions
+}
+
+// window is newWindow of the node. What the last call had is kept for the next one, whose input often is as large.
+func (c *Call) window(in, kern []int, ceil bool) (*convWindow, error) {
+	if c.st != nil {
+		if w := c.st.window.Load(); w != nil && sameShape(w.in, in) && sameShape(w.kernel, kern) {
+			return w, nil
+		}
+	}
+	w, err := newWindow(c.Node, slices.Clone(in), slices.Clone(kern), ceil)
+	if err == nil && c.st != nil {
+		c.st.window.Store(w)
+	}
+	return w, err
 }
 
 // spatialAttr reads a list attribute with one value per spatial dimension.
@@ -71,6 +88,9 @@ func newWindow(n *model.Node, in, kern []int, ceil bool) (*convWindow, error) {
 			return nil, fmt.Errorf("auto_pad %q: %w", auto, model.ErrUnsupported)
 		}
 		w.out[i] = outputSize(in[i], eff, w.stride[i], w.before[i], w.after[i], ceil)
+	}
+	if v, ok := w.volume(); ok {
+		w.vol = &v
 	}
 	return w, nil
 }

@@ -135,7 +135,7 @@ func (m *Mapping) Tensor(dtype DType, shape []int, b []byte) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.window = b
+	t.lazy.window = b
 	return t, nil
 }
 

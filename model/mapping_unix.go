@@ -74,7 +74,7 @@ func (m *Mapping) passed(t *Tensor, b []byte) {
 			last.to = max(start, 0)
 		}
 		if last.from < last.to && m.drop(last.from, last.to) {
-			last.of.forgotten.Add(1)
+			last.of.lazy.forgotten.Add(1)
 		}
 	}
 	m.last = next

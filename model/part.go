@@ -17,14 +17,15 @@ func (t *Tensor) Part(lo, hi int, fn func(b []byte) error) error {
 	if size := t.ByteSize(); lo < 0 || hi < lo || hi > size {
 		return fmt.Errorf("model: bytes %d to %d of a tensor of %d bytes", lo, hi, size)
 	}
-	if t.mem == nil || t.window == nil || !t.mem.mapped {
+	window := t.inFile()
+	if window == nil {
 		raw, err := t.Bytes()
 		if err != nil {
 			return err
 		}
 		return fn(raw[lo:hi])
 	}
-	b := t.window[lo:hi:hi]
+	b := window[lo:hi:hi]
 	if err := t.mem.Touch(b); err != nil {
 		return err
 	}
@@ -40,15 +41,23 @@ func (t *Tensor) Part(lo, hi int, fn func(b []byte) error) error {
 // again when they are touched, by the next Bytes first. Otherwise, for bytes that fill no page, and where Keep was called for any of the
 // bytes, it does nothing; pages that they share with other bytes for which Keep was called stay.
 func (t *Tensor) Forget() {
-	if t.mem != nil && t.window != nil && t.mem.mapped && t.mem.alive() == nil {
-		t.forget(t.window)
+	if window := t.inFile(); window != nil && t.mem.alive() == nil {
+		t.forget(window)
 	}
+}
+
+// inFile is the window of a mapped file that the tensor's bytes lie in, or nil.
+func (t *Tensor) inFile() []byte {
+	if t.lazy == nil || t.mem == nil || !t.mem.mapped {
+		return nil
+	}
+	return t.lazy.window
 }
 
 // forget gives b, a part of the window, back.
 func (t *Tensor) forget(b []byte) {
 	if t.mem.forget(b) {
-		t.forgotten.Add(1)
+		t.lazy.forgotten.Add(1)
 	}
 }
 

@@ -16,20 +16,33 @@ var ErrType = errors.New("wrong element type")
 // one byte per Bool, and not necessarily aligned. Change a weight by making another Tensor.
 type Tensor struct {
 	dtype DType
-	shape []int
 	n     int
+	shape []int
+	dims  [4]int // where shape lies if it has room there
 	raw   []byte
 	strs  []string
-	load  func() ([]byte, []string, error) // nil when raw (or strs) holds the data from the start
-	mem   *Mapping                         // the file that raw lies in, or nil
+	mem   *Mapping // the file that raw lies in, or nil
+	base  *Tensor  // the tensor that this one is another shape or type of, or nil
+	lazy  *lazy    // nil when raw (or strs) holds the data from the start
+}
+
+// lazy is how a tensor gets its data on first use.
+type lazy struct {
+	load func() ([]byte, []string, error)
+	once sync.Once
+	err  error
 	// window is where raw is going to lie in mem, known before it is touched; nil where load makes something of it.
 	window []byte
-	once   sync.Once
-	err    error
 	owner  any
-	base   *Tensor // the tensor that this one is another shape or type of, or nil
 	// forgotten counts how often the bytes in the file were given back, touched is the count at which they were last touched.
 	forgotten, touched atomic.Int64
+}
+
+// newTensor returns a tensor without data.
+func newTensor(dtype DType, shape []int, n int) *Tensor {
+	t := &Tensor{dtype: dtype, n: n}
+	t.shape = append(t.dims[:0:len(t.dims)], shape...)
+	return t
 }
 
 // NewTensor returns a Tensor over raw without copying it. It fails when the number of bytes does not
@@ -45,7 +58,9 @@ func NewTensor(dtype DType, shape []int, raw []byte) (*Tensor, error) {
 	if want := dtype.Size(n); len(raw) != want {
 		return nil, fmt.Errorf("model: %s tensor of shape %v needs %d bytes, has %d", dtype, shape, want, len(raw))
 	}
-	return &Tensor{dtype: dtype, shape: append([]int(nil), shape...), n: n, raw: raw}, nil
+	t := newTensor(dtype, shape, n)
+	t.raw = raw
+	return t, nil
 }
 
 // NewLazy returns a Tensor whose bytes (or strings) come from load on first use, once. The result of
@@ -55,7 +70,9 @@ func NewLazy(dtype DType, shape []int, load func() ([]byte, []string, error)) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Tensor{dtype: dtype, shape: append([]int(nil), shape...), n: n, load: load}, nil
+	t := newTensor(dtype, shape, n)
+	t.lazy = &lazy{load: load}
+	return t, nil
 }
 
 // NewOwned is NewLazy for a tensor whose elements owner keeps in a form of its own: whoever knows that form finds it with
@@ -63,13 +80,18 @@ func NewLazy(dtype DType, shape []int, load func() ([]byte, []string, error)) (*
 func NewOwned(dtype DType, shape []int, owner any, load func() ([]byte, []string, error)) (*Tensor, error) {
 	t, err := NewLazy(dtype, shape, load)
 	if err == nil {
-		t.owner = owner
+		t.lazy.owner = owner
 	}
 	return t, err
 }
 
 // Owner returns what NewOwned was given, or nil.
-func (t *Tensor) Owner() any { return t.owner }
+func (t *Tensor) Owner() any {
+	if t.lazy == nil {
+		return nil
+	}
+	return t.lazy.owner
+}
 
 // NewStrings returns a String tensor over s without copying it.
 func NewStrings(shape []int, s []string) (*Tensor, error) {
@@ -80,7 +102,9 @@ func NewStrings(shape []int, s []string) (*Tensor, error) {
 	if len(s) != n {
 		return nil, fmt.Errorf("model: string tensor of shape %v needs %d strings, has %d", shape, n, len(s))
 	}
-	return &Tensor{dtype: String, shape: append([]int(nil), shape...), n: n, strs: s}, nil
+	t := newTensor(String, shape, n)
+	t.strs = s
+	return t, nil
 }
 
 func checkShape(dtype DType, shape []int) (int, error) {
@@ -183,34 +207,39 @@ func (t *Tensor) force() error {
 			return err
 		}
 	}
-	t.once.Do(func() {
-		if t.load == nil {
-			return
+	if l := t.lazy; l != nil {
+		l.once.Do(func() { l.err = t.decode() })
+		if l.err != nil {
+			return l.err
 		}
-		raw, strs, err := t.load()
-		switch {
-		case err != nil:
-			t.err = err
-		case t.dtype == String && len(strs) != t.n:
-			t.err = fmt.Errorf("model: string tensor of shape %v needs %d strings, has %d", t.shape, t.n, len(strs))
-		case t.dtype != String && len(raw) != t.dtype.Size(t.n):
-			t.err = fmt.Errorf("model: %s tensor of shape %v needs %d bytes, has %d", t.dtype, t.shape, t.dtype.Size(t.n), len(raw))
-		default:
-			t.raw, t.strs = raw, strs
+		if n := l.forgotten.Load(); n != l.touched.Load() {
+			if err := t.mem.Touch(l.window); err != nil {
+				return err
+			}
+			l.touched.Store(n)
 		}
-	})
-	if t.err != nil {
-		return t.err
 	}
 	if t.base != nil {
 		return t.base.force()
 	}
-	if n := t.forgotten.Load(); n != t.touched.Load() {
-		if err := t.mem.Touch(t.window); err != nil {
-			return err
-		}
-		t.touched.Store(n)
+	return nil
+}
+
+// decode sets the data of a lazy tensor.
+func (t *Tensor) decode() error {
+	if t.lazy.load == nil { // nobody reads it
+		return nil
 	}
+	raw, strs, err := t.lazy.load()
+	switch {
+	case err != nil:
+		return err
+	case t.dtype == String && len(strs) != t.n:
+		return fmt.Errorf("model: string tensor of shape %v needs %d strings, has %d", t.shape, t.n, len(strs))
+	case t.dtype != String && len(raw) != t.dtype.Size(t.n):
+		return fmt.Errorf("model: %s tensor of shape %v needs %d bytes, has %d", t.dtype, t.shape, t.dtype.Size(t.n), len(raw))
+	}
+	t.raw, t.strs = raw, strs
 	return nil
 }
 
@@ -273,7 +302,9 @@ func (t *Tensor) Reshape(shape []int) (*Tensor, error) {
 	if err := t.force(); err != nil {
 		return nil, err
 	}
-	return &Tensor{dtype: t.dtype, shape: append([]int(nil), shape...), n: n, raw: t.raw, strs: t.strs, mem: t.mem, base: t}, nil
+	y := newTensor(t.dtype, shape, n)
+	y.raw, y.strs, y.mem, y.base = t.raw, t.strs, t.mem, t
+	return y, nil
 }
 
 // View returns a Tensor of another type of the same width and the same shape over the same memory, such

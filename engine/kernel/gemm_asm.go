@@ -94,16 +94,18 @@ func (g *int8Job) block(i0, i1, j0, j1 int) {
 // at is the address of element i after c.
 func at(c *int32, i int) *int32 { return (*int32)(unsafe.Add(unsafe.Pointer(c), 4*i)) }
 
+var noEpilogue Epilogue
+
 // dequantize writes rows i0..i1, columns n0..n1 of cf, epilogue included, from their sums, whose rows are ld elements apart. Two rows after the
 // sums are free.
 func (g *int8Job) dequantize(sums []int32, ld, i0, i1, n0, n1 int) {
 	var x epArgs
-	ep := g.ep
+	ep := &g.ep
 	alpha := ep.Alpha != 0 && ep.Alpha != 1
 	if alpha { // the factor's place is taken by the scale: a second pass
-		ep = Epilogue{}
+		ep = &noEpilogue
 	}
-	x.terms(g.isa, &ep, g.cf, g.ldc, i0, i1, n0, n1)
+	x.terms(g.isa, ep, g.cf, g.ldc, i0, i1, n0, n1)
 	lanes := g.isa.lanes()
 	x.alpha, x.alphaInc = &g.aScale[i0%len(g.aScale)], 4*min(1, len(g.aScale)-1)
 	x.colSum, x.colZero, x.az, x.rowSum = &g.b.ColSum[n0], &epZeroInt[0], &epZeroInt[0], &epZeroInt[0]

@@ -226,7 +226,10 @@ func (g *nbitsJob) run(p *Pool) {
 	np := panels(g.b.N)
 	threads := g.threads(p)
 	g.rows, g.panels = min(g.m, 48), min(np, 8)
-	if threads > 1 {
+	switch {
+	case g.m == 1:
+		g.panels = rowPanels(np, g.b.blocks()*g.b.blockBytes(), threads)
+	case threads > 1:
 		tasks := 4 * threads
 		if g.m > 24 { // of the last of which there is more to wait for
 			tasks *= 2
@@ -234,11 +237,9 @@ func (g *nbitsJob) run(p *Pool) {
 		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < tasks && g.panels > 1 {
 			g.panels = (g.panels + 1) / 2
 		}
-	} else {
+	}
+	if threads == 1 {
 		p = nil
-		if g.m == 1 { // one call of a kernel
-			g.panels = np
-		}
 	}
 	g.rowTasks = ceilDiv(g.m, g.rows)
 	p.Run(g.rowTasks*ceilDiv(np, g.panels), g.task)
@@ -250,7 +251,6 @@ func (g *nbitsJob) doTask(t int) {
 	i1 := min(g.m, i0+g.rows)
 	j0 := t / g.rowTasks * g.panels
 	j1 := min(panels(g.b.N), j0+g.panels)
-	var edge [4 * PanelWidth]float32
 	j := j0
 	if i1-i0 == 1 {
 		j += g.stream(i0, j0, j1)
@@ -259,15 +259,10 @@ func (g *nbitsJob) doTask(t int) {
 		w := min(PanelWidth, g.b.N-j*PanelWidth)
 		for i := i0; i < i1; {
 			n := g.height(i, i1)
-			dst, ld := g.c[i*g.ldc+j*PanelWidth:], g.ldc
 			if w < PanelWidth {
-				dst, ld = edge[:], PanelWidth
-			}
-			g.tile(i, n, j, dst, ld)
-			if w < PanelWidth {
-				for r := range n {
-					copy(g.c[(i+r)*g.ldc+j*PanelWidth:][:w], edge[r*PanelWidth:])
-				}
+				g.edge(i, n, j, w)
+			} else {
+				g.tile(i, n, j, g.c[i*g.ldc+j*PanelWidth:], g.ldc)
 			}
 			i += n
 		}
@@ -275,6 +270,15 @@ func (g *nbitsJob) doTask(t int) {
 	if !g.ep.plain() {
 		e := gemmJob{c: g.c, ldc: g.ldc, ep: g.ep, isa: g.isa} // on the heap: an argument of assembly
 		e.epilogue(i0, i1, j0*PanelWidth, min(g.b.N, j1*PanelWidth))
+	}
+}
+
+// edge is tile for a panel of which C has w columns.
+func (g *nbitsJob) edge(i, n, j, w int) {
+	var whole [4 * PanelWidth]float32
+	g.tile(i, n, j, whole[:], PanelWidth)
+	for r := range n {
+		copy(g.c[(i+r)*g.ldc+j*PanelWidth:][:w], whole[r*PanelWidth:])
 	}
 }
 

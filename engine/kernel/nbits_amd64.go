@@ -68,9 +68,6 @@ func (g *nbitsJob) digitBlocks(i, t0, t1 int) (n int, top float32) {
 	return n, math.Float32frombits(bits)
 }
 
-// widePanels is the number of panels that the kernel for blocks of 32 bytes takes at a time.
-const widePanels = 4
-
 // stream computes the whole ones of panels j0 to j1 of row i, if there is a kernel for that, and returns their number.
 func (g *nbitsJob) stream(i, j0, j1 int) int {
 	n := min(j1, g.b.N/PanelWidth) - j0
@@ -87,16 +84,30 @@ func (g *nbitsJob) stream(i, j0, j1 int) int {
 	_ = c[n*PanelWidth-1]
 	x := g.args(i, j0, c, g.ldc)
 	x.a, x.panels = (*byte)(unsafe.Pointer(&g.digits[i*x.lda])), n
-	if wide := n - n%widePanels; wide > 0 && g.b.bits == 8 && g.parts == 1 && g.b.Block == 32 {
-		x.panels = wide
-		nbits8p1wide(&x)
-		if wide == n {
+	kind := 10*g.b.bits + g.parts
+	if g.b.Block == 32 {
+		switch kind {
+		case 41:
+			nbits4p1wide(&x)
+			return n
+		case 43:
+			nbits4p3wide(&x)
+			return n
+		case 83:
+			nbits8p3wide(&x)
 			return n
 		}
-		rest := g.args(i, j0+wide, c[wide*PanelWidth:], g.ldc)
-		x.w, x.c, x.panels = rest.w, rest.c, n-wide
+		if wide := n - n%widePanels; wide > 0 {
+			x.panels = wide
+			nbits8p1wide(&x)
+			if wide == n {
+				return n
+			}
+			rest := g.args(i, j0+wide, c[wide*PanelWidth:], g.ldc)
+			x.w, x.c, x.panels = rest.w, rest.c, n-wide
+		}
 	}
-	switch 10*g.b.bits + g.parts {
+	switch kind {
 	case 41:
 		nbits4p1stream(&x)
 	case 43:

@@ -114,10 +114,25 @@ func nbits8f512(x *nbitsArgs)
 //go:noescape
 func nbits8f256(x *nbitsArgs)
 
-// nbits8p1wide is the product of a row in 1 digit with panels, a multiple of 4, of weights of 8 bits in blocks of 32.
+// nbits4p1wide is the product of a row in 1 digit(s) with panels, a multiple of 1, of weights of 4 bits in blocks of 32.
+//
+//go:noescape
+func nbits4p1wide(x *nbitsArgs)
+
+// nbits4p3wide is the product of a row in 3 digit(s) with panels, a multiple of 1, of weights of 4 bits in blocks of 32.
+//
+//go:noescape
+func nbits4p3wide(x *nbitsArgs)
+
+// nbits8p1wide is the product of a row in 1 digit(s) with panels, a multiple of 4, of weights of 8 bits in blocks of 32.
 //
 //go:noescape
 func nbits8p1wide(x *nbitsArgs)
+
+// nbits8p3wide is the product of a row in 3 digit(s) with panels, a multiple of 1, of weights of 8 bits in blocks of 32.
+//
+//go:noescape
+func nbits8p3wide(x *nbitsArgs)
 
 // nbitsMax512 returns the bits of the largest magnitude of n floats, n a multiple of 16 and not 0; a NaN is the largest.
 //

@@ -13,8 +13,8 @@ import (
 )
 
 // Operators that only move elements are measured against copying the same number of bytes with the same threads, in the same
-// rounds. One element of what each makes is the output, whose memory is the caller's and new in every run; a view between the
-// two keeps ONNX Runtime from slicing first.
+// rounds. One element of what each makes is the output, so that what is written is memory of inner values; a view between the two keeps ONNX Runtime
+// from slicing first.
 
 // moveKinds are those operators: name of the row, operator, shape of the input, attributes, and the elements that it makes.
 var moveKinds = []struct {

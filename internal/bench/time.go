@@ -35,8 +35,9 @@ type contender struct {
 	options engine.Options
 	path    string // of its model, "" = that of the row
 	session engine.Session
-	calls   int       // per sample
-	wall    []float64 // seconds per call, of the rounds that count
+	bound   engine.Bound // the input in place, nil where calls take it
+	calls   int          // per sample
+	wall    []float64    // seconds per call, of the rounds that count
 	cpu     []float64
 }
 
@@ -162,7 +163,7 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 	defer func() {
 		for _, c := range cs {
 			if c.session != nil {
-				c.session.Close()
+				c.session.Close() // what is bound too
 			}
 		}
 	}()
@@ -203,6 +204,11 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 		}
 		outs = append(outs, out)
 	}
+	if !r.load {
+		if err := bindAll(cs, feed); err != nil {
+			return nil, err
+		}
+	}
 	if r.model.gemv > 0 {
 		if cs, err = b.addReader(ctx, art, feed, cs); err != nil {
 			return nil, err
@@ -227,6 +233,9 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 		}
 	}
 	work := func(c *contender) error {
+		if c.bound != nil {
+			return c.bound.Run(ctx)
+		}
 		if !r.load {
 			_, err := c.session.Run(ctx, feed)
 			return err

@@ -73,7 +73,9 @@ func (s *searcher) carryOut(ctx context.Context, t *Trial, v VariantSpec) error 
 		return err
 	}
 	spec := s.recipe.Measure
-	cmp, err := measure.Compare(ctx, s.trial("baseline", s.baseline), []measure.Trial{s.trial(v.Name, session)}, measure.Protocol{
+	trials, release := s.trials(ctx)
+	defer release()
+	cmp, err := measure.Compare(ctx, trials[0], trials[1:], measure.Protocol{
 		Meter: s.opt.Meter, HostCPU: measure.HostCPUTime, Seed: seedOf(spec.Seed), MinPairs: 10, MaxPairs: 10, Precision: spec.Precision,
 		Block: time.Duration(min(spec.BlockSeconds, 0.1) * float64(time.Second))})
 	if err != nil {

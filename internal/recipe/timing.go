@@ -43,10 +43,8 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 		}
 		p.Done = append(p.Done, b)
 	}
-	trials := make([]measure.Trial, len(r.made))
-	for i, made := range r.made {
-		trials[i] = r.trial(made.Name, r.sessions[i])
-	}
+	trials, release := r.trials(ctx)
+	defer release()
 	cmp, err := measure.Compare(ctx, trials[0], trials[1:], p)
 	if err == nil {
 		err = r.whole(r.sessions...)
@@ -109,9 +107,46 @@ func measuring(p measure.Progress, least int) (what string, done, total int) {
 	return fmt.Sprintf("measuring %s for precision, %d pairs", p.Variant, p.Pairs), 0, 0
 }
 
-// trial runs the timing inputs on s; state starts from zero at every pass.
-func (r *run) trial(name string, s engine.Session) measure.Trial {
-	bound := bindAll(s, r.bound.timing, len(r.bound.state) > 0)
+// maxBoundBytes bounds the outputs that stay in memory between the blocks, those of all inputs on baseline and variants together.
+const maxBoundBytes = 1 << 30
+
+// binds tells whether the blocks run with inputs and outputs in place, the same for baseline and variants: not where outputs are fed back, nor where
+// all outputs, if each input has as many as the first has on the baseline, take more than maxBoundBytes.
+func (r *run) binds(ctx context.Context) bool {
+	if len(r.bound.state) > 0 {
+		return false
+	}
+	out, err := r.sessions[0].Run(ctx, r.bound.timing[0])
+	if err != nil {
+		return false // the blocks meet it again
+	}
+	size := 0.0
+	for _, t := range out {
+		size += float64(t.ByteSize())
+	}
+	if size *= float64(len(r.bound.timing) * len(r.sessions)); size > maxBoundBytes {
+		r.warn("the outputs of %d inputs on %d models take %.1f GB, too much to keep them in place between inferences: latencies contain copying inputs and making outputs",
+			len(r.bound.timing), len(r.sessions), size/1e9)
+		return false
+	}
+	return true
+}
+
+// trials are those of baseline and variants; release lets go of what is bound.
+func (r *run) trials(ctx context.Context) (ts []measure.Trial, release func()) {
+	bind, all := r.binds(ctx), []engine.Bound(nil)
+	for i, made := range r.made {
+		var bound []engine.Bound
+		if bind {
+			bound = bindAll(r.sessions[i], r.bound.timing)
+		}
+		ts, all = append(ts, r.trial(made.Name, r.sessions[i], bound)), append(all, bound...)
+	}
+	return ts, func() { closeAll(all) }
+}
+
+// trial runs the timing inputs on s, or where it has them bound; state starts from zero at every pass.
+func (r *run) trial(name string, s engine.Session, bound []engine.Bound) measure.Trial {
 	s, restart := withState(s, r.bound.state)
 	return measure.Trial{Name: name, Items: len(r.bound.timing), PerItem: r.recipe.Target.Batch,
 		Run: func(ctx context.Context, i int) error {
@@ -126,23 +161,27 @@ func (r *run) trial(name string, s engine.Session) measure.Trial {
 		}}
 }
 
-// bindAll binds the timing inputs where the session can, so that the copies of inputs and outputs are not measured; nil
-// where it cannot or where outputs are fed back.
-func bindAll(s engine.Session, feeds []engine.Feed, state bool) []engine.Bound {
+// bindAll binds the timing inputs where the session can, so that the copies of inputs and outputs and new memory for outputs are not measured; nil
+// where it cannot.
+func bindAll(s engine.Session, feeds []engine.Feed) []engine.Bound {
 	b, ok := s.(engine.Binder)
-	if !ok || state {
+	if !ok {
 		return nil
 	}
 	var out []engine.Bound
 	for _, f := range feeds {
 		x, err := b.Bind(f)
 		if err != nil { // the plain run says what is wrong
-			for _, o := range out {
-				o.Close()
-			}
+			closeAll(out)
 			return nil
 		}
 		out = append(out, x)
 	}
 	return out
+}
+
+func closeAll(bound []engine.Bound) {
+	for _, b := range bound {
+		b.Close()
+	}
 }

@@ -96,6 +96,7 @@ func (t nbTile) kernel(a *asm, stubs *strings.Builder) {
 	a.op("MOVQ 8(DX), CX")
 	turn := 1
 	if t.stream {
+		nudge(a, "DI", 128*t.bits+128)
 		turn = 4
 		a.op("SHRQ $2, CX")
 	}
@@ -336,7 +337,9 @@ func nbitsFiles() []file {
 			nbFloat(a, &stubs, isa, bits)
 		}
 	}
-	nbWide(a, &stubs)
+	for _, w := range []nbWide{{4, 1}, {4, 3}, {8, 1}, {8, 3}} {
+		w.kernel(a, &stubs)
+	}
 	nbSplit(a, &stubs)
 	y := newAsm("nbits256.go")
 	for _, bits := range []int{4, 8} {

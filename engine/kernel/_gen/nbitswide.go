@@ -5,87 +5,209 @@ import (
 	"strings"
 )
 
-// nbWidePanels is the number of panels that nbWide takes at a time.
+// nbWidePanels is the number of panels that nbWide takes at a time of weights of 8 bits and one digit.
 const nbWidePanels = 4
 
-// nbWide writes the kernel of one row of one digit and weights of 8 bits in blocks of 32: it takes four panels at a time, block by block. The
-// elements of A are spread over registers once for the four, and the weights come in four streams, of which a Zen 4 has more under way than of one.
-// Weights of 4 bits gain nothing from that: the lines of a block are too few.
+// nbWide is the kernel of one row and weights in blocks of 32, in whose code the bytes of a block are no loop. The integers of digits and of halves of
+// bytes are joined before they are made floats, which rounds as nbTile does: see nbFour3. Of 8 bits and one digit it takes four panels at a time,
+// block by block: the elements of A are spread over registers once for the four, and the weights come in four streams, of which a Zen 4
+// has more under way than of one. Weights of 4 bits gain nothing from that (the lines of a block are too few), nor do three digits,
+// which wait for no cache: those take one panel after the other.
 //
 // Registers: DX args, R12 blocks, DI weights, R9 bytes of a panel and R15 three times that, R10 bytes of a block, SI A, R11 terms, AX zeros, R13
-// panels left, BX c. Z0 to Z7 are the sums, Z8 to Z15 A, Z16 to Z23 weights, Z26 and Z27 the integers of a block.
-func nbWide(a *asm, stubs *strings.Builder) {
-	decl := "func nbits8p1wide(x *nbitsArgs)"
-	fmt.Fprintf(stubs, "\n// nbits8p1wide is the product of a row in 1 digit with panels, a multiple of %d, of weights of 8 bits in blocks of 32.\n//\n//go:noescape\n%s\n",
-		nbWidePanels, decl)
-	a.text(decl+"\nfields: "+nbArgs, "nbits8p1wide", 8)
-	const scales, zeros = 1024, 1024 + 128 // where they are in a block
-	out := func(p, v int) string { return fmt.Sprintf("Z%d", 2*p+v) }
-	at := func(p, d int) string {
-		return fmt.Sprintf("%d%s", d, []string{"(DI)", "(DI)(R9*1)", "(DI)(R9*2)", "(DI)(R15*1)"}[p])
+// panels left, BX c. Z0 to Z7 are the sums and Z24 to Z27 the integers of a block, or, of three digits, Z0, Z1 and Z2 to Z13; Z8 to Z15 A, or,
+// of three digits, Z14 and Z15; Z16 to Z23 weights, Z28 a factor, Z29 where integers start, Z30 the scale of the row and Z31 a mask.
+type nbWide struct{ bits, parts int }
+
+func (w nbWide) name() string { return fmt.Sprintf("nbits%dp%dwide", w.bits, w.parts) }
+
+func (w nbWide) panels() int {
+	if w.bits == 8 && w.parts == 1 {
+		return nbWidePanels
 	}
+	return 1
+}
+
+// acc is the register of the integers of digit p and vector v; of set 1 those of the upper halves of bytes, 16 times too large, or of every second
+// group of four.
+func (w nbWide) acc(set, p, v int) int {
+	if w.parts == 1 {
+		return 24 + 2*set + v
+	}
+	return 2 + (3*set+p)*2 + v
+}
+
+// sets is the number of sets: two where halves of bytes have their own, or chains of additions would be too long.
+func (w nbWide) sets() int {
+	if w.bits == 8 && w.parts == 3 {
+		return 1
+	}
+	return 2
+}
+
+// at is the address of byte d of a block of panel p.
+func (w nbWide) at(p, d int) string {
+	return fmt.Sprintf("%d%s", d, []string{"(DI)", "(DI)(R9*1)", "(DI)(R9*2)", "(DI)(R15*1)"}[p])
+}
+
+func (w nbWide) kernel(a *asm, stubs *strings.Builder) {
+	decl := fmt.Sprintf("func %s(x *nbitsArgs)", w.name())
+	fmt.Fprintf(stubs, "\n// %s is the product of a row in %d digit(s) with panels, a multiple of %d, of weights of %d bits in blocks of 32.\n//\n//go:noescape\n%s\n",
+		w.name(), w.parts, w.panels(), w.bits, decl)
+	a.text(decl+"\nfields: "+nbArgs, w.name(), 8)
+	panels, zeros := w.panels(), 128*w.bits+128
 	a.op("MOVQ x+0(FP), DX")
 	for _, l := range []string{"16(DX), DI", "72(DX), AX", "56(DX), BX", "272(DX), R13"} {
 		a.op("MOVQ %s", l)
 	}
+	if w.bits == 4 {
+		a.op("MOVL $0x0f0f0f0f, CX")
+		a.op("VPBROADCASTD CX, Z31")
+	}
+	if w.bits == 8 && w.parts == 3 {
+		a.op("MOVL $0x47800000, CX") // 65536
+		a.op("VPBROADCASTD CX, Z28")
+	}
 	a.op("MOVQ AX, R10")
 	a.op("SHLQ $7, R10")
 	a.op("ADDQ $%d, R10", zeros)
-	a.op("MOVQ 0(DX), R9")
-	a.op("IMULQ R10, R9")
-	a.op("LEAQ (R9)(R9*2), R15")
+	if panels > 1 {
+		a.op("MOVQ 0(DX), R9")
+		a.op("IMULQ R10, R9")
+		a.op("LEAQ (R9)(R9*2), R15")
+	}
 	a.label("panel")
 	for _, l := range []string{"0(DX), R12", "24(DX), SI", "40(DX), R11"} {
 		a.op("MOVQ %s", l)
 	}
-	for i := range 2 * nbWidePanels {
+	for i := range 2 * panels {
 		a.op("VPXORD Z%[1]d, Z%[1]d, Z%[1]d", i)
 	}
 	a.b.WriteString("\n\tPCALIGN $32\n")
 	a.label("block")
-	for g := range 8 {
-		a.op("VPBROADCASTD %d(SI), Z%d", 4*g, 8+g)
-	}
-	a.op("VPBROADCASTD 0(R11), Z29")
-	a.op("VBROADCASTSS 12(R11), Z30")
-	for p := range nbWidePanels {
-		for v := range 2 {
-			a.op("VMOVDQA32 Z29, Z%d", 26+v)
-		}
+	if w.parts == 1 {
 		for g := range 8 {
-			for v := range 2 {
-				w := 16 + (2*g+v)%8
-				a.op("VMOVDQU32 %s, Z%d", at(p, 128*g+64*v), w)
-				a.op("VPDPBUSD Z%d, Z%d, Z%d", 8+g, w, 26+v)
-			}
+			a.op("VPBROADCASTD %d(SI), Z%d", 4*g, 8+g)
 		}
-		for v := range 2 {
-			a.op("VCVTDQ2PS Z%[1]d, Z%[1]d", 26+v)
-			a.op("VMULPS %s, Z30, Z%d", at(p, scales+64*v), 24+v)
-			a.op("VFMADD231PS Z%d, Z%d, %s", 24+v, 26+v, out(p, v))
+		a.op("VPBROADCASTD 0(R11), Z29")
+	}
+	a.op("VBROADCASTSS 12(R11), Z30")
+	if panels == 1 {
+		nudge(a, "DI", 128*w.bits)
+	}
+	for p := range panels {
+		w.start(a)
+		for u := range 4 {
+			w.pair(a, p, u)
 		}
+		w.scale(a, p)
 	}
 	a.op("TESTQ AX, AX")
 	a.op("JEQ  even")
-	a.op("VBROADCASTSS 16(R11), Z31")
-	for p := range nbWidePanels {
+	a.op("VBROADCASTSS 16(R11), Z29")
+	for p := range panels {
 		for v := range 2 {
-			a.op("VFNMADD231PS %s, Z31, %s", at(p, zeros+64*v), out(p, v))
+			a.op("VFNMADD231PS %s, Z29, Z%d", w.at(p, zeros+64*v), 2*p+v)
 		}
 	}
 	a.label("even")
-	a.op("ADDQ $32, SI")
+	a.op("ADDQ $%d, SI", 32*w.parts)
 	a.op("ADDQ R10, DI")
 	a.op("ADDQ $32, R11")
 	a.op("DECQ R12")
 	a.op("JNE  block")
-	for i := range 2 * nbWidePanels {
+	for i := range 2 * panels {
 		a.op("VMOVUPS Z%d, %d(BX)", i, 64*i)
 	}
-	a.op("ADDQ R15, DI")
-	a.op("ADDQ $%d, BX", 128*nbWidePanels)
-	a.op("SUBQ $%d, R13", nbWidePanels)
+	if panels > 1 {
+		a.op("ADDQ R15, DI")
+	}
+	a.op("ADDQ $%d, BX", 128*panels)
+	a.op("SUBQ $%d, R13", panels)
 	a.op("JNE  panel")
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+// start sets the integers of a block.
+func (w nbWide) start(a *asm) {
+	for p := range w.parts {
+		from := 29
+		if w.parts > 1 {
+			from = w.acc(0, p, 0)
+			a.op("VPBROADCASTD %d(R11), Z%d", 4*p, from)
+		}
+		for v := range 2 {
+			if to := w.acc(0, p, v); to != from {
+				a.op("VMOVDQA32 Z%d, Z%d", from, to)
+			}
+			if w.sets() == 2 {
+				a.op("VPXORD Z%[1]d, Z%[1]d, Z%[1]d", w.acc(1, p, v))
+			}
+		}
+	}
+}
+
+// pair multiplies groups 2u and 2u+1 of four rows of panel n.
+func (w nbWide) pair(a *asm, n, u int) {
+	z := func(g, v int) int { return 16 + 4*(u%2) + 2*g + v }
+	for v := range 2 {
+		if w.bits == 8 {
+			for g := range 2 {
+				a.op("VMOVDQU32 %s, Z%d", w.at(n, 256*u+128*g+64*v), z(g, v))
+			}
+			continue
+		}
+		a.op("VMOVDQU32 %s, Z%d", w.at(n, 128*u+64*v), z(1, v))
+		a.op("VPANDD Z%d, Z31, Z%d", z(1, v), z(0, v))
+		a.op("VPANDND Z%d, Z31, Z%[1]d", z(1, v))
+	}
+	for g := range 2 {
+		for p := range w.parts {
+			x := 8 + 2*u + g
+			if w.parts > 1 {
+				x = 14 + p%2
+				a.op("VPBROADCASTD %d(SI), Z%d", 4*((2*u+g)*w.parts+p), x)
+			}
+			for v := range 2 {
+				a.op("VPDPBUSD Z%d, Z%d, Z%d", x, z(g, v), w.acc(g*(w.sets()-1), p, v))
+			}
+		}
+	}
+}
+
+// scale adds the integers of a block of panel n, times the scales, to the sums.
+func (w nbWide) scale(a *asm, n int) {
+	add := func(from, to int) { a.op("VPADDD Z%d, Z%[2]d, Z%[2]d", from, to) }
+	left := func(by, z int) { a.op("VPSLLD $%d, Z%[2]d, Z%[2]d", by, z) }
+	for v := range 2 {
+		low := w.acc(0, 0, v)
+		if w.bits == 4 {
+			a.op("VPSRAD $4, Z%[1]d, Z%[1]d", w.acc(1, 0, v))
+		}
+		if w.sets() == 2 {
+			add(w.acc(1, 0, v), low)
+		}
+		for p := 1; p < w.parts; p++ {
+			z := w.acc(0, p, v)
+			switch {
+			case w.bits == 4:
+				left(4, z)
+				add(w.acc(1, p, v), z)
+				left(8*p-4, z)
+			case p == 1:
+				left(8, z)
+			default: // might not fit
+				continue
+			}
+			add(z, low)
+		}
+		a.op("VCVTDQ2PS Z%[1]d, Z%[1]d", low)
+		if w.bits == 8 && w.parts == 3 {
+			a.op("VCVTDQ2PS Z%[1]d, Z%[1]d", w.acc(0, 2, v))
+			a.op("VFMADD231PS Z%d, Z28, Z%d", w.acc(0, 2, v), low)
+		}
+		a.op("VMULPS %s, Z30, Z%d", w.at(n, 128*w.bits+64*v), 16+v)
+		a.op("VFMADD231PS Z%d, Z%d, Z%d", 16+v, low, 2*n+v)
+	}
 }
