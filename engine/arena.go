@@ -156,6 +156,7 @@ func (a *arena) fresh(n, wider int) (*buffer, error) {
 	for k := class; k <= min(class+wider, len(a.free)-1); k++ {
 		if l := a.free[k]; len(l) > 0 {
 			b := l[len(l)-1]
+			l[len(l)-1] = nil // it may leave the arena
 			a.free[k] = l[:len(l)-1]
 			b.refs = 1
 			return b, nil
@@ -251,16 +252,21 @@ func (a *arena) end() {
 	}
 	clear(a.blocks)
 	clear(a.pieces[:a.asked]) // they would keep blocks that the arena has let go of
-	a.rec, a.plan, a.event, a.asked, a.blocks, a.strayed, a.spare = nil, nil, 0, 0, a.blocks[:0], false, nil
+	clear(a.spare)
+	a.rec, a.plan, a.event, a.asked, a.blocks, a.strayed, a.spare = nil, nil, 0, 0, a.blocks[:0], false, a.spare[:0]
 }
 
 // trim drops the free buffers.
 func (a *arena) trim() {
 	for i, list := range a.free {
+		if len(list) == 0 {
+			continue
+		}
 		for _, b := range list {
 			a.held -= int64(len(b.mem))
 		}
-		a.free[i] = nil
+		clear(list)
+		a.free[i] = list[:0]
 	}
 }
 

@@ -165,7 +165,7 @@ func (a *arena) lend(k *kept) {
 	}
 	for _, b := range k.buffers {
 		a.made++
-		b = &buffer{mem: b.mem, class: b.class, serial: a.made}
+		*b = buffer{mem: b.mem, class: b.class, serial: a.made}
 		switch size := int64(len(b.mem)); {
 		case a.plan != nil:
 			a.spare = append(a.spare, b)
@@ -174,7 +174,8 @@ func (a *arena) lend(k *kept) {
 			a.free[b.class] = append(a.free[b.class], b)
 		}
 	}
-	*k = kept{}
+	clear(k.buffers)
+	*k = kept{buffers: k.buffers[:0]}
 }
 
 // spared takes a buffer for n bytes out of the spare ones; nil for none.
