@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -265,7 +266,7 @@ func (p *Plan) giveBack(a *arena) {
 // of threads. It is "" where an input is no tensor.
 func (p *Plan) signature(in map[string]any, pool *kernel.Pool) string {
 	b := make([]byte, 0, 64)
-	b = fmt.Append(b, pool.Threads())
+	b = strconv.AppendInt(b, int64(pool.Threads()), 10)
 	for _, pi := range p.inputs {
 		v, ok := in[pi.value.Name]
 		if !ok {
