@@ -11,6 +11,18 @@ func interleave2AVX2(dst, x, y *float32, n int)
 //go:noescape
 func transpose8AVX2(dst, src *byte, dstStride, srcStride, blocks int)
 
+//go:noescape
+func copyRowsAVX2(dst, src *byte, w, rows, dstStride, srcStride int)
+
+//go:noescape
+func streamRowsAVX2(dst, src *byte, w, rows, dstStride, srcStride int)
+
+//go:noescape
+func gatherRowsAVX2(dst, src *byte, index *int, w, count int)
+
+//go:noescape
+func gatherStreamAVX2(dst, src *byte, index *int, w, count int)
+
 // stride2Vec does stride2AVX2 where it can.
 func stride2Vec(dst, src *float32, n int) bool {
 	if Active() < AVX2 {
@@ -35,5 +47,31 @@ func transpose8Vec(dst, src *byte, dstStride, srcStride, blocks int) bool {
 		return false
 	}
 	transpose8AVX2(dst, src, dstStride, srcStride, blocks)
+	return true
+}
+
+// copyRowsVec does copyRowsAVX2, or streamRowsAVX2, where it can.
+func copyRowsVec(dst, src *byte, w, rows, dstStride, srcStride int, stream bool) bool {
+	switch {
+	case Active() < AVX2:
+		return false
+	case stream:
+		streamRowsAVX2(dst, src, w, rows, dstStride, srcStride)
+	default:
+		copyRowsAVX2(dst, src, w, rows, dstStride, srcStride)
+	}
+	return true
+}
+
+// gatherRowsVec does gatherRowsAVX2, or gatherStreamAVX2, where it can.
+func gatherRowsVec(dst, src *byte, index *int, w, count int, stream bool) bool {
+	switch {
+	case Active() < AVX2:
+		return false
+	case stream:
+		gatherStreamAVX2(dst, src, index, w, count)
+	default:
+		gatherRowsAVX2(dst, src, index, w, count)
+	}
 	return true
 }

@@ -7,3 +7,7 @@ func stride2Vec(dst, src *float32, n int) bool { return false }
 func interleave2Vec(dst, x, y *float32, n int) bool { return false }
 
 func transpose8Vec(dst, src *byte, dstStride, srcStride, blocks int) bool { return false }
+
+func copyRowsVec(dst, src *byte, w, rows, dstStride, srcStride int, stream bool) bool { return false }
+
+func gatherRowsVec(dst, src *byte, index *int, w, count int, stream bool) bool { return false }

@@ -108,3 +108,232 @@ loop:
 	JNZ loop
 	VZEROUPPER
 	RET
+
+// func copyRowsAVX2(dst, src *byte, w, rows, dstStride, srcStride int)
+// for i := range rows { copy(dst[i*dstStride:][:w], src[i*srcStride:]) }; w is at least 4, rows is positive
+TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ w+16(FP), BX
+	MOVQ rows+24(FP), CX
+	MOVQ dstStride+32(FP), DX
+	MOVQ srcStride+40(FP), R8
+	LEAQ -64(BX), R9
+	CMPQ BX, $8
+	JLT under8
+	CMPQ BX, $16
+	JLT under16
+	CMPQ BX, $32
+	JLT under32
+	CMPQ BX, $64
+	JLT under64
+
+row:
+	XORQ AX, AX
+
+line:
+	VMOVUPS 0(SI)(AX*1), Y0
+	VMOVUPS 32(SI)(AX*1), Y1
+	VMOVUPS Y0, 0(DI)(AX*1)
+	VMOVUPS Y1, 32(DI)(AX*1)
+	ADDQ $64, AX
+	CMPQ AX, R9
+	JLE line
+	CMPQ AX, BX
+	JGE next
+	VMOVUPS 0(SI)(R9*1), Y0
+	VMOVUPS 32(SI)(R9*1), Y1
+	VMOVUPS Y0, 0(DI)(R9*1)
+	VMOVUPS Y1, 32(DI)(R9*1)
+
+next:
+	ADDQ DX, DI
+	ADDQ R8, SI
+	DECQ CX
+	JNZ row
+	VZEROUPPER
+	RET
+
+under64:
+	LEAQ -32(BX), AX
+
+row64:
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(AX*1), Y1
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y1, (DI)(AX*1)
+	ADDQ DX, DI
+	ADDQ R8, SI
+	DECQ CX
+	JNZ row64
+	VZEROUPPER
+	RET
+
+under32:
+	LEAQ -16(BX), AX
+
+row32:
+	VMOVUPS (SI), X0
+	VMOVUPS (SI)(AX*1), X1
+	VMOVUPS X0, (DI)
+	VMOVUPS X1, (DI)(AX*1)
+	ADDQ DX, DI
+	ADDQ R8, SI
+	DECQ CX
+	JNZ row32
+	VZEROUPPER
+	RET
+
+under16:
+	LEAQ -8(BX), AX
+
+row16:
+	MOVQ (SI), R10
+	MOVQ (SI)(AX*1), R11
+	MOVQ R10, (DI)
+	MOVQ R11, (DI)(AX*1)
+	ADDQ DX, DI
+	ADDQ R8, SI
+	DECQ CX
+	JNZ row16
+	VZEROUPPER
+	RET
+
+under8:
+	LEAQ -4(BX), AX
+
+row8:
+	MOVL (SI), R10
+	MOVL (SI)(AX*1), R11
+	MOVL R10, (DI)
+	MOVL R11, (DI)(AX*1)
+	ADDQ DX, DI
+	ADDQ R8, SI
+	DECQ CX
+	JNZ row8
+	VZEROUPPER
+	RET
+
+// func streamRowsAVX2(dst, src *byte, w, rows, dstStride, srcStride int)
+// for i := range rows { copy(dst[i*dstStride:][:w], src[i*srcStride:]) } with stores that go past the caches; dst, w and dstStride are multiples of 64,
+// w and rows are positive
+TEXT ·streamRowsAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ w+16(FP), BX
+	MOVQ rows+24(FP), CX
+	MOVQ dstStride+32(FP), DX
+	MOVQ srcStride+40(FP), R8
+	LEAQ -64(BX), R9
+
+row:
+	XORQ AX, AX
+
+line:
+	VMOVUPS 0(SI)(AX*1), Y0
+	VMOVUPS 32(SI)(AX*1), Y1
+	VMOVNTPS Y0, 0(DI)(AX*1)
+	VMOVNTPS Y1, 32(DI)(AX*1)
+	ADDQ $64, AX
+	CMPQ AX, R9
+	JLE line
+
+next:
+	ADDQ DX, DI
+	ADDQ R8, SI
+	DECQ CX
+	JNZ row
+	SFENCE
+	VZEROUPPER
+	RET
+
+// func gatherRowsAVX2(dst, src *byte, index *int, w, count int)
+// for i := range count { copy(dst[i*w:][:w], src[index[i]*w:]) }; w is at least 64, count is positive
+TEXT ·gatherRowsAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ index+16(FP), R11
+	MOVQ w+24(FP), BX
+	MOVQ count+32(FP), CX
+	LEAQ -64(BX), R9
+	MOVQ (R11), R13
+	IMULQ BX, R13
+	ADDQ SI, R13
+
+row:
+	MOVQ R13, R12
+	CMPQ CX, $1
+	JEQ go
+	MOVQ 8(R11), R13
+	IMULQ BX, R13
+	ADDQ SI, R13
+
+go:
+	XORQ AX, AX
+
+line:
+	PREFETCHT0 (R13)(AX*1)
+	VMOVUPS 0(R12)(AX*1), Y0
+	VMOVUPS 32(R12)(AX*1), Y1
+	VMOVUPS Y0, 0(DI)(AX*1)
+	VMOVUPS Y1, 32(DI)(AX*1)
+	ADDQ $64, AX
+	CMPQ AX, R9
+	JLE line
+	CMPQ AX, BX
+	JGE next
+	VMOVUPS 0(R12)(R9*1), Y0
+	VMOVUPS 32(R12)(R9*1), Y1
+	VMOVUPS Y0, 0(DI)(R9*1)
+	VMOVUPS Y1, 32(DI)(R9*1)
+
+next:
+	ADDQ BX, DI
+	ADDQ $8, R11
+	DECQ CX
+	JNZ row
+	VZEROUPPER
+	RET
+
+// func gatherStreamAVX2(dst, src *byte, index *int, w, count int)
+// for i := range count { copy(dst[i*w:][:w], src[index[i]*w:]) }; stores go past the caches; dst and w are multiples of 64, w and count are positive
+TEXT ·gatherStreamAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ index+16(FP), R11
+	MOVQ w+24(FP), BX
+	MOVQ count+32(FP), CX
+	LEAQ -64(BX), R9
+	MOVQ (R11), R13
+	IMULQ BX, R13
+	ADDQ SI, R13
+
+row:
+	MOVQ R13, R12
+	CMPQ CX, $1
+	JEQ go
+	MOVQ 8(R11), R13
+	IMULQ BX, R13
+	ADDQ SI, R13
+
+go:
+	XORQ AX, AX
+
+line:
+	PREFETCHT0 (R13)(AX*1)
+	VMOVUPS 0(R12)(AX*1), Y0
+	VMOVUPS 32(R12)(AX*1), Y1
+	VMOVNTPS Y0, 0(DI)(AX*1)
+	VMOVNTPS Y1, 32(DI)(AX*1)
+	ADDQ $64, AX
+	CMPQ AX, R9
+	JLE line
+
+next:
+	ADDQ BX, DI
+	ADDQ $8, R11
+	DECQ CX
+	JNZ row
+	SFENCE
+	VZEROUPPER
+	RET

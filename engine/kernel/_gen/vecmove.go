@@ -44,6 +44,10 @@ for i := range n { dst[2*i], dst[2*i+1] = x[i], y[i] }; n is a positive multiple
 	a.op("VZEROUPPER")
 	a.op("RET")
 	transpose8(a)
+	copyRows(a, false)
+	copyRows(a, true)
+	gatherRows(a, false)
+	gatherRows(a, true)
 	return []file{a.file("vecmove_amd64.s")}
 }
 
@@ -52,11 +56,7 @@ func transpose8(a *asm) {
 	a.text(`func transpose8AVX2(dst, src *byte, dstStride, srcStride, blocks int)
 for i := range 8 { for j := range 8*blocks { dst[j,i] = src[i,j] } } on 32-bit elements, strides in bytes; blocks >= 1`,
 		"transpose8AVX2", 40)
-	for i, r := range []string{"dst DI", "src SI", "dstStride DX", "srcStride CX", "blocks BX"} {
-		var name, reg string
-		fmt.Sscan(r, &name, &reg)
-		a.op("MOVQ %s+%d(FP), %s", name, 8*i, reg)
-	}
+	arguments(a, "dst DI", "src SI", "dstStride DX", "srcStride CX", "blocks BX")
 	a.op("LEAQ (DX)(DX*2), R8")
 	a.op("LEAQ (CX)(CX*2), R9")
 	a.label("loop")
@@ -92,4 +92,133 @@ for i := range 8 { for j := range 8*blocks { dst[j,i] = src[i,j] } } on 32-bit e
 	a.op("JNZ loop")
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+// arguments loads arguments of 8 bytes into registers, which follow their names.
+func arguments(a *asm, list ...string) {
+	for i, s := range list {
+		var name, reg string
+		fmt.Sscan(s, &name, &reg)
+		a.op("MOVQ %s+%d(FP), %s", name, 8*i, reg)
+	}
+}
+
+// copyLine copies 64 bytes from base(at) to (DI)(at), past the caches or through them.
+func copyLine(a *asm, base, at string, stream bool) {
+	store := "VMOVUPS"
+	if stream {
+		store = "VMOVNTPS"
+	}
+	for i := range 2 {
+		a.op("VMOVUPS %d(%s)(%s*1), Y%d", 32*i, base, at, i)
+	}
+	for i := range 2 {
+		a.op("%s Y%d, %d(DI)(%s*1)", store, i, 32*i, at)
+	}
+}
+
+// copyLines copies BX bytes, at least 64, from base to DI, a line at a time; R9 is BX-64. Unless all is streamed, what is left over is the last line,
+// which may have bytes in common with the one before. ahead is a row whose lines are prefetched meanwhile, "" for none.
+func copyLines(a *asm, base, ahead string, stream bool) {
+	a.op("XORQ AX, AX")
+	a.label("line")
+	if ahead != "" {
+		a.op("PREFETCHT0 (%s)(AX*1)", ahead)
+	}
+	copyLine(a, base, "AX", stream)
+	a.op("ADDQ $64, AX")
+	a.op("CMPQ AX, R9")
+	a.op("JLE line")
+	if !stream {
+		a.op("CMPQ AX, BX")
+		a.op("JGE next")
+		copyLine(a, base, "R9", false)
+	}
+	a.label("next")
+}
+
+// fence ends a routine whose stores may have gone past the caches: they are in order with those that follow.
+func fence(a *asm, stream bool) {
+	if stream {
+		a.op("SFENCE")
+	}
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// copyRows copies rows of bytes with strides. Those of less than 64 bytes are two pieces of a power of two, which may have bytes in common.
+func copyRows(a *asm, stream bool) {
+	if stream {
+		a.text(`func streamRowsAVX2(dst, src *byte, w, rows, dstStride, srcStride int)
+for i := range rows { copy(dst[i*dstStride:][:w], src[i*srcStride:]) } with stores that go past the caches; dst, w and dstStride are multiples of 64,
+w and rows are positive`, "streamRowsAVX2", 48)
+	} else {
+		a.text(`func copyRowsAVX2(dst, src *byte, w, rows, dstStride, srcStride int)
+for i := range rows { copy(dst[i*dstStride:][:w], src[i*srcStride:]) }; w is at least 4, rows is positive`, "copyRowsAVX2", 48)
+	}
+	arguments(a, "dst DI", "src SI", "w BX", "rows CX", "dstStride DX", "srcStride R8")
+	a.op("LEAQ -64(BX), R9")
+	if !stream {
+		for _, w := range []int{8, 16, 32, 64} {
+			a.op("CMPQ BX, $%d", w)
+			a.op("JLT under%d", w)
+		}
+	}
+	step := func(label string) {
+		a.op("ADDQ DX, DI")
+		a.op("ADDQ R8, SI")
+		a.op("DECQ CX")
+		a.op("JNZ %s", label)
+	}
+	a.label("row")
+	copyLines(a, "SI", "", stream)
+	step("row")
+	fence(a, stream)
+	if stream {
+		return
+	}
+	for _, p := range []struct {
+		w        int
+		mov      string
+		one, two string
+	}{{64, "VMOVUPS", "Y0", "Y1"}, {32, "VMOVUPS", "X0", "X1"}, {16, "MOVQ", "R10", "R11"}, {8, "MOVL", "R10", "R11"}} {
+		a.label(fmt.Sprintf("under%d", p.w))
+		a.op("LEAQ -%d(BX), AX", p.w/2)
+		a.label(fmt.Sprintf("row%d", p.w))
+		a.op("%s (SI), %s", p.mov, p.one)
+		a.op("%s (SI)(AX*1), %s", p.mov, p.two)
+		a.op("%s %s, (DI)", p.mov, p.one)
+		a.op("%s %s, (DI)(AX*1)", p.mov, p.two)
+		step(fmt.Sprintf("row%d", p.w))
+		fence(a, false)
+	}
+}
+
+// gatherRows copies rows of bytes by their numbers, and prefetches the next one meanwhile.
+func gatherRows(a *asm, stream bool) {
+	name, more := "gatherRowsAVX2", "w is at least 64, count is positive"
+	if stream {
+		name, more = "gatherStreamAVX2", "stores go past the caches; dst and w are multiples of 64, w and count are positive"
+	}
+	a.text(fmt.Sprintf(`func %s(dst, src *byte, index *int, w, count int)
+for i := range count { copy(dst[i*w:][:w], src[index[i]*w:]) }; %s`, name, more), name, 40)
+	arguments(a, "dst DI", "src SI", "index R11", "w BX", "count CX")
+	a.op("LEAQ -64(BX), R9")
+	a.op("MOVQ (R11), R13")
+	a.op("IMULQ BX, R13")
+	a.op("ADDQ SI, R13")
+	a.label("row")
+	a.op("MOVQ R13, R12")
+	a.op("CMPQ CX, $1")
+	a.op("JEQ go")
+	a.op("MOVQ 8(R11), R13")
+	a.op("IMULQ BX, R13")
+	a.op("ADDQ SI, R13")
+	a.label("go")
+	copyLines(a, "R12", "R13", stream)
+	a.op("ADDQ BX, DI")
+	a.op("ADDQ $8, R11")
+	a.op("DECQ CX")
+	a.op("JNZ row")
+	fence(a, stream)
 }
