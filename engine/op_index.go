@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -26,6 +27,9 @@ func index(v, n int) (int, error) {
 	}
 	return v, nil
 }
+
+// indexedRow is the number of bytes from which on rows are copied by kernel.CopyIndexed.
+const indexedRow = 64
 
 func opGather(c *Call) error {
 	x, err := c.Need(0)
@@ -59,6 +63,18 @@ func opGather(c *Call) error {
 	dst, done, err := c.outElems(0, x.DType(), shape)
 	if err != nil {
 		return err
+	}
+	if w := inner * dst.size; w >= indexedRow && len(idx) > 0 {
+		stream := kernel.Streams(len(dst.b))
+		rowsParallel(c.pool, outer*len(idx), inner, func(lo, hi int) {
+			for r := lo; r < hi; {
+				o, k := r/len(idx), r%len(idx)
+				m := min(hi-r, len(idx)-k)
+				kernel.CopyIndexed(dst.b[r*w:(r+m)*w], src.b[o*n*w:(o+1)*n*w], w, idx[k:k+m], stream)
+				r += m
+			}
+		})
+		return done()
 	}
 	rowsParallel(c.pool, outer*len(idx), inner, func(lo, hi int) {
 		for r := lo; r < hi; r++ {

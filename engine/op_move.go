@@ -91,6 +91,10 @@ func transposeElems(p *kernel.Pool, dst, src elems, shape, str []int) {
 			return
 		}
 	}
+	if s == 1 {
+		transposeRows(p, dst, src, &l)
+		return
+	}
 	around, step := 1, 0 // rows whose places in src are evenly spaced
 	if k := len(l.dims) - 2; k >= 0 {
 		around, step = l.dims[k], l.str[0][k]
@@ -100,15 +104,47 @@ func transposeElems(p *kernel.Pool, dst, src elems, shape, str []int) {
 		for r := lo; r < hi; {
 			l.offsets(r, o[:])
 			for end := min(hi, r-r%around+around); r < end; r++ {
-				if s == 1 {
-					dst.copy(r*n, src, o[0], n)
-				} else {
-					for i, at := r*n, o[0]; i < (r+1)*n; i, at = i+1, at+s {
-						dst.copy(i, src, at, 1)
-					}
+				for i, at := r*n, o[0]; i < (r+1)*n; i, at = i+1, at+s {
+					dst.copy(i, src, at, 1)
 				}
 				o[0] += step
 			}
+		}
+	})
+}
+
+// transposeRows copies the rows of l, whose elements are neighbours in src too, in their order in src: reading what lies far apart costs more than
+// writing it, since the CPU prefetches the one only.
+func transposeRows(p *kernel.Pool, dst, src elems, l *loops) {
+	last := len(l.dims) - 1
+	n, to := l.dims[last], strides(l.dims)
+	order := make([]int, last)
+	for k := range order {
+		order[k] = k
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return l.str[0][y] - l.str[0][x] })
+	by := loops{str: make([][]int, 2)} // places in src and in dst
+	for _, k := range append(order, last) {
+		by.dims = append(by.dims, l.dims[k])
+		by.str[0], by.str[1] = append(by.str[0], l.str[0][k]), append(by.str[1], to[k])
+	}
+	around, from, at := [2]int{1, 1}, [2]int{}, [2]int{} // the two loops around the rows: lengths, strides in src and in dst
+	for i := range min(2, last) {
+		k := last - 1 - i
+		around[1-i], from[1-i], at[1-i] = by.dims[k], by.str[0][k], by.str[1][k]
+	}
+	stream := kernel.Streams(len(dst.b))
+	rowsParallel(p, by.rows(), n, func(lo, hi int) {
+		var o [2]int
+		for r := lo; r < hi; {
+			by.offsets(r, o[:])
+			b, i := r/around[1]%around[0], r%around[1]
+			blocks := [2]int{1, min(hi-r, around[1]-i)}
+			if i == 0 && hi-r >= around[1] {
+				blocks[0] = min((hi-r)/around[1], around[0]-b)
+			}
+			dst.copyBlocks(o[1], src, o[0], n, blocks, at, from, stream)
+			r += blocks[0] * blocks[1]
 		}
 	})
 }
@@ -178,7 +214,7 @@ func concat(c *Call, i int, ts []*model.Tensor, ax int) error {
 		return err
 	}
 	outer, inner, at := product(shape[:ax]), product(shape[ax+1:]), 0
-	row := shape[ax] * inner
+	row, stream := shape[ax]*inner, kernel.Streams(len(dst.b))
 	for _, t := range ts {
 		src, err := elemsOf(t)
 		if err != nil {
@@ -189,9 +225,7 @@ func concat(c *Call, i int, ts []*model.Tensor, ax int) error {
 			continue
 		}
 		rowsParallel(c.pool, outer, n, func(lo, hi int) {
-			for o := lo; o < hi; o++ {
-				dst.copy(o*row+at, src, o*n, n)
-			}
+			dst.copyRows(lo*row+at, src, lo*n, n, hi-lo, row, n, stream)
 		})
 		at += n
 	}
@@ -254,9 +288,7 @@ func part(c *Call, i int, x *model.Tensor, ax, lo, n int) error {
 	}
 	inner := product(shape[ax+1:])
 	if product(shape) > 0 {
-		for o := range product(shape[:ax]) {
-			dst.copy(o*n*inner, src, (o*x.Shape()[ax]+lo)*inner, n*inner)
-		}
+		dst.copyRows(0, src, lo*inner, n*inner, product(shape[:ax]), n*inner, x.Shape()[ax]*inner, kernel.Streams(len(dst.b)))
 	}
 	return done()
 }

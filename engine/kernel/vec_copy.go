@@ -25,38 +25,56 @@ func Streams(n int) bool { return n >= streamFrom }
 // CopyRows copies rows of w bytes, which begin srcStride bytes apart in src and dstStride in dst; srcStride may be less than w. With stream, stores go
 // past the caches where they can. dst and src must not overlap.
 func CopyRows(dst, src []byte, w, rows, dstStride, srcStride int, stream bool) {
-	if w <= 0 || rows <= 0 {
+	CopyBlocks(dst, src, w, [2]int{1, rows}, [2]int{0, dstStride}, [2]int{0, srcStride}, stream)
+}
+
+// CopyBlocks is CopyRows for n[0] blocks of n[1] rows: index 0 of the strides is that of the blocks, index 1 that of the rows in them.
+func CopyBlocks(dst, src []byte, w int, n, dstStride, srcStride [2]int, stream bool) {
+	if w <= 0 || n[0] <= 0 || n[1] <= 0 {
 		return
 	}
-	if rows == 1 {
-		dstStride, srcStride = w, w
+	for i := range n {
+		if n[i] == 1 {
+			dstStride[i], srcStride[i] = w, w
+		}
+		if dstStride[i] < w || srcStride[i] < 0 {
+			panic(badRowLen)
+		}
 	}
-	if dstStride < w || srcStride < 0 || len(dst) < (rows-1)*dstStride+w || len(src) < (rows-1)*srcStride+w {
+	most := func(stride [2]int) int { return (n[0]-1)*stride[0] + (n[1]-1)*stride[1] + w }
+	if len(dst) < most(dstStride) || len(src) < most(srcStride) {
 		panic(badRowLen)
 	}
-	if dstStride == w && srcStride == w {
-		w, rows = w*rows, 1
+	if dstStride[1] == w && srcStride[1] == w {
+		w, n[1], dstStride[1], srcStride[1] = w*n[1], 1, w*n[1], w*n[1]
 	}
-	if !Active().hasAVX2() || w < 4 {
-		copyRowsGo(dst, src, w, rows, dstStride, srcStride)
-		return
-	}
-	switch {
-	case !stream:
-		copyRowsVec(&dst[0], &src[0], w, rows, dstStride, srcStride, false)
-	case aligned(dst, w|dstStride):
-		copyRowsVec(&dst[0], &src[0], w, rows, dstStride, srcStride, true)
-	case w < streamRow:
-		copyRowsVec(&dst[0], &src[0], w, rows, dstStride, srcStride, false)
-	default:
-		for i := range rows {
-			d, s := dst[i*dstStride:][:w], src[i*srcStride:][:w]
-			lead := int(-uintptr(unsafe.Pointer(&d[0])) % cacheLine)
-			lines := (w - lead) &^ (cacheLine - 1)
-			copy(d[:lead], s)
-			copyRowsVec(&d[lead], &s[lead], lines, 1, lines, lines, true)
-			copy(d[lead+lines:], s[lead+lines:])
+	vec := Active().hasAVX2() && w >= 4
+	whole := stream && aligned(dst, w|dstStride[0]|dstStride[1])
+	for b := range n[0] {
+		d, s := dst[b*dstStride[0]:], src[b*srcStride[0]:]
+		switch {
+		case !vec:
+			copyRowsGo(d, s, w, n[1], dstStride[1], srcStride[1])
+		case stream && !whole && w >= streamRow:
+			streamRows(d, s, w, n[1], dstStride[1], srcStride[1])
+		default:
+			copyRowsVec(&d[0], &s[0], w, n[1], dstStride[1], srcStride[1], whole)
 		}
+	}
+	if vec && stream {
+		streamFence()
+	}
+}
+
+// streamRows copies rows that begin or end within a line past the caches, but for those lines.
+func streamRows(dst, src []byte, w, rows, dstStride, srcStride int) {
+	for i := range rows {
+		d, s := dst[i*dstStride:][:w], src[i*srcStride:][:w]
+		lead := int(-uintptr(unsafe.Pointer(&d[0])) % cacheLine)
+		lines := (w - lead) &^ (cacheLine - 1)
+		copy(d[:lead], s)
+		copyRowsVec(&d[lead], &s[lead], lines, 1, lines, lines, true)
+		copy(d[lead+lines:], s[lead+lines:])
 	}
 }
 

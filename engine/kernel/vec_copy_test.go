@@ -42,11 +42,25 @@ func TestCopyRows(t *testing.T) {
 			dst[i] = byte(r.Uint32())
 		}
 		want := bytes.Clone(dst)
-		copyRowsGo(want[to:], src[from:], w, rows, ds, ss)
-		stream := r.IntN(2) == 0
-		CopyRows(dst[to:], src[from:], w, rows, ds, ss, stream)
+		stream, blocks := r.IntN(2) == 0, 1+r.IntN(rows)
+		n, end := [2]int{blocks, rows / blocks}, rows/blocks*blocks // rows of blocks lie as other rows do, or in turn with those of other blocks
+		bd, bs := [2]int{n[1] * ds, ds}, [2]int{n[1] * ss, ss}
+		if r.IntN(2) == 0 {
+			bd = [2]int{ds, n[0] * ds}
+		}
+		if r.IntN(2) == 0 {
+			bs = [2]int{ss, n[0] * ss}
+		}
+		for b := range n[0] {
+			copyRowsGo(want[to+b*bd[0]:], src[from+b*bs[0]:], w, n[1], bd[1], bs[1])
+		}
+		CopyBlocks(dst[to:], src[from:], w, n, bd, bs, stream)
+		if end < rows {
+			copyRowsGo(want[to+end*ds:], src[from+end*ss:], w, rows-end, ds, ss)
+			CopyRows(dst[to+end*ds:], src[from+end*ss:], w, rows-end, ds, ss, stream)
+		}
 		if !bytes.Equal(dst, want) {
-			t.Fatalf("%d rows of %d bytes, strides %d and %d, from %d to %d, stream %t, are wrong", rows, w, ds, ss, from, to, stream)
+			t.Fatalf("%v rows of %d bytes, strides %v and %v, from %d to %d, stream %t, are wrong", n, w, bd, bs, from, to, stream)
 		}
 	}
 }
@@ -106,9 +120,7 @@ func BenchmarkMoveRows(b *testing.B) {
 			{"copy", func(bool) { copy(dst, src) }},
 			{"heads", func(stream bool) {
 				at, each := total/16, total/16/256
-				for s := range each {
-					CopyRows(dst[256*s:], src[16*256*s:], 256, 16, at, 256, stream)
-				}
+				CopyBlocks(dst, src, 256, [2]int{each, 16}, [2]int{256, at}, [2]int{16 * 256, 256}, stream)
 			}},
 			{"halves", func(stream bool) {
 				for i := range 2 {

@@ -18,6 +18,9 @@ func copyRowsAVX2(dst, src *byte, w, rows, dstStride, srcStride int)
 func streamRowsAVX2(dst, src *byte, w, rows, dstStride, srcStride int)
 
 //go:noescape
+func streamFence()
+
+//go:noescape
 func gatherRowsAVX2(dst, src *byte, index *int, w, count int)
 
 //go:noescape
@@ -50,7 +53,7 @@ func transpose8Vec(dst, src *byte, dstStride, srcStride, blocks int) bool {
 	return true
 }
 
-// copyRowsVec does copyRowsAVX2, or streamRowsAVX2, where it can.
+// copyRowsVec does copyRowsAVX2, or streamRowsAVX2 without streamFence, where it can.
 func copyRowsVec(dst, src *byte, w, rows, dstStride, srcStride int, stream bool) bool {
 	switch {
 	case Active() < AVX2:
@@ -70,6 +73,7 @@ func gatherRowsVec(dst, src *byte, index *int, w, count int, stream bool) bool {
 		return false
 	case stream:
 		gatherStreamAVX2(dst, src, index, w, count)
+		streamFence()
 	default:
 		gatherRowsAVX2(dst, src, index, w, count)
 	}

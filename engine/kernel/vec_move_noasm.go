@@ -10,4 +10,6 @@ func transpose8Vec(dst, src *byte, dstStride, srcStride, blocks int) bool { retu
 
 func copyRowsVec(dst, src *byte, w, rows, dstStride, srcStride int, stream bool) bool { return false }
 
+func streamFence() {}
+
 func gatherRowsVec(dst, src *byte, index *int, w, count int, stream bool) bool { return false }

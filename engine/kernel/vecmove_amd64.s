@@ -215,8 +215,8 @@ row8:
 	RET
 
 // func streamRowsAVX2(dst, src *byte, w, rows, dstStride, srcStride int)
-// for i := range rows { copy(dst[i*dstStride:][:w], src[i*srcStride:]) } with stores that go past the caches; dst, w and dstStride are multiples of 64,
-// w and rows are positive
+// for i := range rows { copy(dst[i*dstStride:][:w], src[i*srcStride:]) } with stores that go past the caches, and that streamFence orders; dst, w and
+// dstStride are multiples of 64, w and rows are positive
 TEXT ·streamRowsAVX2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -243,7 +243,6 @@ next:
 	ADDQ R8, SI
 	DECQ CX
 	JNZ row
-	SFENCE
 	VZEROUPPER
 	RET
 
@@ -296,7 +295,8 @@ next:
 	RET
 
 // func gatherStreamAVX2(dst, src *byte, index *int, w, count int)
-// for i := range count { copy(dst[i*w:][:w], src[index[i]*w:]) }; stores go past the caches; dst and w are multiples of 64, w and count are positive
+// for i := range count { copy(dst[i*w:][:w], src[index[i]*w:]) }; stores go past the caches, and streamFence orders them; dst and w are multiples of 64,
+// w and count are positive
 TEXT ·gatherStreamAVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -334,6 +334,11 @@ next:
 	ADDQ $8, R11
 	DECQ CX
 	JNZ row
-	SFENCE
 	VZEROUPPER
+	RET
+
+// func streamFence()
+// makes stores that went past the caches visible before those that follow it; some 0.1 µs
+TEXT ·streamFence(SB), NOSPLIT, $0-0
+	SFENCE
 	RET
