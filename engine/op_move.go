@@ -149,8 +149,8 @@ func transposeRows(p *kernel.Pool, dst, src elems, l *loops) {
 	})
 }
 
-// transposeStrip is the number of rows of a matrix in dst that one piece of work makes.
-const transposeStrip = 64
+// transposeStrip is the number of rows of a matrix in dst that one piece of work makes, and transposeLeast that where there would be too few pieces.
+const transposeStrip, transposeLeast = 512, 64
 
 // transposeMatrices copies to the dimensions of l, of which j has stride 1 in src: for every position in the others a matrix
 // whose columns are the rows of src.
@@ -168,15 +168,21 @@ func transposeMatrices(p *kernel.Pool, dst, src elems, l *loops, j int) {
 	}
 	outer.dims = append(outer.dims, 1) // offsets are those of rows
 	apart := product(l.dims[j+1:])
-	strips, w := (n+transposeStrip-1)/transposeStrip, dst.size
-	rowsParallel(p, outer.rows()*strips, m*min(n, transposeStrip), func(lo, hi int) {
+	strip := transposeStrip
+	if p.Threads() > 1 {
+		each := n * outer.rows() / (4 * p.Threads())
+		strip = min(strip, max(transposeLeast, each&^15))
+	}
+	strips, w := (n+strip-1)/strip, dst.size
+	stream := kernel.Streams(len(dst.b))
+	rowsParallel(p, outer.rows()*strips, m*min(n, strip), func(lo, hi int) {
 		var o [2]int
 		for r := lo; r < hi; {
 			k := r % strips
 			end := min(strips, k+hi-r)
 			outer.offsets(r/strips, o[:])
-			from, to := k*transposeStrip, min(n, end*transposeStrip)
-			kernel.Transpose(dst.b[(o[1]+from*apart)*w:], src.b[(o[0]+from)*w:], w, m, to-from, apart, l.str[0][last])
+			from, to := k*strip, min(n, end*strip)
+			kernel.Transpose(dst.b[(o[1]+from*apart)*w:], src.b[(o[0]+from)*w:], w, m, to-from, apart, l.str[0][last], stream)
 			r += end - k
 		}
 	})

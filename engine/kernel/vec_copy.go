@@ -10,12 +10,15 @@ const (
 	copyPiece = 512 << 10
 	// streamRow is the length from which on rows that begin or end within a line are streamed, but for those lines.
 	streamRow = 4 << 10
-	// streamFrom is the size of an output from which on it pays to store past the caches. An EPYC with 32 MiB of last level (Zen 4), per 16 MiB with
-	// one thread, a second pass that reads the copy not counted and counted: 16 KiB rows of 8 MiB take 0.54 and 0.73 ms through the caches and 0.58
-	// and 1.05 past them, of 16 MiB 1.00 and 1.42 against 0.61 and 1.21, of 32 MiB 1.27 and 1.93 against 0.81 and 1.49; rows of 256 bytes that are
-	// scattered, of 8 MiB 0.70 and 0.94 against 1.04 and 1.79, of 16 MiB 1.15 and 1.87 against 1.07 and 1.96, of 32 MiB 1.58 and 2.28 against 1.18
-	// and 2.02.
-	streamFrom = 16 << 20
+	// streamFrom is the size of an output from which on it pays to store past the caches, also if what comes next reads it. An EPYC with 32 MiB of
+	// last level (Zen 4) takes, in ms per 16 MiB with one thread, and with a second pass that reads the output:
+	//
+	//	output   rows of 4 KiB: through, past     rows of 256 bytes scattered: through, past
+	//	 8 MiB   0.54 and 0.73, 0.58 and 1.05     0.73 and 0.94, 0.59 and 1.23
+	//	12 MiB                                    0.97 and 1.41, 0.60 and 1.22
+	//	16 MiB   1.00 and 1.42, 0.61 and 1.21     1.20 and 1.97, 0.85 and 1.41
+	//	32 MiB   1.27 and 1.93, 0.81 and 1.49     1.71 and 2.68, 1.09 and 1.99
+	streamFrom = 12 << 20
 )
 
 // Streams tells whether operators that only move elements store an output of so many bytes past the caches, where most of it would not stay until it

@@ -12,6 +12,15 @@ func interleave2AVX2(dst, x, y *float32, n int)
 func transpose8AVX2(dst, src *byte, dstStride, srcStride, blocks int)
 
 //go:noescape
+func transpose16AVX2(dst, src *byte, dstStride, srcStride, blocks int)
+
+//go:noescape
+func transpose16AVX512(dst, src *byte, dstStride, srcStride, blocks int)
+
+//go:noescape
+func transposeStreamAVX512(dst, src *byte, dstStride, srcStride, blocks int)
+
+//go:noescape
 func copyRowsAVX2(dst, src *byte, w, rows, dstStride, srcStride int)
 
 //go:noescape
@@ -78,4 +87,21 @@ func gatherRowsVec(dst, src *byte, index *int, w, count int, stream bool) bool {
 		gatherRowsAVX2(dst, src, index, w, count)
 	}
 	return true
+}
+
+// transpose16Vec sets dst[j,i] = src[i,j] for 16 rows of n 32-bit elements, where it can, and returns how many of the columns it has done. With stream,
+// which asks for whole cache lines of dst, stores may go past the caches, without streamFence.
+func transpose16Vec(dst, src *byte, dstStride, srcStride, n int, stream bool) int {
+	switch isa := Active(); {
+	case isa >= AVX512 && n >= 16 && stream:
+		transposeStreamAVX512(dst, src, dstStride, srcStride, n/16)
+		return n &^ 15
+	case isa >= AVX512 && n >= 16:
+		transpose16AVX512(dst, src, dstStride, srcStride, n/16)
+		return n &^ 15
+	case isa >= AVX2 && n >= 8:
+		transpose16AVX2(dst, src, dstStride, srcStride, n/8)
+		return n &^ 7
+	}
+	return 0
 }

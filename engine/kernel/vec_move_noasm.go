@@ -13,3 +13,5 @@ func copyRowsVec(dst, src *byte, w, rows, dstStride, srcStride int, stream bool)
 func streamFence() {}
 
 func gatherRowsVec(dst, src *byte, index *int, w, count int, stream bool) bool { return false }
+
+func transpose16Vec(dst, src *byte, dstStride, srcStride, n int, stream bool) int { return 0 }

@@ -43,7 +43,10 @@ for i := range n { dst[2*i], dst[2*i+1] = x[i], y[i] }; n is a positive multiple
 	a.op("JNZ loop")
 	a.op("VZEROUPPER")
 	a.op("RET")
-	transpose8(a)
+	transpose8(a, 1)
+	transpose8(a, 2)
+	transpose16(a, false)
+	transpose16(a, true)
 	copyRows(a, false)
 	copyRows(a, true)
 	gatherRows(a, false)
@@ -55,47 +58,115 @@ makes stores that went past the caches visible before those that follow it; some
 	return []file{a.file("vecmove_amd64.s")}
 }
 
-// transpose8 transposes 8 rows of 32-bit elements, 8 columns at a time, with unpacks, shuffles and half swaps.
-func transpose8(a *asm) {
-	a.text(`func transpose8AVX2(dst, src *byte, dstStride, srcStride, blocks int)
-for i := range 8 { for j := range 8*blocks { dst[j,i] = src[i,j] } } on 32-bit elements, strides in bytes; blocks >= 1`,
-		"transpose8AVX2", 40)
+// strided are the addresses of four rows from base on; triple holds three strides.
+func strided(base, stride, triple string) [4]string {
+	return [4]string{"(" + base + ")", "(" + base + ")(" + stride + "*1)", "(" + base + ")(" + stride + "*2)", "(" + base + ")(" + triple + "*1)"}
+}
+
+// transpose8 transposes 8 rows of 32-bit elements, or twice as many, 8 columns at a time, with unpacks, shuffles and half swaps. Twice as many fill
+// whole cache lines of dst.
+func transpose8(a *asm, halves int) {
+	name := fmt.Sprintf("transpose%dAVX2", 8*halves)
+	a.text(fmt.Sprintf(`func %s(dst, src *byte, dstStride, srcStride, blocks int)
+for i := range %d { for j := range 8*blocks { dst[j,i] = src[i,j] } } on 32-bit elements, strides in bytes; blocks >= 1`, name, 8*halves), name, 40)
 	arguments(a, "dst DI", "src SI", "dstStride DX", "srcStride CX", "blocks BX")
 	a.op("LEAQ (DX)(DX*2), R8")
 	a.op("LEAQ (CX)(CX*2), R9")
 	a.label("loop")
 	a.op("LEAQ (SI)(CX*4), R10")
 	a.op("LEAQ (DI)(DX*4), R11")
-	rows := func(base, stride, triple string) [4]string {
-		return [4]string{"(" + base + ")", "(" + base + ")(" + stride + "*1)", "(" + base + ")(" + stride + "*2)", "(" + base + ")(" + triple + "*1)"}
-	}
-	for i := range 8 {
-		a.op("VMOVUPS %s, Y%d", rows([]string{"SI", "R10"}[i/4], "CX", "R9")[i%4], i)
-	}
-	for i := 0; i < 8; i += 2 {
-		a.op("VUNPCKLPS Y%d, Y%d, Y%d", i+1, i, 8+i)
-		a.op("VUNPCKHPS Y%d, Y%d, Y%d", i+1, i, 9+i)
-	}
-	// Y8..Y15 -> Y0..Y7: column pairs of four rows
-	for h := range 2 {
-		for k := range 2 {
-			lo, hi := 8+4*h+k, 10+4*h+k
-			a.op("VSHUFPS $0x44, Y%d, Y%d, Y%d", hi, lo, 4*h+2*k)
-			a.op("VSHUFPS $0xee, Y%d, Y%d, Y%d", hi, lo, 4*h+2*k+1)
+	for half := range halves {
+		from := [2]string{"SI", "R10"}
+		if half == 1 {
+			a.op("LEAQ (SI)(CX*8), R12")
+			a.op("LEAQ (R10)(CX*8), R10")
+			from[0] = "R12"
 		}
-	}
-	for c := range 4 {
-		a.op("VPERM2F128 $0x20, Y%d, Y%d, Y8", 4+c, c)
-		a.op("VPERM2F128 $0x31, Y%d, Y%d, Y9", 4+c, c)
-		a.op("VMOVUPS Y8, %s", rows("DI", "DX", "R8")[c])
-		a.op("VMOVUPS Y9, %s", rows("R11", "DX", "R8")[c])
+		for i := range 8 {
+			a.op("VMOVUPS %s, Y%d", strided(from[i/4], "CX", "R9")[i%4], i)
+		}
+		for i := 0; i < 8; i += 2 {
+			a.op("VUNPCKLPS Y%d, Y%d, Y%d", i+1, i, 8+i)
+			a.op("VUNPCKHPS Y%d, Y%d, Y%d", i+1, i, 9+i)
+		}
+		// Y8..Y15 -> Y0..Y7: column pairs of four rows
+		for h := range 2 {
+			for k := range 2 {
+				lo, hi := 8+4*h+k, 10+4*h+k
+				a.op("VSHUFPS $0x44, Y%d, Y%d, Y%d", hi, lo, 4*h+2*k)
+				a.op("VSHUFPS $0xee, Y%d, Y%d, Y%d", hi, lo, 4*h+2*k+1)
+			}
+		}
+		at := ""
+		if half == 1 {
+			at = "32"
+		}
+		for c := range 4 {
+			a.op("VPERM2F128 $0x20, Y%d, Y%d, Y8", 4+c, c)
+			a.op("VPERM2F128 $0x31, Y%d, Y%d, Y9", 4+c, c)
+			a.op("VMOVUPS Y8, %s%s", at, strided("DI", "DX", "R8")[c])
+			a.op("VMOVUPS Y9, %s%s", at, strided("R11", "DX", "R8")[c])
+		}
 	}
 	a.op("ADDQ $32, SI")
 	a.op("LEAQ (DI)(DX*8), DI")
 	a.op("DECQ BX")
 	a.op("JNZ loop")
-	a.op("VZEROUPPER")
-	a.op("RET")
+	end(a)
+}
+
+// transpose16 transposes 16 rows of 32-bit elements, 16 columns at a time: whole cache lines of src and of dst.
+func transpose16(a *asm, stream bool) {
+	name, store, more := "transpose16AVX512", "VMOVUPS", ""
+	if stream {
+		name, store = "transposeStreamAVX512", "VMOVNTPS"
+		more = ";\nstores go past the caches, and streamFence orders them; dst and dstStride are multiples of 64"
+	}
+	a.text(fmt.Sprintf(`func %s(dst, src *byte, dstStride, srcStride, blocks int)
+for i := range 16 { for j := range 16*blocks { dst[j,i] = src[i,j] } } on 32-bit elements, strides in bytes; blocks >= 1%s`, name, more), name, 40)
+	arguments(a, "dst DI", "src SI", "dstStride DX", "srcStride CX", "blocks BX")
+	a.op("LEAQ (DX)(DX*2), R8")
+	a.op("LEAQ (CX)(CX*2), R9")
+	a.label("loop")
+	a.op("MOVQ SI, R10")
+	for g := range 4 {
+		for k, at := range strided("R10", "CX", "R9") {
+			a.op("VMOVUPS %s, Z%d", at, 4*g+k)
+		}
+		a.op("LEAQ (R10)(CX*4), R10")
+	}
+	for i := 0; i < 16; i += 2 { // pairs of rows
+		a.op("VUNPCKLPS Z%d, Z%d, Z%d", i+1, i, 16+i)
+		a.op("VUNPCKHPS Z%d, Z%d, Z%d", i+1, i, 17+i)
+	}
+	for i := 0; i < 16; i += 4 { // lane l of Z(i+c): column 4l+c of rows i to i+3
+		a.op("VUNPCKLPD Z%d, Z%d, Z%d", 18+i, 16+i, i)
+		a.op("VUNPCKHPD Z%d, Z%d, Z%d", 18+i, 16+i, i+1)
+		a.op("VUNPCKLPD Z%d, Z%d, Z%d", 19+i, 17+i, i+2)
+		a.op("VUNPCKHPD Z%d, Z%d, Z%d", 19+i, 17+i, i+3)
+	}
+	lanes := func(lo, hi, even, odd int) { // the lanes 0 and 2 of both, and 1 and 3
+		a.op("VSHUFF32X4 $0x88, Z%d, Z%d, Z%d", hi, lo, even)
+		a.op("VSHUFF32X4 $0xdd, Z%d, Z%d, Z%d", hi, lo, odd)
+	}
+	for c := range 4 {
+		lanes(c, 4+c, 16+c, 20+c)
+		lanes(8+c, 12+c, 24+c, 28+c)
+	}
+	for c := range 4 {
+		lanes(16+c, 24+c, c, 8+c)
+		lanes(20+c, 28+c, 4+c, 12+c)
+	}
+	for g := range 4 {
+		for k, at := range strided("DI", "DX", "R8") {
+			a.op("%s Z%d, %s", store, 4*g+k, at)
+		}
+		a.op("LEAQ (DI)(DX*4), DI")
+	}
+	a.op("ADDQ $64, SI")
+	a.op("DECQ BX")
+	a.op("JNZ loop")
+	end(a)
 }
 
 // arguments loads arguments of 8 bytes into registers, which follow their names.
