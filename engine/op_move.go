@@ -118,15 +118,15 @@ func transposeElems(p *kernel.Pool, dst, src elems, shape, str []int) {
 func transposeRows(p *kernel.Pool, dst, src elems, l *loops) {
 	last := len(l.dims) - 1
 	n, to := l.dims[last], strides(l.dims)
-	order := make([]int, last)
+	order := make([]int, last, last+1)
 	for k := range order {
 		order[k] = k
 	}
 	slices.SortStableFunc(order, func(x, y int) int { return l.str[0][y] - l.str[0][x] })
-	by := loops{str: make([][]int, 2)} // places in src and in dst
-	for _, k := range append(order, last) {
-		by.dims = append(by.dims, l.dims[k])
-		by.str[0], by.str[1] = append(by.str[0], l.str[0][k]), append(by.str[1], to[k])
+	sizes := make([]int, 3*(last+1))
+	by := loops{dims: sizes[:last+1], str: [][]int{sizes[last+1 : 2*(last+1)], sizes[2*(last+1):]}} // places in src and in dst
+	for i, k := range append(order, last) {
+		by.dims[i], by.str[0][i], by.str[1][i] = l.dims[k], l.str[0][k], to[k]
 	}
 	around, from, at := [2]int{1, 1}, [2]int{}, [2]int{} // the two loops around the rows: lengths, strides in src and in dst
 	for i := range min(2, last) {
@@ -149,7 +149,8 @@ func transposeRows(p *kernel.Pool, dst, src elems, l *loops) {
 	})
 }
 
-// transposeStrip is the number of rows of a matrix in dst that one piece of work makes, and transposeLeast that where there would be too few pieces.
+// transposeStrip is the number of rows of a matrix in dst that one piece of work makes, and transposeLeast that where there would be too few pieces,
+// or elements have no kernel.
 const transposeStrip, transposeLeast = 512, 64
 
 // transposeMatrices copies to the dimensions of l, of which j has stride 1 in src: for every position in the others a matrix
@@ -170,8 +171,10 @@ func transposeMatrices(p *kernel.Pool, dst, src elems, l *loops, j int) {
 	apart := product(l.dims[j+1:])
 	strip := transposeStrip
 	if p.Threads() > 1 {
-		each := n * outer.rows() / (4 * p.Threads())
-		strip = min(strip, max(transposeLeast, each&^15))
+		strip = transposeLeast
+		if dst.size == 4 {
+			strip = min(transposeStrip, max(strip, n*outer.rows()/(4*p.Threads())&^15))
+		}
 	}
 	strips, w := (n+strip-1)/strip, dst.size
 	stream := kernel.Streams(len(dst.b))

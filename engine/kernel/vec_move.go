@@ -39,6 +39,12 @@ func transpose32(dst, src []byte, m, n, dstStride, srcStride int, stream bool) {
 		if done == 0 {
 			break
 		}
+		if n-done >= 8 {
+			for i := i0; i < i0+16; i += 8 {
+				transpose8Vec(&dst[done*dstStride+4*i], &src[i*srcStride+4*done], dstStride, srcStride, 1)
+			}
+			done += 8
+		}
 		transposeColumns(dst[4*i0:], src[i0*srcStride:], 16, done, n, dstStride, srcStride)
 	}
 	for n8 := n &^ 7; n8 > 0 && i0+8 <= m; i0 += 8 {

@@ -8,7 +8,7 @@ const transposeTile = 8
 
 // transposeStrip is the number of columns of src that are transposed from the first row to the last before the next ones: the
 // cache lines of that many rows of dst, where they are filled a piece at a time, stay in the second-level cache. Where rows of dst lie pages apart they
-// share few of its sets, so there are fewer of them, unless lines are filled at once.
+// share few of its sets, so AVX2 has fewer of them; AVX-512 fills lines at once.
 const transposeStrip, transposeNarrow = 512, 64
 
 // Transpose sets element [j, i] of dst to element [i, j] of src, for m rows of n elements of size bytes (1, 2, 4 or 8). Rows
@@ -22,7 +22,7 @@ func Transpose(dst, src []byte, size, m, n, dstStride, srcStride int, stream boo
 	}
 	stream = stream && size == 4 && aligned(dst, 4*dstStride)
 	strip := transposeStrip
-	if dstStride*size%4096 == 0 && !(size == 4 && Active().hasAVX512()) {
+	if size == 4 && dstStride%1024 == 0 && !Active().hasAVX512() {
 		strip = transposeNarrow
 	}
 	for j := 0; j < n; j += strip {
