@@ -10,6 +10,8 @@ const (
 	copyPiece = 512 << 10
 	// streamRow is the length from which on rows that begin or end within a line are streamed, but for those lines.
 	streamRow = 4 << 10
+	// streamLeast is how much of an output one call stores past the caches at least: ordering such stores takes as long as copying 2 KiB.
+	streamLeast = 16 << 10
 	// streamFrom is the size of an output from which on it pays to store past the caches, also if what comes next reads it. An EPYC with 32 MiB of
 	// last level (Zen 4) takes, in ms per 16 MiB with one thread, and with a second pass that reads the output:
 	//
@@ -33,6 +35,11 @@ func CopyRows(dst, src []byte, w, rows, dstStride, srcStride int, stream bool) {
 
 // CopyBlocks is CopyRows for n[0] blocks of n[1] rows: index 0 of the strides is that of the blocks, index 1 that of the rows in them.
 func CopyBlocks(dst, src []byte, w int, n, dstStride, srcStride [2]int, stream bool) {
+	copyBlocks(dst, src, w, n, dstStride, srcStride, stream && w*n[0]*n[1] >= streamLeast)
+}
+
+// copyBlocks is CopyBlocks for blocks of any size.
+func copyBlocks(dst, src []byte, w int, n, dstStride, srcStride [2]int, stream bool) {
 	if w <= 0 || n[0] <= 0 || n[1] <= 0 {
 		return
 	}
@@ -101,6 +108,11 @@ func copyRowsGo(dst, src []byte, w, rows, dstStride, srcStride int) {
 // CopyIndexed copies row index[i] of src, of w bytes, to row i of dst. The caller has checked the indices, 0 and up: one out of range panics. With
 // stream, stores go past the caches where they can. dst and src must not overlap.
 func CopyIndexed(dst, src []byte, w int, index []int, stream bool) {
+	copyIndexed(dst, src, w, index, stream && len(dst) >= streamLeast)
+}
+
+// copyIndexed is CopyIndexed for rows of any size.
+func copyIndexed(dst, src []byte, w int, index []int, stream bool) {
 	if w <= 0 || len(index) == 0 {
 		return
 	}

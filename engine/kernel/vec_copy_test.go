@@ -54,10 +54,10 @@ func TestCopyRows(t *testing.T) {
 		for b := range n[0] {
 			copyRowsGo(want[to+b*bd[0]:], src[from+b*bs[0]:], w, n[1], bd[1], bs[1])
 		}
-		CopyBlocks(dst[to:], src[from:], w, n, bd, bs, stream)
+		copyBlocks(dst[to:], src[from:], w, n, bd, bs, stream)
 		if end < rows {
 			copyRowsGo(want[to+end*ds:], src[from+end*ss:], w, rows-end, ds, ss)
-			CopyRows(dst[to+end*ds:], src[from+end*ss:], w, rows-end, ds, ss, stream)
+			CopyRows(dst[to+end*ds:], src[from+end*ss:], w, rows-end, ds, ss, false)
 		}
 		if !bytes.Equal(dst, want) {
 			t.Fatalf("%v rows of %d bytes, strides %v and %v, from %d to %d, stream %t, are wrong", n, w, bd, bs, from, to, stream)
@@ -84,7 +84,7 @@ func TestCopyIndexed(t *testing.T) {
 			copy(want[to+i*w:][:w], src[index[i]*w:])
 		}
 		stream := r.IntN(2) == 0
-		CopyIndexed(dst[to:to+n*w], src, w, index, stream)
+		copyIndexed(dst[to:to+n*w], src, w, index, stream)
 		if !bytes.Equal(dst, want) {
 			t.Fatalf("rows %v of %d bytes to %d, stream %t, are wrong", index, w, to, stream)
 		}

@@ -14,6 +14,11 @@ const transposeStrip, transposeNarrow = 512, 64
 // Transpose sets element [j, i] of dst to element [i, j] of src, for m rows of n elements of size bytes (1, 2, 4 or 8). Rows
 // begin srcStride elements apart in src and dstStride in dst, which must not overlap. With stream, stores go past the caches where they can.
 func Transpose(dst, src []byte, size, m, n, dstStride, srcStride int, stream bool) {
+	transpose(dst, src, size, m, n, dstStride, srcStride, stream && m*n*size >= streamLeast)
+}
+
+// transpose is Transpose for matrices of any size.
+func transpose(dst, src []byte, size, m, n, dstStride, srcStride int, stream bool) {
 	if m <= 0 || n <= 0 {
 		return
 	}

@@ -49,7 +49,7 @@ func TestTransposeStream(t *testing.T) {
 		}
 		ds, ss := m+16*r.IntN(2), n+r.IntN(3)
 		src, dst := normals(r, m*ss), Memory(4*n*ds)
-		Transpose(dst, bytesOf(src), 4, m, n, ds, ss, true)
+		transpose(dst, bytesOf(src), 4, m, n, ds, ss, true)
 		out := unsafe.Slice((*float32)(unsafe.Pointer(&dst[0])), n*ds)
 		for j := range n {
 			for i := range ds {
