@@ -12,15 +12,18 @@ const (
 	streamRow = 4 << 10
 	// streamLeast is how much of an output one call stores past the caches at least: ordering such stores takes as long as copying 2 KiB.
 	streamLeast = 16 << 10
-	// streamFrom is the size of an output from which on it pays to store past the caches, also if what comes next reads it. An EPYC with 32 MiB of
-	// last level (Zen 4) takes, in ms per 16 MiB with one thread, and with a second pass that reads the output:
+	// streamFrom is the size of an output from which on it pays to store past the caches, also if what comes next reads it: half of a last level of
+	// 32 MiB. An EPYC (Zen 4) takes, in ms per 16 MiB through the caches and past them, and with a second pass that reads the output:
 	//
-	//	output   rows of 4 KiB: through, past     rows of 256 bytes scattered: through, past
-	//	 8 MiB   0.54 and 0.73, 0.58 and 1.05     0.73 and 0.94, 0.59 and 1.23
-	//	12 MiB                                    0.97 and 1.41, 0.60 and 1.22
-	//	16 MiB   1.00 and 1.42, 0.61 and 1.21     1.20 and 1.97, 0.85 and 1.41
-	//	32 MiB   1.27 and 1.93, 0.81 and 1.49     1.71 and 2.68, 1.09 and 1.99
-	streamFrom = 12 << 20
+	//	threads, output   halves of rows of 8 KiB     heads, rows of 256 bytes    64 rows transposed
+	//	1  8 MiB          0.49 0.59, read 0.69 1.02   0.60 0.59, read 0.76 1.01   0.59 0.63, read 0.83 1.37
+	//	1 12 MiB          0.77 0.59, read 0.92 1.03   0.80 0.58, read 1.05 1.02   0.91 0.62, read 1.28 1.37
+	//	1 16 MiB          1.05 0.59, read 1.30 1.05   1.03 0.59, read 1.35 1.04   1.20 0.69, read 1.54 1.42
+	//	1 64 MiB          1.72 0.99, read 2.38 1.76   1.52 0.99, read 2.29 1.68   1.96 1.20, read 2.68 1.93
+	//	2 12 MiB          0.53 0.59, read 0.69 1.00   0.46 0.60, read 0.69 0.99   0.59 0.60, read 0.82 1.09
+	//	2 16 MiB          1.26 0.60, read 1.51 1.14   1.14 0.62, read 1.46 1.13   1.24 0.75, read 1.63 1.49
+	//	2 64 MiB          1.67 0.92, read 2.40 1.63   1.33 0.78, read 2.00 1.54   1.85 1.23, read 2.66 2.01
+	streamFrom = 16 << 20
 )
 
 // Streams tells whether operators that only move elements store an output of so many bytes past the caches, where most of it would not stay until it
