@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -73,6 +74,25 @@ func (e elems) copy(di int, src elems, si, n int) {
 	copy(e.b[di*w:(di+n)*w], src.b[si*w:(si+n)*w])
 }
 
+// copyRows copies rows of n elements of src from position si on, from apart, to position di and on, at apart. With stream it stores past the caches.
+func (e elems) copyRows(di int, src elems, si, n, rows, at, from int, stream bool) {
+	e.copyBlocks(di, src, si, n, [2]int{1, rows}, [2]int{0, at}, [2]int{0, from}, stream)
+}
+
+// copyBlocks is copyRows for blocks[0] blocks of blocks[1] rows; index 0 of at and from is that of the blocks.
+func (e elems) copyBlocks(di int, src elems, si, n int, blocks, at, from [2]int, stream bool) {
+	if e.size == 0 {
+		for b := range blocks[0] {
+			for r := range blocks[1] {
+				copy(e.s[di+b*at[0]+r*at[1]:][:n], src.s[si+b*from[0]+r*from[1]:])
+			}
+		}
+		return
+	}
+	w := e.size
+	kernel.CopyBlocks(e.b[di*w:], src.b[si*w:], n*w, blocks, [2]int{at[0] * w, at[1] * w}, [2]int{from[0] * w, from[1] * w}, stream)
+}
+
 // take copies n elements of src, step positions apart from position si on, to position di.
 func (e elems) take(di int, src elems, si, step, n int) {
 	switch {
@@ -108,13 +128,21 @@ func (e elems) gatherStrided(shape, str []int, src elems, off int) {
 	l := newLoops(shape, str)
 	n, s := l.inner(), l.str[0][len(l.dims)-1]
 	var o [1]int
+	if s == 1 {
+		around, step := 1, n // rows whose places in src are evenly spaced
+		if k := len(l.dims) - 2; k >= 0 && l.str[0][k] >= 0 {
+			around, step = l.dims[k], l.str[0][k]
+		}
+		stream := kernel.Streams(len(e.b))
+		for r := 0; r < l.rows(); r += around {
+			l.offsets(r, o[:])
+			e.copyRows(r*n, src, off+o[0], n, around, n, step, stream)
+		}
+		return
+	}
 	for r := range l.rows() {
 		l.offsets(r, o[:])
 		at := off + o[0]
-		if s == 1 {
-			e.copy(r*n, src, at, n)
-			continue
-		}
 		for i := range n {
 			e.copy(r*n+i, src, at, 1)
 			at += s

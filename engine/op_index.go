@@ -27,47 +27,6 @@ func index(v, n int) (int, error) {
 	return v, nil
 }
 
-func opGather(c *Call) error {
-	x, err := c.Need(0)
-	if err != nil {
-		return err
-	}
-	it, err := c.Need(1)
-	if err != nil {
-		return err
-	}
-	ax, err := c.axisAttr(0, x.Rank())
-	if err != nil {
-		return err
-	}
-	idx, err := ints(it)
-	if err != nil {
-		return err
-	}
-	n, inner, outer := x.Shape()[ax], product(x.Shape()[ax+1:]), product(x.Shape()[:ax])
-	shape := append([]int{}, x.Shape()[:ax]...)
-	shape = append(append(shape, it.Shape()...), x.Shape()[ax+1:]...)
-	for i, v := range idx {
-		if idx[i], err = index(v, n); err != nil {
-			return err
-		}
-	}
-	src, err := elemsOf(x)
-	if err != nil {
-		return err
-	}
-	dst, done, err := c.outElems(0, x.DType(), shape)
-	if err != nil {
-		return err
-	}
-	rowsParallel(c.pool, outer*len(idx), inner, func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			dst.copy(r*inner, src, (r/len(idx)*n+idx[r%len(idx)])*inner, inner)
-		}
-	})
-	return done()
-}
-
 // alongIndices calls f for every element i of indices with the position in a tensor of the given shape that the
 // index along axis ax points to.
 func alongIndices(shape []int, ax int, it *model.Tensor, f func(i, at int)) error {

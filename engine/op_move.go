@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -15,134 +14,6 @@ func moveOps() map[string]opDef {
 		"Expand": plain(opExpand), "Tile": plain(opTile), "Pad": plain(opPad), "Trilu": plain(opTrilu),
 		"DepthToSpace": plain(opDepthToSpace), "SpaceToDepth": plain(opSpaceToDepth),
 		"ReverseSequence": plain(opReverseSequence),
-	})
-}
-
-func opTranspose(c *Call) error {
-	x, err := c.Need(0)
-	if err != nil {
-		return err
-	}
-	perm := c.attrInts("perm")
-	r := x.Rank()
-	if perm == nil {
-		perm = c.ints(r)
-		for i := range r {
-			perm[i] = r - 1 - i
-		}
-	}
-	if len(perm) != r {
-		return fmt.Errorf("perm %v does not fit rank %d", perm, r)
-	}
-	mark, err := axes(perm, r)
-	if err != nil {
-		return err
-	}
-	for _, m := range mark {
-		if !m {
-			return fmt.Errorf("perm %v is no permutation", perm)
-		}
-	}
-	return transposeTo(c, 0, x, perm)
-}
-
-// transposeTo makes output i the transpose of x.
-func transposeTo(c *Call, i int, x *model.Tensor, perm []int) error {
-	shape, str, old := c.ints(len(perm)), c.ints(len(perm)), stridesIn(c.ints(x.Rank()), x.Shape())
-	moved, next := false, 0
-	for k, p := range perm {
-		if p < 0 {
-			p += len(perm)
-		}
-		shape[k], str[k] = x.Shape()[p], old[p]
-		if shape[k] != 1 {
-			moved = moved || p < next
-			next = p
-		}
-	}
-	if !moved { // only dimensions of size 1 change places
-		y, err := x.Reshape(shape)
-		if err == nil {
-			c.Set(i, y)
-		}
-		return err
-	}
-	src, err := elemsOf(x)
-	if err != nil {
-		return err
-	}
-	dst, done, err := c.outElems(i, x.DType(), shape)
-	if err != nil {
-		return err
-	}
-	if product(shape) > 0 {
-		transposeElems(c.pool, dst, src, shape, str)
-	}
-	return done()
-}
-
-// transposeElems copies rows in parallel, or matrices where the innermost dimension of dst is not that of src.
-func transposeElems(p *kernel.Pool, dst, src elems, shape, str []int) {
-	l := newLoops(shape, str)
-	n, s := l.inner(), l.str[0][len(l.dims)-1]
-	if s != 1 && dst.size > 0 && dst.size <= 8 {
-		if j := slices.Index(l.str[0], 1); j >= 0 {
-			transposeMatrices(p, dst, src, &l, j)
-			return
-		}
-	}
-	around, step := 1, 0 // rows whose places in src are evenly spaced
-	if k := len(l.dims) - 2; k >= 0 {
-		around, step = l.dims[k], l.str[0][k]
-	}
-	rowsParallel(p, l.rows(), n, func(lo, hi int) {
-		var o [1]int
-		for r := lo; r < hi; {
-			l.offsets(r, o[:])
-			for end := min(hi, r-r%around+around); r < end; r++ {
-				if s == 1 {
-					dst.copy(r*n, src, o[0], n)
-				} else {
-					for i, at := r*n, o[0]; i < (r+1)*n; i, at = i+1, at+s {
-						dst.copy(i, src, at, 1)
-					}
-				}
-				o[0] += step
-			}
-		}
-	})
-}
-
-// transposeStrip is the number of rows of a matrix in dst that one piece of work makes.
-const transposeStrip = 64
-
-// transposeMatrices copies to the dimensions of l, of which j has stride 1 in src: for every position in the others a matrix
-// whose columns are the rows of src.
-func transposeMatrices(p *kernel.Pool, dst, src elems, l *loops, j int) {
-	last := len(l.dims) - 1
-	m, n := l.dims[last], l.dims[j]
-	// the loops over the matrices: strides in src and in dst
-	outer := loops{str: make([][]int, 2)}
-	for k, at := last, 1; k >= 0; k-- {
-		if k != j && k != last {
-			outer.dims = append([]int{l.dims[k]}, outer.dims...)
-			outer.str[0], outer.str[1] = append([]int{l.str[0][k]}, outer.str[0]...), append([]int{at}, outer.str[1]...)
-		}
-		at *= l.dims[k]
-	}
-	outer.dims = append(outer.dims, 1) // offsets are those of rows
-	apart := product(l.dims[j+1:])
-	strips, w := (n+transposeStrip-1)/transposeStrip, dst.size
-	rowsParallel(p, outer.rows()*strips, m*min(n, transposeStrip), func(lo, hi int) {
-		var o [2]int
-		for r := lo; r < hi; {
-			k := r % strips
-			end := min(strips, k+hi-r)
-			outer.offsets(r/strips, o[:])
-			from, to := k*transposeStrip, min(n, end*transposeStrip)
-			kernel.Transpose(dst.b[(o[1]+from*apart)*w:], src.b[(o[0]+from)*w:], w, m, to-from, apart, l.str[0][last])
-			r += end - k
-		}
 	})
 }
 
@@ -178,7 +49,7 @@ func concat(c *Call, i int, ts []*model.Tensor, ax int) error {
 		return err
 	}
 	outer, inner, at := product(shape[:ax]), product(shape[ax+1:]), 0
-	row := shape[ax] * inner
+	row, stream := shape[ax]*inner, kernel.Streams(len(dst.b))
 	for _, t := range ts {
 		src, err := elemsOf(t)
 		if err != nil {
@@ -189,9 +60,7 @@ func concat(c *Call, i int, ts []*model.Tensor, ax int) error {
 			continue
 		}
 		rowsParallel(c.pool, outer, n, func(lo, hi int) {
-			for o := lo; o < hi; o++ {
-				dst.copy(o*row+at, src, o*n, n)
-			}
+			dst.copyRows(lo*row+at, src, lo*n, n, hi-lo, row, n, stream)
 		})
 		at += n
 	}
@@ -254,9 +123,7 @@ func part(c *Call, i int, x *model.Tensor, ax, lo, n int) error {
 	}
 	inner := product(shape[ax+1:])
 	if product(shape) > 0 {
-		for o := range product(shape[:ax]) {
-			dst.copy(o*n*inner, src, (o*x.Shape()[ax]+lo)*inner, n*inner)
-		}
+		dst.copyRows(0, src, lo*inner, n*inner, product(shape[:ax]), n*inner, x.Shape()[ax]*inner, kernel.Streams(len(dst.b)))
 	}
 	return done()
 }

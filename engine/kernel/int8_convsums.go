@@ -230,7 +230,7 @@ func (j *convSumsJob) block(n, gr, r0, r1 int) {
 		s := getSums(m * c.og)
 		GemmU8S8(nil, m, a, ld, w, s.v, c.og)
 		y := j.sums[at:]
-		transpose32(bytesOfInts(y), bytesOfInts(s.v), m, c.og, 4*out, 4*c.og)
+		transpose32(bytesOfInts(y), bytesOfInts(s.v), m, c.og, 4*out, 4*c.og, false)
 		sumsPool.Put(s)
 		j.corrections(y, out, a, ld, m, w, zero)
 	} else {
@@ -243,7 +243,7 @@ func (j *convSumsJob) block(n, gr, r0, r1 int) {
 		}
 		s := getScratchF32(m * c.og)
 		QuantGemm(nil, m, a, ld, j.sx[:], j.zx[:], w, scale, zero, s.f, c.og, Epilogue{Bias: bias, Act: j.act})
-		transpose32(bytesOf(j.y[at:]), bytesOf(s.f), m, c.og, 4*out, 4*c.og)
+		transpose32(bytesOf(j.y[at:]), bytesOf(s.f), m, c.og, 4*out, 4*c.og, false)
 		scratchPoolF32.Put(s)
 	}
 	if scratch != nil {

@@ -9,7 +9,7 @@ import (
 func Transpose2D(dst, src []float32, m, n int) {
 	checkRows(m, n, dst, src)
 	if m >= 8 && n >= 8 && Active().hasAVX2() {
-		transpose32(bytesOf(dst), bytesOf(src), m, n, 4*m, 4*n)
+		transpose32(bytesOf(dst), bytesOf(src), m, n, 4*m, 4*n, false)
 		return
 	}
 	const b = 16
@@ -29,11 +29,24 @@ func Transpose2D(dst, src []float32, m, n int) {
 
 func bytesOf(x []float32) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x)) }
 
-// transpose32 sets dst[j,i] = src[i,j] for m rows of n 32-bit elements, with strides in bytes: blocks of 8 by 8 in
-// assembly, and 16 by 16 otherwise.
-func transpose32(dst, src []byte, m, n, dstStride, srcStride int) {
+// transpose32 sets dst[j,i] = src[i,j] for m rows of n 32-bit elements, with strides in bytes: 16 rows at a time and 8 in assembly, and blocks of 16
+// by 16 otherwise. With stream, which asks for whole cache lines of dst, stores may go past the caches, without streamFence.
+func transpose32(dst, src []byte, m, n, dstStride, srcStride int, stream bool) {
 	const b = 16
 	i0 := 0
+	for ; i0+16 <= m; i0 += 16 {
+		done := transpose16Vec(&dst[4*i0], &src[i0*srcStride], dstStride, srcStride, n, stream)
+		if done == 0 {
+			break
+		}
+		if n-done >= 8 {
+			for i := i0; i < i0+16; i += 8 {
+				transpose8Vec(&dst[done*dstStride+4*i], &src[i*srcStride+4*done], dstStride, srcStride, 1)
+			}
+			done += 8
+		}
+		transposeColumns(dst[4*i0:], src[i0*srcStride:], 16, done, n, dstStride, srcStride)
+	}
 	for n8 := n &^ 7; n8 > 0 && i0+8 <= m; i0 += 8 {
 		if !transpose8Vec(&dst[4*i0], &src[i0*srcStride], dstStride, srcStride, n8/8) {
 			break
@@ -82,7 +95,7 @@ func TransposeBytes(dst, src []byte, elem int, shape, perm []int) {
 	}
 	for d := 0; d < size; d += run {
 		if matrix {
-			transpose32(dst[d:d+run], src[off:], dims[last], dims[last-1], 4*dims[last], strides[last])
+			transpose32(dst[d:d+run], src[off:], dims[last], dims[last-1], 4*dims[last], strides[last], false)
 		} else {
 			copyStrided(dst[d:d+run], src[off:], elem, strides[last], dims[last])
 		}

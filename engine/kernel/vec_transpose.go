@@ -7,20 +7,31 @@ import "unsafe"
 const transposeTile = 8
 
 // transposeStrip is the number of columns of src that are transposed from the first row to the last before the next ones: the
-// cache lines of that many rows of dst, which are filled a piece at a time, stay in the second-level cache.
-const transposeStrip = 512
+// cache lines of that many rows of dst, where they are filled a piece at a time, stay in the second-level cache. Where rows of dst lie pages apart they
+// share few of its sets, so AVX2 has fewer of them; AVX-512 fills lines at once.
+const transposeStrip, transposeNarrow = 512, 64
 
 // Transpose sets element [j, i] of dst to element [i, j] of src, for m rows of n elements of size bytes (1, 2, 4 or 8). Rows
-// begin srcStride elements apart in src and dstStride in dst, which must not overlap.
-func Transpose(dst, src []byte, size, m, n, dstStride, srcStride int) {
+// begin srcStride elements apart in src and dstStride in dst, which must not overlap. With stream, stores go past the caches where they can.
+func Transpose(dst, src []byte, size, m, n, dstStride, srcStride int, stream bool) {
+	transpose(dst, src, size, m, n, dstStride, srcStride, stream && m*n*size >= streamLeast)
+}
+
+// transpose is Transpose for matrices of any size.
+func transpose(dst, src []byte, size, m, n, dstStride, srcStride int, stream bool) {
 	if m <= 0 || n <= 0 {
 		return
 	}
 	if len(dst) < ((n-1)*dstStride+m)*size || len(src) < ((m-1)*srcStride+n)*size {
 		panic(badRowLen)
 	}
-	for j := 0; j < n; j += transposeStrip {
-		d, s, w := dst[j*dstStride*size:], src[j*size:], min(transposeStrip, n-j)
+	stream = stream && size == 4 && aligned(dst, 4*dstStride)
+	strip := transposeStrip
+	if size == 4 && dstStride%1024 == 0 && !Active().hasAVX512() {
+		strip = transposeNarrow
+	}
+	for j := 0; j < n; j += strip {
+		d, s, w := dst[j*dstStride*size:], src[j*size:], min(strip, n-j)
 		switch size {
 		case 1:
 			transposeTiles[[1]byte](d, s, m, w, dstStride, srcStride)
@@ -31,12 +42,15 @@ func Transpose(dst, src []byte, size, m, n, dstStride, srcStride int) {
 				transposeTiles[[4]byte](d, s, m, w, dstStride, srcStride)
 				continue
 			}
-			transpose32(d, s, m, w, 4*dstStride, 4*srcStride)
+			transpose32(d, s, m, w, 4*dstStride, 4*srcStride, stream)
 		case 8:
 			transposeTiles[[8]byte](d, s, m, w, dstStride, srcStride)
 		default:
 			panic(badRowLen)
 		}
+	}
+	if stream {
+		streamFence()
 	}
 }
 

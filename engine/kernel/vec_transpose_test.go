@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // TestTransposeStrided compares matrices of all element sizes, at any address and with any strides, with the definition.
@@ -31,9 +32,31 @@ func TestTransposeStrided(t *testing.T) {
 				copy(want[(j*ds+i)*size:][:size], src[(i*ss+j)*size:])
 			}
 		}
-		Transpose(dst, src, size, m, n, ds, ss)
+		Transpose(dst, src, size, m, n, ds, ss, false)
 		if !bytes.Equal(dst, want) {
 			t.Fatalf("%d by %d elements of %d bytes, strides %d and %d, address %d, are wrong", m, n, size, ds, ss, shift)
+		}
+	}
+}
+
+// TestTransposeStream compares matrices of whole cache lines of 32-bit elements, and some others, stored past the caches, with the definition.
+func TestTransposeStream(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 8))
+	for range cases(3000) {
+		m, n := 16*(1+r.IntN(4)), 1+r.IntN(70)
+		if r.IntN(5) == 0 {
+			m += r.IntN(16)
+		}
+		ds, ss := m+16*r.IntN(2), n+r.IntN(3)
+		src, dst := normals(r, m*ss), Memory(4*n*ds)
+		transpose(dst, bytesOf(src), 4, m, n, ds, ss, true)
+		out := unsafe.Slice((*float32)(unsafe.Pointer(&dst[0])), n*ds)
+		for j := range n {
+			for i := range ds {
+				if want := src[min(i, m-1)*ss+j]; i < m && out[j*ds+i] != want || i >= m && out[j*ds+i] != 0 {
+					t.Fatalf("%d by %d, strides %d and %d: element %d, %d is %g", m, n, ds, ss, j, i, out[j*ds+i])
+				}
+			}
 		}
 	}
 }
@@ -54,7 +77,7 @@ func BenchmarkMove(b *testing.B) {
 			b.Run(fmt.Sprintf("transpose/%d bytes/%d rows", size, rows), func(b *testing.B) {
 				b.SetBytes(2 * total)
 				for b.Loop() {
-					Transpose(dst, src, size, rows, n, rows, n)
+					Transpose(dst, src, size, rows, n, rows, n, false)
 				}
 			})
 		}
