@@ -28,7 +28,7 @@ const foldBytes = 4 << 20
 
 // folds tells whether products of one row are folded.
 func (g *int8Job) folds() bool {
-	return g.isa.hasAVX2() && g.isa < AVXVNNI && (!g.b.narrow || readsAhead && len(g.b.data) >= foldBytes)
+	return (g.isa == AVX2 || g.isa == AVX512) && (!g.b.narrow || readsAhead && len(g.b.data) >= foldBytes)
 }
 
 // prepareRow folds the row of a product of one row.
