@@ -21,7 +21,7 @@ func prepConvTranspose(p *prep) (any, error) {
 	if err != nil {
 		return nil, nil
 	}
-	t, err := pack(p, w, fmt.Sprint("transposed ", groups, win.stride, win.dilation), func() (*kernel.TransposedConv, int64, error) {
+	t, err := pack(p, w, fmt.Sprint("transposed ", groups, win.stride, win.dilation), func() (*transposeState, int64, error) {
 		x, err := w.Float32()
 		if err != nil {
 			return nil, 0, err
@@ -38,14 +38,33 @@ func prepConvTranspose(p *prep) (any, error) {
 	return t, err
 }
 
+// transposeState is a transposed convolution with its weights: a kernel.TransposedConv or a kernel.TransposedSignal.
+type transposeState struct {
+	transposedKernel
+}
+
+type transposedKernel interface {
+	Bytes() int64
+	Scratch(g *kernel.Window) int
+	Run(p *kernel.Pool, n int, g *kernel.Window, x, bias, y []float32)
+}
+
 // newTransposed orders weights, or returns nil where there is no kernel.
-func newTransposed(w []float32, cin, cout, groups int, win *convWindow) *kernel.TransposedConv {
+func newTransposed(w []float32, cin, cout, groups int, win *convWindow) *transposeState {
 	g, ok := win.window2D()
 	g.Bottom, g.End = 0, 0
 	if !ok {
 		return nil
 	}
-	return kernel.NewTransposedConv(w, cin, cout, groups, &g)
+	if len(win.kernel) == 1 {
+		if t := kernel.NewTransposedSignal(w, cin, cout, groups, &g); t != nil {
+			return &transposeState{t}
+		}
+	}
+	if t := kernel.NewTransposedConv(w, cin, cout, groups, &g); t != nil {
+		return &transposeState{t}
+	}
+	return nil
 }
 
 // opConvTranspose scatters every input element over the window of outputs that it meets.
@@ -210,9 +229,9 @@ func transposeFast(c *Call, t *transposedConv[float32]) bool {
 	if !ok || !g.Valid() || t.cg == 0 {
 		return transposeByProducts(c, t)
 	}
-	var k *kernel.TransposedConv
+	var k *transposeState
 	if c.st != nil {
-		k, _ = c.st.state.(*kernel.TransposedConv)
+		k, _ = c.st.state.(*transposeState)
 	}
 	if k == nil {
 		k = newTransposed(t.weights, t.cg*t.groups, t.og*t.groups, t.groups, t.w)

@@ -72,7 +72,6 @@ func MatMulF32(p *Pool, m, n, k int, a []float32, lda int, transA bool, b []floa
 		g.inPlace, g.ps = true, PanelWidth
 	} else {
 		g.pack, g.transB = true, transB
-		g.ps = k * PanelWidth
 	}
 	g.run(p)
 	g.release()
@@ -113,7 +112,7 @@ const (
 	rowsPerTask = 192
 	// panelsPerTask bounds the panels of B in one task.
 	panelsPerTask = 8
-	// packedBytes bounds what a task of a convolution packs.
+	// packedBytes bounds what a task packs at a time.
 	packedBytes = 192 << 10
 	// kBlock bounds the rows of a panel that are used before the next rows of A: 32*kBlock floats stay close.
 	kBlock = 512
@@ -140,7 +139,7 @@ type gemmJob struct {
 	ps       int // distance between panels
 	ldb      int
 	inPlace  bool // b is row-major and read as it is
-	pack     bool // b is not packed: every task packs its own panels
+	pack     bool // b is not packed: every task packs its own panels, blocks of their rows one after the other
 	transB   bool
 	image    *convImage   // instead of b: its columns are packed
 	half     *PackedHalf  // instead of b
@@ -190,11 +189,15 @@ func (g *gemmJob) run(p *Pool) {
 	np := panels(g.n)
 	g.cut = g.cuts()
 	g.rows, g.panels = min(g.m, g.cut.rows), min(np, g.cut.panels)
-	if g.image != nil { // what a task packs stays in the L2 cache
-		g.panels = min(g.panels, panelsPerTask, max(1, packedBytes/(4*PanelWidth*max(g.k, 1))))
+	if g.pack { // all rows, if there are columns enough for all threads: each panel is packed once then
+		g.ps = g.rowBlock(g.m) * PanelWidth
+		g.rows, g.panels = g.m, min(g.panels, max(1, packedBytes/(4*max(g.ps, 1))))
 	}
 	if threads > 1 {
-		// At least four tasks per thread, cutting columns first: panels are what is not shared.
+		// At least four tasks per thread, cutting columns first: panels are what is not shared. Rows that are still many come before them.
+		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < 4*threads && g.rows > g.cut.rows {
+			g.rows = (g.rows + 1) / 2
+		}
 		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < 4*threads && g.panels > 1 {
 			g.panels = (g.panels + 1) / 2
 		}
@@ -218,65 +221,81 @@ func (g *gemmJob) doTask(t int) {
 	i1 := min(g.m, i0+g.rows)
 	j0 := t / g.rowTasks * g.panels
 	j1 := min(panels(g.n), j0+g.panels)
-	b := g.b
-	var s *scratchF32
 	switch {
-	case g.pack:
-		s = getScratchF32(packedLen(g.k, min(g.n, j1*PanelWidth)-j0*PanelWidth))
-		b = s.f
-		for j := j0; j < j1; j++ {
-			if g.k == 0 {
-				break
-			}
-			if g.image != nil {
-				g.image.packPanel(g.isa, b[(j-j0)*g.ps:], j)
-			} else {
-				packPanelF32(b[(j-j0)*g.ps:], g.k, g.n, j, g.b, g.ldb, g.transB)
-			}
-		}
-	case j0 > 0:
-		b = b[min(j0*g.ps, len(b)):]
-	}
-	if g.k == 0 {
+	case g.k == 0:
 		g.zeroTerms(i0, i1, j0, j1)
 		g.epilogue(i0, i1, j0*PanelWidth, min(g.n, j1*PanelWidth))
-	} else {
-		g.blocks(b, i0, i1, j0, j1)
+	case g.pack:
+		g.packedBlocks(i0, i1, j0, j1)
+	default:
+		g.blocks(g.b[min(j0*g.ps, len(g.b)):], i0, i1, j0, j1)
 	}
-	if s != nil {
-		scratchPoolF32.Put(s)
+}
+
+// rowBlock is the number of rows of B that are used before the next rows of A, of which there are so many.
+func (g *gemmJob) rowBlock(rows int) int {
+	blocks := 1
+	if rows > 3 || g.nbits != nil {
+		blocks = ceilDiv(g.k, g.cut.k)
 	}
+	return (ceilDiv(g.k, max(blocks, 1)) + kAlign - 1) &^ (kAlign - 1)
+}
+
+// packedBlocks is blocks of panels that it packs: of a block of their rows all, then all rows of A by these.
+func (g *gemmJob) packedBlocks(i0, i1, j0, j1 int) {
+	kb := g.ps / PanelWidth
+	s := getScratchF32((j1 - j0) * g.ps)
+	parts := ceilDiv(i1-i0, g.cut.rows)
+	for k0 := 0; k0 < g.k; k0 += kb {
+		kk := min(kb, g.k-k0)
+		for j := j0; j < j1; j++ {
+			switch dst := s.f[(j-j0)*g.ps:][:kk*PanelWidth]; {
+			case g.image != nil:
+				g.image.packPanel(g.isa, dst, j, g.image.offs[k0:k0+kk])
+			case g.transB:
+				packPanelF32(dst, kk, g.n, j, g.b[k0:], g.ldb, true)
+			default:
+				packPanelF32(dst, kk, g.n, j, g.b[k0*g.ldb:], g.ldb, false)
+			}
+		}
+		for t, i := 0, i0; i < i1; t++ {
+			e := i + (i1-i+parts-t-1)/(parts-t)
+			g.blocksOf(s.f, i, e, j0, j1, k0, 0, kk)
+			i = e
+		}
+	}
+	scratchPoolF32.Put(s)
 }
 
 // blocks computes rows i0..i1 of panels j0..j1 with their epilogue; b starts at panel j0.
 func (g *gemmJob) blocks(b []float32, i0, i1, j0, j1 int) {
-	blocks := 1
-	if i1-i0 > 3 || g.nbits != nil {
-		blocks = ceilDiv(g.k, g.cut.k)
-	}
-	kb := (ceilDiv(g.k, blocks) + kAlign - 1) &^ (kAlign - 1)
+	kb := g.rowBlock(i1 - i0)
 	for k0 := 0; k0 < g.k; k0 += kb {
-		kk, acc, step := min(kb, g.k-k0), k0 > 0 || g.ep.Accumulate, j1-j0
-		last := k0+kb >= g.k
-		after := last && !g.ep.plain() && !g.fusesBias(i1-i0)
-		if after {
-			step = min(step, g.cut.group)
+		g.blocksOf(b, i0, i1, j0, j1, k0, k0, min(kb, g.k-k0))
+	}
+}
+
+// blocksOf computes rows i0..i1 of panels j0..j1 over k0..k0+kk, and their epilogue with the last ones; see block.
+func (g *gemmJob) blocksOf(b []float32, i0, i1, j0, j1, k0, bk, kk int) {
+	acc, step := k0 > 0 || g.ep.Accumulate, j1-j0
+	after := k0+kk >= g.k && !g.ep.plain() && !g.fusesBias(i1-i0)
+	if after {
+		step = min(step, g.cut.group)
+	}
+	for j := j0; j < j1; j += step {
+		end := min(j+step, j1)
+		switch {
+		case g.rounded != nil:
+			g.blockBF16(i0, i1, j, end, k0, kk, acc)
+		case g.half != nil:
+			g.blockHalf(i0, i1, j, end, k0, kk, acc)
+		case g.nbits != nil:
+			g.blockWidened(i0, i1, j, end, k0, kk, acc)
+		default:
+			g.block(b[(j-j0)*g.ps:], i0, i1, j, end, k0, bk, kk, acc)
 		}
-		for j := j0; j < j1; j += step {
-			end := min(j+step, j1)
-			switch {
-			case g.rounded != nil:
-				g.blockBF16(i0, i1, j, end, k0, kk, acc)
-			case g.half != nil:
-				g.blockHalf(i0, i1, j, end, k0, kk, acc)
-			case g.nbits != nil:
-				g.blockWidened(i0, i1, j, end, k0, kk, acc)
-			default:
-				g.block(b[(j-j0)*g.ps:], i0, i1, j, end, k0, k0, kk, acc)
-			}
-			if after {
-				g.epilogue(i0, i1, j*PanelWidth, min(g.n, end*PanelWidth))
-			}
+		if after {
+			g.epilogue(i0, i1, j*PanelWidth, min(g.n, end*PanelWidth))
 		}
 	}
 }

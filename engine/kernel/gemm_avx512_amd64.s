@@ -23,12 +23,18 @@ TEXT ·gemm512x32m1(SB), NOSPLIT, $0-72
 	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
 	MOVQ BX, CX
 	VMOVUPS.Z 0(CX), K1, Z0
 	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX
@@ -104,6 +110,12 @@ TEXT ·gemm512x32m2(SB), NOSPLIT, $0-72
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
@@ -113,6 +125,12 @@ load:
 	ADDQ R13, CX
 	VMOVUPS.Z 0(CX), K1, Z2
 	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX
@@ -208,6 +226,15 @@ TEXT ·gemm512x32m3(SB), NOSPLIT, $0-72
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
@@ -220,6 +247,15 @@ load:
 	ADDQ R13, CX
 	VMOVUPS.Z 0(CX), K1, Z4
 	VMOVUPS.Z 64(CX), K2, Z5
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX
@@ -337,6 +373,18 @@ TEXT ·gemm512x32m4(SB), NOSPLIT, $0-72
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
@@ -352,6 +400,18 @@ load:
 	ADDQ R13, CX
 	VMOVUPS.Z 0(CX), K1, Z6
 	VMOVUPS.Z 64(CX), K2, Z7
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX
@@ -491,6 +551,21 @@ TEXT ·gemm512x32m5(SB), NOSPLIT, $0-72
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
@@ -509,6 +584,21 @@ load:
 	ADDQ R13, CX
 	VMOVUPS.Z 0(CX), K1, Z8
 	VMOVUPS.Z 64(CX), K2, Z9
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX
@@ -668,6 +758,24 @@ TEXT ·gemm512x32m6(SB), NOSPLIT, $0-72
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
@@ -689,6 +797,24 @@ load:
 	ADDQ R13, CX
 	VMOVUPS.Z 0(CX), K1, Z10
 	VMOVUPS.Z 64(CX), K2, Z11
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX
@@ -869,6 +995,27 @@ TEXT ·gemm512x32m7(SB), NOSPLIT, $0-72
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
@@ -893,6 +1040,27 @@ load:
 	ADDQ R13, CX
 	VMOVUPS.Z 0(CX), K1, Z12
 	VMOVUPS.Z 64(CX), K2, Z13
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX
@@ -1095,6 +1263,30 @@ TEXT ·gemm512x32m8(SB), NOSPLIT, $0-72
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
@@ -1122,6 +1314,30 @@ load:
 	ADDQ R13, CX
 	VMOVUPS.Z 0(CX), K1, Z14
 	VMOVUPS.Z 64(CX), K2, Z15
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX
@@ -1344,6 +1560,33 @@ TEXT ·gemm512x32m9(SB), NOSPLIT, $0-72
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
@@ -1374,6 +1617,33 @@ load:
 	ADDQ R13, CX
 	VMOVUPS.Z 0(CX), K1, Z16
 	VMOVUPS.Z 64(CX), K2, Z17
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX
@@ -1627,6 +1897,36 @@ TEXT ·gemm512x32m10(SB), NOSPLIT, $0-72
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
@@ -1660,6 +1960,36 @@ load:
 	ADDQ R13, CX
 	VMOVUPS.Z 0(CX), K1, Z18
 	VMOVUPS.Z 64(CX), K2, Z19
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX
@@ -1935,6 +2265,39 @@ TEXT ·gemm512x32m11(SB), NOSPLIT, $0-72
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
@@ -1971,6 +2334,39 @@ load:
 	ADDQ R13, CX
 	VMOVUPS.Z 0(CX), K1, Z20
 	VMOVUPS.Z 64(CX), K2, Z21
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX
@@ -2266,6 +2662,42 @@ TEXT ·gemm512x32m12(SB), NOSPLIT, $0-72
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 	JMP  start
 
 load:
@@ -2305,6 +2737,42 @@ load:
 	ADDQ R13, CX
 	VMOVUPS.Z 0(CX), K1, Z22
 	VMOVUPS.Z 64(CX), K2, Z23
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
 
 start:
 	SUBQ $4, DX

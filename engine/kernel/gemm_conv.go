@@ -56,7 +56,7 @@ func convVolume(p *Pool, m int, w []float32, c int, src []float32, v *Volume, ds
 			e.Residual = e.Residual[od*slice:]
 		}
 		j := newGemmJob(m, slice, k, w, k, dst[od*slice:], n, &e)
-		j.ps, j.pack, j.image = k*PanelWidth, true, part
+		j.pack, j.image = true, part
 		j.run(p)
 		j.release()
 	}
@@ -193,15 +193,15 @@ func (g *Window) splitRows(dst, src []float32, height, run int) {
 // pos is the place of output j relative to that of output 0.
 func (im *convImage) pos(j int) int { return j/im.g.OW*im.rowStep + j%im.g.OW }
 
-// packPanelGo writes the columns of panel j to dst, one row of panelStride(columns) elements for every offset.
-func (im *convImage) packPanelGo(dst []float32, j int) {
+// packPanelGo writes the columns of panel j to dst, one row of panelStride(columns) elements for every one of the offsets.
+func (im *convImage) packPanelGo(dst []float32, j int, offs []int) {
 	n := min(PanelWidth, im.g.OH*im.g.OW-j*PanelWidth)
 	stride := panelStride(n)
 	var pos [PanelWidth]int
 	for e := range n {
 		pos[e] = im.pos(j*PanelWidth + e)
 	}
-	for q, off := range im.offs {
+	for q, off := range offs {
 		d := dst[q*stride:][:n]
 		for e := range d {
 			d[e] = im.data[off+pos[e]]

@@ -2,12 +2,12 @@
 
 package kernel
 
-// packPanel writes the columns of panel j to dst, one row of panelStride(columns) elements for every offset.
-func (im *convImage) packPanel(isa ISA, dst []float32, j int) {
+// packPanel writes the columns of panel j to dst, one row of panelStride(columns) elements for every one of the offsets.
+func (im *convImage) packPanel(isa ISA, dst []float32, j int, offs []int) {
 	lanes := 8
 	switch {
 	case isa < AVX2:
-		im.packPanelGo(dst, j)
+		im.packPanelGo(dst, j, offs)
 		return
 	case isa >= AVX512:
 		lanes = 16
@@ -20,10 +20,10 @@ func (im *convImage) packPanel(isa ISA, dst []float32, j int) {
 		if left := min(n-e, im.g.OW-at%im.g.OW); lanes == 8 && left >= 8 { // contiguous in the image
 			src := &im.data[im.pos(at):][0]
 			if left >= 16 {
-				packRun256x2(&dst[e], 4*stride, src, &im.offs[0], len(im.offs))
+				packRun256x2(&dst[e], 4*stride, src, &offs[0], len(offs))
 				e += 8
 			} else {
-				packRun256x1(&dst[e], 4*stride, src, &im.offs[0], len(im.offs))
+				packRun256x1(&dst[e], 4*stride, src, &offs[0], len(offs))
 			}
 			continue
 		}
@@ -42,12 +42,12 @@ func (im *convImage) packPanel(isa ISA, dst []float32, j int) {
 		switch {
 		case isa >= AVX512:
 			store.setMask(0, w)
-			packConv512(&dst[e], 4*stride, &im.data[0], &im.offs[0], len(im.offs), &pieces[0], count, &store)
+			packConv512(&dst[e], 4*stride, &im.data[0], &offs[0], len(offs), &pieces[0], count, &store)
 		case stride >= 8: // rows are filled up to whole vectors
-			packConv256(&dst[e], 4*stride, &im.data[0], &im.offs[0], len(im.offs), &pieces[0], count, &store)
+			packConv256(&dst[e], 4*stride, &im.data[0], &offs[0], len(offs), &pieces[0], count, &store)
 		default:
 			store.setMask(0, w)
-			packConvTail256(&dst[e], 4*stride, &im.data[0], &im.offs[0], len(im.offs), &pieces[0], count, &store)
+			packConvTail256(&dst[e], 4*stride, &im.data[0], &offs[0], len(offs), &pieces[0], count, &store)
 		}
 	}
 }

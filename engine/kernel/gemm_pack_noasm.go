@@ -8,4 +8,4 @@ func transposeBlock(dst []float32, ldd int, src []float32, lds, rows, cols int) 
 
 func copyPanel(dst, src []float32, lds, k int) { copyPanelGo(dst, src, lds, k) }
 
-func (im *convImage) packPanel(_ ISA, dst []float32, j int) { im.packPanelGo(dst, j) }
+func (im *convImage) packPanel(_ ISA, dst []float32, j int, offs []int) { im.packPanelGo(dst, j, offs) }

@@ -140,7 +140,7 @@ func (g *int8Job) block512(c *int32, ldc, i0, i1, j0, j1, n int) {
 	}
 }
 
-// block256 is sums with VPDPBUSD on 256-bit registers, or the exact AVX2 product.
+// block256 is sums with VPDPBUSD on 256-bit registers, or a product of AVX2.
 func (g *int8Job) block256(c *int32, ldc, i0, i1, j0, j1, n int) {
 	k4 := ceilDiv(g.b.K, 4)
 	ps := k4 * 4 * PanelWidth
@@ -148,6 +148,10 @@ func (g *int8Job) block256(c *int32, ldc, i0, i1, j0, j1, n int) {
 	if whole := min(j1, n/PanelWidth) - j0; whole > 0 && i1-i0 == 1 && g.folds() {
 		g.foldedPanels(c, i0, j0, whole)
 		j += whole
+	}
+	if g.isa != AVXVNNI && !g.b.narrow && j < j1 {
+		g.words256(at(c, (j-j0)*PanelWidth), ldc, k4, i0, i1, j, j1, n)
+		return
 	}
 	for ; j < j1; j++ {
 		w := min(PanelWidth, n-j*PanelWidth)
@@ -174,28 +178,20 @@ func (g *int8Job) block256(c *int32, ldc, i0, i1, j0, j1, n int) {
 	}
 }
 
-// columns256 computes 16 columns of rows i0..i1; wide are the marks of the panel, col is where the columns lie in a row of c.
+// columns256 computes 16 columns of rows i0..i1 by narrow weights; wide are the marks of the panel, col is where the columns lie in a row of c.
 func (g *int8Job) columns256(c *int32, ldc, k4 int, y *int8, wide *uint8, mask *int32, i0, i1, col int) {
-	row, step := 4*ldc, 2
-	if g.b.narrow {
-		step = 4
-	}
-	for i := i0; i < i1; i += step {
+	row := 4 * ldc
+	for i := i0; i < i1; i += 4 {
 		x, z := &g.a[i*g.lda], at(c, (i-i0)*ldc+col)
-		m := min(step, i1-i)
-		switch {
-		case !g.b.narrow && m == 2:
-			gemmU8S8x16m2(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
-		case !g.b.narrow:
-			gemmU8S8x16m1(k4, x, g.lda, y, 4*PanelWidth, z, row, mask)
-		case m == 4:
-			narrowU8S8x16m4(k4, x, g.lda, y, wide, z, row, mask)
-		case m == 3:
-			narrowU8S8x16m3(k4, x, g.lda, y, wide, z, row, mask)
-		case m == 2:
-			narrowU8S8x16m2(k4, x, g.lda, y, wide, z, row, mask)
-		default:
+		switch i1 - i {
+		case 1:
 			narrowU8S8x16m1(k4, x, g.lda, y, wide, z, row, mask)
+		case 2:
+			narrowU8S8x16m2(k4, x, g.lda, y, wide, z, row, mask)
+		case 3:
+			narrowU8S8x16m3(k4, x, g.lda, y, wide, z, row, mask)
+		default:
+			narrowU8S8x16m4(k4, x, g.lda, y, wide, z, row, mask)
 		}
 	}
 }

@@ -153,15 +153,40 @@ func vnniGemv512m2(k int, a *uint8, lda int, b *int8, bs, ps int, c *int32, ldc 
 //go:noescape
 func vnniGemv512m3(k int, a *uint8, lda int, b *int8, bs, ps int, c *int32, ldc int)
 
-// gemmU8S8x16m1 is the exact AVX2 product of 1 row(s) and 16 columns; k counts fours.
+// wordsS8x8m1 is the exact AVX2 product of 1 row(s) and 8 columns; k counts fours.
 //
 //go:noescape
-func gemmU8S8x16m1(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+func wordsS8x8m1(k int, a *int16, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
 
-// gemmU8S8x16m2 is the exact AVX2 product of 2 row(s) and 16 columns; k counts fours.
+// wordsS8x8m2 is the exact AVX2 product of 2 row(s) and 8 columns; k counts fours.
 //
 //go:noescape
-func gemmU8S8x16m2(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+func wordsS8x8m2(k int, a *int16, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// wordsS8x8m3 is the exact AVX2 product of 3 row(s) and 8 columns; k counts fours.
+//
+//go:noescape
+func wordsS8x8m3(k int, a *int16, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// wordsS8x8m4 is the exact AVX2 product of 4 row(s) and 8 columns; k counts fours.
+//
+//go:noescape
+func wordsS8x8m4(k int, a *int16, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// wordsS8x8m5 is the exact AVX2 product of 5 row(s) and 8 columns; k counts fours.
+//
+//go:noescape
+func wordsS8x8m5(k int, a *int16, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// wordsS8x8m6 is the exact AVX2 product of 6 row(s) and 8 columns; k counts fours.
+//
+//go:noescape
+func wordsS8x8m6(k int, a *int16, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)
+
+// wordsOfU8 widens n bytes to 16 bits, n a multiple of 4.
+//
+//go:noescape
+func wordsOfU8(dst *int16, src *uint8, n int)
 
 // narrowU8S8x16m1 is the AVX2 product of 1 row(s) and 16 columns of narrow weights; k counts fours.
 //

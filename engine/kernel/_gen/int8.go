@@ -29,9 +29,10 @@ func int8Files() []file {
 		v.kernel(a, &stubs, mr)
 	}
 	b := newAsm("int8.go")
-	for mr := 1; mr <= 2; mr++ {
-		widen(b, &stubs, mr)
+	for mr := 1; mr <= wordRows; mr++ {
+		words(b, &stubs, mr)
 	}
+	wordsOf(b, &stubs)
 	for mr := 1; mr <= 4; mr++ {
 		narrowTile{mr, 2}.kernel(b, &stubs)
 	}
@@ -61,46 +62,84 @@ func int8Files() []file {
 		{"int8_stubs_amd64.go", []byte(stubs.String())}}
 }
 
-// widen writes the exact AVX2 product: bytes are widened to 16 bits, so that VPMADDWD cannot saturate (VPMADDUBSW does:
-// 2*255*127 is more than 32767). Each sum is a pair, joined at the end. mr rows, 16 columns.
-func widen(a *asm, stubs *strings.Builder, mr int) {
-	name := fmt.Sprintf("gemmU8S8x16m%d", mr)
-	decl := "func " + name + "(k int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)"
-	fmt.Fprintf(stubs, "\n// %s is the exact AVX2 product of %d row(s) and 16 columns; k counts fours.\n//\n//go:noescape\n%s\n", name, mr, decl)
+// wordRows is the number of rows of the exact AVX2 product at most: the sums of six of eight columns take twelve registers.
+const wordRows = 6
+
+// words writes the exact AVX2 product: both sides are widened to 16 bits, so that VPMADDWD cannot saturate (VPMADDUBSW does:
+// 2*255*127 is more than 32767), those of A before, so that they are loaded to all lanes, and those of B once for all rows. Each sum is a
+// pair, joined at the end. mr rows, 8 columns.
+func words(a *asm, stubs *strings.Builder, mr int) {
+	name := fmt.Sprintf("wordsS8x8m%d", mr)
+	decl := "func " + name + "(k int, a *int16, lda int, b *int8, bs int, c *int32, ldc int, mask *int32)"
+	fmt.Fprintf(stubs, "\n// %s is the exact AVX2 product of %d row(s) and 8 columns; k counts fours.\n//\n//go:noescape\n%s\n", name, mr, decl)
 	a.text(decl, name, 64)
 	for _, l := range []string{"k+0(FP), DX", "a+8(FP), SI", "lda+16(FP), R8", "b+24(FP), DI", "bs+32(FP), R9", "c+40(FP), BX", "ldc+48(FP), R13"} {
 		a.op("MOVQ %s", l)
 	}
-	for i := range 4 * mr {
-		a.op("VPXOR Y%d, Y%d, Y%d", i, i, i)
+	if mr > 3 {
+		a.op("LEAQ (R8)(R8*2), R10")
+		a.op("ADDQ SI, R10")
+	}
+	for i := range 2 * mr {
+		a.op("VPXOR Y%[1]d, Y%[1]d, Y%[1]d", i)
 	}
 	a.b.WriteString("\n\tPCALIGN $32\n")
 	a.label("loop")
+	a.op("VPMOVSXBW (DI), Y12")
+	a.op("VPMOVSXBW 16(DI), Y13")
 	for i := range mr {
-		a.op("VPBROADCASTD %s, X%d", rowAddr(i, 0), 8+i)
-		a.op("VPMOVZXBW X%d, Y%d", 8+i, 8+i)
+		a.op("VPBROADCASTQ %s, Y14", rowAddr(i, 0))
+		a.op("VPMADDWD Y12, Y14, Y15")
+		a.op("VPMADDWD Y13, Y14, Y14")
+		a.op("VPADDD Y15, Y%[1]d, Y%[1]d", 2*i)
+		a.op("VPADDD Y14, Y%[1]d, Y%[1]d", 2*i+1)
 	}
-	for v := range 4 {
-		a.op("VPMOVSXBW %d(DI), Y%d", 16*v, 10+v&1)
-		for i := range mr {
-			t := 12 + (v*mr+i)&3
-			a.op("VPMADDWD Y%d, Y%d, Y%d", 10+v&1, 8+i, t)
-			a.op("VPADDD Y%d, Y%d, Y%d", t, 4*i+v, 4*i+v)
-		}
+	a.op("ADDQ $8, SI")
+	if mr > 3 {
+		a.op("ADDQ $8, R10")
 	}
-	a.op("ADDQ $4, SI")
 	a.op("ADDQ R9, DI")
 	a.op("DECQ DX")
 	a.op("JNE  loop")
 	for i := range mr {
-		for h := range 2 {
-			s := 4*i + 2*h
-			a.op("VPHADDD Y%d, Y%d, Y%d", s+1, s, s) // columns 0 1 4 5 | 2 3 6 7
-			a.op("VPERMQ $0xd8, Y%d, Y%d", s, 2*i+h)
-		}
+		a.op("VPHADDD Y%d, Y%d, Y%d", 2*i+1, 2*i, i) // columns 0 1 4 5 | 2 3 6 7
+		a.op("VPERMQ $0xd8, Y%[1]d, Y%[1]d", i)
 	}
 	a.op("MOVQ mask+56(FP), AX")
-	storeSums(a, mr, 2, true)
+	storeSums(a, mr, 1, true)
+}
+
+// wordsOf writes the widening of bytes to 16 bits; n is a multiple of four.
+func wordsOf(a *asm, stubs *strings.Builder) {
+	decl := "func wordsOfU8(dst *int16, src *uint8, n int)"
+	fmt.Fprintf(stubs, "\n// wordsOfU8 widens n bytes to 16 bits, n a multiple of 4.\n//\n//go:noescape\n%s\n", decl)
+	a.text(decl, "wordsOfU8", 24)
+	for _, l := range []string{"dst+0(FP), DI", "src+8(FP), SI", "n+16(FP), CX"} {
+		a.op("MOVQ %s", l)
+	}
+	a.op("SUBQ $16, CX")
+	a.op("JLT  rest")
+	a.label("loop")
+	a.op("VPMOVZXBW (SI), Y0")
+	a.op("VMOVDQU Y0, (DI)")
+	a.op("ADDQ $16, SI")
+	a.op("ADDQ $32, DI")
+	a.op("SUBQ $16, CX")
+	a.op("JGE  loop")
+	a.label("rest")
+	a.op("ADDQ $16, CX")
+	a.op("JEQ  end")
+	a.label("four")
+	a.op("VMOVD (SI), X0")
+	a.op("VPMOVZXBW X0, X0")
+	a.op("VMOVQ X0, (DI)")
+	a.op("ADDQ $4, SI")
+	a.op("ADDQ $8, DI")
+	a.op("SUBQ $4, CX")
+	a.op("JNE  four")
+	a.label("end")
+	a.op("VZEROUPPER")
+	a.op("RET")
 }
 
 // sumBytes writes the sum of unsigned bytes by VPSADBW; n is a multiple of 32, not 0.
