@@ -278,12 +278,8 @@ func opQLinearSoftmax(c *Call) error {
 	if err != nil || len(dst) == 0 {
 		return err
 	}
-	def := int64(-1)
 	old := c.Node.Int("opset", 13) < 13
-	if old {
-		def = 1
-	}
-	ax, err := axis(int(c.Node.Int("axis", def)), t.Rank())
+	ax, err := axis(int(c.Node.Int("axis", -1)), t.Rank()) // the default is that of opset 13 in both
 	if err != nil {
 		return err
 	}
