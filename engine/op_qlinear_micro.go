@@ -190,8 +190,8 @@ func opQLinearPool(c *Call) error {
 	if err != nil {
 		return err
 	}
-	if t.Rank() != 3 && t.Rank() != 4 {
-		return errShape("X", t, "rank 3 or 4")
+	if t.Rank() < 3 || t.Rank() > 5 {
+		return errShape("X", t, "rank 3 to 5")
 	}
 	if r := v.scale / out.scale; r-r != 0 {
 		return fmt.Errorf("the scales %v and %v of inputs 1 and 3 leave the range of float32", v.scale, out.scale)
@@ -216,8 +216,11 @@ func opQLinearPool(c *Call) error {
 		return nil
 	}
 	f := opQuantAveragePool
-	if n.Op == "QLinearGlobalAveragePool" {
+	switch {
+	case n.Op == "QLinearGlobalAveragePool":
 		f = opQuantGlobalAveragePool
+	case t.Rank() == 5:
+		f = opQuantAverageVolume
 	}
 	if !last {
 		if err := step(opChannelsLast); err != nil {

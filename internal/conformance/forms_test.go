@@ -52,6 +52,56 @@ func TestContribForms(t *testing.T) {
 	}
 }
 
+// What ONNX Runtime's optimizer writes into files, and averages of volumes of bytes.
+func TestContribFused(t *testing.T) {
+	rt, r := reference(t), newSource(33)
+	acts := []struct {
+		name   string
+		params []float32
+		gemm   []model.Attr
+	}{
+		{}, {name: "Relu"}, {name: "Tanh"}, {name: "Sigmoid"}, {name: "LeakyRelu", params: []float32{0.2}, gemm: []model.Attr{f("activation_alpha", 0.2)}},
+		{name: "HardSigmoid", params: []float32{0.3, 0.4}, gemm: []model.Attr{f("activation_alpha", 0.3), f("activation_beta", 0.4)}}, {name: "Clip", params: []float32{-0.5, 0.7}},
+	}
+	for n := range 4 * len(acts) {
+		act := acts[n%len(acts)]
+		var attrs []model.Attr
+		if act.name != "" {
+			attrs = []model.Attr{model.StringAttr("activation", act.name)}
+		}
+		b, ch, out, size := 1+r.IntN(2), 1+r.IntN(20), 1+r.IntN(20), 3+r.IntN(6)
+		o := one{name: fmt.Sprintf("FusedConv %d %s", n, act.name), domain: microsoft, op: "FusedConv", outputs: []model.DType{f32}, opset: int64(9 + 4*(n%2)),
+			inputs: []*model.Tensor{r.floats(b, ch, size, size), r.floats(out, ch, 3, 3), r.floats(out), nil}, attrs: append([]model.Attr{model.IntsAttr("pads", 1, 1, 1, 1)}, attrs...)}
+		if act.params != nil {
+			o.attrs = append(o.attrs, model.Attr{Name: "activation_params", Kind: model.AttrFloats, Floats: act.params})
+		}
+		if n%3 == 0 {
+			o.inputs[3] = r.floats(b, out, size, size)
+		}
+		if o.constant = []int{1, 2}; n%4 == 1 {
+			o.inputs[2] = nil
+		}
+		o.check(t, rt, 1e-5) // the products of a kernel are added in another order
+		if act.name != "" && act.name != "Clip" {
+			o = one{name: fmt.Sprintf("FusedGemm %d %s", n, act.name), domain: microsoft, op: "FusedGemm", outputs: []model.DType{f32}, attrs: append(append([]model.Attr{f("alpha", 0.5), i("transB", 1)}, attrs...), act.gemm...),
+				inputs: []*model.Tensor{r.floats(b, ch), r.floats(out, ch), r.floats(out)}}
+			o.check(t, rt, 1e-5)
+		}
+		q := quant{r.Rand}
+		x := []*model.Tensor{q.bytes(n%2 == 0, b, ch, size, size, size), q.scale(0.01), q.zero(n%2 == 0), q.scale(0.01), q.zero(n%2 == 0)}
+		d := x[0].DType()
+		o = one{name: fmt.Sprintf("QLinearAveragePool %d of volumes", n), domain: microsoft, op: "QLinearAveragePool", inputs: x, outputs: []model.DType{d},
+			attrs: []model.Attr{model.IntsAttr("kernel_shape", 3, 2, 3), model.IntsAttr("pads", 1, 0, 1, 1, 1, 0), model.IntsAttr("strides", 1, 2, 2), i("count_include_pad", int64(n/2%2)), i("channels_last", int64(n/4%2))}}
+		if n/4%2 == 1 {
+			o.inputs[0] = q.bytes(n%2 == 0, b, size, size, size, ch)
+		}
+		o.constant = []int{1, 2, 3, 4}
+		o.check(t, rt, 0)
+		o.op, o.name, o.attrs = "QLinearGlobalAveragePool", "QLinearGlobalAveragePool of volumes", []model.Attr{i("channels_last", int64(n/4%2))}
+		o.check(t, rt, 0)
+	}
+}
+
 func TestOperatorForms(t *testing.T) {
 	rt, r := reference(t), newSource(32)
 	for n := range 24 {
