@@ -47,7 +47,7 @@ func TestContribForms(t *testing.T) {
 			inputs: []*model.Tensor{r.floats(b, s, h*d), in[9], in[7], in[8]}, attrs: []model.Attr{i("is_packed_batching", 1)}}
 		o.check(t, rt, 1e-6)
 		o = one{name: fmt.Sprintf("QLinearSoftmax %d without axis", n), domain: microsoft, op: "QLinearSoftmax", outputs: []model.DType{model.Uint8}, attrs: []model.Attr{i("opset", int64(11+n%3))},
-			inputs: []*model.Tensor{quant{r.Rand}.bytes(false, b, s, d), model.Scalar(float32(0.05)), model.Scalar(uint8(100)), model.Scalar(float32(1) / 256), model.Scalar(uint8(0))}}
+			inputs: []*model.Tensor{quant(r).bytes(false, b, s, d), model.Scalar(float32(0.05)), model.Scalar(uint8(100)), model.Scalar(float32(1) / 256), model.Scalar(uint8(0))}}
 		o.check(t, rt, 0)
 	}
 }
@@ -87,7 +87,7 @@ func TestContribFused(t *testing.T) {
 				inputs: []*model.Tensor{r.floats(b, ch), r.floats(out, ch), r.floats(out)}}
 			o.check(t, rt, 1e-5)
 		}
-		q := quant{r.Rand}
+		q := quant(r)
 		x := []*model.Tensor{q.bytes(n%2 == 0, b, ch, size, size, size), q.scale(0.01), q.zero(n%2 == 0), q.scale(0.01), q.zero(n%2 == 0)}
 		d := x[0].DType()
 		o = one{name: fmt.Sprintf("QLinearAveragePool %d of volumes", n), domain: microsoft, op: "QLinearAveragePool", inputs: x, outputs: []model.DType{d},
