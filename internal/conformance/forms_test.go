@@ -102,6 +102,27 @@ func TestContribFused(t *testing.T) {
 	}
 }
 
+// Scan of opset 8 over entries of different lengths, in both directions.
+func TestScanOfLengths(t *testing.T) {
+	rt, r := reference(t), newSource(34)
+	value := func(name string, w int) *model.Value {
+		return &model.Value{Name: name, Type: model.Type{DType: f32, Shape: model.Shape{{Size: int64(w)}}}}
+	}
+	for n := range 20 {
+		b, s, w := 1+r.IntN(3), 1+r.IntN(6), 1+r.IntN(9)
+		lens := make([]int64, b)
+		for k := range lens {
+			lens[k] = int64(1 + r.IntN(s))
+		}
+		body := &model.Graph{Name: "body", Inputs: []*model.Value{value("state", w), value("x", w)}, Outputs: []*model.Value{value("next", w), value("y", w)},
+			Nodes: []*model.Node{{Name: "add", Op: "Add", Inputs: []string{"state", "x"}, Outputs: []string{"next"}}, {Name: "tanh", Op: "Tanh", Inputs: []string{"next"}, Outputs: []string{"y"}}}}
+		o := one{name: fmt.Sprintf("Scan %d of %v of %d steps", n, lens, s), op: "Scan", opset: 8, outputs: []model.DType{f32, f32},
+			inputs: []*model.Tensor{model.FromSlice([]int{b}, lens), r.floats(b, w), r.floats(b, s, w)},
+			attrs:  []model.Attr{{Name: "body", Kind: model.AttrGraph, G: body}, i("num_scan_inputs", 1), model.IntsAttr("directions", int64(n%2))}}
+		o.check(t, rt, 1e-6)
+	}
+}
+
 func TestOperatorForms(t *testing.T) {
 	rt, r := reference(t), newSource(32)
 	for n := range 24 {
