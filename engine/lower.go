@@ -30,7 +30,7 @@ func (c *compiler) unfused(g *model.Graph, n *model.Node) []*model.Node {
 	var params []float32
 	for _, a := range n.Attrs {
 		switch own, ok := strings.CutPrefix(a.Name, "activation_"); {
-		case a.Name == "activation":
+		case a.Name == "activation", a.Name == opsetAttr: // the version of another domain
 		case own == "params":
 			params = a.Floats
 		case ok: // of FusedGemm: activation_alpha is alpha of the activation

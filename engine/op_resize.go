@@ -280,6 +280,7 @@ func (r *resample) source(o, in, out, scale, lo, hi float64) (float64, error) {
 	return sourceOf(r.coord, o, in, out, scale, lo, hi)
 }
 
+// sourceOf is source in the precision of T, without fused products and sums.
 func sourceOf[T float32 | float64](coord string, o, in, out, scale, lo, hi T) (T, error) {
 	length := in * scale
 	switch coord {
@@ -287,7 +288,7 @@ func sourceOf[T float32 | float64](coord string, o, in, out, scale, lo, hi T) (T
 		return (o+0.5)/scale - 0.5, nil
 	case "half_pixel_symmetric":
 		adjust := out / length
-		return in/2*(1-adjust) + (o+0.5)/scale - 0.5, nil
+		return T(in/2*(1-adjust)) + (o+0.5)/scale - 0.5, nil
 	case "pytorch_half_pixel":
 		if out <= 1 {
 			return 0, nil
@@ -304,7 +305,7 @@ func sourceOf[T float32 | float64](coord string, o, in, out, scale, lo, hi T) (T
 		return (o + 0.5) / scale, nil
 	case "tf_crop_and_resize":
 		if out > 1 {
-			return lo*(in-1) + o*(hi-lo)*(in-1)/(out-1), nil
+			return T(lo*(in-1)) + o*(hi-lo)*(in-1)/(out-1), nil
 		}
 		return 0.5 * (lo + hi) * (in - 1), nil
 	}
