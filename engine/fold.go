@@ -56,9 +56,9 @@ func (c *compiler) watched(n *model.Node) map[string]bool {
 	return m
 }
 
-// Fold rewrites g in place: functions are inlined, nodes are sorted, what depends on constants alone becomes
-// initializers (of at most 64 MiB, or twice the size of what they are made from), and nodes and initializers that nothing
-// reads are dropped. QuantizeLinear and DequantizeLinear stay. The bodies of If, Loop and Scan are treated alike.
+// Fold rewrites g in place: functions are inlined, FusedConv and FusedGemm of com.microsoft taken apart, nodes are sorted, what
+// depends on constants alone becomes initializers (of at most 64 MiB, or twice the size of what they are made from), and nodes
+// and initializers that nothing reads are dropped. QuantizeLinear and DequantizeLinear stay. The bodies of If, Loop and Scan are treated alike.
 func Fold(g *model.Graph) (err error) {
 	if g == nil {
 		return errors.New("engine: no graph")

@@ -9,7 +9,8 @@ import (
 )
 
 // contribMask reads mask_index (or key_padding_mask) in the forms that ONNX Runtime takes: [B] (the keys of an entry end
-// there), [2B] (the ends, then the starts), [B, K] or [B, S, K] (1 = look, 0 = not). It adds
+// there), [2B] (the ends, then the starts), [3B+2] (the ends, then offsets of packed sequences, which say nothing more), [B, K] or
+// [B, S, K] (1 = look, 0 = not). It adds
 // mask_filter_value to the scores of keys that are hidden; the causal frontier makes them the lowest number. Neither is -Inf.
 func (c *Call) contribMask(t *model.Tensor, q *headsTensor, keys, past int, causal bool) (scoreChange, error) {
 	filter := c.Node.Float("mask_filter_value", -10000)
@@ -22,7 +23,7 @@ func (c *Call) contribMask(t *model.Tensor, q *headsTensor, keys, past int, caus
 		}
 		n := t.Shape()
 		switch {
-		case len(n) == 1 && (n[0] == q.b || n[0] == 2*q.b):
+		case len(n) == 1 && (n[0] == q.b || n[0] == 2*q.b || n[0] == 3*q.b+2):
 			rowsPer, add = 1, Scratch[float32](c, q.b*keys)
 			for b := range q.b {
 				start := 0

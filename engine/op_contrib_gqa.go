@@ -117,7 +117,12 @@ func (g *gqa) turn(c *Call) error {
 		if len(ids) != g.q.b*g.q.s {
 			return errShape("position_ids", t, fmt.Sprintf("[%d %d]", g.q.b, g.q.s))
 		}
-		position = func(b, s int) int { return ids[b*g.q.s+s] }
+		position = func(b, s int) int {
+			if g.prompt { // of a first prompt the first position counts alone, as the operator's description says
+				return ids[0] + s
+			}
+			return ids[b*g.q.s+s]
+		}
 	}
 	for _, t := range []*headsTensor{&g.q, &g.k} {
 		w := t.h * t.d
@@ -151,8 +156,8 @@ func (g *gqa) cached(c *Call, t *headsTensor, in, out int) (headsTensor, error) 
 }
 
 // opGroupQueryAttention is GroupQueryAttention of com.microsoft: query, key, value, past_key, past_value, seqlens_k,
-// total_sequence_length, cos_cache, sin_cache, position_ids, attention_bias, head_sink. It is causal; entry b has
-// seqlens_k[b]+1 keys, of which the last are the new ones.
+// total_sequence_length, cos_cache, sin_cache, position_ids, attention_bias, head_sink. Entry b has seqlens_k[b]+1 keys, of which
+// the last are the new ones; a query sees those up to its own, or all of them where causal is 0.
 func opGroupQueryAttention(c *Call) error {
 	n := c.Node
 	for i := 12; i < c.NumIn(); i++ {
@@ -162,6 +167,9 @@ func opGroupQueryAttention(c *Call) error {
 	}
 	if c.Wants(3) {
 		return fmt.Errorf("output qk: %w", model.ErrUnsupported)
+	}
+	if n.Int("sliding_window_cache", 0) != 0 {
+		return fmt.Errorf("sliding_window_cache: %w", model.ErrUnsupported)
 	}
 	g, err := newGQA(c)
 	if err != nil {
@@ -195,9 +203,15 @@ func opGroupQueryAttention(c *Call) error {
 	} else if n.Int("smooth_softmax", 0) > 0 {
 		sink = make([]float32, q.h)
 	}
-	window := int(n.Int("local_window_size", -1))
+	window, causal := int(n.Int("local_window_size", -1)), n.Int("causal", 1) != 0
+	if !causal && window >= 0 {
+		return fmt.Errorf("local_window_size is %d with causal 0", window)
+	}
 	inf := float32(math.Inf(-1))
 	seen := func(b, i int) (from, to int) {
+		if !causal {
+			return 0, g.total[b]
+		}
 		to = min(g.past(b)+i+1, k.s)
 		if window >= 0 {
 			from = max(0, to-window)
@@ -233,9 +247,6 @@ func opGroupQueryAttention(c *Call) error {
 // cos_cache, sin_cache.
 func opContribRotary(c *Call) error {
 	n := c.Node
-	if n.Int("is_packed_batching", 0) != 0 {
-		return fmt.Errorf("is_packed_batching: %w", model.ErrUnsupported)
-	}
 	var cache [2][]float32
 	half := 0
 	for i := range cache {

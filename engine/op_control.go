@@ -306,8 +306,8 @@ func sliceAt(t *model.Tensor, ax, i int) (*model.Tensor, error) {
 	return tmp.out[0].t.Reshape(append(shape, t.Shape()[ax+1:]...))
 }
 
-// scan8 runs Scan of opset 8: inputs are sequence_lens (must be omitted or full) and then states and scanned tensors,
-// all with a batch dimension in front.
+// scan8 runs Scan of opset 8: inputs are sequence_lens [batch], the steps of each entry, and then states and scanned tensors, all with a
+// batch dimension in front. What an entry stacks ends in zeros where others have more steps, as in ONNX Runtime.
 func scan8(c *Call, body *Plan) error {
 	n := int(c.Node.Int("num_scan_inputs", 0))
 	carried := len(c.in) - 1 - n
@@ -322,10 +322,19 @@ func scan8(c *Call, body *Plan) error {
 	if err != nil {
 		return err
 	}
-	if first.Rank() < 2 || len(dirs) != n || c.Arg(0) != nil {
-		return fmt.Errorf("sequence_lens or directions: %w", model.ErrUnsupported)
+	if first.Rank() < 2 || len(dirs) != n {
+		return fmt.Errorf("directions %v do not fit %d scanned inputs of rank %d", dirs, n, first.Rank())
 	}
-	batch, trips, k := first.Shape()[0], first.Shape()[1], len(body.outputs)-carried
+	batch, most, k := first.Shape()[0], first.Shape()[1], len(body.outputs)-carried
+	lens := slices.Repeat([]int{most}, batch)
+	if t := c.Arg(0); t != nil {
+		if lens, err = ints(t); err != nil {
+			return err
+		}
+		if len(lens) != batch || slices.ContainsFunc(lens, func(n int) bool { return n < 0 || n > most }) {
+			return fmt.Errorf("sequence_lens %v do not fit a batch of %d with %d steps", lens, batch, most)
+		}
+	}
 	results := make([][]*model.Tensor, len(body.outputs))
 	for b := range batch {
 		args := make([]*model.Tensor, len(c.in)-1)
@@ -345,7 +354,7 @@ func scan8(c *Call, body *Plan) error {
 		for i := range init {
 			init[i] = slot{t: args[i]}
 		}
-		state, scans, err := scanSteps(c, init, args[carried:], make([]int, n), dirs, trips, k)
+		state, scans, err := scanSteps(c, init, args[carried:], make([]int, n), dirs, lens[b], k)
 		if err != nil {
 			return err
 		}
@@ -357,7 +366,13 @@ func scan8(c *Call, body *Plan) error {
 			if err := scans[j].stack(tmp, 0, 0, body.outputs[carried+j].value); err != nil {
 				return err
 			}
-			results[carried+j] = append(results[carried+j], tmp.out[0].t)
+			t := tmp.out[0].t
+			if lens[b] < most {
+				if t, err = longer(c, t, most); err != nil {
+					return err
+				}
+			}
+			results[carried+j] = append(results[carried+j], t)
 		}
 	}
 	for i, list := range results {
@@ -370,4 +385,23 @@ func scan8(c *Call, body *Plan) error {
 		}
 	}
 	return nil
+}
+
+// longer returns t with zeros behind its end along the first dimension, up to n, in memory of the call.
+func longer(c *Call, t *model.Tensor, n int) (*model.Tensor, error) {
+	raw, err := t.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	shape := append([]int{n}, t.Shape()[1:]...)
+	size, err := model.NumElements(shape)
+	if err != nil {
+		return nil, err
+	}
+	if size > maxTensorBytes/8 {
+		return nil, fmt.Errorf("output of shape %v is too large", shape)
+	}
+	b := Scratch[uint8](c, t.DType().Size(size))
+	clear(b[copy(b, raw):])
+	return model.NewTensor(t.DType(), shape, b)
 }

@@ -342,7 +342,7 @@ func gemmFloat32(c *Call, a, b, bias *model.Tensor, m, n, k int, ta, tb bool) er
 		st, _ = c.st.state.(*gemmState)
 	}
 	later := bias != nil && beta != 0
-	if later && beta == 1 && bias.Len() == n && (bias.Rank() == 1 || bias.Shape()[0] == 1) {
+	if later && beta == 1 && bias.Len() == n && (bias.Rank() < 2 || bias.Shape()[0] == 1) {
 		if ep.Bias, err = model.Data[float32](bias); err != nil {
 			return err
 		}

@@ -190,8 +190,8 @@ func opQLinearPool(c *Call) error {
 	if err != nil {
 		return err
 	}
-	if t.Rank() != 3 && t.Rank() != 4 {
-		return errShape("X", t, "rank 3 or 4")
+	if t.Rank() < 3 || t.Rank() > 5 {
+		return errShape("X", t, "rank 3 to 5")
 	}
 	if r := v.scale / out.scale; r-r != 0 {
 		return fmt.Errorf("the scales %v and %v of inputs 1 and 3 leave the range of float32", v.scale, out.scale)
@@ -216,8 +216,11 @@ func opQLinearPool(c *Call) error {
 		return nil
 	}
 	f := opQuantAveragePool
-	if n.Op == "QLinearGlobalAveragePool" {
+	switch {
+	case n.Op == "QLinearGlobalAveragePool":
 		f = opQuantGlobalAveragePool
+	case t.Rank() == 5:
+		f = opQuantAverageVolume
 	}
 	if !last {
 		if err := step(opChannelsLast); err != nil {
@@ -278,12 +281,8 @@ func opQLinearSoftmax(c *Call) error {
 	if err != nil || len(dst) == 0 {
 		return err
 	}
-	def := int64(-1)
 	old := c.Node.Int("opset", 13) < 13
-	if old {
-		def = 1
-	}
-	ax, err := axis(int(c.Node.Int("axis", def)), t.Rank())
+	ax, err := axis(int(c.Node.Int("axis", -1)), t.Rank()) // the default is that of opset 13 in both
 	if err != nil {
 		return err
 	}

@@ -143,6 +143,53 @@ func opQuantAveragePool(c *Call) error {
 	return nil
 }
 
+// opQuantAverageVolume is opQuantAveragePool of volumes, with the averages that wholeAttr marks.
+func opQuantAverageVolume(c *Call) error {
+	x, src, err := bytesOf(c, 0)
+	if err != nil {
+		return err
+	}
+	n, ch, spatial, err := lastImage(x)
+	if err != nil {
+		return err
+	}
+	kern := attrInts(c.Node, "kernel_shape")
+	if len(kern) != len(spatial) {
+		return fmt.Errorf("kernel_shape %v does not fit X %v", kern, x.Shape())
+	}
+	w, err := newWindow(c.Node, spatial, kern, c.Node.Int("ceil_mode", 0) != 0)
+	if err != nil {
+		return err
+	}
+	dst, err := Out[uint8](c, 0, append(append([]int{n}, w.out...), ch))
+	if err != nil || len(dst) == 0 {
+		return err
+	}
+	m, plane, pixels := c.Node, product(w.out), product(spatial)
+	zx, zy, ratio := int32(byteAttr(m, "zx")), float32(byteAttr(m, "zy")), m.Float("sx", 1)/m.Float("sy", 1)
+	padded := m.Int("count_include_pad", 0) != 0
+	rowsParallel(c.pool, n*plane, ch*product(kern)/4, func(r0, r1 int) {
+		acc := make([]int32, ch)
+		for r := r0; r < r1; r++ {
+			count := int32(0)
+			clear(acc)
+			w.each(r%plane, func(_, i int) {
+				count++
+				kernel.SumRowsU8(acc, src[(r/plane*pixels+i)*ch:][:ch], 1, ch)
+			})
+			zero, div := count*zx, count
+			if padded {
+				div = int32(product(kern))
+			}
+			for i, s := range acc {
+				v := float32(s-zero) / float32(max(div, 1))
+				dst[r*ch+i] = uint8(math.RoundToEven(float64(min(max(v*ratio+zy, 0), 255))))
+			}
+		}
+	})
+	return nil
+}
+
 // paddedCount is the number of kernel positions of output o that lie before end, the end of the padded input.
 func paddedCount(o, kern, stride, dilation, before, end int) int {
 	k := 0

@@ -116,7 +116,7 @@ func resizeAxes(c *Call, x *model.Tensor, list []int, roi, scales []float64, siz
 		in := float64(x.Shape()[a])
 		if scales != nil {
 			full[a] = scales[i]
-			want[a] = int(math.Floor(in * scales[i]))
+			want[a] = resized(x.Shape()[a], scales[i])
 		} else {
 			if in == 0 {
 				return fmt.Errorf("axis %d has no elements", a)
@@ -143,6 +143,9 @@ func resizeAxes(c *Call, x *model.Tensor, list []int, roi, scales []float64, siz
 	return resizeAll(c, x, full, want, region, r)
 }
 
+// resized is the size that a scale makes of n, in float32 as ONNX infers it: 20 times a scale of 2.3 is 46.
+func resized(n int, scale float64) int { return int(math.Floor(float64(float32(n) * float32(scale)))) }
+
 // resizeAll resamples axis by axis; every output element of an axis is a weighted sum of inputs along it.
 func resizeAll(c *Call, x *model.Tensor, scales []float64, sizes []int, roi []float64, r resample) error {
 	if len(scales) != x.Rank() {
@@ -156,7 +159,7 @@ func resizeAll(c *Call, x *model.Tensor, scales []float64, sizes []int, roi []fl
 		if sizes != nil {
 			shape[i] = sizes[i]
 		} else {
-			shape[i] = int(math.Floor(float64(shape[i]) * s))
+			shape[i] = resized(shape[i], s)
 		}
 		if shape[i] < 0 {
 			return fmt.Errorf("size %d", shape[i])
@@ -199,7 +202,11 @@ func resizeAll(c *Call, x *model.Tensor, scales []float64, sizes []int, roi []fl
 	}
 	if lo, hi, ok := intRange(x.DType()); ok {
 		for i, e := range v {
-			v[i] = math.RoundToEven(min(max(e, lo), hi))
+			if v[i] = min(max(e, lo), hi); r.antialias {
+				v[i] = math.RoundToEven(v[i])
+			} else {
+				v[i] = math.Trunc(v[i])
+			}
 		}
 	}
 	t, err := fromFloat64(x.DType(), shape, v, castRule{})
@@ -263,17 +270,27 @@ func (r *resample) axis(in, out int, scale, lo, hi float64) ([][]tap, []bool, er
 	return taps, outside, nil
 }
 
-// source returns the input coordinate of an output.
+// source returns the input coordinate of an output. Where one pixel is chosen it is computed in float32, as ONNX Runtime does: a scale of
+// 0.3 or 2.3 puts it on the border of two.
 func (r *resample) source(o, in, out, scale, lo, hi float64) (float64, error) {
+	if r.mode == "nearest" {
+		x, err := sourceOf(r.coord, float32(o), float32(in), float32(out), float32(scale), float32(lo), float32(hi))
+		return float64(x), err
+	}
+	return sourceOf(r.coord, o, in, out, scale, lo, hi)
+}
+
+// sourceOf is source in the precision of T, without fused products and sums.
+func sourceOf[T float32 | float64](coord string, o, in, out, scale, lo, hi T) (T, error) {
 	length := in * scale
-	switch r.coord {
+	switch coord {
 	case "half_pixel":
 		return (o+0.5)/scale - 0.5, nil
 	case "half_pixel_symmetric":
 		adjust := out / length
-		return in/2*(1-adjust) + (o+0.5)/scale - 0.5, nil
+		return T(in/2*(1-adjust)) + (o+0.5)/scale - 0.5, nil
 	case "pytorch_half_pixel":
-		if length <= 1 {
+		if out <= 1 {
 			return 0, nil
 		}
 		return (o+0.5)/scale - 0.5, nil
@@ -288,11 +305,11 @@ func (r *resample) source(o, in, out, scale, lo, hi float64) (float64, error) {
 		return (o + 0.5) / scale, nil
 	case "tf_crop_and_resize":
 		if out > 1 {
-			return lo*(in-1) + o*(hi-lo)*(in-1)/(length-1), nil
+			return T(lo*(in-1)) + o*(hi-lo)*(in-1)/(out-1), nil
 		}
 		return 0.5 * (lo + hi) * (in - 1), nil
 	}
-	return 0, fmt.Errorf("coordinate_transformation_mode %q: %w", r.coord, model.ErrUnsupported)
+	return 0, fmt.Errorf("coordinate_transformation_mode %q: %w", coord, model.ErrUnsupported)
 }
 
 // round returns the input nearest to x. "simple" is that of Upsample and of Resize before opset 11, which say nothing of it: as ONNX Runtime

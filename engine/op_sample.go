@@ -164,6 +164,9 @@ func opGridSample(c *Call) error {
 			if v < s.lo[d] || v > s.hi[d] {
 				switch s.padding {
 				case "border":
+					if s.mode == "cubic" { // its pixels are repeated, and the position stays, as in PyTorch and ONNX Runtime
+						break
+					}
 					v = max(0, min(v, size-1))
 				case "reflection":
 					v = reflect(v, s.lo[d], s.hi[d])

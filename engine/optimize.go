@@ -17,8 +17,8 @@ func openGraph(path string) (*model.Graph, func() error, error) {
 	return f.Graph(), f.Close, nil
 }
 
-// prepare rewrites the clone g in place: functions are inlined, nodes sorted, and, unless NoFusion is set, the
-// optimisation passes run.
+// prepare rewrites the clone g in place: functions are inlined, fused operators of files taken apart, nodes sorted, and, unless
+// NoFusion is set, the optimisation passes run.
 func (c *compiler) prepare(g *model.Graph) error {
 	c.opsets = map[string]int64{}
 	if g.Model != nil {
@@ -32,6 +32,7 @@ func (c *compiler) prepare(g *model.Graph) error {
 		if err := c.inline(g); err != nil {
 			return err
 		}
+		c.lower(g)
 	}
 	if err := sortAll(g); err != nil {
 		return err

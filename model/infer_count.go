@@ -234,7 +234,7 @@ func inferResize(c *inferCall) {
 		if a < 0 {
 			return
 		}
-		if n := math.Floor(float64(s[a].Size) * float64(scales[i])); s[a].Known() && n >= 0 && n < 1<<40 {
+		if n := math.Floor(float64(float32(s[a].Size) * scales[i])); s[a].Known() && n >= 0 && n < 1<<40 {
 			out[a] = Dim{Size: int64(n)}
 		} else if out[a] = c.fresh(); scales[i] == 1 {
 			out[a] = s[a]

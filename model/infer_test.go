@@ -150,3 +150,17 @@ func TestInferAssets(t *testing.T) {
 		f.Close()
 	}
 }
+
+// TestInferScaled: sizes are multiplied by scales in float32, as ONNX infers them: 20 times 2.3 is 46, in float64 it would be 45.99.
+func TestInferScaled(t *testing.T) {
+	g := &model.Graph{Name: "g", Inputs: []*model.Value{{Name: "x", Type: model.Type{DType: model.Float32, Shape: model.Shape{{Size: 1}, {Size: 20}}}}},
+		Outputs: []*model.Value{{Name: "y"}}, Model: &model.Info{IRVersion: 8, Opsets: []model.Opset{{Version: 17}}},
+		Nodes: []*model.Node{{Name: "n", Op: "Resize", Inputs: []string{"x", "", "scales"}, Outputs: []string{"y"}}}}
+	g.SetInitializer("scales", model.FromSlice([]int{2}, []float32{1, 2.3}))
+	if err := model.InferShapes(g); err != nil {
+		t.Fatal(err)
+	}
+	if s := g.Outputs[0].Type.Shape; len(s) != 2 || s[1].Size != 46 {
+		t.Errorf("shape %v, want [1 46]", s)
+	}
+}
