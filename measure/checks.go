@@ -101,7 +101,7 @@ func (r *runner) checkPairs(s Summary) {
 			continue
 		}
 		if far := outliers(q.LogsPer, 5); far != nil {
-			said = append(said, fmt.Sprintf("%s more than 5 MAD from the median in %s, and kept", lying(far, q.N), q.what))
+			said = append(said, fmt.Sprintf("%s more than 5 MAD from the median in %s (kept)", lying(far, q.N), q.what))
 		}
 		switch {
 		case q.Correl:
