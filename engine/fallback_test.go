@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -57,5 +58,31 @@ func TestFallbacksAreTold(t *testing.T) {
 		case got[0].String() != "8 runs fell back to the operators one by one, without any fusion: "+got[0].Node+" has no kernel for the type or the shapes that it met":
 			t.Error(got[0])
 		}
+	}
+}
+
+// TestFallbackLetsGo: while a run falls back, what the fused one had made is not kept beside it.
+func TestFallbackLetsGo(t *testing.T) {
+	var held []uint64 // by run of the first node
+	look := func(c *engine.Call) error {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		held = append(held, m.HeapAlloc)
+		y, err := engine.Out[float32](c, 0, c.In[0].Shape())
+		clear(y)
+		return err
+	}
+	b := newBuilder(4, 13)
+	x := b.input("x", model.Float32, model.Shape{{Size: -1, Param: "a"}, {Size: -1, Param: "b"}, {Size: -1, Param: "c"}})
+	b.g.Nodes = append(b.g.Nodes, &model.Node{Op: "Look", Domain: "test", Inputs: []string{x}, Outputs: []string{"looked"}})
+	b.output(unfused["layer norm of one column"].build(b, "looked"))
+	s := load(t, b.g, engine.Options{Threads: 1, Ops: map[string]engine.OpFunc{"test::Look": look}})
+	const size = 8 << 20 // bytes of a value
+	if _, err := s.Run(t.Context(), engine.Feed{"x": model.FromSlice([]int{1, size / 4, 1}, make([]float32, size/4))}); err != nil {
+		t.Fatal(err)
+	}
+	if len(held) != 2 || held[1] > held[0]+size/2 {
+		t.Errorf("%d bytes in use as the runs begin", held)
 	}
 }

@@ -47,6 +47,9 @@ func TestHostileSizes(t *testing.T) {
 		{"unpool", "MaxUnpool", 13, []*model.Tensor{image, model.FromSlice([]int{1, 1, 2, 2}, make([]int64, 4))},
 			[]model.Attr{model.IntsAttr("kernel_shape", 1<<30, 1<<30), model.IntsAttr("strides", 1<<30, 1<<30)}},
 		{"pool pads", "MaxPool", 13, []*model.Tensor{image}, []model.Attr{model.IntsAttr("kernel_shape", 1, 1), model.IntsAttr("pads", 1<<30, 1<<30, 1<<30, 1<<30)}},
+		{"average pads", "AveragePool", 13, []*model.Tensor{model.FromSlice([]int{1, 1, 2, 2}, make([]float64, 4))},
+			[]model.Attr{model.IntsAttr("kernel_shape", 1, 1), model.IntsAttr("pads", 1<<10, 1<<10, 1<<10, 1<<10)}},
+		{"norm pads", "LpPool", 13, []*model.Tensor{image}, []model.Attr{model.IntsAttr("kernel_shape", 1, 1), model.IntsAttr("pads", 1<<10, 1<<10, 1<<10, 1<<10)}},
 		{"conv pads", "Conv", 13, []*model.Tensor{image, model.FromSlice([]int{1, 1, 1, 1}, []float32{1})}, []model.Attr{model.IntsAttr("pads", 1<<30, 1<<30, 1<<30, 1<<30)}},
 		{"transposed conv", "ConvTranspose", 13, []*model.Tensor{image, model.FromSlice([]int{1, 1, 1, 1}, []float32{1})}, []model.Attr{model.IntsAttr("strides", 1<<30, 1<<30)}},
 		{"random", "RandomNormal", 13, nil, []model.Attr{model.IntsAttr("shape", 1<<20, 1<<20)}},
@@ -84,6 +87,8 @@ func TestHostileSizes(t *testing.T) {
 				t.Errorf("%s: %v", c.name, err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			s, err := engine.Native{}.Load(ctx, engine.Artifact{Graph: b.g}, engine.Options{Threads: 2, Memory: 1 << 24})
 			if err == nil {
 				_, err = s.Run(ctx, in)
@@ -92,6 +97,10 @@ func TestHostileSizes(t *testing.T) {
 				}
 			}
 			cancel()
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 1<<24 {
+				t.Errorf("%s, constant %v: the run took %d bytes, of %d", c.name, fold, n, 1<<24)
+			}
 			if err == nil || strings.Contains(err.Error(), "internal error") {
 				t.Errorf("%s, constant %v: %v", c.name, fold, err)
 			}
@@ -115,6 +124,11 @@ func TestHostileGeometry(t *testing.T) {
 			plane[n/2] = v
 			y = append(y, plane...)
 		}
+		return y
+	}
+	alone := func(n int, v float64) []float64 { // the largest of nothing is -Inf
+		y := slices.Repeat([]float64{math.Inf(-1)}, n)
+		y[n/2] = v
 		return y
 	}
 	column, columns := make([]float32, 1<<15), make([]float64, 1<<19)
@@ -150,6 +164,10 @@ func TestHostileGeometry(t *testing.T) {
 			[]model.Attr{ints("strides", 1, 1<<17), ints("pads", 1000, 1<<17, 1000, 1<<17), groups}, middle(2001*3, 6, 20)},
 		{"pooled slices", "AveragePool", []*model.Tensor{floats([]int{1, 1, 1 << 10, 1, 1}, column[3:3+1<<10]...)},
 			[]model.Attr{ints("kernel_shape", 1, 1, 1), ints("strides", 1<<10, 1, 1), ints("pads", 0, 64, 64, 0, 64, 64)}, middle(129*129, 3)},
+		{"average", "AveragePool", []*model.Tensor{floats([]int{1, 2, 1, 1}, 3, 5)}, append(far(2, 1<<12), ints("kernel_shape", 1, 1)), middle(9, 3, 5)},
+		{"largest", "MaxPool", []*model.Tensor{floats([]int{1, 1, 1, 1}, 3)}, append(far(2, 1<<12), ints("kernel_shape", 1, 1)), alone(9, 3)},
+		{"average of a volume", "AveragePool", []*model.Tensor{floats([]int{1, 1, 1, 1, 1}, 3)}, append(far(3, 1<<11), ints("kernel_shape", 1, 1, 1)), middle(27, 3)},
+		{"largest of a volume", "MaxPool", []*model.Tensor{floats([]int{1, 1, 1, 1, 1}, 3)}, append(far(3, 1<<11), ints("kernel_shape", 1, 1, 1)), alone(27, 3)},
 		{"pad before one pixel", "Conv", []*model.Tensor{floats([]int{1, 1, 1, 1}, 3), floats([]int{2, 1, 1, 1}, 2, 4)},
 			[]model.Attr{ints("strides", 2, 2), ints("pads", 1, 1, 0, 0)}, []float64{0, 0}},
 	} {

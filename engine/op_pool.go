@@ -67,7 +67,7 @@ func opMaxPool(c *Call) error {
 	}
 	switch x.DType() {
 	case model.Float32:
-		if g, ok := w.window2D(); ok && !c.Wants(1) {
+		if g, ok := w.window2D(); ok && !c.Wants(1) && mayPad(c, kernel.PoolLen(&g), g.H*g.W) {
 			return poolKernel(c, x, planes, &g, shape, func(dst, src []float32, n int) { kernel.MaxPool(dst, src, n, &g) })
 		}
 		if v, ok := w.volume(); ok && !c.Wants(1) && mayPoolSlices(c, x, planes, &v) {
@@ -107,8 +107,11 @@ func poolKernel(c *Call, x *model.Tensor, planes int, g *kernel.Window, shape []
 }
 
 // mayPoolSlices tells whether all pooled slices of the volumes may be held at once: a quarter of the memory that the run may use, and not far more
-// than volumes and output, which pads and a stride of the depth can make small.
+// than volumes and output, which pads and a stride of the depth can make small. So may a padded slice of every thread, see mayPad.
 func mayPoolSlices(c *Call, x *model.Tensor, planes int, v *kernel.Volume) bool {
+	if !mayPad(c, kernel.PoolLen(&v.Window), v.H*v.W) {
+		return false
+	}
 	out := v.OH * v.OW
 	most := min(c.arena.bound()/16, max(maxColumns, 4*int64(x.Len()+planes*v.OD*out)))
 	return out == 0 || int64(planes*v.D) <= most/int64(out)
@@ -206,7 +209,7 @@ func opAveragePool(c *Call) error {
 	}
 	pad := c.Node.Int("count_include_pad", 0) != 0
 	if x.DType() == model.Float32 {
-		if g, ok := w.window2D(); ok {
+		if g, ok := w.window2D(); ok && mayPad(c, kernel.PoolLen(&g), g.H*g.W) {
 			return poolKernel(c, x, planes, &g, shape, func(dst, src []float32, n int) { kernel.AveragePool(dst, src, n, &g, pad) })
 		}
 		if v, ok := w.volume(); ok && mayPoolSlices(c, x, planes, &v) { // the number of elements is that of a slice times that of slices
@@ -255,13 +258,17 @@ func (w *convWindow) covered(o int) int {
 	return n
 }
 
-// poolPlain applies f to the elements under every window.
+// poolPlain applies f to the elements under every window. It takes 16 bytes for each, which are bounded as all that is not the arena's.
 func poolPlain(c *Call, x *model.Tensor, planes int, w *convWindow, shape []int, f func(s []float64, o int) float64) error {
+	n, err := model.NumElements(shape)
+	if err != nil || int64(n) > c.arena.bound()/16 {
+		return fmt.Errorf("output 0 of shape %v: %w", shape, ErrMemory)
+	}
 	src, err := toFloat64(x)
 	if err != nil {
 		return err
 	}
-	out64 := make([]float64, product(shape))
+	out64 := make([]float64, n)
 	in, out := product(w.in), product(w.out)
 	var s []float64
 	for p := range planes {

@@ -139,8 +139,8 @@ func transposeRows(p *kernel.Pool, dst, src elems, l *loops) {
 	})
 }
 
-// transposeStrip is the number of rows of a matrix in dst that one piece of work makes, and transposeLeast that where there would be too few pieces,
-// or elements have no kernel.
+// transposeStrip is the number of rows of a matrix in dst that one piece of work makes, and transposeLeast that of several threads where there would be
+// too few pieces, or elements have no kernel.
 const transposeStrip, transposeLeast = 512, 64
 
 // transposeMatrices copies to the dimensions of l, of which j has stride 1 in src: for every position in the others a matrix

@@ -285,6 +285,7 @@ func (p *Plan) run(ctx context.Context, pool *kernel.Pool, in map[string]any, k 
 		if err != nil {
 			return nil, err
 		}
+		clear(*vals) // what this run has made
 		return f.run(ctx, own, in, k)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {

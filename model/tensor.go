@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -41,7 +42,7 @@ type lazy struct {
 // newTensor returns a tensor without data.
 func newTensor(dtype DType, shape []int, n int) *Tensor {
 	t := &Tensor{dtype: dtype, n: n}
-	t.shape = append(t.dims[:0:len(t.dims)], shape...)
+	t.shape = slices.Clip(append(t.dims[:0], shape...)) // who appends to it does not write to dims
 	return t
 }
 

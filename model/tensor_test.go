@@ -85,6 +85,17 @@ func floats(t *testing.T, dt DType, shape []int, raw []byte) []float32 {
 	return f
 }
 
+// TestShapeAppend: two that append to the shape of a tensor do not write to each other's.
+func TestShapeAppend(t *testing.T) {
+	for rank := range 7 {
+		x := FromSlice(slices.Repeat([]int{1}, rank), []float32{1})
+		a, b := append(x.Shape(), 7), append(x.Shape(), 9)
+		if a[rank] != 7 || b[rank] != 9 {
+			t.Errorf("rank %d: %v and %v", rank, a, b)
+		}
+	}
+}
+
 // TestMapFileRefuses: what is no regular file, and an empty one maps to nothing.
 func TestMapFileRefuses(t *testing.T) {
 	if _, err := MapFile(t.TempDir()); err == nil {

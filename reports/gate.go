@@ -101,8 +101,11 @@ func (f figure) more(limit float64) int {
 	if !f.pairs && f.counted != "example" || f.ci == nil || f.n == 0 || f.pairs && !(f.ci[0] > 0 && limit > 0 && f.value > 0) {
 		return 0
 	}
-	to := f.scale(limit)
-	q := (to(f.ci[1]) - to(f.ci[0])) / 2 / math.Abs(to(f.value)-to(limit))
+	to, end := f.scale(limit), f.ci[0]
+	if limit > f.value {
+		end = f.ci[1]
+	}
+	q := (to(end) - to(f.value)) / (to(limit) - to(f.value))
 	m := math.Ceil(float64(f.n) * (q*q - 1))
 	if math.IsNaN(m) || m > 100_000 {
 		return 0
@@ -336,7 +339,11 @@ func (f figure) shown() string {
 // moreWords says how many more pairs or examples would decide, or what is given where that is not known.
 func (f figure) moreWords(limit float64, otherwise string) string {
 	if m := f.more(limit); m > 0 {
-		return ", about " + count(float64(m)) + " more " + f.counted + "s would decide"
+		things := "s"
+		if m == 1 {
+			things = ""
+		}
+		return ", about " + count(float64(m)) + " more " + f.counted + things + " would decide"
 	}
 	return otherwise
 }

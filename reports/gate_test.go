@@ -177,3 +177,23 @@ func TestGatesAreExplained(t *testing.T) {
 		}
 	}
 }
+
+// What would decide follows from the side of the interval that holds the limit, which may be the longer one.
+func TestMoreExamples(t *testing.T) {
+	for _, c := range []struct {
+		value float64
+		ci    Interval
+		limit float64
+		n     int
+		want  string
+	}{
+		{0.004, Interval{-0.001, 0.0101}, 0.01, 10_000, ", about 337 more examples would decide"}, // (0.0061/0.006)² - 1 of them
+		{0.004, Interval{-0.0001, 0.0131}, 0, 10_000, ", about 507 more examples would decide"},   // (0.0041/0.004)² - 1 of them
+		{0.004, Interval{-0.001, 0.01}, 0.01, 1000, ", about 1 more example would decide"},
+	} {
+		f := figure{value: c.value, ci: &c.ci, n: c.n, counted: "example"}
+		if got := f.moreWords(c.limit, ""); got != c.want {
+			t.Errorf("%v in %v, limit %v: %q, want %q", c.value, c.ci, c.limit, got, c.want)
+		}
+	}
+}

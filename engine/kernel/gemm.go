@@ -244,12 +244,12 @@ func (g *gemmJob) rowBlock(rows int) int {
 // packedBlocks is blocks of panels that it packs: of a block of their rows all, then all rows of A by these.
 func (g *gemmJob) packedBlocks(i0, i1, j0, j1 int) {
 	kb := g.ps / PanelWidth
-	s := getScratchF32((j1 - j0) * g.ps)
+	s := getScratchF32(packedLen(kb, min(g.n, j1*PanelWidth)-j0*PanelWidth))
 	parts := ceilDiv(i1-i0, g.cut.rows)
 	for k0 := 0; k0 < g.k; k0 += kb {
 		kk := min(kb, g.k-k0)
 		for j := j0; j < j1; j++ {
-			switch dst := s.f[(j-j0)*g.ps:][:kk*PanelWidth]; {
+			switch dst := s.f[(j-j0)*g.ps:]; {
 			case g.image != nil:
 				g.image.packPanel(g.isa, dst, j, g.image.offs[k0:k0+kk])
 			case g.transB:

@@ -2,15 +2,28 @@ package kernel
 
 import "math"
 
+// PoolLen returns the number of elements of the padded plane that MaxPool and AveragePool take, or math.MaxInt where an int does not hold it. The
+// windows of strided or dilated outputs span that plane, so that it may be far larger than input and output.
+func PoolLen(g *Window) int {
+	if g.OH*g.OW == 0 {
+		return 0
+	}
+	h, w := spanLen(g.OH, g.SH, g.KH, g.DH), spanLen(g.OW, g.SW, g.KW, g.DW)
+	if w > math.MaxInt-g.SW {
+		return math.MaxInt
+	}
+	return satMul(h, ceilDiv(w, g.SW)*g.SW)
+}
+
 // MaxPool sets dst [c,OH,OW] to the largest element under the window in src [c,H,W]; padding counts as -Inf, and NaN
-// wins.
+// wins. It takes PoolLen elements of memory, which the caller bounds.
 func MaxPool(dst, src []float32, c int, g *Window) {
 	poolPlanes(dst, src, c, g, float32(math.Inf(-1)), Max, maxNaN)
 }
 
 // AveragePool sets dst [c,OH,OW] to the mean under the window in src [c,H,W], added in increasing (kh,kw). The divisor
 // is the number of elements inside the input, or, with includePad, inside the input and its stated padding (ONNX
-// count_include_pad). A window with no element gives 0.
+// count_include_pad). A window with no element gives 0. It takes memory as MaxPool does, and OH*OW elements.
 func AveragePool(dst, src []float32, c int, g *Window, includePad bool) {
 	poolPlanes(dst, src, c, g, 0, Add, addf)
 	count := make([]float32, g.OH*g.OW)
