@@ -67,28 +67,36 @@ func opPad(c *Call) error {
 		dst.copy(0, src, 0, 1)
 		return done()
 	}
-	// from[k][i] is the source position of output position i along dimension k, all but the last, -1 for the fill value.
+	line := func(k int) padLine { return padLine{shape[k], pads[k], x.Shape()[k], mode} }
+	// from[k][i] is the source position of output position i along dimension k, all but the last; nil where that would take much memory.
 	from := make([][]int, r-1)
-	for k, d := range shape[:r-1] {
+	for k, d := range shape {
+		if err := line(k).check(); err != nil {
+			return err
+		}
+		if k == r-1 || d > workInts {
+			continue
+		}
 		from[k] = c.ints(d)
 		for i := range from[k] {
-			if from[k][i], err = padSource(i-pads[k], x.Shape()[k], mode); err != nil {
-				return err
-			}
+			from[k][i] = line(k).source(i)
 		}
 	}
-	n := shape[r-1]
-	runs, err := padRuns(n, pads[r-1], x.Shape()[r-1], mode)
-	if err != nil {
-		return err
-	}
+	last, n := line(r-1), shape[r-1]
+	runs, whole := last.runs()
 	str, pos := stridesIn(c.ints(r), x.Shape()), c.ints(r)
 	for row := range product(shape[:r-1]) {
 		at, inside := 0, true
 		for k, rest := r-2, row; k >= 0; k-- {
 			pos[k] = rest % shape[k]
 			rest /= shape[k]
-			if s := from[k][pos[k]]; s < 0 {
+			s := 0
+			if from[k] != nil {
+				s = from[k][pos[k]]
+			} else {
+				s = line(k).source(pos[k])
+			}
+			if s < 0 {
 				inside = false
 			} else {
 				at += s * str[k]
@@ -98,48 +106,84 @@ func opPad(c *Call) error {
 			dst.take(row*n, fill, 0, 0, n)
 			continue
 		}
-		for _, run := range runs {
-			if run.from < 0 {
-				dst.take(row*n+run.to, fill, 0, 0, run.n)
-			} else {
-				dst.take(row*n+run.to, src, at+run.from, run.step, run.n)
+		for i, to := 0, 0; to < n; i++ {
+			var run padRun
+			if i < len(runs) {
+				run = runs[i]
+			} else if !whole {
+				run = last.run(to)
 			}
+			if run.from < 0 {
+				dst.take(row*n+to, fill, 0, 0, run.n)
+			} else {
+				dst.take(row*n+to, src, at+run.from, run.step, run.n)
+			}
+			to += run.n
 		}
 	}
 	return done()
 }
 
-// A padRun are n neighbours of a dimension that are read step elements apart (-1, 0 or 1), from position from on; from is -1 for the fill value.
-type padRun struct{ to, from, step, n int }
+// A padLine is a dimension of d positions, padded by before, over one of n in a mode.
+type padLine struct {
+	d, before, n int
+	mode         string
+}
 
-// padRuns cuts the d positions of a dimension of n, padded by before, into runs.
-func padRuns(d, before, n int, mode string) ([]padRun, error) {
-	runs := make([]padRun, 0, 3)
-	for i := 0; i < d; {
-		at, err := padSource(i-before, n, mode)
-		if err != nil {
-			return nil, err
+// A padRun are n neighbours of a dimension that are read step elements apart (-1, 0 or 1), from position from on; from is -1 for the fill value.
+type padRun struct{ from, step, n int }
+
+// check returns what is wrong with positions outside of the source, of which there are some at the ends if there are any.
+func (p padLine) check() error {
+	for _, i := range [2]int{0, p.d - 1} {
+		if _, err := padSource(i-p.before, p.n, p.mode); err != nil {
+			return err
 		}
-		r := padRun{to: i, from: at, n: 1}
-		if i >= before && i-before < n { // what is not padded
-			r.step, r.n = 1, min(d-i, n-(i-before))
-		} else {
-			for ; i+r.n < d && !(i+r.n >= before && i+r.n-before < n); r.n++ {
-				next, err := padSource(i+r.n-before, n, mode)
-				if err != nil {
-					return nil, err
-				}
-				step := next - at
-				if step < -1 || step > 1 || r.n > 1 && step != r.step {
-					break
-				}
-				r.step, at = step, next
-			}
+	}
+	return nil
+}
+
+// source is the position that position i is read from.
+func (p padLine) source(i int) int {
+	s, _ := padSource(i-p.before, p.n, p.mode) // see check
+	return s
+}
+
+// maxPadRuns is the number of runs that a call remembers; those beyond are found again for every row.
+const maxPadRuns = 256
+
+// runs returns the first runs, and whether these are all.
+func (p padLine) runs() (list []padRun, whole bool) {
+	list = make([]padRun, 0, 3)
+	for i := 0; i < p.d; {
+		if len(list) == maxPadRuns {
+			return list, false
 		}
-		runs = append(runs, r)
+		r := p.run(i)
+		list = append(list, r)
 		i += r.n
 	}
-	return runs, nil
+	return list, true
+}
+
+// run is the run that begins at position i.
+func (p padLine) run(i int) padRun {
+	inside := func(i int) bool { return i >= p.before && i-p.before < p.n }
+	at := p.source(i)
+	r := padRun{from: at, n: 1}
+	if inside(i) {
+		r.step, r.n = 1, min(p.d-i, p.n-(i-p.before))
+		return r
+	}
+	for ; i+r.n < p.d && !inside(i+r.n); r.n++ {
+		next := p.source(i + r.n)
+		step := next - at
+		if step < -1 || step > 1 || r.n > 1 && step != r.step {
+			break
+		}
+		r.step, at = step, next
+	}
+	return r
 }
 
 func padSource(i, n int, mode string) (int, error) {

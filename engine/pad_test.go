@@ -96,3 +96,34 @@ func comparePad[T float32 | int64 | uint8](t *testing.T, what, mode string, shap
 		}
 	}
 }
+
+// TestPadManyRuns has more runs and more rows than a call remembers, in every mode.
+func TestPadManyRuns(t *testing.T) {
+	for _, mode := range []string{"constant", "edge", "reflect", "wrap"} {
+		const rows, cols, before, above = 3, 2, 701, 600
+		b := newBuilder(3, 19)
+		x := b.input("x", model.Int32, model.FixedShape(rows, cols))
+		b.output(b.node("Pad", []string{x, b.ints(above, before, above, 900)}, model.StringAttr("mode", mode)))
+		in := []int32{1, 2, 3, 4, 5, 6}
+		out, err := load(t, b.g, engine.Options{}).Run(t.Context(), engine.Feed{"x": model.FromSlice([]int{rows, cols}, in)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, y := range out {
+			got, err := model.Data[int32](y)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := before + cols + 900
+			for k, v := range got {
+				want := int32(0)
+				if i, j := padded(k/w-above, rows, mode), padded(k%w-before, cols, mode); i >= 0 && j >= 0 {
+					want = in[i*cols+j]
+				}
+				if v != want {
+					t.Fatalf("%s: element %d is %d, want %d", mode, k, v, want)
+				}
+			}
+		}
+	}
+}
