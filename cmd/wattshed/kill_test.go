@@ -260,7 +260,7 @@ func digests(t *testing.T, dir string) map[string]string {
 }
 
 // noise matches the warnings that tell how steady this one run was.
-var noise = regexp.MustCompile(`pairs|correlated|drifts|blocks|MHz|°C|idle|energy of a block|reading the meter|break-even|not steady|counts this machine|counting this machine`)
+var noise = regexp.MustCompile(`pairs|MAD|correlated|drifts|blocks|MHz|°C|idle|energy of a block|reading the meter|break-even|not steady|counts this machine|counting this machine`)
 
 // keep is what lasts of an object whose other values come from time, energy or memory.
 func keep(o map[string]any, keys ...string) map[string]any {
