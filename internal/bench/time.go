@@ -167,42 +167,13 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 			}
 		}
 	}()
-	if r.static {
-		float := r
-		float.static = false
-		p, err := b.file(ctx, float)
-		if err != nil {
-			return nil, err
-		}
-		cs = append(cs, &contender{name: cs[0].name, runtime: cs[0].runtime, options: cs[0].options},
-			&contender{name: nativeFloat, runtime: cs[0].runtime, options: cs[0].options, path: p})
-	}
-	if r.bf16 {
-		float := r
-		float.bf16 = false
-		p, err := b.file(ctx, float)
-		if err != nil {
-			return nil, err
-		}
-		for i := 1; i < len(cs); i += 2 {
-			cs[i].path = p
-		}
+	if cs, err = b.floats(ctx, r, cs); err != nil {
+		return nil, err
 	}
 	art := engine.Artifact{Path: path}
-	var outs []engine.Feed
-	for _, c := range cs {
-		a := art
-		if c.path != "" {
-			a.Path = c.path
-		}
-		if c.session, err = c.runtime.Load(ctx, a, c.options); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.name, err)
-		}
-		out, err := c.session.Run(ctx, feed)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.name, err)
-		}
-		outs = append(outs, out)
+	outs, err := loadAll(ctx, cs, art, feed)
+	if err != nil {
+		return nil, err
 	}
 	if !r.load {
 		if err := bindAll(cs, feed); err != nil {
@@ -267,6 +238,46 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 		}
 	}
 	return res, b.summarise(cs, res)
+}
+
+// floats gives a row of static weights the native runtime on the float model too, and one of bfloat16 ONNX Runtime on the float model.
+func (b *bench) floats(ctx context.Context, r row, cs []*contender) ([]*contender, error) {
+	if !r.static && !r.bf16 {
+		return cs, nil
+	}
+	static := r.static
+	r.static, r.bf16 = false, false
+	path, err := b.file(ctx, r)
+	if err != nil {
+		return cs, err
+	}
+	if static {
+		return append(cs, &contender{name: cs[0].name, runtime: cs[0].runtime, options: cs[0].options},
+			&contender{name: nativeFloat, runtime: cs[0].runtime, options: cs[0].options, path: path}), nil
+	}
+	for i := 1; i < len(cs); i += 2 {
+		cs[i].path = path
+	}
+	return cs, nil
+}
+
+// loadAll loads all contenders, those without a path of their own from art, and returns what each makes of the input.
+func loadAll(ctx context.Context, cs []*contender, art engine.Artifact, feed engine.Feed) (outs []engine.Feed, err error) {
+	for _, c := range cs {
+		a := art
+		if c.path != "" {
+			a.Path = c.path
+		}
+		if c.session, err = c.runtime.Load(ctx, a, c.options); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+		out, err := c.session.Run(ctx, feed)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+		outs = append(outs, out)
+	}
+	return outs, nil
 }
 
 // calibrate returns the number of calls that fill a sample, after a warm-up of the same length.
