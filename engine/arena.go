@@ -46,6 +46,7 @@ func (b *buffer) holds(p unsafe.Pointer) bool {
 // instead, which are such buffers too.
 type arena struct {
 	free  [4 * 64][]*buffer
+	idle  int   // buffers in free
 	held  int64 // bytes of all buffers made and not given away
 	limit int   // largest tensor allowed while folding constants; 0 = none
 	away  int64 // bytes given away during this run
@@ -63,6 +64,7 @@ type arena struct {
 	spare   []*buffer // for pieces of the placement that leave the arena
 
 	calls []*Call // of earlier runs, to be used again
+	run   eval
 }
 
 const minBuffer = 64
@@ -159,6 +161,7 @@ func (a *arena) fresh(n, wider int) (*buffer, error) {
 			l[len(l)-1] = nil // it may leave the arena
 			a.free[k] = l[:len(l)-1]
 			b.refs = 1
+			a.idle--
 			return b, nil
 		}
 	}
@@ -209,8 +212,14 @@ func (a *arena) release(b *buffer) {
 		a.stray()
 	}
 	if b.block == nil {
-		a.free[b.class] = append(a.free[b.class], b)
+		a.rest(b)
 	}
+}
+
+// rest puts a buffer among the free ones.
+func (a *arena) rest(b *buffer) {
+	a.free[b.class] = append(a.free[b.class], b)
+	a.idle++
 }
 
 // turnClasses is how many size classes larger than needed a block may be that an earlier placement left: a factor of 2.
@@ -247,7 +256,7 @@ func (a *arena) end() {
 	for _, b := range a.blocks {
 		if b.refs < 1<<30 {
 			b.refs = 0
-			a.free[b.class] = append(a.free[b.class], b)
+			a.rest(b)
 		}
 	}
 	clear(a.blocks)
@@ -258,6 +267,10 @@ func (a *arena) end() {
 
 // trim drops the free buffers.
 func (a *arena) trim() {
+	if a.idle == 0 {
+		return
+	}
+	a.idle = 0
 	for i, list := range a.free {
 		if len(list) == 0 {
 			continue

@@ -86,7 +86,7 @@ var errWhole = errors.New("the batch cannot be cut")
 // runSliced runs the plan on the slices of the batch: a multiple of the threads side by side, and what is left of them one by one on all threads. An
 // entry sees no other, so that the bits are those of the whole; what a thread has of one slice stays in its cache. Where the memory for that
 // is not there, the error is errWhole.
-func (p *Plan) runSliced(ctx context.Context, pool *kernel.Pool, in map[string]any, k batchCut, kp *kept) (map[string]any, error) {
+func (p *Plan) runSliced(ctx context.Context, pool *kernel.Pool, in map[string]any, k batchCut, kp *kept) ([]slot, error) {
 	threads := pool.Threads()
 	s := &sliced{p: p, cut: k, ctx: ctx, in: in, most: p.memory / int64(threads+1), outs: make([]*model.Tensor, len(p.outputs)), old: kp.take()}
 	if p.opts.Profile {
@@ -114,14 +114,14 @@ func (p *Plan) runSliced(ctx context.Context, pool *kernel.Pool, in map[string]a
 		addProfiles(s.profiles[k.aside:], math.MaxInt64)
 		s.profiles[0].addCalls()
 	}
-	res := make(map[string]any, len(s.outs))
+	outs := make([]slot, len(s.outs))
 	for i, t := range s.outs {
-		res[p.outputs[i].value.Name] = t
+		outs[i].t = t
 	}
 	if kp != nil {
 		kp.sliced = s.outs
 	}
-	return res, nil
+	return outs, nil
 }
 
 // try is slice, with the error errWhole where that is out of memory: slices that have not begun then are left out.
@@ -154,9 +154,9 @@ func (s *sliced) slice(i int, pool *kernel.Pool) error {
 		}
 		vals[pi.slot], in[pi.value.Name] = slot{t: t}, t
 	}
-	a, sig := p.acquire(s.most), "/"+p.signature(in, pool) // its outputs do not leave it
+	a, sig := p.acquire(s.most), "/"+p.signature(in, pool.Threads()) // its outputs do not leave it
 	p.begin(a, sig)
-	e := &eval{ctx: s.ctx, pool: pool, arena: a}
+	e := a.eval(s.ctx, pool)
 	if s.profiles != nil {
 		e.profile, e.slice = true, &s.profiles[i]
 		e.slice.entries, e.slice.of = hi-lo, s.cut.entries

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -24,13 +23,13 @@ var (
 // bound is a session with inputs in place. What its runs share with those of the session is the memory of inner values; that of the outputs is its own
 // and is written again by its next run. Beside Options.Memory, which bounds the values of a run with its outputs, what other bounds keep is not counted.
 type bound struct {
-	s  *session
-	in map[string]any
+	s   *session
+	fed fed
 
 	mu   sync.Mutex // Close of the session may come from another goroutine
 	kept kept
-	out  Feed  // of the last run, in memory of kept, of an input or of the model; nil for none
-	gone error // why it is closed; nil while it is open
+	out  []slot // of the last run, in memory of kept, of an input or of the model; nil for none
+	gone error  // why it is closed; nil while it is open
 }
 
 // Bind implements Binder.
@@ -39,7 +38,8 @@ func (s *session) Bind(in Feed) (Bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.plan.accept(vals, make([]slot, s.plan.nslots)); err != nil {
+	b := &bound{s: s, fed: fed{in: vals}}
+	if err := b.fed.fix(s.plan, s.pool.Threads()); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -47,7 +47,6 @@ func (s *session) Bind(in Feed) (Bound, error) {
 	if s.closed {
 		return nil, errSessionClosed
 	}
-	b := &bound{s: s, in: vals}
 	if s.bounds == nil {
 		s.bounds = map[*bound]bool{}
 	}
@@ -63,14 +62,18 @@ func (b *bound) Run(ctx context.Context) error {
 		return b.gone
 	}
 	b.out = nil
-	res, err := b.s.plan.run(ctx, b.s.pool, b.in, &b.kept)
-	if err == nil {
-		b.out, err = tensorsOf(res, maps.Keys(res))
+	out, err := b.s.plan.run(ctx, b.s.pool, &b.fed, &b.kept)
+	for i, o := range out {
+		if err == nil {
+			_, err = b.s.plan.tensorOf(i, o)
+		}
 	}
 	if err != nil {
 		b.kept = kept{}
+		return err
 	}
-	return err
+	b.out = out
+	return nil
 }
 
 // Outputs implements Bound.
@@ -91,8 +94,9 @@ func (b *bound) Outputs() (out Feed, err error) {
 		}
 	}()
 	out = make(Feed, len(b.out))
-	for name, t := range b.out {
-		if out[name], err = copyOf(t); err != nil {
+	for i, o := range b.out {
+		name := b.s.plan.outputs[i].value.Name
+		if out[name], err = copyOf(o.t); err != nil {
 			return nil, fmt.Errorf("engine: output %q: %w", name, err)
 		}
 	}
@@ -113,7 +117,7 @@ func (b *bound) release(why error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.gone == nil {
-		b.in, b.kept, b.out, b.gone = nil, kept{}, nil, why
+		b.fed, b.kept, b.out, b.gone = fed{}, kept{}, nil, why
 	}
 }
 
@@ -171,7 +175,7 @@ func (a *arena) lend(k *kept) {
 			a.spare = append(a.spare, b)
 		case a.most == 0 || size <= a.most-a.held:
 			a.held += size
-			a.free[b.class] = append(a.free[b.class], b)
+			a.rest(b)
 		}
 	}
 	clear(k.buffers)

@@ -20,6 +20,58 @@ func (p *Plan) giveSlots(vals *[]slot) {
 	p.slots.Put(vals)
 }
 
+// fed is what a run knows of its inputs. They are looked at in every run, or, once fixed, before the first.
+type fed struct {
+	in    map[string]any
+	fixed bool
+
+	slots      []slot // of Plan.inputs
+	distrusted bool
+	cut        batchCut
+	sig        string // as Plan.signature
+}
+
+// fix checks the inputs of runs of p with so many threads and keeps what follows from their types and shapes.
+func (f *fed) fix(p *Plan, threads int) error {
+	vals := make([]slot, p.nslots)
+	if err := p.accept(f.in, vals); err != nil {
+		return err
+	}
+	for _, pi := range p.inputs {
+		f.slots = append(f.slots, vals[pi.slot])
+	}
+	f.fixed, f.distrusted, f.cut, f.sig = true, p.distrusts(f.in), p.cut(f.in, threads), p.signature(f.in, threads)
+	return nil
+}
+
+// put puts the inputs in the slots of a run of p, checked, and reports whether they do not keep what the passes believe.
+func (f *fed) put(p *Plan, vals []slot) (distrusted bool, err error) {
+	if !f.fixed {
+		err = p.accept(f.in, vals)
+		return err == nil && p.distrusts(f.in), err
+	}
+	for i, pi := range p.inputs {
+		vals[pi.slot] = f.slots[i]
+	}
+	return f.distrusted, nil
+}
+
+// cutOf is how the run cuts its batch.
+func (f *fed) cutOf(p *Plan, threads int) batchCut {
+	if f.fixed {
+		return f.cut
+	}
+	return p.cut(f.in, threads)
+}
+
+// signatureOf is the signature of the run.
+func (f *fed) signatureOf(p *Plan, threads int) string {
+	if f.fixed {
+		return f.sig
+	}
+	return p.signature(f.in, threads)
+}
+
 // accept checks the inputs of a run and puts them in its slots.
 func (p *Plan) accept(in map[string]any, vals []slot) error {
 	for _, pi := range p.inputs {

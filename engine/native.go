@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"maps"
 	"slices"
 	"sort"
 	"sync"
@@ -101,14 +99,21 @@ func (s *session) Run(ctx context.Context, in Feed, outputs ...string) (Feed, er
 	if err != nil {
 		return nil, err
 	}
-	res, err := s.plan.Exec(ctx, s.pool, vals)
+	outs, err := s.plan.run(ctx, s.pool, &fed{in: vals}, nil)
 	if err != nil {
 		return nil, err
 	}
-	if len(outputs) == 0 {
-		return tensorsOf(res, maps.Keys(res))
+	res := make(Feed, len(outs))
+	for i, o := range outs {
+		name := s.plan.outputs[i].value.Name
+		if len(outputs) > 0 && !slices.Contains(outputs, name) {
+			continue
+		}
+		if res[name], err = s.plan.tensorOf(i, o); err != nil {
+			return nil, err
+		}
 	}
-	return tensorsOf(res, slices.Values(outputs))
+	return res, nil
 }
 
 // valuesOf returns the inputs of a run as Plan.Exec takes them.
@@ -121,19 +126,6 @@ func valuesOf(in Feed) (map[string]any, error) {
 		vals[name] = t
 	}
 	return vals, nil
-}
-
-// tensorsOf picks the named ones of the outputs of a run.
-func tensorsOf(res map[string]any, names iter.Seq[string]) (Feed, error) {
-	out := make(Feed, len(res))
-	for name := range names {
-		t, ok := res[name].(*model.Tensor)
-		if !ok {
-			return nil, fmt.Errorf("engine: output %q is no tensor: %w", name, model.ErrUnsupported)
-		}
-		out[name] = t
-	}
-	return out, nil
 }
 
 func (s *session) hasOutput(name string) bool {

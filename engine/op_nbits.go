@@ -15,8 +15,9 @@ func nbitsOps() map[string]opDef {
 	})
 }
 
-// nbitsState holds the weights of a MatMulNBits: packed, or as float32 where g_idx mixes the groups.
+// nbitsState holds the weights [k, n] of a MatMulNBits: packed, or as float32 where g_idx mixes the groups.
 type nbitsState struct {
+	k, n  int
 	w     *kernel.PackedNBits
 	dense *kernel.PackedF32
 }
@@ -106,7 +107,7 @@ func (in *nbitsInputs) groups(b *kernel.NBits) ([]int, error) {
 // packNBits packs the matrix.
 func packNBits(b *kernel.NBits, group []int) *nbitsState {
 	if group == nil && (b.N >= kernel.PanelWidth/4 || b.K < 1<<20) {
-		return &nbitsState{w: kernel.PackNBits(b)}
+		return &nbitsState{k: b.K, n: b.N, w: kernel.PackNBits(b)}
 	}
 	kb := b.Blocks()
 	if group == nil { // a few long columns: whole panels of them would be many times the weights
@@ -121,7 +122,7 @@ func packNBits(b *kernel.NBits, group []int) *nbitsState {
 			w[n*b.K+k] = (float32(b.Integer(k, n)) - b.ZeroAt(t, n)) * b.Scale[n*kb+t]
 		}
 	}
-	return &nbitsState{dense: kernel.PackF32(b.K, b.N, w, b.K, true)}
+	return &nbitsState{k: b.K, n: b.N, dense: kernel.PackF32(b.K, b.N, w, b.K, true)}
 }
 
 func prepMatMulNBits(p *prep) (any, error) {
@@ -156,10 +157,6 @@ func opMatMulNBits(c *Call) error {
 	if err != nil {
 		return err
 	}
-	k, n := int(c.Node.Int("K", 0)), int(c.Node.Int("N", 0))
-	if a.Rank() == 0 || a.Shape()[a.Rank()-1] != k {
-		return errShape("A", a, fmt.Sprintf("[... %d]", k))
-	}
 	if a.DType() != model.Float32 && !isHalf(a) {
 		return typeError(a)
 	}
@@ -175,6 +172,10 @@ func opMatMulNBits(c *Call) error {
 		}
 		st = packNBits(b, group)
 	}
+	k, n := st.k, st.n
+	if a.Rank() == 0 || a.Shape()[a.Rank()-1] != k {
+		return errShape("A", a, fmt.Sprintf("[... %d]", k))
+	}
 	ep := kernel.Epilogue{Act: c.act()}
 	if t := c.Arg(5); t != nil {
 		if t.Len() != n {
@@ -188,7 +189,8 @@ func opMatMulNBits(c *Call) error {
 	if err != nil {
 		return err
 	}
-	shape := append(append([]int{}, a.Shape()[:a.Rank()-1]...), n)
+	shape := c.intsLike(a.Shape())
+	shape[len(shape)-1] = n
 	if t := c.Arg(6); t != nil {
 		if !sameShape(t.Shape(), shape) {
 			return errShape("residual", t, fmt.Sprint(shape))

@@ -1,10 +1,30 @@
 package engine
 
 import (
+	"fmt"
 	"unsafe"
 
 	"github.com/wattshed/wattshed/model"
 )
+
+// tensorOf returns output i of a run, an error where it is no tensor.
+func (p *Plan) tensorOf(i int, o slot) (*model.Tensor, error) {
+	if o.is != isTensor || o.t == nil {
+		return nil, fmt.Errorf("engine: output %q is no tensor: %w", p.outputs[i].value.Name, model.ErrUnsupported)
+	}
+	return o.t, nil
+}
+
+// valueOf is a value as Plan.Exec returns it.
+func valueOf(o slot) any {
+	switch o.is {
+	case isSequence:
+		return o.seq
+	case isEmpty:
+		return nil
+	}
+	return o.t
+}
 
 // ownOutput returns output o of a run as a tensor that is the caller's: what lies neither in memory that the run made nor in an input may be
 // a constant of the model, in a file that Close unmaps, and is copied. What an operator owns (see model.NewOwned) is no constant. The elements

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
 )
 
@@ -256,7 +255,7 @@ func (p *Plan) giveBack(a *arena) {
 	if a.held > p.peak.Load() {
 		p.peak.Store(a.held)
 	}
-	a.away = 0
+	a.away, a.run = 0, eval{} // which would keep the context
 	p.mu.Lock()
 	p.arenas = append(p.arenas, a)
 	p.mu.Unlock()
@@ -264,9 +263,9 @@ func (p *Plan) giveBack(a *arena) {
 
 // signature names what the pieces of memory of a run depend on, data aside: types and shapes of the inputs and the number
 // of threads. It is "" where an input is no tensor.
-func (p *Plan) signature(in map[string]any, pool *kernel.Pool) string {
+func (p *Plan) signature(in map[string]any, threads int) string {
 	b := make([]byte, 0, 64)
-	b = strconv.AppendInt(b, int64(pool.Threads()), 10)
+	b = strconv.AppendInt(b, int64(threads), 10)
 	for _, pi := range p.inputs {
 		v, ok := in[pi.value.Name]
 		if !ok {

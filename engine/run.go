@@ -22,6 +22,12 @@ type eval struct {
 	slice   *sliceProfile // of a run on a slice of a batch, nil for others
 }
 
+// eval returns what the steps of a run on this arena share.
+func (a *arena) eval(ctx context.Context, pool *kernel.Pool) *eval {
+	a.run = eval{ctx: ctx, pool: pool, arena: a}
+	return &a.run
+}
+
 // call returns a Call for a step.
 func (e *eval) call(s *step) *Call {
 	var c *Call
@@ -239,30 +245,36 @@ func (c *Call) owner(t *model.Tensor, in []slot) *buffer {
 // all outputs likewise. Session.Run is the form for models whose inputs and outputs are tensors. A weight's file that has been truncated
 // since it was mapped is an error that wraps model.ErrTruncated.
 func (p *Plan) Exec(ctx context.Context, pool *kernel.Pool, in map[string]any) (map[string]any, error) {
-	return p.run(ctx, pool, in, nil)
+	outs, err := p.run(ctx, pool, &fed{in: in}, nil)
+	if err != nil {
+		return nil, err
+	}
+	res := make(map[string]any, len(outs))
+	for i, o := range outs {
+		res[p.outputs[i].value.Name] = valueOf(o)
+	}
+	return res, nil
 }
 
-// run is Exec; with k, the outputs are not the caller's: they lie in memory that k keeps for the next run, in an input or where the model has them.
-func (p *Plan) run(ctx context.Context, pool *kernel.Pool, in map[string]any, k *kept) (res map[string]any, err error) {
+// run is Exec with the outputs in their order; with k, they are not the caller's: they lie in memory that k keeps for the next run, in an input or
+// where the model has them.
+func (p *Plan) run(ctx context.Context, pool *kernel.Pool, f *fed, k *kept) (outs []slot, err error) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
 		debug.SetPanicOnFault(old)
 		if r := recover(); r != nil {
-			res, err = nil, faultOf(r, p.files)
+			outs, err = nil, faultOf(r, p.files)
 		}
 	}()
 	vals := p.takeSlots()
 	defer p.giveSlots(vals)
-	if err := p.accept(in, *vals); err != nil {
+	distrusted, err := f.put(p, *vals)
+	if err != nil {
 		return nil, err
 	}
-	if p.distrusts(in) {
+	if distrusted {
 		p.fell.add(nil)
-		f, err := p.fallback()
-		if err != nil {
-			return nil, err
-		}
-		return f.run(ctx, pool, in, k)
+		return p.runFallback(ctx, pool, f, k)
 	}
 	own := pool
 	if ctx.Done() != nil { // an operator leaves the rest of its work when the run is cancelled
@@ -272,65 +284,62 @@ func (p *Plan) run(ctx context.Context, pool *kernel.Pool, in map[string]any, k 
 	}
 	pool.Begin()
 	defer pool.End()
-	cut := p.cut(in, pool.Threads())
+	cut := f.cutOf(p, pool.Threads())
 	if cut.slices > 0 {
-		res, err = p.runSliced(ctx, pool, in, cut, k)
+		outs, err = p.runSliced(ctx, pool, f.in, cut, k)
 	}
 	if cut.slices == 0 || errors.Is(err, errWhole) {
-		res, err = p.runWhole(ctx, pool, in, *vals, k)
+		outs, err = p.runWhole(ctx, pool, f, *vals, k)
+	}
+	if err == nil {
+		return outs, nil
 	}
 	if errors.Is(err, errUnfused) && !p.opts.NoFusion {
 		p.fell.add(err)
-		f, err := p.fallback()
-		if err != nil {
-			return nil, err
-		}
 		clear(*vals) // what this run has made
-		return f.run(ctx, own, in, k)
+		return p.runFallback(ctx, own, f, k)
 	}
-	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("engine: %w", err)
 	}
+	return nil, err
+}
+
+// runFallback is run on the graph without fusions.
+func (p *Plan) runFallback(ctx context.Context, pool *kernel.Pool, f *fed, k *kept) ([]slot, error) {
+	whole, err := p.fallback()
 	if err != nil {
 		return nil, err
 	}
-	return res, nil
+	return whole.run(ctx, pool, &fed{in: f.in}, k)
 }
 
 // runWhole runs the plan on vals, which hold the inputs. After an error the arena may hold buffers that are still referenced: it is dropped.
-func (p *Plan) runWhole(ctx context.Context, pool *kernel.Pool, in map[string]any, vals []slot, k *kept) (map[string]any, error) {
-	a, sig := p.acquire(p.memory), p.signature(in, pool)
+func (p *Plan) runWhole(ctx context.Context, pool *kernel.Pool, f *fed, vals []slot, k *kept) ([]slot, error) {
+	a, sig := p.acquire(p.memory), f.signatureOf(p, pool.Threads())
 	p.begin(a, sig)
 	a.lend(k)
-	outs, err := p.exec(&eval{ctx: ctx, pool: pool, arena: a, profile: p.opts.Profile, watch: p.opts.Watch}, vals)
+	e := a.eval(ctx, pool)
+	e.profile, e.watch = p.opts.Profile, p.opts.Watch
+	outs, err := p.exec(e, vals)
 	if err != nil {
 		return nil, err
 	}
-	res := make(map[string]any, len(outs))
 	for i, o := range outs {
 		if o.buf != nil {
 			a.giveAway(o.buf)
 			k.keep(o.buf)
 		}
 		if k == nil {
-			if o, err = p.ownOutput(a, o, in); err != nil {
+			if outs[i], err = p.ownOutput(a, o, f.in); err != nil {
 				return nil, fmt.Errorf("output %q: %w", p.outputs[i].value.Name, err)
 			}
 		}
-		name := p.outputs[i].value.Name
-		switch o.is {
-		case isSequence:
-			res[name] = o.seq
-		case isEmpty:
-			res[name] = nil
-		default:
-			res[name] = o.t
-		}
 	}
-	p.finish(a, sig, in)
+	p.finish(a, sig, f.in)
 	p.giveBack(a)
 	p.side.Store(1)
-	return res, nil
+	return outs, nil
 }
 
 // faultOf is the error of a recovered panic that is a fault of memory of one of the files. Any other panics on.

@@ -370,11 +370,16 @@ func panels(n int) int { return (n + PanelWidth - 1) / PanelWidth }
 // widePanels is the number of panels that several kernels of one row take at a time.
 const widePanels = 4
 
-// rowPanels is the number of panels, of size bytes each, that a task of a product of one row with weights in blocks takes of np: half of what is a
-// thread's, since with every task the CPU begins anew to read ahead (on a Zen 4 eight tasks of 10 MB for two threads take 64 us, four 61), but no more
-// than 4 MiB, for whose assembly a collection of garbage waits.
+// rowPanels is the number of panels, of size bytes each, that a task of a product of one row takes of np: half of what is a thread's, since with
+// every task the CPU begins anew to read ahead (on a Zen 4 eight tasks of 10 MB for two threads take 64 us, four 61), or as small a part of it
+// as makes tasks of 6 MiB at most, for whose assembly a collection of garbage waits. The threads have equal shares (of 128 panels in tasks of 28
+// the slower of two had 72).
 func rowPanels(np, size, threads int) int {
-	n := min(ceilDiv(np, 2*threads), max(1, (4<<20)/size))
+	const most = 6 << 20
+	n := ceilDiv(np, 2*threads)
+	if parts := ceilDiv(n*size, most); parts > 1 {
+		n = ceilDiv(np, 2*threads*parts)
+	}
 	return min(np, ceilDiv(n, widePanels)*widePanels)
 }
 

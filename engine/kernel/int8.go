@@ -235,11 +235,15 @@ func (g *int8Job) run(p *Pool) {
 		threads = 1
 	}
 	g.rows, g.panels = min(g.m, rowsPerTask), min(np, panelsPerTask)
-	if threads > 1 {
+	switch {
+	case g.m == 1 && g.b.K > 0 && g.isa.hasVNNI512():
+		g.panels = rowPanels(np, g.b.K*PanelWidth, threads)
+	case threads > 1:
 		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < tasks*threads && g.panels > 1 {
 			g.panels = (g.panels + 1) / 2
 		}
-	} else {
+	}
+	if threads == 1 {
 		p = nil
 	}
 	g.rowTasks = ceilDiv(g.m, g.rows)

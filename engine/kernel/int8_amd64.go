@@ -109,12 +109,14 @@ func (g *int8Job) block512(c *int32, ldc, i0, i1, j0, j1, n int) {
 	k4 := ceilDiv(g.b.K, 4)
 	ps, row := k4*4*PanelWidth, 4*ldc
 	j := j0
-	if m := i1 - i0; m <= 3 {
+	m := i1 - i0
+	if m == 1 {
+		j += g.runs512(c, i0, j0, min(j1, n/PanelWidth))
+	}
+	if m <= 3 {
 		for ; j+4 <= j1 && (j+4)*PanelWidth <= n; j += 4 {
 			x, y, z := &g.a[i0*g.lda], &g.b.data[j*ps], at(c, (j-j0)*PanelWidth)
 			switch m {
-			case 1:
-				vnniGemv512m1(k4, x, g.lda, y, 4*PanelWidth, ps, z, row)
 			case 2:
 				vnniGemv512m2(k4, x, g.lda, y, 4*PanelWidth, ps, z, row)
 			case 3:
@@ -138,6 +140,22 @@ func (g *int8Job) block512(c *int32, ldc, i0, i1, j0, j1, n int) {
 			i += mr
 		}
 	}
+}
+
+// runs512 is sums of row i and panels j0 to j1, but for what is left of them over widePanels. It cuts them into as many runs and goes through
+// those side by side, so that the weights come in streams as long as the runs. It returns the number of panels.
+func (g *int8Job) runs512(c *int32, i, j0, j1 int) int {
+	run := (j1 - j0) / widePanels
+	k4 := ceilDiv(g.b.K, 4)
+	ps := k4 * 4 * PanelWidth
+	var sums [widePanels * PanelWidth]int32
+	for q := range run {
+		vnniGemv512m1(k4, &g.a[i*g.lda], g.lda, &g.b.data[(j0+q)*ps], 4*PanelWidth, run*ps, &sums[0], 0)
+		for r := range widePanels {
+			copy(unsafe.Slice(at(c, (q+r*run)*PanelWidth), PanelWidth), sums[r*PanelWidth:])
+		}
+	}
+	return run * widePanels
 }
 
 // block256 is sums with VPDPBUSD on 256-bit registers, or a product of AVX2.

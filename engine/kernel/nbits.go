@@ -60,11 +60,16 @@ func gemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32
 	g := nbitsJobs.Get().(*nbitsJob)
 	g.m, g.a, g.lda, g.b, g.c, g.ldc, g.ep, g.isa = m, a, lda, b, c, ldc, ep, Active()
 	g.parts = parts
-	g.prepare(p)
-	g.run(p)
-	g.a, g.b, g.c, g.ep = nil, nil, nil, Epilogue{} // keep no slice of the caller's
+	if !g.runAside(p) {
+		g.prepare(p)
+		g.run(p)
+	}
+	g.forget()
 	nbitsJobs.Put(g)
 }
+
+// forget lets go of the caller's slices.
+func (g *nbitsJob) forget() { g.a, g.b, g.c, g.ep = nil, nil, nil, Epilogue{} }
 
 // nbitsTerms is what a product needs of one block of one row of A besides its digits.
 type nbitsTerms struct {
@@ -116,13 +121,21 @@ type nbitsJob struct {
 	pieces   int       // of a row, while digits are made
 	most     []float32 // [m][pieces]
 	piece    func(int)
+
+	aside     []*nbitsJob // see runAside
+	asideTask func(int)
+	threadsOf int       // of aside, those in use
+	tasks     int       // of all of them
+	once      sync.Once // prepares one of them
 }
 
-var nbitsJobs = sync.Pool{New: func() any {
+var nbitsJobs = sync.Pool{New: func() any { return newNBitsJob() }}
+
+func newNBitsJob() *nbitsJob {
 	g := new(nbitsJob)
-	g.task, g.row, g.piece = g.doTask, g.doRow, g.doPiece
+	g.task, g.row, g.piece, g.asideTask = g.doTask, g.doRow, g.doPiece, g.doAside
 	return g
-}}
+}
 
 // rowKind is how a row of A is multiplied.
 type rowKind uint8

@@ -85,27 +85,24 @@ func (g *nbitsJob) stream(i, j0, j1 int) int {
 	x := g.args(i, j0, c, g.ldc)
 	x.a, x.panels = (*byte)(unsafe.Pointer(&g.digits[i*x.lda])), n
 	kind := 10*g.b.bits + g.parts
-	if g.b.Block == 32 {
+	if runs := nbitsRuns(g.b.bits, g.parts); g.b.Block == 32 && n >= runs {
+		x.panels = n - n%runs
 		switch kind {
 		case 41:
 			nbits4p1wide(&x)
-			return n
 		case 43:
 			nbits4p3wide(&x)
-			return n
-		case 83:
-			nbits8p3wide(&x)
-			return n
-		}
-		if wide := n - n%widePanels; wide > 0 {
-			x.panels = wide
+		case 81:
 			nbits8p1wide(&x)
-			if wide == n {
-				return n
-			}
-			rest := g.args(i, j0+wide, c[wide*PanelWidth:], g.ldc)
-			x.w, x.c, x.panels = rest.w, rest.c, n-wide
+		default:
+			nbits8p3wide(&x)
 		}
+		if x.panels == n {
+			return n
+		}
+		j, left := j0+x.panels, n%runs
+		rest := g.args(i, j, c[x.panels*PanelWidth:], g.ldc)
+		x.w, x.c, x.panels = rest.w, rest.c, left
 	}
 	switch kind {
 	case 41:
@@ -118,6 +115,17 @@ func (g *nbitsJob) stream(i, j0, j1 int) int {
 		nbits8p3stream(&x)
 	}
 	return n
+}
+
+// nbitsRuns is the number of runs of panels that the kernel of AVX-512 for one row in so many digits and blocks of 32 goes through side by side.
+func nbitsRuns(bits, parts int) int {
+	switch {
+	case parts > 1:
+		return 1
+	case bits == 4:
+		return 2
+	}
+	return 4
 }
 
 // args are the arguments of kernels for rows from i on and panel j, but for A.

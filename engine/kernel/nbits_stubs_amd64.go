@@ -114,7 +114,7 @@ func nbits8f512(x *nbitsArgs)
 //go:noescape
 func nbits8f256(x *nbitsArgs)
 
-// nbits4p1wide is the product of a row in 1 digit(s) with panels, a multiple of 1, of weights of 4 bits in blocks of 32.
+// nbits4p1wide is the product of a row in 1 digit(s) with panels, a multiple of 2, of weights of 4 bits in blocks of 32.
 //
 //go:noescape
 func nbits4p1wide(x *nbitsArgs)

@@ -11,6 +11,9 @@ import (
 // wideAhead is how far in front of the bytes that are multiplied each of the streams is fetched.
 const wideAhead = 1024
 
+// widePanels is their number.
+const widePanels = 4
+
 // wideTurn writes the loop over four panels, R9 bytes apart at DI and with 128 bytes of c each at BX, and goes back to the first.
 func wideTurn(a *asm, body func()) {
 	a.op("MOVQ $4, R14")
@@ -28,7 +31,7 @@ func wideTurn(a *asm, body func()) {
 // nbEightWide writes nbits8p1wide256. Registers as in nbStream.
 func nbEightWide(a *asm, stubs *strings.Builder) {
 	decl := "func nbits8p1wide256(x *nbitsArgs)"
-	fmt.Fprintf(stubs, "\n// nbits8p1wide256 is nbits8p1x256 for panels, a multiple of %d, of weights in blocks of 32.\n//\n//go:noescape\n%s\n", nbWidePanels, decl)
+	fmt.Fprintf(stubs, "\n// nbits8p1wide256 is nbits8p1x256 for panels, a multiple of %d, of weights in blocks of 32.\n//\n//go:noescape\n%s\n", widePanels, decl)
 	a.text(decl+"\nfields: "+nbArgs, "nbits8p1wide256", 8)
 	a.op("MOVQ x+0(FP), DX")
 	for _, l := range []string{"16(DX), DI", "56(DX), BX", "72(DX), AX", "272(DX), R13"} {
@@ -73,7 +76,7 @@ func nbEightWide(a *asm, stubs *strings.Builder) {
 	a.op("LEAQ (R9)(R9*2), R12")
 	a.op("ADDQ R12, DI")
 	a.op("ADDQ $512, BX")
-	a.op("SUBQ $%d, R13", nbWidePanels)
+	a.op("SUBQ $%d, R13", widePanels)
 	a.op("JNE  panel")
 	a.op("VZEROUPPER")
 	a.op("RET")

@@ -2,30 +2,32 @@ package main
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 )
 
-// nbWidePanels is the number of panels that nbWide takes at a time of weights of 8 bits and one digit.
-const nbWidePanels = 4
-
 // nbWide is the kernel of one row and weights in blocks of 32, in whose code the bytes of a block are no loop. The integers of digits and of halves of
-// bytes are joined before they are made floats, which rounds as nbTile does: see nbFour3. Of 8 bits and one digit it takes four panels at a time,
-// block by block: the elements of A are spread over registers once for the four, and the weights come in four streams, of which a Zen 4
-// has more under way than of one. Weights of 4 bits gain nothing from that (the lines of a block are too few), nor do three digits,
-// which wait for no cache: those take one panel after the other.
+// bytes are joined before they are made floats, which rounds as nbTile does: see nbFour3. Of one digit the panels are cut into as many equal runs, which
+// it goes through side by side, a block of each at a time: the elements of A are spread over registers once for all of them, and the weights come in
+// streams as long as the runs, of which a Zen 4 has more under way than of one. Three digits, which wait for no cache, have one.
 //
-// Registers: DX args, R12 blocks, DI weights, R9 bytes of a panel and R15 three times that, R10 bytes of a block, SI A, R11 terms, AX zeros, R13
-// panels left, BX c. Z0 to Z7 are the sums and Z24 to Z27 the integers of a block, or, of three digits, Z0, Z1 and Z2 to Z13; Z8 to Z15 A, or,
-// of three digits, Z14 and Z15; Z16 to Z23 weights, Z28 a factor, Z29 where integers start, Z30 the scale of the row and Z31 a mask.
+// Registers: DX args, R12 blocks, DI weights, R9 bytes of a run and R15 three times that, R10 bytes of a block, SI A, R11 terms, AX zeros, R13
+// panels left of a run, BX c, CX bytes of a run's c and R8 three times that. Z0 to Z7 are the sums and Z24 to Z27 the integers of a block, or, of
+// three digits, Z0, Z1 and Z2 to Z13; Z8 to Z15 A, or, of three digits, Z14 and Z15; Z16 to Z23 weights, Z28 a factor, Z29 where integers start, Z30
+// the scale of the row and Z31 a mask.
 type nbWide struct{ bits, parts int }
 
 func (w nbWide) name() string { return fmt.Sprintf("nbits%dp%dwide", w.bits, w.parts) }
 
-func (w nbWide) panels() int {
-	if w.bits == 8 && w.parts == 1 {
-		return nbWidePanels
+// runs is the number of runs, of 4 and 8 bits as measured on a Zen 4. It is nbitsRuns in the package.
+func (w nbWide) runs() int {
+	switch {
+	case w.parts > 1:
+		return 1
+	case w.bits == 4:
+		return 2
 	}
-	return 1
+	return 4
 }
 
 // acc is the register of the integers of digit p and vector v; of set 1 those of the upper halves of bytes, 16 times too large, or of every second
@@ -45,17 +47,22 @@ func (w nbWide) sets() int {
 	return 2
 }
 
-// at is the address of byte d of a block of panel p.
+// at is the address of byte d of a block of run p.
 func (w nbWide) at(p, d int) string {
 	return fmt.Sprintf("%d%s", d, []string{"(DI)", "(DI)(R9*1)", "(DI)(R9*2)", "(DI)(R15*1)"}[p])
+}
+
+// to is the address of byte d of what a panel of run p makes.
+func (w nbWide) to(p, d int) string {
+	return fmt.Sprintf("%d%s", d, []string{"(BX)", "(BX)(CX*1)", "(BX)(CX*2)", "(BX)(R8*1)"}[p])
 }
 
 func (w nbWide) kernel(a *asm, stubs *strings.Builder) {
 	decl := fmt.Sprintf("func %s(x *nbitsArgs)", w.name())
 	fmt.Fprintf(stubs, "\n// %s is the product of a row in %d digit(s) with panels, a multiple of %d, of weights of %d bits in blocks of 32.\n//\n//go:noescape\n%s\n",
-		w.name(), w.parts, w.panels(), w.bits, decl)
+		w.name(), w.parts, w.runs(), w.bits, decl)
 	a.text(decl+"\nfields: "+nbArgs, w.name(), 8)
-	panels, zeros := w.panels(), 128*w.bits+128
+	runs, zeros := w.runs(), 128*w.bits+128
 	a.op("MOVQ x+0(FP), DX")
 	for _, l := range []string{"16(DX), DI", "72(DX), AX", "56(DX), BX", "272(DX), R13"} {
 		a.op("MOVQ %s", l)
@@ -71,16 +78,23 @@ func (w nbWide) kernel(a *asm, stubs *strings.Builder) {
 	a.op("MOVQ AX, R10")
 	a.op("SHLQ $7, R10")
 	a.op("ADDQ $%d, R10", zeros)
-	if panels > 1 {
+	if runs > 1 {
+		a.op("SHRQ $%d, R13", bits.Len(uint(runs))-1)
 		a.op("MOVQ 0(DX), R9")
 		a.op("IMULQ R10, R9")
+		a.op("IMULQ R13, R9")
+		a.op("MOVQ R13, CX")
+		a.op("SHLQ $7, CX")
+	}
+	if runs > 2 {
 		a.op("LEAQ (R9)(R9*2), R15")
+		a.op("LEAQ (CX)(CX*2), R8")
 	}
 	a.label("panel")
 	for _, l := range []string{"0(DX), R12", "24(DX), SI", "40(DX), R11"} {
 		a.op("MOVQ %s", l)
 	}
-	for i := range 2 * panels {
+	for i := range 2 * runs {
 		a.op("VPXORD Z%[1]d, Z%[1]d, Z%[1]d", i)
 	}
 	a.b.WriteString("\n\tPCALIGN $32\n")
@@ -92,10 +106,10 @@ func (w nbWide) kernel(a *asm, stubs *strings.Builder) {
 		a.op("VPBROADCASTD 0(R11), Z29")
 	}
 	a.op("VBROADCASTSS 12(R11), Z30")
-	if panels == 1 {
+	if runs == 1 {
 		nudge(a, "DI", 128*w.bits)
 	}
-	for p := range panels {
+	for p := range runs {
 		w.start(a)
 		for u := range 4 {
 			w.pair(a, p, u)
@@ -105,7 +119,7 @@ func (w nbWide) kernel(a *asm, stubs *strings.Builder) {
 	a.op("TESTQ AX, AX")
 	a.op("JEQ  even")
 	a.op("VBROADCASTSS 16(R11), Z29")
-	for p := range panels {
+	for p := range runs {
 		for v := range 2 {
 			a.op("VFNMADD231PS %s, Z29, Z%d", w.at(p, zeros+64*v), 2*p+v)
 		}
@@ -116,14 +130,11 @@ func (w nbWide) kernel(a *asm, stubs *strings.Builder) {
 	a.op("ADDQ $32, R11")
 	a.op("DECQ R12")
 	a.op("JNE  block")
-	for i := range 2 * panels {
-		a.op("VMOVUPS Z%d, %d(BX)", i, 64*i)
+	for i := range 2 * runs {
+		a.op("VMOVUPS Z%d, %s", i, w.to(i/2, i%2*64))
 	}
-	if panels > 1 {
-		a.op("ADDQ R15, DI")
-	}
-	a.op("ADDQ $%d, BX", 128*panels)
-	a.op("SUBQ $%d, R13", panels)
+	a.op("ADDQ $128, BX")
+	a.op("DECQ R13")
 	a.op("JNE  panel")
 	a.op("VZEROUPPER")
 	a.op("RET")
@@ -148,7 +159,7 @@ func (w nbWide) start(a *asm) {
 	}
 }
 
-// pair multiplies groups 2u and 2u+1 of four rows of panel n.
+// pair multiplies groups 2u and 2u+1 of four rows of the block of run n.
 func (w nbWide) pair(a *asm, n, u int) {
 	z := func(g, v int) int { return 16 + 4*(u%2) + 2*g + v }
 	for v := range 2 {
@@ -176,7 +187,7 @@ func (w nbWide) pair(a *asm, n, u int) {
 	}
 }
 
-// scale adds the integers of a block of panel n, times the scales, to the sums.
+// scale adds the integers of a block of run n, times the scales, to the sums.
 func (w nbWide) scale(a *asm, n int) {
 	add := func(from, to int) { a.op("VPADDD Z%d, Z%[2]d, Z%[2]d", from, to) }
 	left := func(by, z int) { a.op("VPSLLD $%d, Z%[2]d, Z%[2]d", by, z) }
