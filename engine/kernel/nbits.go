@@ -61,15 +61,18 @@ func gemmNBits(p *Pool, m int, a []float32, lda int, b *PackedNBits, c []float32
 	g.m, g.a, g.lda, g.b, g.c, g.ldc, g.ep, g.isa = m, a, lda, b, c, ldc, ep, Active()
 	g.parts = parts
 	if !g.runAside(p) {
+		threads := g.cut(p)
 		g.prepare(p)
-		g.run(p)
+		g.run(p, threads)
 	}
 	g.forget()
 	nbitsJobs.Put(g)
 }
 
 // forget lets go of the caller's slices.
-func (g *nbitsJob) forget() { g.a, g.b, g.c, g.ep = nil, nil, nil, Epilogue{} }
+func (g *nbitsJob) forget() {
+	g.a, g.b, g.c, g.ep, g.first = nil, nil, nil, Epilogue{}, nbitsFirst{}
+}
 
 // nbitsTerms is what a product needs of one block of one row of A besides its digits.
 type nbitsTerms struct {
@@ -118,6 +121,7 @@ type nbitsJob struct {
 	panels   int
 	task     func(int)
 	row      func(int)
+	first    nbitsFirst
 	pieces   int       // of a row, while digits are made
 	most     []float32 // [m][pieces]
 	piece    func(int)
@@ -235,13 +239,15 @@ func (g *nbitsJob) threads(p *Pool) int {
 	return p.Threads()
 }
 
-func (g *nbitsJob) run(p *Pool) {
+// cut cuts the product into tasks for so many threads.
+func (g *nbitsJob) cut(p *Pool) (threads int) {
 	np := panels(g.b.N)
-	threads := g.threads(p)
+	threads = g.threads(p)
 	g.rows, g.panels = min(g.m, 48), min(np, 8)
 	switch {
 	case g.m == 1:
 		g.panels = rowPanels(np, g.b.blocks()*g.b.blockBytes(), threads)
+		g.aim(0, g.panels)
 	case threads > 1:
 		tasks := 4 * threads
 		if g.m > 24 { // of the last of which there is more to wait for
@@ -251,11 +257,15 @@ func (g *nbitsJob) run(p *Pool) {
 			g.panels = (g.panels + 1) / 2
 		}
 	}
+	g.rowTasks = ceilDiv(g.m, g.rows)
+	return threads
+}
+
+func (g *nbitsJob) run(p *Pool, threads int) {
 	if threads == 1 {
 		p = nil
 	}
-	g.rowTasks = ceilDiv(g.m, g.rows)
-	p.Run(g.rowTasks*ceilDiv(np, g.panels), g.task)
+	p.Run(g.rowTasks*ceilDiv(panels(g.b.N), g.panels), g.task)
 }
 
 // doTask computes one group of rows of one group of panels.

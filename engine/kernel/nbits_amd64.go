@@ -42,6 +42,28 @@ func splitDigits(isa ISA, x []float32, factor float32, q []int8, parts int, sums
 	}
 }
 
+// nbitsFirst are the streams of weights that a product of one row begins with, as nbitsBlocks1 fetches them while it makes digits.
+type nbitsFirst struct {
+	w      *byte
+	s1, s2 int
+}
+
+// aim sets the streams to those of a task of panels j0 to j1: the starts of its runs, or the panel in four parts or two.
+func (g *nbitsJob) aim(j0, j1 int) {
+	b := g.b
+	g.first = nbitsFirst{}
+	if runs := nbitsRuns(b.bits, g.parts); g.isa.hasVNNI512() && b.Block == 32 && j1-j0 >= runs {
+		run := (j1 - j0) / runs * b.blocks() * b.blockBytes()
+		g.first = nbitsFirst{&b.data[j0*b.blocks()*b.blockBytes()], run, 2 * run}
+		switch runs { // with every block of A come 128 bytes of each
+		case 1:
+			g.first.s1, g.first.s2 = 128*b.blocks(), 256*b.blocks()
+		case 2:
+			g.first.s1, g.first.s2 = 128*b.blocks(), run
+		}
+	}
+}
+
 // digitBlocks does what digitsOf does for blocks t0 to t1 of row i, up to the first that is not whole or of an unusual magnitude. It returns how many
 // it did, and the largest magnitude in them.
 func (g *nbitsJob) digitBlocks(i, t0, t1 int) (n int, top float32) {
@@ -61,9 +83,9 @@ func (g *nbitsJob) digitBlocks(i, t0, t1 int) (n int, top float32) {
 	case g.oneRow():
 		n, bits = nbitsBlocks3x256(&x[0], t1-t0, b.Block, &q[0], e, b.centre)
 	case g.parts == 1:
-		n, bits = nbitsBlocks1(&x[0], t1-t0, b.Block, &q[0], e, b.centre)
+		n, bits = nbitsBlocks1(&x[0], t1-t0, b.Block, &q[0], e, b.centre, g.first.w, g.first.s1, g.first.s2)
 	case g.parts == 3:
-		n, bits = nbitsBlocks3(&x[0], t1-t0, b.Block, &q[0], e, b.centre)
+		n, bits = nbitsBlocks3(&x[0], t1-t0, b.Block, &q[0], e, b.centre, g.first.w, g.first.s1, g.first.s2)
 	}
 	return n, math.Float32frombits(bits)
 }

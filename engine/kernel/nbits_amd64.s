@@ -3995,14 +3995,17 @@ loop:
 	VZEROUPPER
 	RET
 
-// func nbitsBlocks1(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int) (n int, top uint32)
-TEXT ·nbitsBlocks1(SB), NOSPLIT, $0-60
+// func nbitsBlocks1(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int, w *byte, s1, s2 int) (n int, top uint32)
+TEXT ·nbitsBlocks1(SB), NOSPLIT, $0-84
 	MOVQ x+0(FP), SI
 	MOVQ blocks+8(FP), R8
 	MOVQ block+16(FP), R9
 	MOVQ q+24(FP), DI
 	MOVQ terms+32(FP), BX
 	MOVQ centre+40(FP), R10
+	MOVQ w+48(FP), R13
+	MOVQ s1+56(FP), R14
+	MOVQ s2+64(FP), R15
 	MOVL $0x7fffffff, AX
 	VPBROADCASTD AX, Z30
 	MOVL $0x42fe0000, AX
@@ -4013,6 +4016,20 @@ TEXT ·nbitsBlocks1(SB), NOSPLIT, $0-60
 	JEQ  done
 
 block:
+	TESTQ R13, R13
+	JEQ  near
+	LEAQ (R13)(R14*1), DX
+	PREFETCHT1 (R13)
+	PREFETCHT1 64(R13)
+	PREFETCHT1 (R13)(R15*1)
+	PREFETCHT1 64(R13)(R15*1)
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	PREFETCHT1 (DX)(R15*1)
+	PREFETCHT1 64(DX)(R15*1)
+	SUBQ $-128, R13
+
+near:
 	MOVQ SI, DX
 	MOVQ R9, CX
 	VPXORD Z0, Z0, Z0
@@ -4088,19 +4105,22 @@ loop:
 	JNE  block
 
 done:
-	MOVQ R12, n+48(FP)
-	MOVL R11, top+56(FP)
+	MOVQ R12, n+72(FP)
+	MOVL R11, top+80(FP)
 	VZEROUPPER
 	RET
 
-// func nbitsBlocks3(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int) (n int, top uint32)
-TEXT ·nbitsBlocks3(SB), NOSPLIT, $0-60
+// func nbitsBlocks3(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int, w *byte, s1, s2 int) (n int, top uint32)
+TEXT ·nbitsBlocks3(SB), NOSPLIT, $0-84
 	MOVQ x+0(FP), SI
 	MOVQ blocks+8(FP), R8
 	MOVQ block+16(FP), R9
 	MOVQ q+24(FP), DI
 	MOVQ terms+32(FP), BX
 	MOVQ centre+40(FP), R10
+	MOVQ w+48(FP), R13
+	MOVQ s1+56(FP), R14
+	MOVQ s2+64(FP), R15
 	VMOVDQU32 nbitsOrder<>(SB), Z11
 	MOVL $0xfff, AX
 	KMOVW AX, K1
@@ -4120,6 +4140,20 @@ TEXT ·nbitsBlocks3(SB), NOSPLIT, $0-60
 	JEQ  done
 
 block:
+	TESTQ R13, R13
+	JEQ  near
+	LEAQ (R13)(R14*1), DX
+	PREFETCHT1 (R13)
+	PREFETCHT1 64(R13)
+	PREFETCHT1 (R13)(R15*1)
+	PREFETCHT1 64(R13)(R15*1)
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	PREFETCHT1 (DX)(R15*1)
+	PREFETCHT1 64(DX)(R15*1)
+	SUBQ $-128, R13
+
+near:
 	MOVQ SI, DX
 	MOVQ R9, CX
 	VPXORD Z0, Z0, Z0
@@ -4249,7 +4283,7 @@ loop:
 	JNE  block
 
 done:
-	MOVQ R12, n+48(FP)
-	MOVL R11, top+56(FP)
+	MOVQ R12, n+72(FP)
+	MOVL R11, top+80(FP)
 	VZEROUPPER
 	RET

@@ -28,6 +28,11 @@ func splitDigits(isa ISA, x []float32, factor float32, q []int8, parts int, sums
 	}
 }
 
+// nbitsFirst are streams of weights, of which only kernels of amd64 fetch some ahead.
+type nbitsFirst struct{}
+
+func (g *nbitsJob) aim(int, int) {}
+
 // digitBlocks does what digitsOf does for blocks t0 to t1 of row i, up to the first that is not whole or of an unusual magnitude. It returns how many
 // it did, and the largest magnitude in them.
 func (g *nbitsJob) digitBlocks(i, t0, t1 int) (n int, top float32) {

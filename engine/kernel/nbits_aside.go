@@ -17,9 +17,11 @@ func (g *nbitsJob) runAside(p *Pool) bool {
 	np := panels(g.b.N)
 	each := rowPanels(np, g.b.blocks()*g.b.blockBytes(), threads)
 	g.tasks = ceilDiv(np, each)
-	for _, s := range g.aside[:threads] {
+	for k, s := range g.aside[:threads] {
 		s.m, s.a, s.lda, s.b, s.c, s.ldc, s.ep, s.isa, s.parts = 1, g.a, g.lda, g.b, g.c, g.ldc, g.ep, g.isa, g.parts
 		s.rows, s.rowTasks, s.panels, s.once = 1, 1, each, sync.Once{}
+		first := ceilDiv(k*g.tasks, threads) * each // see Pool.Run
+		s.aim(min(first, np), min(first+each, np))
 	}
 	p.Run(g.tasks, g.asideTask)
 	for _, s := range g.aside[:threads] {

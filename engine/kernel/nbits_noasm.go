@@ -12,6 +12,11 @@ func (g *nbitsJob) tile(i, n, j int, c []float32, ldc int) { g.tileGo(i, n, j, c
 
 func (g *nbitsJob) widenDigits(int, int, int) {}
 
+// nbitsFirst are streams of weights, of which only kernels of amd64 fetch some ahead.
+type nbitsFirst struct{}
+
+func (g *nbitsJob) aim(int, int) {}
+
 func (g *nbitsJob) digitBlocks(int, int, int) (n int, top float32) { return 0, 0 }
 
 func (g *nbitsJob) stream(int, int, int) int { return 0 }

@@ -150,16 +150,18 @@ func nbitsSplit1(x *float32, n int, factor float32, q *int8, sums *[3]int32)
 func nbitsSplit3(x *float32, n int, factor float32, q *int8, sums *[3]int32)
 
 // nbitsBlocks1 divides blocks of x into 1 digit(s), up to the first whose largest magnitude is neither 0 nor of 2^-70 to 2^100. It returns their
-// number and the bits of the largest magnitude in them. block is a multiple of 16 and not 0.
+// number and the bits of the largest magnitude in them. block is a multiple of 16 and not 0. With every block it fetches the next 128 bytes of
+// w, w+s1, w+s2 and w+s1+s2 to the second level of cache; w may be nil.
 //
 //go:noescape
-func nbitsBlocks1(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int) (n int, top uint32)
+func nbitsBlocks1(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int, w *byte, s1, s2 int) (n int, top uint32)
 
 // nbitsBlocks3 divides blocks of x into 3 digit(s), up to the first whose largest magnitude is neither 0 nor of 2^-70 to 2^100. It returns their
-// number and the bits of the largest magnitude in them. block is a multiple of 16 and not 0.
+// number and the bits of the largest magnitude in them. block is a multiple of 16 and not 0. With every block it fetches the next 128 bytes of
+// w, w+s1, w+s2 and w+s1+s2 to the second level of cache; w may be nil.
 //
 //go:noescape
-func nbitsBlocks3(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int) (n int, top uint32)
+func nbitsBlocks3(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int, w *byte, s1, s2 int) (n int, top uint32)
 
 // nbits4p1r256 is the AVX2 product of one row in 1 digit(s) with a panel of weights of 4 bits.
 //

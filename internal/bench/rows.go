@@ -30,6 +30,7 @@ type row struct {
 
 	training  bool          // a step of training instead of a call
 	goal      goal          // what the figure should reach
+	times     int           // how many times as many rounds as others it has; 0 = 1
 	elsewhere func() string // why the row is about another host than this one, "" if it is not; nil for a row about every host
 }
 

@@ -78,6 +78,7 @@ type result struct {
 	RoofLo     float64         `json:"roofline_ci95_lo,omitempty"`    // of the share of the bandwidth
 	RoofHi     float64         `json:"roofline_ci95_hi,omitempty"`
 	RoofMin    float64         `json:"roofline_of_minima,omitempty"`
+	Multiplies float64         `json:"int8_peak_share,omitempty"` // of a product in digits
 	MACs       int64           `json:"macs,omitempty"`
 	Elsewhere  string          `json:"elsewhere,omitempty"`  // why this host is not the one that the row is about; it then has no figures
 	Difference float64         `json:"max_difference"`       // max|native - ort| / max|ort| over the outputs
@@ -224,12 +225,12 @@ func (b *bench) row(ctx context.Context, r row) (*result, error) {
 			return nil, err
 		}
 	}
-	if err := b.roundsOf(ctx, cs, work, res); err != nil {
+	if err := b.roundsOf(ctx, r, cs, work, res); err != nil {
 		return nil, err
 	}
 	switch {
 	case r.model.gemv > 0 || r.model.move > 0:
-		if err := b.bandwidth(cs, res); err != nil {
+		if err := b.bandwidth(r, cs, res); err != nil {
 			return nil, err
 		}
 	case !r.load:
@@ -299,11 +300,12 @@ func (b *bench) calibrate(c *contender, work func(*contender) error) (int, error
 }
 
 // roundsOf runs every contender once per round, in random order, until there are enough rounds that count.
-func (b *bench) roundsOf(ctx context.Context, cs []*contender, work func(*contender) error, res *result) error {
+func (b *bench) roundsOf(ctx context.Context, r row, cs []*contender, work func(*contender) error, res *result) error {
 	rng := rand.New(rand.NewPCG(b.seed, 1))
 	type sample struct{ wall, cpu []float64 }
 	var foreigns []float64
-	for try := 0; res.Rounds < b.rounds; try++ {
+	rounds := b.rounds * max(1, r.times)
+	for try := 0; res.Rounds < rounds; try++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -316,7 +318,7 @@ func (b *bench) roundsOf(ctx context.Context, cs []*contender, work func(*conten
 			}
 		}
 		f := b.usage().foreign(before)
-		last := try >= b.rounds*(b.tries-1) // the tries that are left are all needed
+		last := try >= rounds*(b.tries-1) // the tries that are left are all needed
 		if f > b.foreign && !last {
 			res.Discarded++
 			continue

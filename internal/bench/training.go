@@ -60,7 +60,7 @@ func (b *bench) trainingRow(ctx context.Context, r row) (*result, error) {
 			return nil, err
 		}
 	}
-	if err := b.roundsOf(ctx, cs, step, res); err != nil {
+	if err := b.roundsOf(ctx, r, cs, step, res); err != nil {
 		return nil, err
 	}
 	return res, b.summarise(cs, res)

@@ -141,15 +141,17 @@ func nbSplit(a *asm, stubs *strings.Builder) {
 const nbLeast, nbMost = (127 - 70) << 23, (127 + 100) << 23
 
 // nbBlocks writes the division of a row into digits, block after block, with what the products need of each: as digitsOf does one by one.
-// Registers: SI x, R8 blocks left, R9 elements of a block, DI digits, BX terms, R10 centre, R11 the largest magnitude, R12 blocks done, X2 the
+// Registers: SI x, R8 blocks left, R9 elements of a block, DI digits, BX terms, R10 centre, R11 the largest magnitude, R12 blocks done, R13 w, R14 s1, R15 s2, X2 the
 // factor of a block and X3 its scale.
 func nbBlocks(a *asm, stubs *strings.Builder, parts int) {
 	name := fmt.Sprintf("nbitsBlocks%d", parts)
-	decl := fmt.Sprintf("func %s(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int) (n int, top uint32)", name)
+	decl := fmt.Sprintf("func %s(x *float32, blocks, block int, q *int8, terms *nbitsTerms, centre int, w *byte, s1, s2 int) (n int, top uint32)", name)
 	fmt.Fprintf(stubs, "\n// %s divides blocks of x into %d digit(s), up to the first whose largest magnitude is neither 0 nor of 2^-70 to 2^100. It returns their\n"+
-		"// number and the bits of the largest magnitude in them. block is a multiple of 16 and not 0.\n//\n//go:noescape\n%s\n", name, parts, decl)
-	a.text(decl, name, 60)
-	for _, l := range []string{"x+0(FP), SI", "blocks+8(FP), R8", "block+16(FP), R9", "q+24(FP), DI", "terms+32(FP), BX", "centre+40(FP), R10"} {
+		"// number and the bits of the largest magnitude in them. block is a multiple of 16 and not 0. With every block it fetches the next 128 bytes of\n"+
+		"// w, w+s1, w+s2 and w+s1+s2 to the second level of cache; w may be nil.\n//\n//go:noescape\n%s\n", name, parts, decl)
+	a.text(decl, name, 84)
+	for _, l := range []string{"x+0(FP), SI", "blocks+8(FP), R8", "block+16(FP), R9", "q+24(FP), DI", "terms+32(FP), BX", "centre+40(FP), R10",
+		"w+48(FP), R13", "s1+56(FP), R14", "s2+64(FP), R15"} {
 		a.op("MOVQ %s", l)
 	}
 	nbOrder(a, parts)
@@ -169,6 +171,15 @@ func nbBlocks(a *asm, stubs *strings.Builder, parts int) {
 	a.op("TESTQ R8, R8")
 	a.op("JEQ  done")
 	a.label("block")
+	a.op("TESTQ R13, R13")
+	a.op("JEQ  near")
+	a.op("LEAQ (R13)(R14*1), DX")
+	for _, at := range []string{"(R13)", "(R13)(R15*1)", "(DX)", "(DX)(R15*1)"} {
+		a.op("PREFETCHT1 %s", at)
+		a.op("PREFETCHT1 64%s", at)
+	}
+	a.op("SUBQ $-128, R13")
+	a.label("near")
 	a.op("MOVQ SI, DX")
 	a.op("MOVQ R9, CX")
 	a.op("VPXORD Z0, Z0, Z0")
@@ -227,8 +238,8 @@ func nbBlocks(a *asm, stubs *strings.Builder, parts int) {
 	a.op("DECQ R8")
 	a.op("JNE  block")
 	a.label("done")
-	a.op("MOVQ R12, n+48(FP)")
-	a.op("MOVL R11, top+56(FP)")
+	a.op("MOVQ R12, n+72(FP)")
+	a.op("MOVL R11, top+80(FP)")
 	a.op("VZEROUPPER")
 	a.op("RET")
 }
