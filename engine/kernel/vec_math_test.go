@@ -82,7 +82,7 @@ func TestAccuracy(t *testing.T) {
 	}
 }
 
-// TestGeluAccuracy holds the two GELUs to their absolute bound.
+// TestGeluAccuracy holds the two GELUs to their absolute bound, and to one in ULP for x >= -1: see GeluErf.
 func TestGeluAccuracy(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -94,18 +94,25 @@ func TestGeluAccuracy(t *testing.T) {
 			return x / (1 + math.Exp(-2*math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
 		}},
 	} {
-		worst, at := 0.0, float32(0)
+		worst, at, ulp, ulpAt := 0.0, float32(0), 0.0, float32(0)
 		sweep(400000, func(x float32) {
 			if x-x != 0 {
 				return
 			}
-			if e := math.Abs(float64(c.f(x))-c.want(float64(x))) / math.Max(1, float64(x)); !(e <= worst) {
+			want := c.want(float64(x))
+			if e := math.Abs(float64(c.f(x))-want) / math.Max(1, float64(x)); !(e <= worst) {
 				worst, at = e, x
 			}
+			if u := ulps(c.f(x), want); x >= -1 && !(u <= ulp) {
+				ulp, ulpAt = u, x
+			}
 		})
-		t.Logf("gelu %s: worst %.3g at %g", c.name, worst, at)
+		t.Logf("gelu %s: worst %.3g at %g, %.3g ULP at %g", c.name, worst, at, ulp, ulpAt)
 		if !(worst <= 2.5e-7) {
 			t.Errorf("gelu %s(%g) = %g, want %g", c.name, at, c.f(at), c.want(float64(at)))
+		}
+		if !(ulp <= 3) {
+			t.Errorf("gelu %s(%g) = %g, want %g: %g ULP, bound 3", c.name, ulpAt, c.f(ulpAt), c.want(float64(ulpAt)), ulp)
 		}
 	}
 }

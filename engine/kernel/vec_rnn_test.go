@@ -38,8 +38,8 @@ func TestLSTM(t *testing.T) {
 				c, h := lstm64(z, p)
 				return dot64(c, dc64[k*n:(k+1)*n]) + dot64(h, dh64[k*n:(k+1)*n])
 			}
-			near(t, "dz", z[4*k*n:4*(k+1)*n], gradient(zr, func(z []float64) float64 { return loss(z, pr) }), 2e-6)
-			near(t, "dcPrev", dc[k*n:(k+1)*n], gradient(pr, func(p []float64) float64 { return loss(zr, p) }), 2e-6)
+			near(t, "dz", z[4*k*n:4*(k+1)*n], gradient(zr, 1, func(z []float64) float64 { return loss(z, pr) }), 2e-6)
+			near(t, "dcPrev", dc[k*n:(k+1)*n], gradient(pr, 1, func(p []float64) float64 { return loss(zr, p) }), 2e-6)
 		}
 	}
 }
@@ -68,7 +68,7 @@ func TestGRU(t *testing.T) {
 		GRUOutputGrad(zr, a, lin, p, dh, dz, dr, b, n)
 		for k, v := range x {
 			near(t, "h", h[k:k+1], []float64{gru64(v[0], v[1], v[2], v[3], v[4])}, 1e-6)
-			g := gradient(v, func(v []float64) float64 { return d64[k] * gru64(v[0], v[1], v[2], v[3], v[4]) })
+			g := gradient(v, 1, func(v []float64) float64 { return d64[k] * gru64(v[0], v[1], v[2], v[3], v[4]) })
 			near(t, "gradients", []float32{dz[k], dr[k], a[k], lin[k], dh[k]}, g, 2e-6)
 		}
 	}

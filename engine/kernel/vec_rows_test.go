@@ -35,19 +35,44 @@ func near(t *testing.T, what string, got []float32, want []float64, tol float64)
 	}
 }
 
-// gradient is the central difference of f at x in float64, with a step whose truncation and rounding are both near 1e-10.
-func gradient(x []float64, f func(x []float64) float64) []float64 {
+// within fails unless |got[i]-want[i]| <= bound(i) everywhere, and returns the largest quotient of the two.
+func within(t *testing.T, what string, got []float32, want []float64, bound func(i int) float64) (share float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	for i, w := range want {
+		d, b := math.Abs(float64(got[i])-w), bound(i)
+		if !(d <= b) {
+			t.Fatalf("%s[%d] = %g, want %g: apart by %g, bound %g", what, i, got[i], w, d, b)
+		}
+		if d > 0 {
+			share = max(share, d/b)
+		}
+	}
+	return share
+}
+
+// gradient is the central difference of f at x in float64, with steps of 1e-5 size.
+func gradient(x []float64, size float64, f func(x []float64) float64) []float64 {
 	g := make([]float64, len(x))
 	for i, v := range x {
-		h := 1e-5 * (1 + math.Abs(v))
-		x[i] = v + h
+		hi, lo := v+1e-5*size, v-1e-5*size
+		x[i] = hi
 		a := f(x)
-		x[i] = v - h
+		x[i] = lo
 		b := f(x)
 		x[i] = v
-		g[i] = (a - b) / (2 * h)
+		g[i] = (a - b) / (hi - lo)
 	}
 	return g
+}
+
+// differenceError bounds the error of gradient for a sum of n products whose magnitudes add up to sum: its rounding, n+20
+// times 2^-53 sum for each of the two values, and the next term of the series, a sixth of the squared step times the third
+// derivative, which is below 20 sum/size^3 for the functions here.
+func differenceError(n int, sum, size float64) float64 {
+	return (float64(n+20)/(1<<53)/1e-5 + 1e-10/6*20) * sum / size
 }
 
 func dot64(a, b []float64) float64 {
@@ -95,12 +120,49 @@ func layerNorm64(x, gamma, beta []float64, eps float64, center bool) []float64 {
 	return y
 }
 
-// A row of n <= 200 float32 values near 1 loses a few ULP (6e-8) in its sums and less than 10 in all: 2e-6 covers it.
-const rowTol = 2e-6
+// softmaxRow is a row t of arguments as they are rounded, with what bounds its softmax and that of its logarithm.
+type softmaxRow struct {
+	t, p      []float64 // the arguments and their softmax
+	top, log  float64   // the largest argument, and log(sum e^(t-top))
+	size, off float64   // means of |t| and of top-t, weighed with p
+}
+
+func newSoftmaxRow(t []float64) *softmaxRow {
+	s := &softmaxRow{t: t, p: softmax64(t), top: math.Inf(-1)}
+	for _, v := range t {
+		s.top = max(s.top, v)
+	}
+	sum := 0.0
+	for i, v := range t {
+		if sum += math.Exp(v - s.top); s.p[i] > 0 {
+			s.size, s.off = s.size+s.p[i]*math.Abs(v), s.off+s.p[i]*(s.top-v)
+		}
+	}
+	s.log = math.Log(sum)
+	return s
+}
+
+// bound is that of the comment at SoftmaxRows, an ULP of y being at most 2 unit y, and what the rounding of scale x + mask moves
+// the exponential and the sum by: unit times the argument.
+func (s *softmaxRow) bound(i int) float64 {
+	if s.p[i] == 0 {
+		return 0
+	}
+	n := float64(len(s.t))
+	return unit * s.p[i] * (2*(12+math.Log(n)+n/softmaxLanes+s.top-s.t[i]) + math.Abs(s.t[i]) + s.size)
+}
+
+// logBound: t-top and the result are rounded; the sum errs as in bound, by an exponential (2 units), the weighted roundings of
+// t-top, and n/16 + 4 additions; its logarithm is within 1 ULP; and the rounding of scale x + mask comes on top.
+func (s *softmaxRow) logBound(i int) float64 {
+	y := s.t[i] - s.top - s.log
+	return unit * (s.top - s.t[i] + math.Abs(y) + 2 + s.off + float64(len(s.t))/softmaxLanes + 4 + 2*s.log + math.Abs(s.t[i]) + s.size)
+}
 
 // TestSoftmaxRows compares with the definition in float64, and the gradients with central differences of it.
 func TestSoftmaxRows(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
+	var share [4]float64
 	for range 60 {
 		n, scale := 1+r.IntN(200), float32(0.125)
 		x, mask, dy := normals(r, n), normals(r, n), normals(r, n)
@@ -110,44 +172,60 @@ func TestSoftmaxRows(t *testing.T) {
 		y, ly, dx, ldx := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
 		SoftmaxRows(y, x, 1, n, scale, mask)
 		LogSoftmaxRows(ly, x, 1, n, scale, mask)
-		f := func(x []float64) []float64 {
+		args := func(x []float64) []float64 {
 			t := make([]float64, n)
 			for i, v := range x {
 				t[i] = v*float64(scale) + float64(mask[i])
 			}
-			return softmax64(t)
+			return t
 		}
-		want := f(toF64(x))
-		near(t, "softmax", y, want, rowTol)
+		s := newSoftmaxRow(args(toF64(x)))
+		share[0] = max(share[0], within(t, "softmax", y, s.p, s.bound))
 		lw := make([]float64, n)
-		for i, v := range want {
+		var sum, dots, err, lsum, logs float64 // of |dy|, |dy y|, |dy| times the error of y, dy and |dy log y|
+		for i, v := range s.p {
 			lw[i] = math.Log(v)
+			d := float64(dy[i])
+			sum, dots, err, lsum, logs = sum+math.Abs(d), dots+math.Abs(d)*v, err+math.Abs(d)*s.bound(i), lsum+d, logs+math.Abs(d*lw[i])
 		}
-		near(t, "logsoftmax", ly, lw, rowTol)
+		share[1] = max(share[1], within(t, "logsoftmax", ly, lw, s.logBound))
+
+		// A sum over 64 partial sums is rounded steps times. Differences, products and the two factors are rounded once each.
+		steps, sc, dot := float64(n)/lanes+7, float64(scale), dot64(s.p, toF64(dy))
 		SoftmaxGradRows(dx, dy, y, 1, n, scale)
-		near(t, "softmax gradient", dx, gradient(toF64(x), func(x []float64) float64 { return dot64(f(x), toF64(dy)) }), rowTol)
+		want := gradient(toF64(x), 1/sc, func(x []float64) float64 { return dot64(softmax64(args(x)), toF64(dy)) })
+		share[2] = max(share[2], within(t, "softmax gradient", dx, want, func(i int) float64 {
+			diff := math.Abs(float64(dy[i]) - dot)
+			return sc*(diff*s.bound(i)+s.p[i]*(err+unit*steps*dots)+3*unit*s.p[i]*diff) + differenceError(2*n, dots, 1/sc)
+		}))
 		LogSoftmaxGradRows(ldx, dy, ly, 1, n, scale)
-		near(t, "logsoftmax gradient", ldx, gradient(toF64(x), func(x []float64) float64 {
-			s := 0.0
-			for i, v := range f(x) {
-				s += math.Log(v) * float64(dy[i])
+		want = gradient(toF64(x), 1/sc, func(x []float64) float64 {
+			sum := 0.0
+			for i, v := range softmax64(args(x)) {
+				sum += math.Log(v) * float64(dy[i])
 			}
-			return s
-		}), 1e-5) // the sum of dy, up to 30, multiplies the error of e^y
+			return sum
+		})
+		share[3] = max(share[3], within(t, "logsoftmax gradient", ldx, want, func(i int) float64 {
+			return sc*s.p[i]*(math.Abs(lsum)*(s.logBound(i)+2*unit)+unit*steps*sum) + 2*unit*math.Abs(want[i]) + differenceError(2*n, logs+sum, 1/sc)
+		}))
 	}
+	t.Logf("%.2f of the bounds", share)
 	inf := float32(math.Inf(-1))
 	x := []float32{1, 2, 3, 4}
 	SoftmaxRows(x, x, 1, 4, 1, []float32{0, inf, 0, inf})
-	if x[1] != 0 || x[3] != 0 || math.Abs(float64(x[0]+x[2]-1)) > 1e-6 {
-		t.Errorf("masked softmax = %v", x)
-	}
+	s := newSoftmaxRow([]float64{1, math.Inf(-1), 3, math.Inf(-1)})
+	within(t, "masked softmax", x, s.p, s.bound)
 }
 
 // TestSoftmaxPart cuts rows into parts, some of them all -Inf, and compares with the definition in float64. A factor is within
-// 2 ULP (1.2e-7) and multiplies the sum once for each part, of which there are at most 6: with the bound of whole rows 3e-6.
+// 1 ULP, 2 units, and multiplies an element and the sum once for each part, both rounded, as the sum of the sums is: 7 units of
+// a part on top of the bound of whole rows. The roundings of the arguments of the factors are in that: the maxima rise from the one
+// of the part of an element to the last, and so they add up to top - t.
 func TestSoftmaxPart(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 7))
 	inf := float32(math.Inf(-1))
+	share := 0.0
 	for range 2000 {
 		rows, n, scale, sink := 1+r.IntN(3), 1+r.IntN(120), float32(0.125), r.IntN(2) == 0
 		x, mask := normals(r, rows*n), normals(r, rows*n)
@@ -167,8 +245,8 @@ func TestSoftmaxPart(t *testing.T) {
 				most[i], sum[i] = 1.5, 1
 			}
 		}
-		got := make([]float32, rows*n)
-		for lo := 0; lo < n; {
+		got, parts := make([]float32, rows*n), 0
+		for lo := 0; lo < n; parts++ {
 			w := min(n-lo, 20+r.IntN(60))
 			p := make([]float32, 0, rows*w)
 			for i := range rows {
@@ -190,9 +268,11 @@ func TestSoftmaxPart(t *testing.T) {
 				row = append(row, 1.5)
 			}
 			MulS(got[i*n:][:n], got[i*n:][:n], 1/sum[i])
-			near(t, "softmax in parts", got[i*n:][:n], softmax64(row)[:n], 3e-6)
+			s := newSoftmaxRow(row)
+			share = max(share, within(t, "softmax in parts", got[i*n:][:n], s.p[:n], func(i int) float64 { return s.bound(i) + 7*unit*float64(parts)*s.p[i] }))
 		}
 	}
+	t.Logf("%.2f of the bound", share)
 	nan := float32(math.NaN())
 	for _, row := range [][]float32{{inf, nan, inf}, {nan, 1, 2}, {1, nan, inf}} {
 		most, sum, factor := []float32{inf}, []float32{0}, []float32{0}
@@ -203,50 +283,27 @@ func TestSoftmaxPart(t *testing.T) {
 	}
 }
 
-// TestNormRows compares both normalisations with the definition in float64, and the gradients with central differences.
-func TestNormRows(t *testing.T) {
-	r := rand.New(rand.NewPCG(2, 2))
-	for range 60 {
-		n, rows := 2+r.IntN(100), 2
-		x, res, gamma, beta, dy := normals(r, rows*n), normals(r, rows*n), normals(r, n), normals(r, n), normals(r, rows*n)
-		y, sum, dx, mean, inv := make([]float32, rows*n), make([]float32, rows*n), make([]float32, rows*n), make([]float32, rows), make([]float32, rows)
-		LayerNormRows(y, x, res, sum, gamma, beta, rows, n, 1e-5, mean, inv)
-		all := func(x, gamma, beta []float64, center bool) []float64 {
-			return append(layerNorm64(x[:n], gamma, beta, 1e-5, center), layerNorm64(x[n:], gamma, beta, 1e-5, center)...)
-		}
-		s, g, b, d := toF64(sum), toF64(gamma), toF64(beta), toF64(dy)
-		near(t, "layer norm", y, all(s, g, b, true), 1e-5) // 1/sqrt(var) amplifies when two values nearly agree
-		dgamma, dbeta := make([]float32, n), make([]float32, n)
-		LayerNormGradRows(dx, dgamma, dbeta, dy, sum, gamma, rows, n, mean, inv)
-		near(t, "layer norm dx", dx, gradient(s, func(x []float64) float64 { return dot64(all(x, g, b, true), d) }), 1e-4)
-		near(t, "layer norm dgamma", dgamma, gradient(g, func(g []float64) float64 { return dot64(all(s, g, b, true), d) }), 1e-5)
-		near(t, "layer norm dbeta", dbeta, gradient(b, func(b []float64) float64 { return dot64(all(s, g, b, true), d) }), 1e-5)
-
-		RMSNormRows(y, sum, gamma, rows, n, 1e-5, inv)
-		near(t, "rms norm", y, all(s, g, nil, false), 1e-5)
-		clear(dgamma)
-		RMSNormGradRows(dx, dgamma, dy, sum, gamma, rows, n, inv)
-		near(t, "rms norm dx", dx, gradient(s, func(x []float64) float64 { return dot64(all(x, g, nil, false), d) }), 1e-4)
-		near(t, "rms norm dgamma", dgamma, gradient(g, func(g []float64) float64 { return dot64(all(s, g, nil, false), d) }), 1e-5)
-	}
-}
-
-// TestReductions compares the sums with float64 and the rest with plain loops.
+// TestReductions compares the sums with float64 and the rest with plain loops. An element passes through at most n/64 + 7 additions,
+// each of which rounds no more than the sum of the magnitudes.
 func TestReductions(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	for range 100 {
 		n := r.IntN(500)
 		x, y := normals(r, n), normals(r, n)
 		s, d, q, mx, mn := 0.0, 0.0, 0.0, math.Inf(-1), math.Inf(1)
+		var size [3]float64 // sums of the magnitudes
 		for i, v := range x {
 			s, d, q = s+float64(v), d+float64(v)*float64(y[i]), q+float64(v)*float64(v)
+			size[0], size[1], size[2] = size[0]+math.Abs(float64(v)), size[1]+math.Abs(float64(v)*float64(y[i])), q
 			mx, mn = max(mx, float64(v)), min(mn, float64(v))
 		}
-		near(t, "sum, dot, sum of squares", []float32{Sum(x), Dot(x, y), SumSquares(x)}, []float64{s, d, q}, 5e-6)
+		within(t, "sum, dot, sum of squares", []float32{Sum(x), Dot(x, y), SumSquares(x)}, []float64{s, d, q}, func(i int) float64 {
+			return unit * (float64(n)/lanes + 7) * size[i]
+		})
 		if float64(ReduceMax(x)) != mx || float64(ReduceMin(x)) != mn {
 			t.Errorf("max %g min %g, want %g %g", ReduceMax(x), ReduceMin(x), mx, mn)
 		}
-		if got := SumSquares64(x); math.Abs(got-q) > 1e-12*q {
+		if got := SumSquares64(x); math.Abs(got-q) > float64(n+n/8+4)/(1<<53)*q { // n additions here, n/8 + 4 there, of exact squares
 			t.Errorf("SumSquares64 = %g, want %g", got, q)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/model"
+	"github.com/wattshed/wattshed/model/onnx"
 )
 
 // assetRun is one input for a model: the shapes of its inputs in their order, nil for a scalar sampling rate.
@@ -42,7 +43,7 @@ func assetRuns() []assetRun {
 		}
 		out = append(out, assetRun{model: "M12/silero_vad.onnx", shapes: [][]int{{n, 288}, state, nil}, rate: 8000},
 			assetRun{model: "M12/silero_vad_half.onnx", shapes: [][]int{{n, 576}, state}},
-			assetRun{model: "M12/silero_vad_op18_ifless.onnx", shapes: [][]int{{n, 512}, nil, state}, rate: 16000})
+			assetRun{model: "M12/silero_vad_op18_ifless.onnx", shapes: [][]int{{n, 576}, nil, state}, rate: 16000})
 	}
 	for _, n := range []int{1, 7, 50} {
 		out = append(out, assetRun{model: "M12/silero_vad_16k_sequence.onnx", shapes: [][]int{{n, 576}, {1, 1, 128}, {1, 1, 128}}})
@@ -115,8 +116,9 @@ func (a *assetRun) feed(r source, inputs []*model.Value) engine.Feed {
 	return in
 }
 
-// TestAssetsAgainstONNXRuntime runs every real model in both runtimes. Float models agree within 2e-5 of the largest output:
-// a few hundred float32 sums in another order. In a dynamically quantized model a difference in the last bit moves some
+// TestAssetsAgainstONNXRuntime runs every real model in both runtimes. Float models agree within 2e-5 of the largest output: 1e-5 to
+// which TestAgainstFloat64 holds this one, and as much for the other, which sums in another order. On top come 2e-7: the
+// Sigmoid of ONNX Runtime is a rational function that errs by up to 2.6 2^-24 of 1, wherever it is small itself. In a dynamically quantized model a difference in the last bit moves some
 // activation to the next of 256 steps, which six layers of 256 steps carry on: this runtime with and without fusions differs
 // from itself by 4 % of the largest and 0.005 in cosine there.
 func TestAssetsAgainstONNXRuntime(t *testing.T) {
@@ -169,7 +171,7 @@ func TestAssetsAgainstONNXRuntime(t *testing.T) {
 	}
 }
 
-// agree checks the largest difference and the cosine of two outputs.
+// agree checks the largest difference and the cosine of two outputs: 1 - cosine is at most half the square of |got-want|/|want|.
 func agree(t *testing.T, name string, got, want *model.Tensor, tol, least float64) {
 	t.Helper()
 	if got == nil || fmt.Sprint(got.Shape()) != fmt.Sprint(want.Shape()) {
@@ -208,8 +210,36 @@ func agree(t *testing.T, name string, got, want *model.Tensor, tol, least float6
 	}
 }
 
-// TestTopologiesAgainstONNXRuntime runs the image networks whose weights are constant fills; those with products of a hundred
-// million weights, which take most of the time, only where WATTSHED_LONG is set.
+// largeTopology tells whether a network of M31 has a product of a hundred million weights.
+func largeTopology(path string) bool {
+	return strings.Contains(path, "vgg") || strings.Contains(path, "alexnet") || strings.Contains(path, "zfnet")
+}
+
+// loadTopology reads a model without a Softmax that gives its output: constant weights give every class the same number, and
+// the Softmax of equal numbers is the same in any arithmetic.
+func loadTopology(t *testing.T, path string) *model.Graph {
+	t.Helper()
+	g, err := onnx.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range g.Nodes {
+		if out := g.Outputs[0]; n.Op == "Softmax" && strings.Contains(path, "M31") && n.Outputs[0] == out.Name {
+			g.Outputs[0] = &model.Value{Name: n.Inputs[0], Type: out.Type}
+		}
+	}
+	return g
+}
+
+// equalTerms is what float32 loses in a sum of 25,088 terms, the longest of the topologies, that are all about the same, as
+// constant weights make them: in the last binade, half of the chain, every addition is rounded by the same amount, one number in
+// [-2^-24, 2^-24] of the binade's start for all of them, and by half of that and half as often in the one before. With n terms the
+// standard deviation is 0.2 n 2^-24 of the sum; this is three of them, since a network is one draw.
+const equalTerms = 3 * 0.2 * 25088.0 / (1 << 24)
+
+// TestTopologiesAgainstONNXRuntime runs the image networks whose weights are constant fills, within 2e-5 of the largest output as
+// TestAssetsAgainstONNXRuntime does; those with products of a hundred million weights, which take most of the time, only where
+// WATTSHED_LONG is set, and within twice equalTerms.
 func TestTopologiesAgainstONNXRuntime(t *testing.T) {
 	rt, r := reference(t), newSource(78)
 	files, _ := filepath.Glob(filepath.Join(os.Getenv("WATTSHED_ASSETS"), "M31", "*.onnx"))
@@ -218,13 +248,18 @@ func TestTopologiesAgainstONNXRuntime(t *testing.T) {
 	}
 	for _, path := range files {
 		base := filepath.Base(path)
-		if os.Getenv("WATTSHED_LONG") == "" && (strings.Contains(base, "vgg") || strings.Contains(base, "alexnet") || strings.Contains(base, "zfnet")) {
+		if os.Getenv("WATTSHED_LONG") == "" && largeTopology(base) {
 			continue
+		}
+		tol := 2e-5
+		if largeTopology(base) {
+			tol = 2 * equalTerms
 		}
 		var out [2]engine.Feed
 		in := engine.Feed{}
+		g := loadTopology(t, path)
 		for k, runtime := range []engine.Runtime{engine.Native{}, rt} {
-			s, err := runtime.Load(t.Context(), engine.Artifact{Path: path}, engine.Options{Threads: 2, Spin: -1})
+			s, err := runtime.Load(t.Context(), engine.Artifact{Graph: g.Clone()}, engine.Options{Threads: 2, Spin: -1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -237,7 +272,7 @@ func TestTopologiesAgainstONNXRuntime(t *testing.T) {
 			s.Close()
 		}
 		for k, w := range out[1] {
-			agree(t, base+" "+k, out[0][k], w, 1e-4, 1-1e-7)
+			agree(t, base+" "+k, out[0][k], w, tol, 1-tol*tol)
 		}
 	}
 }

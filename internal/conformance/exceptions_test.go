@@ -114,11 +114,11 @@ func TestExceptions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ours, err := worst(run(t, c.Name, g, in), exact)
+			ours, _, err := worst(run(t, c.Name, g, in), exact)
 			if err != nil {
 				t.Fatal(err)
 			}
-			theirs, err := worst(want, exact)
+			theirs, _, err := worst(want, exact)
 			if err != nil {
 				t.Fatal(err)
 			}
