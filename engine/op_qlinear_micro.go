@@ -267,7 +267,18 @@ func opQLinearUnary(c *Call) error {
 	return nil
 }
 
-// opQLinearSoftmax is the softmax of the values that the bytes stand for, along an axis (opset 13) or over all from it on.
+// softmaxTable is exp(-k*scale), k the distance of a byte from the largest of n, times a constant that uses the range of float32.
+func softmaxTable(scale float32, n int) (f [256]float32) {
+	shift := max(0, math.Log(float64(math.MaxFloat32/float32(n)))-5) / float64(scale)
+	for k := range f {
+		f[k] = float32(math.Exp((shift - float64(k)) * float64(scale)))
+	}
+	return f
+}
+
+// opQLinearSoftmax is the softmax of the values that the bytes stand for, along an axis (opset 13) or over all from it on: as in ONNX Runtime
+// a quotient of float32 sums of a table, in 1/scale steps of the output, a whole number of them. Signed results saturate, where those of ONNX
+// Runtime wrap around.
 func opQLinearSoftmax(c *Call) error {
 	t, x, v, err := c.operand(0)
 	if err != nil {
@@ -290,17 +301,23 @@ func opQLinearSoftmax(c *Call) error {
 	if old {
 		n, inner = product(t.Shape()[ax:]), 1
 	}
-	f := dequantizeAll(v, nil)
-	row, q := make([]float32, n), make([]uint8, n)
+	f := softmaxTable(v.scale, n)
+	steps := float32(math.Floor(float64(1 / out.scale)))
 	for i := range len(x) / n {
 		at := i/inner*n*inner + i%inner
-		for k := range row {
-			row[k] = f[x[at+k*inner]]
+		top, sum := uint8(0), float32(0)
+		for k := range n {
+			top = max(top, x[at+k*inner])
 		}
-		kernel.SoftmaxRows(row, row, 1, n, 1, nil)
-		kernel.QuantizeLinearU8(row, q, out.scale, out.zero)
-		for k, b := range q {
-			dst[at+k*inner] = b
+		for k := range n {
+			sum += f[top-x[at+k*inner]]
+		}
+		for k := range n {
+			p := math.RoundToEven(float64(float32(f[top-x[at+k*inner]]*steps) / sum))
+			if !(p > 0) { // or NaN
+				p = 0
+			}
+			dst[at+k*inner] = uint8(min(p+float64(out.zero), 255))
 		}
 	}
 	done()
