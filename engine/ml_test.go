@@ -115,3 +115,51 @@ func TestHostileTrees(t *testing.T) {
 		t.Error("no ensemble was left whole")
 	}
 }
+
+// TestHostileModels: lists of linear models and support vector machines that do not fit each other or the input are errors.
+func TestHostileModels(t *testing.T) {
+	floats := func(name string, n int) model.Attr {
+		return model.Attr{Name: name, Kind: model.AttrFloats, Floats: make([]float32, n)}
+	}
+	two, huge := model.IntsAttr("classlabels_ints", 0, 1), model.IntsAttr("vectors_per_class", 1<<62, 1<<62)
+	for _, c := range []struct {
+		op    string
+		attrs []model.Attr
+	}{
+		{"Scaler", nil},
+		{"Scaler", []model.Attr{floats("scale", 2), floats("offset", 2)}},
+		{"Scaler", []model.Attr{floats("scale", 3), floats("offset", 1)}},
+		{"Normalizer", []model.Attr{model.StringAttr("norm", "L3")}},
+		{"LinearRegressor", nil},
+		{"LinearRegressor", []model.Attr{floats("coefficients", 3), model.IntAttr("targets", -1)}},
+		{"LinearRegressor", []model.Attr{floats("coefficients", 3), model.IntAttr("targets", 1<<60)}},
+		{"LinearRegressor", []model.Attr{floats("coefficients", 4), floats("intercepts", 1)}},
+		{"LinearRegressor", []model.Attr{floats("coefficients", 3), model.StringAttr("post_transform", "LOG")}},
+		{"LinearClassifier", nil},
+		{"LinearClassifier", []model.Attr{floats("coefficients", 9), floats("intercepts", 3), two}},
+		{"LinearClassifier", []model.Attr{floats("coefficients", 6), floats("intercepts", 3), two}},
+		{"SVMRegressor", []model.Attr{floats("coefficients", 2), floats("rho", 1), floats("support_vectors", 5), model.IntAttr("n_supports", 2)}},
+		{"SVMRegressor", []model.Attr{floats("coefficients", 1), floats("rho", 1), floats("support_vectors", 6), model.IntAttr("n_supports", 2)}},
+		{"SVMRegressor", []model.Attr{floats("coefficients", 2), floats("support_vectors", 6), model.IntAttr("n_supports", 1<<61)}},
+		{"SVMRegressor", []model.Attr{floats("coefficients", 3), floats("rho", 1), floats("kernel_params", 2)}},
+		{"SVMClassifier", []model.Attr{floats("coefficients", 3), floats("rho", 1)}},
+		{"SVMClassifier", []model.Attr{floats("coefficients", 3), floats("rho", 1), two, huge}},
+		{"SVMClassifier", []model.Attr{floats("coefficients", 3), floats("rho", 0), two, model.IntsAttr("vectors_per_class", 1, 2), floats("support_vectors", 9)}},
+		{"SVMClassifier", []model.Attr{floats("coefficients", 2), floats("rho", 1), two, model.IntsAttr("vectors_per_class", 1, 2), floats("support_vectors", 9)}},
+		{"SVMClassifier", []model.Attr{floats("coefficients", 3), floats("rho", 1), two, model.IntsAttr("vectors_per_class", 3), floats("support_vectors", 9)}},
+		{"SVMClassifier", []model.Attr{floats("coefficients", 3), floats("rho", 1), two, model.IntsAttr("vectors_per_class", 1, 2), floats("support_vectors", 9), floats("prob_a", 1)}},
+		{"SVMClassifier", []model.Attr{floats("coefficients", 3), floats("rho", 1), two, model.IntsAttr("vectors_per_class", -1, 2), floats("support_vectors", 9)}},
+	} {
+		b := newBuilder(1, 17)
+		b.g.Nodes = append(b.g.Nodes, &model.Node{Name: "node", Op: c.op, Domain: "ai.onnx.ml", Inputs: []string{b.input("x", model.Float32, nil)}, Outputs: []string{"y", "z"}, Attrs: c.attrs})
+		b.output("y")
+		s, err := engine.Native{}.Load(t.Context(), engine.Artifact{Graph: b.g}, engine.Options{Threads: 1, Memory: 1 << 24})
+		if err == nil {
+			_, err = s.Run(t.Context(), engine.Feed{"x": model.FromSlice([]int{2, 3}, make([]float32, 6))})
+			s.Close()
+		}
+		if err == nil || strings.Contains(err.Error(), "internal error") {
+			t.Errorf("%s %v: %v", c.op, c.attrs, err)
+		}
+	}
+}

@@ -14,6 +14,7 @@ func mlOps() map[string]opDef {
 		"LabelEncoder": plain(opLabelEncoder), "TreeEnsemble": plain(opTreeEnsemble),
 		"TreeEnsembleClassifier": treesOp(true), "TreeEnsembleRegressor": treesOp(false),
 		"LinearClassifier": plain(opLinearClassifier), "LinearRegressor": plain(opLinearRegressor), "Scaler": plain(opScaler), "Normalizer": plain(opNormalizer),
+		"SVMClassifier": plain(opSVMClassifier), "SVMRegressor": plain(opSVMRegressor),
 	})
 }
 

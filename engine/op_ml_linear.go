@@ -82,7 +82,7 @@ func probit(s []float32) {
 	kernel.Log(log, log)
 	const a = float32(0.147)
 	for i, l := range log {
-		v := 2/(float32(3.14159)*a) + float32(0.5*l)
+		v := 2/(float32(math.Pi)*a) + float32(0.5*l)
 		w := -v + float32(math.Sqrt(float64(float32(v*v)-float32(1/a*l))))
 		s[i] = float32(math.Sqrt2) * sign[i] * float32(math.Sqrt(float64(w)))
 	}

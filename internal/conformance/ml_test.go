@@ -200,3 +200,56 @@ func TestTrees(t *testing.T) {
 		o.check(t, rt, 1e-5)
 	}
 }
+
+// TestSVM: support vector machines with all kernels, of classes with and without probabilities. Powers and exponentials of sums of a dozen products.
+func TestSVM(t *testing.T) {
+	rt, r := reference(t), newSource(53)
+	for n := range 240 {
+		rows, cols, classes := 1+r.IntN(300), 1+r.IntN(8), 2+r.IntN(4)
+		kind := []string{"LINEAR", "POLY", "RBF", "SIGMOID"}[n%4]
+		params := floatsAttr("kernel_params", 0.1+r.Float32()/4, r.Float32(), float32(1+r.IntN(4)))
+		post := transforms[n/4%4]
+		vectors := 1 + r.IntN(20)
+		x := r.floats(rows, cols)
+		if n%3 == 0 {
+			vectors = 0
+		}
+		attrs := []model.Attr{model.StringAttr("kernel_type", kind), params, floatsAttr("coefficients", r.list(max(vectors, 1)*max(1, cols*(1-min(vectors, 1))))...), floatsAttr("rho", r.list(1)...), i("n_supports", int64(vectors)), i("one_class", int64(n/2%2))}
+		if vectors > 0 {
+			attrs = append(attrs, floatsAttr("support_vectors", r.list(vectors*cols)...))
+		}
+		o := one{name: fmt.Sprintf("SVMRegressor %d %s of %d vectors", n, kind, vectors), domain: ml, op: "SVMRegressor", outputs: []model.DType{f32}, inputs: []*model.Tensor{x}, attrs: attrs}
+		o.check(t, rt, 1e-4)
+
+		label, d := classLabels(n/2, classes, "classlabels_ints", "classlabels_strings")
+		per, total, pairs := make([]int64, classes), 0, classes*(classes-1)/2
+		for k := range per {
+			per[k] = int64(1 + r.IntN(6))
+			total += int(per[k])
+		}
+		attrs = []model.Attr{model.StringAttr("kernel_type", kind), params, label, model.StringAttr("post_transform", post)}
+		if n%5 == 0 {
+			total = 0
+			attrs = append(attrs, floatsAttr("coefficients", r.list(classes*cols)...), floatsAttr("rho", r.list(1)...))
+		} else {
+			attrs = append(attrs, floatsAttr("coefficients", r.list((classes-1)*total)...), floatsAttr("rho", r.list(pairs)...), floatsAttr("support_vectors", r.list(total*cols)...), model.IntsAttr("vectors_per_class", per...))
+			if n/3%2 == 0 {
+				attrs = append(attrs, floatsAttr("prob_a", r.list(pairs)...), floatsAttr("prob_b", r.list(pairs)...))
+			}
+		}
+		o = one{name: fmt.Sprintf("SVMClassifier %d %s of %d vectors, %d classes, %s", n, kind, total, classes, post), domain: ml, op: "SVMClassifier", outputs: []model.DType{d, f32}, inputs: []*model.Tensor{r.features(n, rows, cols)}, attrs: attrs}
+		o.check(t, rt, 1e-4)
+	}
+}
+
+// TestProbit: the transform of numbers between 0 and 1; its approximation loses digits where it subtracts.
+func TestProbit(t *testing.T) {
+	rt := reference(t)
+	v := make([]float32, 99)
+	for k := range v {
+		v[k] = float32(k+1) / 100
+	}
+	o := one{name: "probit", domain: ml, op: "LinearRegressor", outputs: []model.DType{f32}, inputs: []*model.Tensor{model.FromSlice([]int{99, 1}, v)},
+		attrs: []model.Attr{i("targets", 1), floatsAttr("coefficients", 1), model.StringAttr("post_transform", "PROBIT")}}
+	o.check(t, rt, 1e-4)
+}
