@@ -205,16 +205,18 @@ func (r *resample) pairs(in, out int, scale, lo, hi float32) ([]pair, error) {
 		}
 		p.at = min(int(x), in-1)
 		p.next = min(p.at+1, in-1)
-		if p.w, p.v, p.w10, p.v10 = float32(p.next)-x, x-float32(p.at), int32(p.next)<<10-int32(x*1024), int32(x*1024)-int32(p.at)<<10; p.at == p.next {
-			p.w, p.v, p.w10, p.v10 = 0.5, 0.5, 512, 512
+		if p.w, p.v = float32(p.next)-x, x-float32(p.at); p.at == p.next {
+			p.w, p.v = 0.5, 0.5
 		}
+		p.v10 = int32(p.v * 1024)
+		p.w10 = 1024 - p.v10
 		list[o] = p
 	}
 	return list, nil
 }
 
 // mix sums the four elements around a position: p and q of the upper row, s and t of the lower one.
-func (a pair) mix(d pair, p, q, s, t float32) float32 {
+func (a *pair) mix(d *pair, p, q, s, t float32) float32 {
 	sum := float32(float32(a.w*d.w)*p) + float32(float32(a.v*d.w)*q)
 	sum += float32(float32(a.w*d.v) * s)
 	return sum + float32(float32(a.v*d.v)*t)
@@ -222,10 +224,18 @@ func (a pair) mix(d pair, p, q, s, t float32) float32 {
 
 // planes interpolates one plane of rows of cols elements.
 func planes[T resizable](src, dst []T, cols int, down, across []pair) {
-	for y, d := range down {
-		top, bottom, to := src[d.at*cols:], src[d.next*cols:], dst[y*len(across):]
-		for x, a := range across {
-			to[x] = cutTo[T](a.mix(d, float32(top[a.at]), float32(top[a.next]), float32(bottom[a.at]), float32(bottom[a.next])))
+	_, wide := any(src).([]int32)
+	for y := range down {
+		d := &down[y]
+		top, bottom, to := src[d.at*cols:][:cols], src[d.next*cols:][:cols], dst[y*len(across):][:len(across)]
+		for x := range across {
+			a := &across[x]
+			sum := a.mix(d, float32(top[a.at]), float32(top[a.next]), float32(bottom[a.at]), float32(bottom[a.next]))
+			if !wide { // bytes stay within their range
+				to[x] = T(int32(sum))
+			} else {
+				to[x] = cutTo[T](sum)
+			}
 		}
 	}
 }
@@ -233,8 +243,10 @@ func planes[T resizable](src, dst []T, cols int, down, across []pair) {
 // lastChannels interpolates one image whose channels are last: bytes by integer weights of 20 bits.
 func lastChannels[T resizable](src, dst []T, cols, channels int, down, across []pair) {
 	_, wide := any(src).([]int32)
-	for y, d := range down {
-		for x, a := range across {
+	for y := range down {
+		d := &down[y]
+		for x := range across {
+			a := &across[x]
 			p, q := src[(d.at*cols+a.at)*channels:], src[(d.at*cols+a.next)*channels:]
 			s, t := src[(d.next*cols+a.at)*channels:], src[(d.next*cols+a.next)*channels:]
 			to := dst[(y*len(across)+x)*channels:][:channels]
@@ -252,6 +264,7 @@ func lastChannels[T resizable](src, dst []T, cols, channels int, down, across []
 // volumes interpolates one volume: eight terms, the innermost axis fastest.
 func volumes[T resizable](src, dst []T, rows, cols int, pairs [][]pair) {
 	i := 0
+	_, wide := any(src).([]int32)
 	for _, z := range pairs[0] {
 		for _, y := range pairs[1] {
 			for _, x := range pairs[2] {
@@ -266,7 +279,9 @@ func volumes[T resizable](src, dst []T, rows, cols int, pairs [][]pair) {
 					sum += float32(float32(float32(x.w*y.v)*f.w) * float32(bottom[x.at]))
 					sum += float32(float32(float32(x.v*y.v)*f.w) * float32(bottom[x.next]))
 				}
-				dst[i] = cutTo[T](sum)
+				if dst[i] = T(int32(sum)); wide {
+					dst[i] = cutTo[T](sum)
+				}
 				i++
 			}
 		}
