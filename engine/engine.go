@@ -107,6 +107,12 @@ type Bound interface {
 	Close() error
 }
 
+// FallbackCounter is implemented by sessions that count the runs that fell back, at the cost of next to nothing.
+type FallbackCounter interface {
+	// Fallbacks are those of Info.
+	Fallbacks() []Fallback
+}
+
 // OpTime is the work done by the nodes of one operator and kernel.
 type OpTime struct {
 	Op     string        // operator type after optimisation

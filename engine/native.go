@@ -203,9 +203,12 @@ func (s *session) Info() Info {
 	return Info{
 		Runtime: "native", Version: Version, Provider: "cpu", ISA: kernel.Active().String(),
 		Threads: s.pool.Threads(), Ops: ops, WeightBytes: s.plan.weightBytes(), ArenaBytes: s.plan.arenaBytes(),
-		Warnings: s.plan.warnings, Fallbacks: s.plan.fell.list(),
+		Warnings: s.plan.warnings, Fallbacks: s.Fallbacks(),
 	}
 }
+
+// Fallbacks implements FallbackCounter.
+func (s *session) Fallbacks() []Fallback { return s.plan.fell.list() }
 
 // Mappings implements Mapped.
 func (s *session) Mappings() []*model.Mapping { return s.plan.files }

@@ -12,6 +12,9 @@ func mlOps() map[string]opDef {
 	return qualify("ai.onnx.ml", map[string]opDef{
 		"ArrayFeatureExtractor": plain(opArrayFeatureExtractor), "Binarizer": plain(opBinarizer),
 		"LabelEncoder": plain(opLabelEncoder), "TreeEnsemble": plain(opTreeEnsemble),
+		"TreeEnsembleClassifier": treesOp(true), "TreeEnsembleRegressor": treesOp(false),
+		"LinearClassifier": plain(opLinearClassifier), "LinearRegressor": plain(opLinearRegressor), "Scaler": plain(opScaler), "Normalizer": plain(opNormalizer),
+		"SVMClassifier": plain(opSVMClassifier), "SVMRegressor": plain(opSVMRegressor),
 	})
 }
 

@@ -267,46 +267,6 @@ func opQLinearUnary(c *Call) error {
 	return nil
 }
 
-// opQLinearSoftmax is the softmax of the values that the bytes stand for, along an axis (opset 13) or over all from it on.
-func opQLinearSoftmax(c *Call) error {
-	t, x, v, err := c.operand(0)
-	if err != nil {
-		return err
-	}
-	out, err := c.quantized(3, t.DType())
-	if err != nil {
-		return err
-	}
-	dst, done, err := c.bytesOut(t.DType(), t.Shape())
-	if err != nil || len(dst) == 0 {
-		return err
-	}
-	old := c.Node.Int("opset", 13) < 13
-	ax, err := axis(int(c.Node.Int("axis", -1)), t.Rank()) // the default is that of opset 13 in both
-	if err != nil {
-		return err
-	}
-	n, inner := t.Shape()[ax], product(t.Shape()[ax+1:])
-	if old {
-		n, inner = product(t.Shape()[ax:]), 1
-	}
-	f := dequantizeAll(v, nil)
-	row, q := make([]float32, n), make([]uint8, n)
-	for i := range len(x) / n {
-		at := i/inner*n*inner + i%inner
-		for k := range row {
-			row[k] = f[x[at+k*inner]]
-		}
-		kernel.SoftmaxRows(row, row, 1, n, 1, nil)
-		kernel.QuantizeLinearU8(row, q, out.scale, out.zero)
-		for k, b := range q {
-			dst[at+k*inner] = b
-		}
-	}
-	done()
-	return nil
-}
-
 // opQGemm is alpha*A*B + C in integers: A, aScale, aZero, B, bScale, bZero, C, yScale, yZero; float32 without yScale.
 func opQGemm(c *Call) error {
 	at, _, va, err := c.operand(0)

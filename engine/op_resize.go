@@ -168,6 +168,12 @@ func resizeAll(c *Call, x *model.Tensor, scales []float64, sizes []int, roi []fl
 	if n, err := model.NumElements(shape); err != nil || n > maxTensorBytes/8 {
 		return fmt.Errorf("output of shape %v is too large", shape)
 	}
+	if t, err := r.integers(x, scales, shape, roi); t != nil || err != nil {
+		if err == nil {
+			c.Set(0, t)
+		}
+		return err
+	}
 	v, err := c.toFloat64(x)
 	if err != nil {
 		return err

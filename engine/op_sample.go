@@ -184,7 +184,8 @@ func opGridSample(c *Call) error {
 	return c.result(0, x.DType(), shape, out)
 }
 
-// opAffineGrid is theta [N, k, k+1] times the homogeneous positions of a field of size [N, C, ...].
+// opAffineGrid is theta [N, k, k+1] times the homogeneous positions of a field of size [N, C, ...]. With aligned corners a single position is
+// at -1, as in the reference implementation of ONNX (ONNX Runtime has 1 there).
 func opAffineGrid(c *Call) error {
 	t, err := c.Need(0)
 	if err != nil {
@@ -222,7 +223,7 @@ func opAffineGrid(c *Call) error {
 			rest /= dims[d]
 			v := (2*j+1)/n - 1
 			if corners {
-				v = 2*j/(n-1) - 1
+				v = 2*j/max(n-1, 1) - 1
 			}
 			pos[k-1-d] = v
 		}

@@ -331,11 +331,17 @@ func (r *rnnCall[T]) outputs() error {
 	return nil
 }
 
-// finish writes the final states, [D, B, H], and turns the outputs batch first when asked for.
+// finish writes the final states, [D, B, H], and turns the outputs batch first when asked for. A sequence of no steps has zeros, whatever it
+// started from, as in ONNX Runtime.
 func (r *rnnCall[T]) finish(states ...[]T) error {
 	for i, s := range states {
 		if !r.c.Wants(1 + i) {
 			continue
+		}
+		for b, n := range r.lens {
+			for d := 0; d < r.d && n == 0; d++ {
+				clear(s[(d*r.b+b)*r.h:][:r.h])
+			}
 		}
 		shape := []int{r.d, r.b, r.h}
 		if r.layout {

@@ -127,3 +127,9 @@ func RunHQQ(w []float32, k, n, group, bits int, whole bool) ([]float32, error) {
 
 // AvailableMemory is availableMemory.
 func AvailableMemory(root fs.FS) int64 { return availableMemory(root) }
+
+// Labour returns the units of work of a plan, those of its tables, and the part of its largest weight that is tried, [rows][cols].
+func (s InMemory) Labour(ctx context.Context) (units, tables float64, part []float32, rows, cols int, err error) {
+	_, l, err := s.check(ctx)
+	return l.units, l.tables, l.part.x, l.part.rows, l.part.cols, err
+}

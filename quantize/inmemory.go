@@ -2,13 +2,10 @@ package quantize
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/wattshed/wattshed/engine"
 	"github.com/wattshed/wattshed/measure"
@@ -38,8 +35,8 @@ func (s InMemory) Check(ctx context.Context) (*StreamPlan, error) {
 	return p, err
 }
 
-// Plan is Check with a guess of the time, besides that of calibration runs: from the algorithm on a small matrix and the speed
-// of the disk.
+// Plan is Check with a guess of the time, besides that of calibration runs: from the algorithm on a small matrix, for HQQ a part of the largest
+// weight, and the speed of the disk.
 func (s InMemory) Plan(ctx context.Context) (*StreamPlan, error) {
 	load := measure.StartLoad()
 	p, work, err := s.check(ctx)
@@ -47,16 +44,16 @@ func (s InMemory) Plan(ctx context.Context) (*StreamPlan, error) {
 		return p, err
 	}
 	p.DiskSpeed = diskSpeed(filepath.Dir(s.Out))
-	least, most := s.probes()
-	p.takes(least*work, most*work, load)
+	least, most := s.probes(work)
+	p.takes(least, most, load)
 	return p, nil
 }
 
-// check returns the plan and how many times the work of probe there is to do.
-func (s InMemory) check(ctx context.Context) (p *StreamPlan, work float64, err error) {
+// check returns the plan and what there is to do.
+func (s InMemory) check(ctx context.Context) (p *StreamPlan, work labour, err error) {
 	f, err := onnx.Open(s.In)
 	if err != nil {
-		return nil, 0, err
+		return nil, work, err
 	}
 	defer f.Close()
 	p = &StreamPlan{FreeMemory: s.Memory, FreeDisk: s.Disk, CalibrationRuns: s.Runs}
@@ -73,7 +70,7 @@ func (s InMemory) check(ctx context.Context) (p *StreamPlan, work float64, err e
 		heap, work, err = s.whole(f, p)
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, work, err
 	}
 	p.MemoryBytes = programBytes + slackBytes + heap
 	return p, work, p.fits(s.Out)
@@ -91,27 +88,27 @@ func (p *StreamPlan) fits(out string) error {
 }
 
 // groups plans weight-only quantization.
-func (s InMemory) groups(ctx context.Context, f *onnx.File, p *StreamPlan) (heap int64, work float64, err error) {
+func (s InMemory) groups(ctx context.Context, f *onnx.File, p *StreamPlan) (heap int64, work labour, err error) {
 	o := *s.WeightOnly
 	if o.Feeds.All == nil { // none are looked at
 		o.Feeds.All = func() iter.Seq2[engine.Feed, error] { return func(func(engine.Feed, error) bool) {} }
 	}
 	st := &streamed{graph: f.Graph().Clone(), left: map[string]string{}, block: defaultBlock}
 	if p.Notes, err = o.stream(st); err != nil {
-		return 0, 0, err
+		return 0, work, err
 	}
 	record, err := planOf(st.graph, func(*model.Tensor) (uint32, error) { return 0, nil })
 	if err != nil {
-		return 0, 0, err
+		return 0, work, err
 	}
 	record.set(st.graph)
 	l, err := onnx.Plan(st.graph, onnx.WriteOptions{}, filepath.Base(s.Out)+".data")
 	if err != nil {
-		return 0, 0, err
+		return 0, work, err
 	}
 	p.ModelBytes, p.DataBytes = l.ModelBytes, l.DataBytes
 	if err := o.Check(); err != nil {
-		return 0, 0, err
+		return 0, work, err
 	}
 	g := f.Graph()
 	plan := o.plan(g)
@@ -126,21 +123,26 @@ func (s InMemory) groups(ctx context.Context, f *onnx.File, p *StreamPlan) (heap
 			k, n, groups := int64(s.nbits.k), int64(s.n), int64(s.n)*int64(s.blocks())
 			made += groups * int64(s.blob()+5)
 			copies, squares := int64(0), int64(0) // of the matrix in float32; of inputs x inputs in bytes
+			units := 0.0
 			switch o.Algorithm {
 			case GPTQ:
 				copies, squares = 3, 4+2*8 // transposed, its error, and that times the Hessian; the Hessian in float32, its factor and inverse
-				work += (float64(k)*float64(k)*float64(k) + 2*float64(n)*float64(k)*float64(k)) / (3 * probeSize * probeSize * probeSize)
+				units = (float64(k)*float64(k)*float64(k) + 2*float64(n)*float64(k)*float64(k)) / (3 * probeSize * probeSize * probeSize)
 			case AWQ:
 				copies, squares = 4, 4+8
 				more += 4*k + 256 // what activations are multiplied by, and the node that does
-				work += float64(n) * float64(k) * float64(k) / (probeSize * probeSize * probeSize)
+				units = float64(n) * float64(k) * float64(k) / (probeSize * probeSize * probeSize)
 			case HQQ:
 				copies = 1
 				more += 4*groups + 2*groups*5/int64(min(s.group, 32))
-				work += float64(n) * float64(k) / (probeSize * probeSize)
+				units = float64(n) * float64(k) / (probeSize * probeSize)
 			}
+			work.add(w, s, units)
 			solve = max(solve, 4*copies*k*n+squares*k*k)
 		}
+	}
+	if work.how = o; o.Algorithm == HQQ {
+		work.look()
 	}
 	if o.Algorithm == HQQ && o.wholeZeros() {
 		more = 0
@@ -166,11 +168,11 @@ func (s InMemory) groups(ctx context.Context, f *onnx.File, p *StreamPlan) (heap
 }
 
 // whole plans the other stages.
-func (s InMemory) whole(f *onnx.File, p *StreamPlan) (heap int64, work float64, err error) {
+func (s InMemory) whole(f *onnx.File, p *StreamPlan) (heap int64, work labour, err error) {
 	g := f.Graph()
 	l, err := onnx.Plan(g, onnx.WriteOptions{}, filepath.Base(s.Out)+".data")
 	if err != nil {
-		return 0, 0, err
+		return 0, work, err
 	}
 	bits, ops := 8, []string(nil)
 	switch {
@@ -203,7 +205,7 @@ func (s InMemory) whole(f *onnx.File, p *StreamPlan) (heap int64, work float64, 
 	} else {
 		p.DataBytes -= saved
 	}
-	heap, work = p.ModelBytes+p.DataBytes, float64(p.InputBytes)/(4*probeSize*probeSize)
+	heap, work.units = p.ModelBytes+p.DataBytes, float64(p.InputBytes)/(4*probeSize*probeSize)
 	if s.Runs > 0 {
 		heap += p.InputBytes // the engine has the weights in an order of its own
 		if t := s.Static; t != nil && (t.Smooth != 0 || t.Equalize || t.BiasCorrection || t.AdaptRounding) {
@@ -211,54 +213,4 @@ func (s InMemory) whole(f *onnx.File, p *StreamPlan) (heap int64, work float64, 
 		}
 	}
 	return heap, work, nil
-}
-
-// probeSize is the number of inputs and outputs of the matrix that probe takes.
-const probeSize = 256
-
-// probes returns the least and the most seconds of a few probes; the first one, which finds nothing in the caches, does not count.
-func (s InMemory) probes() (least, most float64) {
-	s.probe()
-	start := time.Now()
-	least = s.probe()
-	most = least
-	for n := 1; n < 8 && time.Since(start) < 200*time.Millisecond; n++ {
-		t := s.probe()
-		least, most = min(least, t), max(most, t)
-	}
-	return least, most
-}
-
-// probe returns the seconds that the settings take for a matrix of probeSize inputs and outputs.
-func (s InMemory) probe() float64 {
-	rng := rand.New(rand.NewPCG(1, 2))
-	x, h := make([]float32, probeSize*probeSize), make([]float64, probeSize*probeSize)
-	for i := range x {
-		x[i] = float32(rng.NormFloat64())
-	}
-	for i := range probeSize {
-		h[i*probeSize+i] = 1 + rng.Float64()
-	}
-	start := time.Now()
-	var err error
-	f := nbits{k: probeSize, n: probeSize, group: 32, bits: 4}
-	switch {
-	case s.WeightOnly == nil:
-		_, _, err = matrix{x, probeSize, probeSize}.quantizeCols(true, codesOf(model.Int8, false))
-	case s.WeightOnly.Algorithm == GPTQ:
-		_, _, _, err = f.gptq(x, true, &moments{k: probeSize, rows: probeSize, h: h})
-	case s.WeightOnly.Algorithm == HQQ:
-		_, err = f.hqq(x, true, false)
-	default:
-		for range awqSteps + 1 {
-			b, e := f.quantize(x, false)
-			if err = errors.Join(err, e); e == nil {
-				f.errors(x, b, h)
-			}
-		}
-	}
-	if err != nil {
-		return 0
-	}
-	return time.Since(start).Seconds()
 }

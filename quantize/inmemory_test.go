@@ -3,6 +3,7 @@ package quantize_test
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -79,6 +80,49 @@ func TestInMemoryPlan(t *testing.T) {
 		m.Memory = p.MemoryBytes - 1
 		if _, err := m.Check(context.Background()); !errors.Is(err, quantize.ErrMemory) {
 			t.Errorf("%s: %d bytes for %d: %v", name, m.Memory, p.MemoryBytes, err)
+		}
+	}
+}
+
+// TestLabour: tables are no work of GPTQ, AWQ and HQQ, which are not used for them, and HQQ is tried on a corner of the largest other weight.
+func TestLabour(t *testing.T) {
+	weight := normal(3, 320, 512)
+	g := graphOf(values(&model.Value{Name: "ids", Type: model.Type{DType: model.Int64, Shape: model.Shape{{Size: 4}}}}), values(value("y", 4, 512)),
+		map[string]*model.Tensor{"table": normal(2, 3000, 320), "small": normal(4, 320, 320), "w": weight},
+		node("Gather", "x", "table", "ids"), node("MatMul", "h", "x", "small"), node("MatMul", "y", "h", "w"))
+	in := saved(t, g, t.TempDir(), false)
+	const unit = 256
+	for algorithm, want := range map[quantize.Algorithm]float64{
+		quantize.HQQ:  (320*320 + 320*512) / float64(unit*unit),
+		quantize.AWQ:  (320*320*320 + 512*320*320) / float64(unit*unit*unit),
+		quantize.GPTQ: (2*320*320*320 + 2*(320+512)*320*320) / float64(3*unit*unit*unit),
+	} {
+		m := quantize.InMemory{In: in, Out: in + ".out", WeightOnly: &quantize.WeightOnly{Algorithm: algorithm, Feeds: feedsOf()}}
+		units, tables, part, rows, cols, err := m.Labour(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(units-want) > 1e-9*want || tables != 3000*320/float64(unit*unit) {
+			t.Errorf("%s: %v units, want %v, and %v of tables", algorithm, units, want, tables)
+		}
+		if algorithm != quantize.HQQ {
+			continue
+		}
+		if rows != unit || cols != unit || len(part) != unit*unit {
+			t.Fatalf("a part of %d x %d with %d elements", rows, cols, len(part))
+		}
+		w, err := weight.Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range part {
+			if v != w[i/unit*512+i%unit] {
+				t.Fatalf("element %d of the part is %v", i, v)
+			}
+		}
+		m.WeightOnly.Format = quantize.QDQ // a table is rounded once there
+		if _, tables, _, _, _, err := m.Labour(context.Background()); err != nil || tables != 0 {
+			t.Errorf("QDQ: %v of tables, %v", tables, err)
 		}
 	}
 }

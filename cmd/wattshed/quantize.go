@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -183,13 +184,17 @@ func printStreamPlan(c *cli.Context, q *recipe.Quantize, inputs *recipe.Recipe) 
 	return err
 }
 
-// spanText is a guessed time between two bounds.
+// spanText is a guessed time between two bounds, both in tenths or, where one is above ten seconds or both are whole, in seconds.
 func spanText(least, most float64) string {
-	lo, hi := secondsText(least), secondsText(most)
-	if lo == hi {
-		return lo
+	format := "%.1f"
+	if most >= 9.95 || least == math.Trunc(least) && most == math.Trunc(most) {
+		format = "%.0f"
 	}
-	return strings.TrimSuffix(lo, " s") + " to " + hi
+	lo, hi := fmt.Sprintf(format, least), fmt.Sprintf(format, most)
+	if lo == hi {
+		return lo + " s"
+	}
+	return lo + " to " + hi + " s"
 }
 
 // busyText is what a guess of the time assumes of other processes; others are the CPUs that they used while it was made, nil where that is not known.

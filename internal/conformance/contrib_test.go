@@ -3,6 +3,7 @@
 package conformance_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -34,6 +35,9 @@ func (o *one) graph() (*model.Graph, engine.Feed) {
 		opset = 17
 	}
 	g := &model.Graph{Name: o.name, Nodes: []*model.Node{n}, Model: &model.Info{IRVersion: 8, Opsets: []model.Opset{{Version: opset}, {Domain: "com.microsoft", Version: 1}}}}
+	if o.domain == "ai.onnx.ml" {
+		g.Model.Opsets = append(g.Model.Opsets, model.Opset{Domain: o.domain, Version: 3})
+	}
 	feed := engine.Feed{}
 	for i, t := range o.inputs {
 		name := fmt.Sprintf("x%d", i)
@@ -112,6 +116,14 @@ func (o *one) check(t *testing.T, rt *ort.Runtime, tol float64) {
 func (o *one) close(out int, got, want *model.Tensor, tol float64) error {
 	if got.DType() != want.DType() || !slices.Equal(got.Shape(), want.Shape()) {
 		return fmt.Errorf("%s%v, want %s%v", got.DType(), got.Shape(), want.DType(), want.Shape())
+	}
+	if got.DType() == model.String {
+		a, err := got.Strings()
+		b, werr := want.Strings()
+		if err = errors.Join(err, werr); err == nil && !slices.Equal(a, b) {
+			err = fmt.Errorf("%q, want %q", a, b)
+		}
+		return err
 	}
 	a, err := engine.Float64s(got)
 	if err != nil {

@@ -236,7 +236,10 @@ func (r quant) qlinearCase(op string) *one {
 		o.constant = []int{1, 2, 3, 4}
 	case "QLinearSoftmax":
 		o.attrs = []model.Attr{model.IntAttr("opset", []int64{11, 13}[r.IntN(2)]), model.IntAttr("axis", 1)}
-		o.inputs = append(side(n, c, 3), model.Scalar(float32(1.0/256)), r.zero(signed))
+		o.inputs = append(side(n, c, 3), r.scale(0.008), model.Scalar(uint8(r.IntN(256))))
+		if signed { // ONNX Runtime wraps around beyond 127
+			o.inputs[4] = model.Scalar(int8(-128 + r.IntN(128)))
+		}
 		o.constant = []int{1, 2, 3, 4}
 	default:
 		o.inputs = append(side(n, c), r.scale(0.01), r.zero(signed))
@@ -252,10 +255,8 @@ type bound struct{ largest, share float64 }
 // signed bytes, at another offset, so that a value at a tie may go to the other side.
 func qlinearBound(op string) bound {
 	switch op {
-	case "QLinearConv", "QLinearMatMul", "QGemm", "QLinearConcat", "QLinearLeakyRelu":
+	case "QLinearConv", "QLinearMatMul", "QGemm", "QLinearConcat", "QLinearLeakyRelu", "QLinearSoftmax":
 		return bound{}
-	case "QLinearSoftmax":
-		return bound{1, 1}
 	}
 	return bound{1, 0.01}
 }

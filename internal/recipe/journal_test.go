@@ -28,7 +28,7 @@ func TestJournal(t *testing.T) {
 		if err := j.put(kindBlock, "", measure.Block{Round: i}); err != nil {
 			t.Fatal(err)
 		}
-		if err := j.put(kindScore, "a", scores{[]float64{float64(i)}}); err != nil {
+		if err := j.put(kindScore, "a", scores{Outcomes: []float64{float64(i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}

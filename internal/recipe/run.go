@@ -80,6 +80,7 @@ type run struct {
 	teacher    engine.Session                   // the baseline on the native runtime, loaded by the first stage that needs it
 	made       []*made                          // baseline first
 	sessions   []engine.Session
+	counted    unfused      // runs that fell back and are in the journal
 	packs      engine.Packs // packed weights, held once for all native sessions: variants leave most of them as they are
 }
 
@@ -202,6 +203,8 @@ func (r *run) loadAll(ctx context.Context) error {
 			return err
 		}
 	}
+	r.counted = nil
+	r.sinceLast() // what the plan was estimated from does not count
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 // scores are the outcomes of a variant, one per example.
 type scores struct {
 	Outcomes []float64 `json:"outcomes"`
+	Unfused  unfused   `json:"unfused,omitempty"` // runs that fell back since the line before
 }
 
 // scoreAll scores every variant on the same examples; finished ones come from the journal.
@@ -42,7 +43,7 @@ func (r *run) scoreAll(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("variant %q: %w", m.Name, err)
 		}
-		if err := r.journal.put(kindScore, m.Name, scores{out}); err != nil {
+		if err := r.journal.put(kindScore, m.Name, scores{out, r.sinceLast()}); err != nil {
 			return err
 		}
 	}

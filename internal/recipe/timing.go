@@ -17,7 +17,7 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 		Block:   measure.BlockLength(time.Duration(m.BlockSeconds*float64(time.Second)), r.opt.Meter),
 		Idle:    time.Duration(m.IdleSeconds * float64(time.Second)),
 		MaxTime: time.Duration(m.MaxSeconds * float64(len(r.made)-1) * float64(time.Second)),
-		OnBlock: func(b measure.Block) error { return r.journal.put(kindBlock, "", b) },
+		OnBlock: func(b measure.Block) error { return r.journal.put(kindBlock, "", blockLine{b, r.sinceLast()}) },
 		OnIdle:  func(i measure.Idle) error { return r.journal.put(kindIdle, "", i) },
 		OnProgress: func(p measure.Progress) {
 			if p.Phase == "idle" {
@@ -66,17 +66,6 @@ func (r *run) measureAll(ctx context.Context) (measure.Comparison, error) {
 	// A run that is rendered again reads no meter: what reading cost stays as it was.
 	cmp.Overhead, err = remember(r.journal, kindOverhead, "", func() (measure.Overhead, error) { return cmp.Overhead, nil })
 	return cmp, err
-}
-
-// fallbacks says which variants ran without their fusions, in scores and in blocks: such runs take longer than those that the fused plan was made for.
-func (r *run) fallbacks() []string {
-	var out []string
-	for i, m := range r.made {
-		for _, f := range r.sessions[i].Info().Fallbacks {
-			out = append(out, fmt.Sprintf("variant %q: %v", m.Name, f))
-		}
-	}
-	return out
 }
 
 // pastCap is what the blocks took, where that is more than limit and not only because the round of blocks that reached it was finished: a
