@@ -133,7 +133,7 @@ func (e elems) gatherStrided(shape, str []int, src elems, off int) {
 		if k := len(l.dims) - 2; k >= 0 && l.str[0][k] >= 0 {
 			around, step = l.dims[k], l.str[0][k]
 		}
-		stream := kernel.Streams(len(e.b))
+		stream := kernel.Streams(len(e.b), min(len(e.b), len(src.b)), 1)
 		for r := 0; r < l.rows(); r += around {
 			l.offsets(r, o[:])
 			e.copyRows(r*n, src, off+o[0], n, around, n, step, stream)

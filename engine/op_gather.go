@@ -38,15 +38,14 @@ func opGather(c *Call) error {
 	if err != nil {
 		return err
 	}
+	stream := kernel.Streams(len(dst.b), min(len(dst.b), len(src.b)), c.pool.Threads())
 	if len(idx) == 1 {
-		stream := kernel.Streams(len(dst.b))
 		rowsParallel(c.pool, outer, inner, func(lo, hi int) {
 			dst.copyRows(lo*inner, src, (lo*n+idx[0])*inner, inner, hi-lo, inner, n*inner, stream)
 		})
 		return done()
 	}
 	if w := inner * dst.size; w >= indexedRow && len(idx) > 0 {
-		stream := kernel.Streams(len(dst.b))
 		rowsParallel(c.pool, outer*len(idx), inner, func(lo, hi int) {
 			for r := lo; r < hi; {
 				o, k := r/len(idx), r%len(idx)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/model"
@@ -49,7 +50,13 @@ func concat(c *Call, i int, ts []*model.Tensor, ax int) error {
 		return err
 	}
 	outer, inner, at := product(shape[:ax]), product(shape[ax+1:]), 0
-	row, stream := shape[ax]*inner, kernel.Streams(len(dst.b))
+	row, in := shape[ax]*inner, 0
+	for k, t := range ts {
+		if !slices.Contains(ts[:k], t) {
+			in += outer * t.Shape()[ax] * inner * dst.size
+		}
+	}
+	stream := kernel.Streams(len(dst.b), in, c.pool.Threads())
 	for _, t := range ts {
 		src, err := elemsOf(t)
 		if err != nil {
@@ -123,7 +130,7 @@ func part(c *Call, i int, x *model.Tensor, ax, lo, n int) error {
 	}
 	inner := product(shape[ax+1:])
 	if product(shape) > 0 {
-		dst.copyRows(0, src, lo*inner, n*inner, product(shape[:ax]), n*inner, x.Shape()[ax]*inner, kernel.Streams(len(dst.b)))
+		dst.copyRows(0, src, lo*inner, n*inner, product(shape[:ax]), n*inner, x.Shape()[ax]*inner, kernel.Streams(len(dst.b), len(dst.b), 1))
 	}
 	return done()
 }

@@ -123,7 +123,7 @@ func transposeRows(p *kernel.Pool, dst, src elems, l *loops) {
 		k := last - 1 - i
 		around[1-i], from[1-i], at[1-i] = by.dims[k], by.str[0][k], by.str[1][k]
 	}
-	stream := kernel.Streams(len(dst.b))
+	stream := kernel.Streams(len(dst.b), len(dst.b), p.Threads())
 	rowsParallel(p, by.rows(), n, func(lo, hi int) {
 		var o [2]int
 		for r := lo; r < hi; {
@@ -167,7 +167,7 @@ func transposeMatrices(p *kernel.Pool, dst, src elems, l *loops, j int) {
 		}
 	}
 	strips, w := (n+strip-1)/strip, dst.size
-	stream := kernel.Streams(len(dst.b))
+	stream := kernel.Streams(len(dst.b), len(dst.b), p.Threads())
 	rowsParallel(p, outer.rows()*strips, m*min(n, strip), func(lo, hi int) {
 		var o [2]int
 		for r := lo; r < hi; {

@@ -66,6 +66,34 @@ func amdFamily() (family, model uint32) {
 	return family, model
 }
 
+// lastLevel returns the bytes of the third-level cache that the CPU shows, 0 where it shows none: CPUID leaf 4, on AMD leaf 0x8000001d.
+var lastLevel = sync.OnceValue(func() int {
+	most, _, _, _ := cpuid(0, 0)
+	leaf := uint32(4)
+	if family, _ := amdFamily(); family != 0 {
+		most, _, _, _ = cpuid(0x80000000, 0)
+		leaf = 0x8000001d
+	}
+	if most < leaf {
+		return 0
+	}
+	for i := range uint32(16) {
+		a, b, c, _ := cpuid(leaf, i)
+		switch {
+		case a&31 == 0: // no more caches
+			return 0
+		case a>>5&7 == 3:
+			return cacheSize(b, c)
+		}
+	}
+	return 0
+})
+
+// cacheSize is ways * partitions * bytes of a line * sets, of registers EBX and ECX of the leaves of caches.
+func cacheSize(b, c uint32) int {
+	return (int(b>>22) + 1) * (int(b>>12&0x3ff) + 1) * (int(b&0xfff) + 1) * (int(c) + 1)
+}
+
 // cpuid executes CPUID.
 //
 //go:noescape

@@ -1,7 +1,10 @@
 package kernel
 
 import (
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +37,18 @@ func TestLimitNestsAndRestores(t *testing.T) {
 	restore()
 	if Active() != base {
 		t.Errorf("Active = %v after restore, want %v", Active(), base)
+	}
+}
+
+// TestLastLevel compares with what Linux says of the third-level cache.
+func TestLastLevel(t *testing.T) {
+	said, err := os.ReadFile("/sys/devices/system/cpu/cpu0/cache/index3/size")
+	size, cut := strings.CutSuffix(strings.TrimSpace(string(said)), "K")
+	if err != nil || !cut || lastLevel() == 0 {
+		t.Skipf("%d bytes, and Linux says %q: %v", lastLevel(), said, err)
+	}
+	if kib, err := strconv.Atoi(size); err != nil || kib<<10 != lastLevel() {
+		t.Errorf("%d bytes, and Linux says %s", lastLevel(), said)
 	}
 }
 

@@ -12,23 +12,42 @@ const (
 	streamRow = 4 << 10
 	// streamLeast is how much of an output one call stores past the caches at least: ordering such stores takes as long as copying 2 KiB.
 	streamLeast = 16 << 10
-	// streamFrom is the size of an output from which on it pays to store past the caches, also if what comes next reads it: half of a last level of
-	// 32 MiB. An EPYC (Zen 4) takes, in ms per 16 MiB through the caches and past them, and with a second pass that reads the output:
+	// streamFrom is the size of an output from which on it pays to store past the caches, also if what comes next reads it, and streamTouched that of an
+	// output and of what is read for it. An EPYC (Zen 4, a last level of 32 MiB) takes, in ms per 16 MiB through the caches and past them, and with
+	// a second pass that reads the output (least of 24 samples in turn; with 2 threads on one complex of cores, whose stores to memory one thread fills):
 	//
-	//	threads, output   halves of rows of 8 KiB     heads, rows of 256 bytes    64 rows transposed
-	//	1  8 MiB          0.49 0.59, read 0.69 1.02   0.60 0.59, read 0.76 1.01   0.59 0.63, read 0.83 1.37
-	//	1 12 MiB          0.77 0.59, read 0.92 1.03   0.80 0.58, read 1.05 1.02   0.91 0.62, read 1.28 1.37
-	//	1 16 MiB          1.05 0.59, read 1.30 1.05   1.03 0.59, read 1.35 1.04   1.20 0.69, read 1.54 1.42
-	//	1 64 MiB          1.72 0.99, read 2.38 1.76   1.52 0.99, read 2.29 1.68   1.96 1.20, read 2.68 1.93
-	//	2 12 MiB          0.53 0.59, read 0.69 1.00   0.46 0.60, read 0.69 0.99   0.59 0.60, read 0.82 1.09
-	//	2 16 MiB          1.26 0.60, read 1.51 1.14   1.14 0.62, read 1.46 1.13   1.24 0.75, read 1.63 1.49
-	//	2 64 MiB          1.67 0.92, read 2.40 1.63   1.33 0.78, read 2.00 1.54   1.85 1.23, read 2.66 2.01
-	streamFrom = 16 << 20
+	//	threads, output   halves of rows of 8 KiB     halves that are the same    heads, rows of 256 bytes
+	//	1  8 MiB          0.53 0.60, read 0.69 1.06   0.45 0.60, read 0.65 1.04   0.60 0.59, read 0.86 1.06
+	//	1 12 MiB          0.98 0.60, read 1.07 1.09   0.67 0.59, read 0.84 1.05   0.96 0.60, read 1.29 1.10
+	//	1 14 MiB          1.11 0.61, read 1.49 1.17   0.76 0.60, read 1.16 1.05   1.04 0.61, read 1.44 1.12
+	//	1 16 MiB          1.36 0.67, read 1.64 1.21   0.92 0.60, read 1.38 1.11   1.08 0.61, read 1.57 1.22
+	//	1 64 MiB          1.93 0.93, read 2.44 1.94   2.01 0.95, read 2.70 1.90   1.58 0.91, read 2.48 1.87
+	//	2 16 MiB          0.62 0.60, read 0.69 1.01   0.33 0.60, read 0.63 1.00   0.50 0.61, read 0.78 1.07
+	//	2 18 MiB          0.54 0.62, read 0.85 1.07   0.55 0.61, read 0.65 1.01   0.58 0.61, read 0.82 1.05
+	//	2 24 MiB          0.84 0.63, read 1.12 1.08   0.65 0.59, read 0.80 1.01   0.73 0.63, read 1.00 1.11
+	//	2 64 MiB          1.17 0.66, read 1.55 1.34   1.13 0.66, read 1.74 1.26   0.99 0.73, read 1.52 1.35
+	//
+	// and with 2 threads on two complexes, where the stores of each are their own:
+	//
+	//	2 12 MiB          0.42 0.31, read 0.34 0.58   0.21 0.31, read 0.29 0.56   0.44 0.32, read 0.58 0.56
+	//	2 16 MiB          0.58 0.31, read 0.58 0.62   0.47 0.31, read 0.36 0.56   0.51 0.33, read 0.84 0.61
+	//	2 24 MiB          0.71 0.36, read 0.83 0.77   0.62 0.31, read 0.70 0.59   0.70 0.34, read 0.92 0.69
+	streamFrom, streamTouched = 16 << 20, 20 << 20
 )
 
-// Streams tells whether operators that only move elements store an output of so many bytes past the caches, where most of it would not stay until it
-// is read.
-func Streams(n int) bool { return n >= streamFrom }
+// Streams tells whether operators that only move elements, in so many threads, store an output of out bytes past the caches, where most of it would not
+// stay until it is read. in is how many different bytes they read for it.
+func Streams(out, in, threads int) bool { return streams(out, in, threads, lastLevel()) }
+
+// streams is Streams for a last level of so many bytes, 0 where that is not known. One thread takes longer to fill caches than memory from half of them on.
+// Several, which memory would hold up together, keep outputs that take at most three quarters of the last level with what is read for them. A larger level
+// than 32 MiB counts as that much: none was measured, and a virtual machine has but its share of the one that it is shown.
+func streams(out, in, threads, cache int) bool {
+	if threads > 1 {
+		return out >= streamFrom && out+in > min(cache, 2*streamFrom)/4*3
+	}
+	return out >= streamFrom || out+in > streamTouched
+}
 
 // CopyRows copies rows of w bytes, which begin srcStride bytes apart in src and dstStride in dst; srcStride may be less than w. With stream, stores go
 // past the caches where they can. dst and src must not overlap.

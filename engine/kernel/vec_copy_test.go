@@ -101,6 +101,23 @@ func TestCopyIndexed(t *testing.T) {
 	}
 }
 
+// TestStreams compares with what was measured, and with larger and smaller last levels than that.
+func TestStreams(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		out, in, threads, cache int
+		want                    bool
+	}{
+		{8, 8, 1, 32, false}, {12, 6, 1, 32, false}, {12, 12, 1, 32, true}, {16, 2, 1, 32, true}, {16, 16, 1, 96, true},
+		{12, 12, 2, 32, false}, {15, 15, 2, 32, false}, {16, 8, 2, 32, false}, {16, 9, 2, 32, true}, {16, 16, 2, 32, true},
+		{16, 8, 2, 96, false}, {16, 9, 2, 96, true}, {16, 2, 2, 16, true}, {15, 15, 2, 8, false}, {16, 2, 2, 0, true},
+	} {
+		if got := streams(c.out*mib, c.in*mib, c.threads, c.cache*mib); got != c.want {
+			t.Errorf("%d MiB of %d with %d threads and a last level of %d are stored past the caches: %t", c.out, c.in, c.threads, c.cache, got)
+		}
+	}
+}
+
 // BenchmarkMoveRows is BenchmarkMove for rows: the transposition of heads in the order of src, two halves of rows, and rows by their numbers.
 func BenchmarkMoveRows(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))

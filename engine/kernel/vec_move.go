@@ -29,23 +29,28 @@ func Transpose2D(dst, src []float32, m, n int) {
 
 func bytesOf(x []float32) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x)) }
 
+// streamApart is how many bytes apart rows of dst are from which on transpose32 streams 64 rows at a time: an EPYC (Zen 4) takes 0.89 ms in the
+// place of 1.21 for 16 MiB of 128 rows, and 1.17 in the place of 0.72 for 64, which are dense in dst anyway.
+const streamApart = 512
+
 // transpose32 sets dst[j,i] = src[i,j] for m rows of n 32-bit elements, with strides in bytes: 16 rows at a time and 8 in assembly, and blocks of 16
 // by 16 otherwise. With stream, which asks for whole cache lines of dst, stores may go past the caches, without streamFence.
 func transpose32(dst, src []byte, m, n, dstStride, srcStride int, stream bool) {
 	const b = 16
 	i0 := 0
+	for ; stream && dstStride >= streamApart && i0+64 <= m; i0 += 64 {
+		done := transpose64Vec(&dst[4*i0], &src[i0*srcStride], dstStride, srcStride, n)
+		if done == 0 {
+			break
+		}
+		transposeLast(dst[4*i0:], src[i0*srcStride:], 64, done, n, dstStride, srcStride)
+	}
 	for ; i0+16 <= m; i0 += 16 {
 		done := transpose16Vec(&dst[4*i0], &src[i0*srcStride], dstStride, srcStride, n, stream)
 		if done == 0 {
 			break
 		}
-		if n-done >= 8 {
-			for i := i0; i < i0+16; i += 8 {
-				transpose8Vec(&dst[done*dstStride+4*i], &src[i*srcStride+4*done], dstStride, srcStride, 1)
-			}
-			done += 8
-		}
-		transposeColumns(dst[4*i0:], src[i0*srcStride:], 16, done, n, dstStride, srcStride)
+		transposeLast(dst[4*i0:], src[i0*srcStride:], 16, done, n, dstStride, srcStride)
 	}
 	for n8 := n &^ 7; n8 > 0 && i0+8 <= m; i0 += 8 {
 		if !transpose8Vec(&dst[4*i0], &src[i0*srcStride], dstStride, srcStride, n8/8) {
@@ -58,6 +63,17 @@ func transpose32(dst, src []byte, m, n, dstStride, srcStride int, stream bool) {
 			transposeColumns(dst[4*i0:], src[i0*srcStride:], min(b, m-i0), j0, min(j0+b, n), dstStride, srcStride)
 		}
 	}
+}
+
+// transposeLast transposes columns j0 to n, less than 16, of m rows, a multiple of 8.
+func transposeLast(dst, src []byte, m, j0, n, dstStride, srcStride int) {
+	if n-j0 >= 8 {
+		for i := 0; i < m; i += 8 {
+			transpose8Vec(&dst[j0*dstStride+4*i], &src[i*srcStride+4*j0], dstStride, srcStride, 1)
+		}
+		j0 += 8
+	}
+	transposeColumns(dst, src, m, j0, n, dstStride, srcStride)
 }
 
 // transposeColumns transposes columns j0 to j1 of m rows.

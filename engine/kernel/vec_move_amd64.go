@@ -21,6 +21,9 @@ func transpose16AVX512(dst, src *byte, dstStride, srcStride, blocks int)
 func transposeStreamAVX512(dst, src *byte, dstStride, srcStride, blocks int)
 
 //go:noescape
+func transposeStream64AVX512(dst, src *byte, dstStride, srcStride, blocks int)
+
+//go:noescape
 func copyRowsAVX2(dst, src *byte, w, rows, dstStride, srcStride int)
 
 //go:noescape
@@ -104,4 +107,13 @@ func transpose16Vec(dst, src *byte, dstStride, srcStride, n int, stream bool) in
 		return n &^ 7
 	}
 	return 0
+}
+
+// transpose64Vec is transpose16Vec with stream for 64 rows.
+func transpose64Vec(dst, src *byte, dstStride, srcStride, n int) int {
+	if Active() < AVX512 || n < 16 {
+		return 0
+	}
+	transposeStream64AVX512(dst, src, dstStride, srcStride, n/16)
+	return n &^ 15
 }

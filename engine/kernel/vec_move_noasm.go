@@ -15,3 +15,5 @@ func streamFence() {}
 func gatherRowsVec(dst, src *byte, index *int, w, count int, stream bool) bool { return false }
 
 func transpose16Vec(dst, src *byte, dstStride, srcStride, n int, stream bool) int { return 0 }
+
+func transpose64Vec(dst, src *byte, dstStride, srcStride, n int) int { return 0 }

@@ -42,8 +42,11 @@ func TestTransposeStrided(t *testing.T) {
 // TestTransposeStream compares matrices of whole cache lines of 32-bit elements, and some others, stored past the caches, with the definition.
 func TestTransposeStream(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 8))
-	for range cases(3000) {
+	for range cases(20000) {
 		m, n := 16*(1+r.IntN(4)), 1+r.IntN(70)
+		if r.IntN(3) == 0 { // 64 rows at a time
+			m += 128
+		}
 		if r.IntN(5) == 0 {
 			m += r.IntN(16)
 		}

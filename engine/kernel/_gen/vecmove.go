@@ -47,6 +47,7 @@ for i := range n { dst[2*i], dst[2*i+1] = x[i], y[i] }; n is a positive multiple
 	transpose8(a, 2)
 	transpose16(a, false)
 	transpose16(a, true)
+	transpose64(a)
 	copyRows(a, false)
 	copyRows(a, true)
 	gatherRows(a, false)
@@ -129,11 +130,37 @@ for i := range 16 { for j := range 16*blocks { dst[j,i] = src[i,j] } } on 32-bit
 	a.op("LEAQ (CX)(CX*2), R9")
 	a.label("loop")
 	a.op("MOVQ SI, R10")
+	square16(a, 0)
 	for g := range 4 {
+		for k, at := range strided("DI", "DX", "R8") {
+			a.op("%s Z%d, %s", store, 4*g+k, at)
+		}
+		a.op("LEAQ (DI)(DX*4), DI")
+	}
+	a.op("ADDQ $64, SI")
+	a.op("DECQ BX")
+	a.op("JNZ loop")
+	end(a)
+}
+
+// square16 loads 16 rows of 16 elements from R10 on, CX bytes apart, of which R9 is three times as many, and leaves their columns in Z0 to Z15. What
+// lies ahead bytes behind each, if any, is prefetched to the second-level cache meanwhile. R10 ends behind the rows; AX is lost.
+func square16(a *asm, ahead int) {
+	if ahead > 0 {
+		a.op("LEAQ %d(R10), AX", ahead)
+	}
+	for g := range 4 {
+		soon := strided("AX", "CX", "R9")
 		for k, at := range strided("R10", "CX", "R9") {
 			a.op("VMOVUPS %s, Z%d", at, 4*g+k)
+			if ahead > 0 {
+				a.op("PREFETCHT1 %s", soon[k])
+			}
 		}
 		a.op("LEAQ (R10)(CX*4), R10")
+		if ahead > 0 {
+			a.op("LEAQ (AX)(CX*4), AX")
+		}
 	}
 	for i := 0; i < 16; i += 2 { // pairs of rows
 		a.op("VUNPCKLPS Z%d, Z%d, Z%d", i+1, i, 16+i)
@@ -157,12 +184,35 @@ for i := range 16 { for j := range 16*blocks { dst[j,i] = src[i,j] } } on 32-bit
 		lanes(16+c, 24+c, c, 8+c)
 		lanes(20+c, 28+c, 4+c, 12+c)
 	}
+}
+
+// transpose64 transposes 64 rows of 32-bit elements, 16 columns at a time, so that 4 cache lines that follow each other in dst are written together:
+// memory takes such stores twice as fast as single lines far apart. That many rows are more than the CPU prefetches by itself.
+func transpose64(a *asm) {
+	const ahead = 192 // 3 lines; 2 and 4 are as good
+	a.text(`func transposeStream64AVX512(dst, src *byte, dstStride, srcStride, blocks int)
+for i := range 64 { for j := range 16*blocks { dst[j,i] = src[i,j] } } on 32-bit elements, strides in bytes; blocks >= 1;
+stores go past the caches, and streamFence orders them; dst and dstStride are multiples of 64`, "transposeStream64AVX512", 40)
+	arguments(a, "dst DI", "src SI", "dstStride DX", "srcStride CX", "blocks BX")
+	a.op("LEAQ (DX)(DX*2), R8")
+	a.op("LEAQ (CX)(CX*2), R9")
+	a.label("loop")
+	a.op("MOVQ SI, R10")
+	a.op("MOVQ DI, R13")
+	a.op("MOVQ $4, R12")
+	a.label("rows")
+	square16(a, ahead)
+	a.op("MOVQ R13, R11")
 	for g := range 4 {
-		for k, at := range strided("DI", "DX", "R8") {
-			a.op("%s Z%d, %s", store, 4*g+k, at)
+		for k, at := range strided("R11", "DX", "R8") {
+			a.op("VMOVNTPS Z%d, %s", 4*g+k, at)
 		}
-		a.op("LEAQ (DI)(DX*4), DI")
+		a.op("LEAQ (R11)(DX*4), R11")
 	}
+	a.op("ADDQ $64, R13")
+	a.op("DECQ R12")
+	a.op("JNZ rows")
+	a.op("LEAQ -192(R11), DI")
 	a.op("ADDQ $64, SI")
 	a.op("DECQ BX")
 	a.op("JNZ loop")
