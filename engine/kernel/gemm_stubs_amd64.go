@@ -138,6 +138,74 @@ func gemm512x16m(mr int, k int, a *float32, lda int, b *float32, bs int, c *floa
 	}
 }
 
+//go:noescape
+func gemm512x32at1(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at2(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at3(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at4(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at5(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at6(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at7(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at8(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at9(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at10(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at11(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at12(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+// gemm512x32at calls the kernel for mr rows, 1 to 12. It computes
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0. Strides are in bytes.
+// Row q of b begins at b + 4*offs[q]. rowBias[i] is added to row i where it is not nil.
+func gemm512x32at(mr int, k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32) {
+	switch mr {
+	case 1:
+		gemm512x32at1(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 2:
+		gemm512x32at2(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 3:
+		gemm512x32at3(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 4:
+		gemm512x32at4(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 5:
+		gemm512x32at5(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 6:
+		gemm512x32at6(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 7:
+		gemm512x32at7(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 8:
+		gemm512x32at8(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 9:
+		gemm512x32at9(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 10:
+		gemm512x32at10(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 11:
+		gemm512x32at11(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 12:
+		gemm512x32at12(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	}
+}
+
 // gemv512m1 is the kernel for 1 row(s) of a and 4 whole panels of b, ps bytes apart.
 //
 //go:noescape
