@@ -1,5 +1,7 @@
 package kernel
 
+import "math"
+
 // TransposedConv is a transposed convolution, the gradient of a convolution with respect to its input, as ordinary ones: with strides, output
 // (oh, ow) meets only kernel elements (kh, kw) of (oh+Top) mod SH and (ow+Left) mod SW, so that each of the SH*SW remainders
 // is a convolution of the small image with a part of the kernel, its elements in reverse order. The weights are kept in that order.
@@ -55,14 +57,13 @@ func (t *TransposedConv) Bytes() int64 { return 4 * int64(t.Cin*t.og*t.KH*t.KW) 
 func tapsOf(kernel, stride, r int) int { return max(0, ceilDiv(kernel-r, stride)) }
 
 // remainder is one direction of the convolution that makes every stride-th output, that of remainder r: outputs first, first+stride, ... count of
-// them, those of the remainders before being at.
-type remainder struct{ r, taps, first, count, before, at int }
+// them.
+type remainder struct{ r, taps, first, count, before int }
 
 // remaindersOf returns the parts of one direction that have outputs. before is the padding of a part, negative where it starts inside of the input.
 func remaindersOf(kernel, stride, dilation, before, out int) (parts []remainder) {
-	at := 0
 	for r := range stride {
-		p := remainder{r: r, taps: tapsOf(kernel, stride, r), at: at}
+		p := remainder{r: r, taps: tapsOf(kernel, stride, r)}
 		q := (before - r + stride - 1) / stride // output o meets element r+t*stride at (o+before-r)/stride - t
 		p.first = q*stride + r - before
 		if p.first >= out {
@@ -70,7 +71,7 @@ func remaindersOf(kernel, stride, dilation, before, out int) (parts []remainder)
 		}
 		p.count = ceilDiv(out-p.first, stride)
 		p.before = (p.taps-1)*dilation - q
-		parts, at = append(parts, p), at+p.count
+		parts = append(parts, p)
 	}
 	return parts
 }
@@ -80,7 +81,7 @@ func remaindersOf(kernel, stride, dilation, before, out int) (parts []remainder)
 func (t *TransposedConv) Scratch(g *Window) int {
 	rows, cols := remaindersOf(t.KH, t.SH, t.DH, g.Top, g.H), remaindersOf(t.KW, t.SW, t.DW, g.Left, g.W)
 	if m := t.place(g, rows, cols); m != nil {
-		return satMul(t.cg, m.plane()) + m.tail
+		return min(satMul(t.cg, m.plane()), math.MaxInt-m.tail) + m.tail
 	}
 	most := 0
 	for _, r := range rows {
