@@ -56,9 +56,13 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 			}
 		}
 	}
-	blocks := ceilDiv(i1-i0, 12)
+	blocks, fused := ceilDiv(i1-i0, 12), k0+kk == g.k && g.fusesBias(i1-i0)
+	var bias *float32
 	for ; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
+		if fused {
+			bias = &g.ep.Bias[j*PanelWidth]
+		}
 		bs := g.rowStride(w)
 		y := &b[(j-j0)*g.ps+bk*bs]
 		bs *= 4
@@ -67,9 +71,9 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 			mr := (i1 - i + blocks - t - 1) / (blocks - t) // blocks of nearly equal height
 			x, z := &g.a[i*g.lda+k0], &g.c[i*g.ldc+j*PanelWidth]
 			if w > 16 {
-				gemm512x32m(mr, kk, x, lda, y, bs, z, ldc, mask, acc)
+				gemm512x32m(mr, kk, x, lda, y, bs, z, ldc, mask, acc, bias)
 			} else {
-				gemm512x16m(mr, kk, x, lda, y, bs, z, ldc, mask, acc)
+				gemm512x16m(mr, kk, x, lda, y, bs, z, ldc, mask, acc, bias)
 			}
 			i += mr
 		}

@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func gemm512x32m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m1(SB), NOSPLIT, $0-72
+// func gemm512x32m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m1(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -84,13 +84,22 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	VZEROUPPER
 	RET
 
-// func gemm512x32m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m2(SB), NOSPLIT, $0-72
+// func gemm512x32m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m2(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -195,6 +204,17 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -203,8 +223,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m3(SB), NOSPLIT, $0-72
+// func gemm512x32m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m3(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -335,6 +355,19 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -346,8 +379,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m4(SB), NOSPLIT, $0-72
+// func gemm512x32m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m4(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -508,6 +541,21 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -522,8 +570,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m5(SB), NOSPLIT, $0-72
+// func gemm512x32m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m5(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -710,6 +758,23 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -727,8 +792,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m6(SB), NOSPLIT, $0-72
+// func gemm512x32m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m6(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -941,6 +1006,25 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -961,8 +1045,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m7(SB), NOSPLIT, $0-72
+// func gemm512x32m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m7(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -1204,6 +1288,27 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -1227,8 +1332,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m8(SB), NOSPLIT, $0-72
+// func gemm512x32m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m8(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -1496,6 +1601,29 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+	VADDPS Z24, Z14, Z14
+	VADDPS Z25, Z15, Z15
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -1522,8 +1650,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m9(SB), NOSPLIT, $0-72
+// func gemm512x32m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m9(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -1827,6 +1955,31 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+	VADDPS Z24, Z14, Z14
+	VADDPS Z25, Z15, Z15
+	VADDPS Z24, Z16, Z16
+	VADDPS Z25, Z17, Z17
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -1856,8 +2009,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m10(SB), NOSPLIT, $0-72
+// func gemm512x32m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m10(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -2190,6 +2343,33 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+	VADDPS Z24, Z14, Z14
+	VADDPS Z25, Z15, Z15
+	VADDPS Z24, Z16, Z16
+	VADDPS Z25, Z17, Z17
+	VADDPS Z24, Z18, Z18
+	VADDPS Z25, Z19, Z19
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -2222,8 +2402,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m11(SB), NOSPLIT, $0-72
+// func gemm512x32m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m11(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -2582,6 +2762,35 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+	VADDPS Z24, Z14, Z14
+	VADDPS Z25, Z15, Z15
+	VADDPS Z24, Z16, Z16
+	VADDPS Z25, Z17, Z17
+	VADDPS Z24, Z18, Z18
+	VADDPS Z25, Z19, Z19
+	VADDPS Z24, Z20, Z20
+	VADDPS Z25, Z21, Z21
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -2617,8 +2826,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m12(SB), NOSPLIT, $0-72
+// func gemm512x32m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m12(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3003,6 +3212,37 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+	VADDPS Z24, Z14, Z14
+	VADDPS Z25, Z15, Z15
+	VADDPS Z24, Z16, Z16
+	VADDPS Z25, Z17, Z17
+	VADDPS Z24, Z18, Z18
+	VADDPS Z25, Z19, Z19
+	VADDPS Z24, Z20, Z20
+	VADDPS Z25, Z21, Z21
+	VADDPS Z24, Z22, Z22
+	VADDPS Z25, Z23, Z23
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -3041,8 +3281,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m1(SB), NOSPLIT, $0-72
+// func gemm512x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m1(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3096,12 +3336,19 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VZEROUPPER
 	RET
 
-// func gemm512x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m2(SB), NOSPLIT, $0-72
+// func gemm512x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m2(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3163,14 +3410,22 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
 	VZEROUPPER
 	RET
 
-// func gemm512x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m3(SB), NOSPLIT, $0-72
+// func gemm512x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m3(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3240,6 +3495,15 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3248,8 +3512,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m4(SB), NOSPLIT, $0-72
+// func gemm512x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m4(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3331,6 +3595,16 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3341,8 +3615,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m5(SB), NOSPLIT, $0-72
+// func gemm512x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m5(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3432,6 +3706,17 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3444,8 +3729,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m6(SB), NOSPLIT, $0-72
+// func gemm512x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m6(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3543,6 +3828,18 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3557,8 +3854,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m7(SB), NOSPLIT, $0-72
+// func gemm512x16m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m7(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3667,6 +3964,19 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3683,8 +3993,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m8(SB), NOSPLIT, $0-72
+// func gemm512x16m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m8(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3801,6 +4111,20 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z24, Z7, Z7
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3819,8 +4143,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m9(SB), NOSPLIT, $0-72
+// func gemm512x16m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m9(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3945,6 +4269,21 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z24, Z7, Z7
+	VADDPS Z24, Z8, Z8
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3965,8 +4304,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m10(SB), NOSPLIT, $0-72
+// func gemm512x16m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m10(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -4102,6 +4441,22 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z24, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z24, Z9, Z9
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -4124,8 +4479,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m11(SB), NOSPLIT, $0-72
+// func gemm512x16m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m11(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -4269,6 +4624,23 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z24, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z24, Z9, Z9
+	VADDPS Z24, Z10, Z10
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -4293,8 +4665,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m12(SB), NOSPLIT, $0-72
+// func gemm512x16m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m12(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -4446,6 +4818,24 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z24, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z24, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z24, Z11, Z11
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)

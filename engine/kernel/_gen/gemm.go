@@ -379,10 +379,11 @@ func f32Tiles() []struct {
 	f := tile{aType: "float32", bType: "float32", cType: "float32", load: "VMOVUPS", store: "VMOVUPS", bc: "VBROADCASTSS", fma: "VFMADD231PS", acc: true, doc: f32Doc}
 	z2, z1, y2, ym, at := f, f, f, f, f
 	z2.name, z2.isa, z2.nv, z2.masked, z2.unroll = "gemm512x32m", "Z", 2, true, 4
-	z2.prefetch, z2.own = true, true
+	z2.prefetch, z2.own, z2.bias = true, true, true
 	z1.name, z1.isa, z1.nv, z1.masked, z1.unroll, z1.embedBroadcast = "gemm512x16m", "Z", 1, true, 4, true
+	z1.bias = true
 	y2.name, y2.isa, y2.nv, y2.unroll, y2.own, y2.sweep, y2.bias = "gemm256x16m", "Y", 2, 4, true, true, true
-	y2.doc += biasDoc
+	z2.doc, z1.doc, y2.doc = f32Doc+biasDoc, f32Doc+biasDoc, f32Doc+biasDoc
 	at.name, at.isa, at.nv, at.masked, at.unroll, at.prefetch, at.own, at.inPlace, at.rowBias = "gemm512x32at", "Z", 2, true, 4, true, true, true, true
 	at.doc += atDoc
 	ym.name, ym.isa, ym.nv, ym.masked, ym.unroll = "gemm256x16masked", "Y", 2, true, 2

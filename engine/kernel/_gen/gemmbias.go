@@ -23,12 +23,16 @@ func (t tile) addBias(a *asm, mr int) {
 		a.label("sums")
 		return
 	}
+	at := 14
+	if t.isa == "Z" {
+		at = 24
+	}
 	for v := range t.nv {
-		t.loadVec(a, fmt.Sprintf("%d(AX)", v*t.width()), v, fmt.Sprintf("Y%d", 14+v))
+		t.loadVec(a, fmt.Sprintf("%d(AX)", v*t.width()), v, fmt.Sprintf("%s%d", t.isa, at+v))
 	}
 	for i := range mr {
 		for v := range t.nv {
-			a.op("VADDPS Y%d, %s, %[2]s", 14+v, t.sum(i, v))
+			a.op("VADDPS %s%d, %s, %[3]s", t.isa, at+v, t.sum(i, v))
 		}
 	}
 	a.label("sums")
