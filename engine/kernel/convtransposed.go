@@ -1,5 +1,7 @@
 package kernel
 
+import "math"
+
 // TransposedConv is a transposed convolution, the gradient of a convolution with respect to its input, as ordinary ones: with strides, output
 // (oh, ow) meets only kernel elements (kh, kw) of (oh+Top) mod SH and (ow+Left) mod SW, so that each of the SH*SW remainders
 // is a convolution of the small image with a part of the kernel, its elements in reverse order. The weights are kept in that order.
@@ -55,14 +57,13 @@ func (t *TransposedConv) Bytes() int64 { return 4 * int64(t.Cin*t.og*t.KH*t.KW) 
 func tapsOf(kernel, stride, r int) int { return max(0, ceilDiv(kernel-r, stride)) }
 
 // remainder is one direction of the convolution that makes every stride-th output, that of remainder r: outputs first, first+stride, ... count of
-// them, those of the remainders before being at.
-type remainder struct{ r, taps, first, count, before, at int }
+// them.
+type remainder struct{ r, taps, first, count, before int }
 
 // remaindersOf returns the parts of one direction that have outputs. before is the padding of a part, negative where it starts inside of the input.
 func remaindersOf(kernel, stride, dilation, before, out int) (parts []remainder) {
-	at := 0
 	for r := range stride {
-		p := remainder{r: r, taps: tapsOf(kernel, stride, r), at: at}
+		p := remainder{r: r, taps: tapsOf(kernel, stride, r)}
 		q := (before - r + stride - 1) / stride // output o meets element r+t*stride at (o+before-r)/stride - t
 		p.first = q*stride + r - before
 		if p.first >= out {
@@ -70,17 +71,20 @@ func remaindersOf(kernel, stride, dilation, before, out int) (parts []remainder)
 		}
 		p.count = ceilDiv(out-p.first, stride)
 		p.before = (p.taps-1)*dilation - q
-		parts, at = append(parts, p), at+p.count
+		parts = append(parts, p)
 	}
 	return parts
 }
 
 // Scratch returns the number of elements of the padded image that Run takes scratch memory for in every thread, beside not more than
-// the output of a group, or math.MaxInt; see PaddedLen.
+// twice the output of a group, or math.MaxInt; see PaddedLen.
 func (t *TransposedConv) Scratch(g *Window) int {
+	rows, cols := remaindersOf(t.KH, t.SH, t.DH, g.Top, g.H), remaindersOf(t.KW, t.SW, t.DW, g.Left, g.W)
+	if m := t.place(g, rows, cols); m != nil {
+		return min(satMul(t.cg, m.plane()), math.MaxInt-m.tail) + m.tail
+	}
 	most := 0
-	cols := remaindersOf(t.KW, t.SW, t.DW, g.Left, g.W)
-	for _, r := range remaindersOf(t.KH, t.SH, t.DH, g.Top, g.H) {
+	for _, r := range rows {
 		for _, c := range cols {
 			if r.taps > 0 && c.taps > 0 {
 				v := t.volume(g, r, c)
@@ -134,21 +138,36 @@ type transposedJob struct {
 	g          *Window
 	rows, cols []remainder
 	bias       []float32
+	place      *transposedPlace // nil where every part pads its own image
+	padded     *convImage
 }
+
+// strip is where the outputs of the remainder of columns lie that begin with first: rows of count from at on, pitch apart.
+type strip struct{ first, count, pitch, at int }
 
 // image computes y [og, H, W] from x [cg, OH, OW].
 func (j *transposedJob) image(p *Pool, gr int, x, y []float32) {
 	t, g := j.t, j.g
 	if t.SH == 1 && t.SW == 1 {
-		j.part(p, gr, j.rows[0], j.cols[0], x, y)
+		j.part(p, gr, j.rows[0], j.cols[0], x, y, j.cols[0].count)
 		return
 	}
+	if m := t.place(g, j.rows, j.cols); m != nil {
+		j.place, j.padded = m, convImages.Get().(*convImage)
+		defer j.padded.release()
+		m.fill(p, j.padded, x, t.cg, g)
+	}
+	strips := make([]strip, len(j.cols))
 	for _, r := range j.rows {
-		s := getScratchF32(t.og * r.count * g.W) // the counts of the columns add up to W
-		merged := j.merged(p, r, x, s.f)
-		for _, c := range j.cols {
-			if !merged {
-				j.part(p, gr, r, c, x, s.f[t.og*r.count*c.at:][:t.og*r.count*c.count])
+		size := 0
+		for i, c := range j.cols {
+			strips[i] = strip{first: c.first, count: c.count, pitch: j.pitch(r, c), at: size}
+			size += t.og * r.count * strips[i].pitch
+		}
+		s := getScratchF32(size)
+		if !j.merged(p, r, x, s.f) {
+			for i, c := range j.cols {
+				j.part(p, gr, r, c, x, s.f[strips[i].at:][:t.og*r.count*strips[i].pitch], strips[i].pitch)
 			}
 		}
 		q := p
@@ -157,15 +176,15 @@ func (j *transposedJob) image(p *Pool, gr int, x, y []float32) {
 		}
 		q.Run(t.og, func(o int) {
 			for i := range r.count {
-				j.spread(y[(o*g.H+r.first+i*t.SH)*g.W:][:g.W], s.f, t.og*r.count, o*r.count+i)
+				j.spread(y[(o*g.H+r.first+i*t.SH)*g.W:][:g.W], s.f, strips, o*r.count+i)
 			}
 		})
 		scratchPoolF32.Put(s)
 	}
 }
 
-// merged computes all columns of a remainder of rows in one product where each is a product with the image itself.
-func (j *transposedJob) merged(p *Pool, r remainder, x, dst []float32) bool {
+// merges tells that all columns of a remainder of rows are one product, since each is a product with the image itself.
+func (j *transposedJob) merges(r remainder) bool {
 	t := j.t
 	if t.Groups > 1 || len(j.cols) != t.SW || r.taps != 1 || r.before != 0 || r.count != j.g.OH {
 		return false
@@ -174,6 +193,15 @@ func (j *transposedJob) merged(p *Pool, r remainder, x, dst []float32) bool {
 		if c.taps != 1 || c.before != 0 || c.count != j.g.OW {
 			return false
 		}
+	}
+	return true
+}
+
+// merged computes all columns of a remainder of rows in one product, where it can.
+func (j *transposedJob) merged(p *Pool, r remainder, x, dst []float32) bool {
+	t := j.t
+	if !j.merges(r) {
+		return false
 	}
 	m, n := t.SW*t.og, j.g.OH*j.g.OW
 	var ep Epilogue
@@ -190,19 +218,18 @@ func (j *transposedJob) merged(p *Pool, r remainder, x, dst []float32) bool {
 	return true
 }
 
-// spread writes one row of the output from row i of the parts of its columns, each of rows rows.
-func (j *transposedJob) spread(row, parts []float32, rows, i int) {
-	if len(j.cols) == 2 && j.cols[0].first+j.cols[1].first == 1 {
-		a, b := 0, 1
-		if j.cols[0].first == 1 {
-			a, b = 1, 0
+// spread writes one row of the output from row i of its strips.
+func (j *transposedJob) spread(row, parts []float32, strips []strip, i int) {
+	if len(strips) == 2 && strips[0].first+strips[1].first == 1 {
+		x, y := strips[0], strips[1]
+		if x.first == 1 {
+			x, y = y, x
 		}
-		x, y := j.cols[a], j.cols[b]
-		interleave2(row, parts[rows*x.at+i*x.count:][:x.count], parts[rows*y.at+i*y.count:][:y.count])
+		interleave2(row, parts[x.at+i*x.pitch:][:x.count], parts[y.at+i*y.pitch:][:y.count])
 		return
 	}
-	for _, c := range j.cols {
-		src := parts[rows*c.at+i*c.count:][:c.count]
+	for _, c := range strips {
+		src := parts[c.at+i*c.pitch:][:c.count]
 		for k, at := 0, c.first; k < len(src); k, at = k+1, at+j.t.SW {
 			row[at] = src[k]
 		}
@@ -223,12 +250,13 @@ func interleave2(dst, x, y []float32) {
 	}
 }
 
-// part computes the outputs of one remainder of rows and of columns: dst [og, rows, columns].
-func (j *transposedJob) part(p *Pool, gr int, r, c remainder, x, dst []float32) {
+// part computes the outputs of one remainder of rows and of columns: dst [og, rows, pitch], of which the columns are written, and maybe what is
+// between them.
+func (j *transposedJob) part(p *Pool, gr int, r, c remainder, x, dst []float32, pitch int) {
 	t := j.t
 	k := t.cg * r.taps * c.taps
 	if k == 0 {
-		size := r.count * c.count
+		size := r.count * pitch
 		for o := range t.og {
 			d, b := dst[o*size:(o+1)*size], float32(0)
 			if j.bias != nil {
@@ -240,6 +268,11 @@ func (j *transposedJob) part(p *Pool, gr int, r, c remainder, x, dst []float32) 
 		}
 		return
 	}
+	w, ep := t.w[r.r*t.SW+c.r][gr*t.og*k:][:t.og*k], Epilogue{BiasM: j.bias}
+	if j.place != nil {
+		j.place.product(p, j.padded, t, r, c, w, dst, pitch, ep)
+		return
+	}
 	v := t.volume(j.g, r, c)
-	convVolume(p, t.og, t.w[r.r*t.SW+c.r][gr*t.og*k:][:t.og*k], t.cg, x, &v, dst, Epilogue{BiasM: j.bias})
+	convVolume(p, t.og, w, t.cg, x, &v, dst, ep)
 }

@@ -142,6 +142,7 @@ type gemmJob struct {
 	pack     bool // b is not packed: every task packs its own panels, blocks of their rows one after the other
 	transB   bool
 	image    *convImage   // instead of b: its columns are packed
+	offs     []int        // where the rows of b are, read as they lie there
 	half     *PackedHalf  // instead of b
 	nbits    *PackedNBits // instead of b
 	rounded  []uint16     // instead of a: bfloat16
@@ -300,12 +301,21 @@ func (g *gemmJob) blocksOf(b []float32, i0, i1, j0, j1, k0, bk, kk int) {
 	}
 }
 
-// fusesBias reports whether the kernels of a block of so many rows add the bias, and nothing is left of the epilogue: those of 256-bit
-// registers for whole vectors of float32 weights do.
+// fusesBias reports whether the kernels of a block of so many rows add the bias, and nothing is left of the epilogue. Those of float32 weights do:
+// with 512-bit registers from four rows on, with 256-bit ones from two on and for whole vectors; those that read an image in place add that of rows.
 func (g *gemmJob) fusesBias(rows int) bool {
 	e := &g.ep
-	return e.Bias != nil && e.BiasM == nil && e.Residual == nil && e.Act == ActNone && (e.Alpha == 0 || e.Alpha == 1) && rows > 1 &&
-		g.n%16 == 0 && g.half == nil && g.nbits == nil && g.rounded == nil && g.isa.hasAVX2() && !g.isa.hasAVX512()
+	switch {
+	case e.Residual != nil || e.Act != ActNone || e.Alpha != 0 && e.Alpha != 1:
+		return false
+	case g.offs != nil:
+		return e.BiasM != nil && e.Bias == nil
+	case e.Bias == nil || e.BiasM != nil || g.half != nil || g.nbits != nil || g.rounded != nil:
+		return false
+	case g.isa.hasAVX512():
+		return rows > 3
+	}
+	return rows > 1 && g.n%16 == 0 && g.isa.hasAVX2()
 }
 
 // zeroTerms is a product with k = 0.

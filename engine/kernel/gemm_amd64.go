@@ -18,7 +18,29 @@ func (g *gemmJob) block(b []float32, i0, i1, j0, j1, k0, bk, kk int, acc bool) {
 	}
 }
 
+// blockAt computes rows of panels of an image in place.
+func (g *gemmJob) blockAt(b []float32, i0, i1, j0, j1, k0, kk, acc int) {
+	fused := k0+kk == g.k && g.fusesBias(i1-i0)
+	blocks := ceilDiv(i1-i0, 12)
+	for j := j0; j < j1; j++ {
+		mask := uint64(1)<<min(PanelWidth, g.n-j*PanelWidth) - 1
+		var bias *float32
+		for t, i := 0, i0; i < i1; t++ {
+			mr := (i1 - i + blocks - t - 1) / (blocks - t)
+			if fused {
+				bias = &g.ep.BiasM[i]
+			}
+			gemm512x32at(mr, kk, &g.a[i*g.lda+k0], 4*g.lda, &b[(j-j0)*PanelWidth], &g.offs[k0], &g.c[i*g.ldc+j*PanelWidth], 4*g.ldc, mask, acc, bias)
+			i += mr
+		}
+	}
+}
+
 func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
+	if g.offs != nil {
+		g.blockAt(b, i0, i1, j0, j1, k0, kk, acc)
+		return
+	}
 	lda, bs, ldc := 4*g.lda, 4*g.rowStride(PanelWidth), 4*g.ldc
 	j := j0
 	if m := i1 - i0; m <= 3 {
@@ -34,9 +56,13 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 			}
 		}
 	}
-	blocks := ceilDiv(i1-i0, 12)
+	blocks, fused := ceilDiv(i1-i0, 12), k0+kk == g.k && g.fusesBias(i1-i0)
+	var bias *float32
 	for ; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
+		if fused {
+			bias = &g.ep.Bias[j*PanelWidth]
+		}
 		bs := g.rowStride(w)
 		y := &b[(j-j0)*g.ps+bk*bs]
 		bs *= 4
@@ -45,9 +71,9 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 			mr := (i1 - i + blocks - t - 1) / (blocks - t) // blocks of nearly equal height
 			x, z := &g.a[i*g.lda+k0], &g.c[i*g.ldc+j*PanelWidth]
 			if w > 16 {
-				gemm512x32m(mr, kk, x, lda, y, bs, z, ldc, mask, acc)
+				gemm512x32m(mr, kk, x, lda, y, bs, z, ldc, mask, acc, bias)
 			} else {
-				gemm512x16m(mr, kk, x, lda, y, bs, z, ldc, mask, acc)
+				gemm512x16m(mr, kk, x, lda, y, bs, z, ldc, mask, acc, bias)
 			}
 			i += mr
 		}

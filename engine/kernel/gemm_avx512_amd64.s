@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func gemm512x32m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m1(SB), NOSPLIT, $0-72
+// func gemm512x32m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m1(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -84,13 +84,22 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	VZEROUPPER
 	RET
 
-// func gemm512x32m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m2(SB), NOSPLIT, $0-72
+// func gemm512x32m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m2(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -195,6 +204,17 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -203,8 +223,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m3(SB), NOSPLIT, $0-72
+// func gemm512x32m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m3(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -335,6 +355,19 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -346,8 +379,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m4(SB), NOSPLIT, $0-72
+// func gemm512x32m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m4(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -508,6 +541,21 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -522,8 +570,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m5(SB), NOSPLIT, $0-72
+// func gemm512x32m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m5(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -710,6 +758,23 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -727,8 +792,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m6(SB), NOSPLIT, $0-72
+// func gemm512x32m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m6(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -941,6 +1006,25 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -961,8 +1045,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m7(SB), NOSPLIT, $0-72
+// func gemm512x32m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m7(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -1204,6 +1288,27 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -1227,8 +1332,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m8(SB), NOSPLIT, $0-72
+// func gemm512x32m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m8(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -1496,6 +1601,29 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+	VADDPS Z24, Z14, Z14
+	VADDPS Z25, Z15, Z15
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -1522,8 +1650,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m9(SB), NOSPLIT, $0-72
+// func gemm512x32m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m9(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -1827,6 +1955,31 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+	VADDPS Z24, Z14, Z14
+	VADDPS Z25, Z15, Z15
+	VADDPS Z24, Z16, Z16
+	VADDPS Z25, Z17, Z17
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -1856,8 +2009,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m10(SB), NOSPLIT, $0-72
+// func gemm512x32m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m10(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -2190,6 +2343,33 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+	VADDPS Z24, Z14, Z14
+	VADDPS Z25, Z15, Z15
+	VADDPS Z24, Z16, Z16
+	VADDPS Z25, Z17, Z17
+	VADDPS Z24, Z18, Z18
+	VADDPS Z25, Z19, Z19
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -2222,8 +2402,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m11(SB), NOSPLIT, $0-72
+// func gemm512x32m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m11(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -2582,6 +2762,35 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+	VADDPS Z24, Z14, Z14
+	VADDPS Z25, Z15, Z15
+	VADDPS Z24, Z16, Z16
+	VADDPS Z25, Z17, Z17
+	VADDPS Z24, Z18, Z18
+	VADDPS Z25, Z19, Z19
+	VADDPS Z24, Z20, Z20
+	VADDPS Z25, Z21, Z21
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -2617,8 +2826,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x32m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x32m12(SB), NOSPLIT, $0-72
+// func gemm512x32m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x32m12(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3003,6 +3212,37 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VMOVUPS.Z 64(AX), K2, Z25
+	VADDPS Z24, Z0, Z0
+	VADDPS Z25, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z25, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z25, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z25, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z25, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z25, Z11, Z11
+	VADDPS Z24, Z12, Z12
+	VADDPS Z25, Z13, Z13
+	VADDPS Z24, Z14, Z14
+	VADDPS Z25, Z15, Z15
+	VADDPS Z24, Z16, Z16
+	VADDPS Z25, Z17, Z17
+	VADDPS Z24, Z18, Z18
+	VADDPS Z25, Z19, Z19
+	VADDPS Z24, Z20, Z20
+	VADDPS Z25, Z21, Z21
+	VADDPS Z24, Z22, Z22
+	VADDPS Z25, Z23, Z23
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VMOVUPS Z1, K2, 64(BX)
 	ADDQ R13, BX
@@ -3041,8 +3281,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m1(SB), NOSPLIT, $0-72
+// func gemm512x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m1(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3096,12 +3336,19 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	VZEROUPPER
 	RET
 
-// func gemm512x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m2(SB), NOSPLIT, $0-72
+// func gemm512x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m2(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3163,14 +3410,22 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
 	VZEROUPPER
 	RET
 
-// func gemm512x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m3(SB), NOSPLIT, $0-72
+// func gemm512x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m3(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3240,6 +3495,15 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3248,8 +3512,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m4(SB), NOSPLIT, $0-72
+// func gemm512x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m4(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3331,6 +3595,16 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3341,8 +3615,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m5(SB), NOSPLIT, $0-72
+// func gemm512x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m5(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3432,6 +3706,17 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3444,8 +3729,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m6(SB), NOSPLIT, $0-72
+// func gemm512x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m6(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3543,6 +3828,18 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3557,8 +3854,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m7(SB), NOSPLIT, $0-72
+// func gemm512x16m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m7(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3667,6 +3964,19 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3683,8 +3993,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m8(SB), NOSPLIT, $0-72
+// func gemm512x16m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m8(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3801,6 +4111,20 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z24, Z7, Z7
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3819,8 +4143,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m9(SB), NOSPLIT, $0-72
+// func gemm512x16m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m9(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -3945,6 +4269,21 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z24, Z7, Z7
+	VADDPS Z24, Z8, Z8
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -3965,8 +4304,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m10(SB), NOSPLIT, $0-72
+// func gemm512x16m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m10(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -4102,6 +4441,22 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z24, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z24, Z9, Z9
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -4124,8 +4479,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m11(SB), NOSPLIT, $0-72
+// func gemm512x16m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m11(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -4269,6 +4624,23 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z24, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z24, Z9, Z9
+	VADDPS Z24, Z10, Z10
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -4293,8 +4665,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm512x16m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
-TEXT ·gemm512x16m12(SB), NOSPLIT, $0-72
+// func gemm512x16m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
+TEXT ·gemm512x16m12(SB), NOSPLIT, $0-80
 	MOVQ k+0(FP), DX
 	MOVQ a+8(FP), SI
 	MOVQ lda+16(FP), R8
@@ -4446,6 +4818,24 @@ one:
 	JNE  one
 
 store:
+	MOVQ bias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VMOVUPS.Z 0(AX), K1, Z24
+	VADDPS Z24, Z0, Z0
+	VADDPS Z24, Z1, Z1
+	VADDPS Z24, Z2, Z2
+	VADDPS Z24, Z3, Z3
+	VADDPS Z24, Z4, Z4
+	VADDPS Z24, Z5, Z5
+	VADDPS Z24, Z6, Z6
+	VADDPS Z24, Z7, Z7
+	VADDPS Z24, Z8, Z8
+	VADDPS Z24, Z9, Z9
+	VADDPS Z24, Z10, Z10
+	VADDPS Z24, Z11, Z11
+
+sums:
 	VMOVUPS Z0, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z1, K1, 0(BX)
@@ -4469,6 +4859,3307 @@ store:
 	VMOVUPS Z10, K1, 0(BX)
 	ADDQ R13, BX
 	VMOVUPS Z11, K1, 0(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at1(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at1(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	ADDQ $16, SI
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	ADDQ $4, SI
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at2(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at2(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z2
+	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 4(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS 8(SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 12(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	ADDQ $16, SI
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	ADDQ $4, SI
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+	VADDPS.BCST 4(AX), Z2, Z2
+	VADDPS.BCST 4(AX), Z3, Z3
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z2, K1, 0(BX)
+	VMOVUPS Z3, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at3(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at3(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z2
+	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z4
+	VMOVUPS.Z 64(CX), K2, Z5
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 4(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS 8(SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS 8(SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 12(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 12(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	ADDQ $16, SI
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	ADDQ $4, SI
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+	VADDPS.BCST 4(AX), Z2, Z2
+	VADDPS.BCST 4(AX), Z3, Z3
+	VADDPS.BCST 8(AX), Z4, Z4
+	VADDPS.BCST 8(AX), Z5, Z5
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z2, K1, 0(BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z4, K1, 0(BX)
+	VMOVUPS Z5, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at4(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at4(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	LEAQ (R8)(R8*2), AX
+	LEAQ (SI)(AX*1), R10
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z2
+	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z4
+	VMOVUPS.Z 64(CX), K2, Z5
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z6
+	VMOVUPS.Z 64(CX), K2, Z7
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 4(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 4(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS 8(SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS 8(SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS 8(R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 12(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 12(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 12(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	ADDQ $4, SI
+	ADDQ $4, R10
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+	VADDPS.BCST 4(AX), Z2, Z2
+	VADDPS.BCST 4(AX), Z3, Z3
+	VADDPS.BCST 8(AX), Z4, Z4
+	VADDPS.BCST 8(AX), Z5, Z5
+	VADDPS.BCST 12(AX), Z6, Z6
+	VADDPS.BCST 12(AX), Z7, Z7
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z2, K1, 0(BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z4, K1, 0(BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z6, K1, 0(BX)
+	VMOVUPS Z7, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at5(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at5(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	LEAQ (R8)(R8*2), AX
+	LEAQ (SI)(AX*1), R10
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z2
+	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z4
+	VMOVUPS.Z 64(CX), K2, Z5
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z6
+	VMOVUPS.Z 64(CX), K2, Z7
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z8
+	VMOVUPS.Z 64(CX), K2, Z9
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 4(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 4(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 4(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS 8(SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS 8(SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS 8(R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS 8(R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 12(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 12(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 12(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 12(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	ADDQ $4, SI
+	ADDQ $4, R10
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+	VADDPS.BCST 4(AX), Z2, Z2
+	VADDPS.BCST 4(AX), Z3, Z3
+	VADDPS.BCST 8(AX), Z4, Z4
+	VADDPS.BCST 8(AX), Z5, Z5
+	VADDPS.BCST 12(AX), Z6, Z6
+	VADDPS.BCST 12(AX), Z7, Z7
+	VADDPS.BCST 16(AX), Z8, Z8
+	VADDPS.BCST 16(AX), Z9, Z9
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z2, K1, 0(BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z4, K1, 0(BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z6, K1, 0(BX)
+	VMOVUPS Z7, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z8, K1, 0(BX)
+	VMOVUPS Z9, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at6(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at6(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	LEAQ (R8)(R8*2), AX
+	LEAQ (SI)(AX*1), R10
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z2
+	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z4
+	VMOVUPS.Z 64(CX), K2, Z5
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z6
+	VMOVUPS.Z 64(CX), K2, Z7
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z8
+	VMOVUPS.Z 64(CX), K2, Z9
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z10
+	VMOVUPS.Z 64(CX), K2, Z11
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 4(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 4(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 4(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 4(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS 8(SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS 8(SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS 8(R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS 8(R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS 8(R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 12(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 12(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 12(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 12(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 12(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	ADDQ $4, SI
+	ADDQ $4, R10
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+	VADDPS.BCST 4(AX), Z2, Z2
+	VADDPS.BCST 4(AX), Z3, Z3
+	VADDPS.BCST 8(AX), Z4, Z4
+	VADDPS.BCST 8(AX), Z5, Z5
+	VADDPS.BCST 12(AX), Z6, Z6
+	VADDPS.BCST 12(AX), Z7, Z7
+	VADDPS.BCST 16(AX), Z8, Z8
+	VADDPS.BCST 16(AX), Z9, Z9
+	VADDPS.BCST 20(AX), Z10, Z10
+	VADDPS.BCST 20(AX), Z11, Z11
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z2, K1, 0(BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z4, K1, 0(BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z6, K1, 0(BX)
+	VMOVUPS Z7, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z8, K1, 0(BX)
+	VMOVUPS Z9, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z10, K1, 0(BX)
+	VMOVUPS Z11, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at7(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at7(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	LEAQ (R8)(R8*2), AX
+	LEAQ (SI)(AX*1), R10
+	LEAQ (R10)(AX*1), R11
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z2
+	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z4
+	VMOVUPS.Z 64(CX), K2, Z5
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z6
+	VMOVUPS.Z 64(CX), K2, Z7
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z8
+	VMOVUPS.Z 64(CX), K2, Z9
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z10
+	VMOVUPS.Z 64(CX), K2, Z11
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z12
+	VMOVUPS.Z 64(CX), K2, Z13
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 4(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 4(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 4(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 4(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 4(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS 8(SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS 8(SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS 8(R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS 8(R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS 8(R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS 8(R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 12(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 12(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 12(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 12(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 12(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 12(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	ADDQ $4, SI
+	ADDQ $4, R10
+	ADDQ $4, R11
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+	VADDPS.BCST 4(AX), Z2, Z2
+	VADDPS.BCST 4(AX), Z3, Z3
+	VADDPS.BCST 8(AX), Z4, Z4
+	VADDPS.BCST 8(AX), Z5, Z5
+	VADDPS.BCST 12(AX), Z6, Z6
+	VADDPS.BCST 12(AX), Z7, Z7
+	VADDPS.BCST 16(AX), Z8, Z8
+	VADDPS.BCST 16(AX), Z9, Z9
+	VADDPS.BCST 20(AX), Z10, Z10
+	VADDPS.BCST 20(AX), Z11, Z11
+	VADDPS.BCST 24(AX), Z12, Z12
+	VADDPS.BCST 24(AX), Z13, Z13
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z2, K1, 0(BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z4, K1, 0(BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z6, K1, 0(BX)
+	VMOVUPS Z7, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z8, K1, 0(BX)
+	VMOVUPS Z9, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z10, K1, 0(BX)
+	VMOVUPS Z11, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z12, K1, 0(BX)
+	VMOVUPS Z13, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at8(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at8(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	LEAQ (R8)(R8*2), AX
+	LEAQ (SI)(AX*1), R10
+	LEAQ (R10)(AX*1), R11
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z2
+	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z4
+	VMOVUPS.Z 64(CX), K2, Z5
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z6
+	VMOVUPS.Z 64(CX), K2, Z7
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z8
+	VMOVUPS.Z 64(CX), K2, Z9
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z10
+	VMOVUPS.Z 64(CX), K2, Z11
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z12
+	VMOVUPS.Z 64(CX), K2, Z13
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z14
+	VMOVUPS.Z 64(CX), K2, Z15
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS (R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 4(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 4(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 4(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 4(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 4(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	VBROADCASTSS 4(R11)(R8*1), Z31
+	VFMADD231PS Z26, Z31, Z14
+	VFMADD231PS Z27, Z31, Z15
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS 8(SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS 8(SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS 8(R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS 8(R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS 8(R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS 8(R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS 8(R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 12(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 12(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 12(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 12(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 12(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 12(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	VBROADCASTSS 12(R11)(R8*1), Z31
+	VFMADD231PS Z26, Z31, Z14
+	VFMADD231PS Z27, Z31, Z15
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS (R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	ADDQ $4, SI
+	ADDQ $4, R10
+	ADDQ $4, R11
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+	VADDPS.BCST 4(AX), Z2, Z2
+	VADDPS.BCST 4(AX), Z3, Z3
+	VADDPS.BCST 8(AX), Z4, Z4
+	VADDPS.BCST 8(AX), Z5, Z5
+	VADDPS.BCST 12(AX), Z6, Z6
+	VADDPS.BCST 12(AX), Z7, Z7
+	VADDPS.BCST 16(AX), Z8, Z8
+	VADDPS.BCST 16(AX), Z9, Z9
+	VADDPS.BCST 20(AX), Z10, Z10
+	VADDPS.BCST 20(AX), Z11, Z11
+	VADDPS.BCST 24(AX), Z12, Z12
+	VADDPS.BCST 24(AX), Z13, Z13
+	VADDPS.BCST 28(AX), Z14, Z14
+	VADDPS.BCST 28(AX), Z15, Z15
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z2, K1, 0(BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z4, K1, 0(BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z6, K1, 0(BX)
+	VMOVUPS Z7, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z8, K1, 0(BX)
+	VMOVUPS Z9, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z10, K1, 0(BX)
+	VMOVUPS Z11, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z12, K1, 0(BX)
+	VMOVUPS Z13, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z14, K1, 0(BX)
+	VMOVUPS Z15, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at9(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at9(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	LEAQ (R8)(R8*2), AX
+	LEAQ (SI)(AX*1), R10
+	LEAQ (R10)(AX*1), R11
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z2
+	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z4
+	VMOVUPS.Z 64(CX), K2, Z5
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z6
+	VMOVUPS.Z 64(CX), K2, Z7
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z8
+	VMOVUPS.Z 64(CX), K2, Z9
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z10
+	VMOVUPS.Z 64(CX), K2, Z11
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z12
+	VMOVUPS.Z 64(CX), K2, Z13
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z14
+	VMOVUPS.Z 64(CX), K2, Z15
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z16
+	VMOVUPS.Z 64(CX), K2, Z17
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS (R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS (R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	PREFETCHT0 188(DI)(CX*4)
+	PREFETCHT0 252(DI)(CX*4)
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 4(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 4(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 4(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 4(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 4(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	VBROADCASTSS 4(R11)(R8*1), Z31
+	VFMADD231PS Z26, Z31, Z14
+	VFMADD231PS Z27, Z31, Z15
+	VBROADCASTSS 4(R11)(R8*2), Z28
+	VFMADD231PS Z26, Z28, Z16
+	VFMADD231PS Z27, Z28, Z17
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS 8(SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS 8(SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS 8(R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS 8(R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS 8(R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS 8(R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS 8(R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS 8(R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	PREFETCHT0 188(DI)(CX*4)
+	PREFETCHT0 252(DI)(CX*4)
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 12(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 12(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 12(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 12(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 12(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 12(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	VBROADCASTSS 12(R11)(R8*1), Z31
+	VFMADD231PS Z26, Z31, Z14
+	VFMADD231PS Z27, Z31, Z15
+	VBROADCASTSS 12(R11)(R8*2), Z28
+	VFMADD231PS Z26, Z28, Z16
+	VFMADD231PS Z27, Z28, Z17
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS (R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS (R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	ADDQ $4, SI
+	ADDQ $4, R10
+	ADDQ $4, R11
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+	VADDPS.BCST 4(AX), Z2, Z2
+	VADDPS.BCST 4(AX), Z3, Z3
+	VADDPS.BCST 8(AX), Z4, Z4
+	VADDPS.BCST 8(AX), Z5, Z5
+	VADDPS.BCST 12(AX), Z6, Z6
+	VADDPS.BCST 12(AX), Z7, Z7
+	VADDPS.BCST 16(AX), Z8, Z8
+	VADDPS.BCST 16(AX), Z9, Z9
+	VADDPS.BCST 20(AX), Z10, Z10
+	VADDPS.BCST 20(AX), Z11, Z11
+	VADDPS.BCST 24(AX), Z12, Z12
+	VADDPS.BCST 24(AX), Z13, Z13
+	VADDPS.BCST 28(AX), Z14, Z14
+	VADDPS.BCST 28(AX), Z15, Z15
+	VADDPS.BCST 32(AX), Z16, Z16
+	VADDPS.BCST 32(AX), Z17, Z17
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z2, K1, 0(BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z4, K1, 0(BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z6, K1, 0(BX)
+	VMOVUPS Z7, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z8, K1, 0(BX)
+	VMOVUPS Z9, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z10, K1, 0(BX)
+	VMOVUPS Z11, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z12, K1, 0(BX)
+	VMOVUPS Z13, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z14, K1, 0(BX)
+	VMOVUPS Z15, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z16, K1, 0(BX)
+	VMOVUPS Z17, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at10(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at10(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	LEAQ (R8)(R8*2), AX
+	LEAQ (SI)(AX*1), R10
+	LEAQ (R10)(AX*1), R11
+	LEAQ (R11)(AX*1), R12
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z2
+	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z4
+	VMOVUPS.Z 64(CX), K2, Z5
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z6
+	VMOVUPS.Z 64(CX), K2, Z7
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z8
+	VMOVUPS.Z 64(CX), K2, Z9
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z10
+	VMOVUPS.Z 64(CX), K2, Z11
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z12
+	VMOVUPS.Z 64(CX), K2, Z13
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z14
+	VMOVUPS.Z 64(CX), K2, Z15
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z16
+	VMOVUPS.Z 64(CX), K2, Z17
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z18
+	VMOVUPS.Z 64(CX), K2, Z19
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS (R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS (R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS Z24, Z29, Z18
+	VFMADD231PS Z25, Z29, Z19
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	PREFETCHT0 188(DI)(CX*4)
+	PREFETCHT0 252(DI)(CX*4)
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 4(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 4(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 4(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 4(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 4(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	VBROADCASTSS 4(R11)(R8*1), Z31
+	VFMADD231PS Z26, Z31, Z14
+	VFMADD231PS Z27, Z31, Z15
+	VBROADCASTSS 4(R11)(R8*2), Z28
+	VFMADD231PS Z26, Z28, Z16
+	VFMADD231PS Z27, Z28, Z17
+	VBROADCASTSS 4(R12), Z29
+	VFMADD231PS Z26, Z29, Z18
+	VFMADD231PS Z27, Z29, Z19
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS 8(SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS 8(SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS 8(R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS 8(R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS 8(R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS 8(R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS 8(R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS 8(R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	VBROADCASTSS 8(R12), Z29
+	VFMADD231PS Z24, Z29, Z18
+	VFMADD231PS Z25, Z29, Z19
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	PREFETCHT0 188(DI)(CX*4)
+	PREFETCHT0 252(DI)(CX*4)
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 12(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 12(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 12(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 12(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 12(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 12(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	VBROADCASTSS 12(R11)(R8*1), Z31
+	VFMADD231PS Z26, Z31, Z14
+	VFMADD231PS Z27, Z31, Z15
+	VBROADCASTSS 12(R11)(R8*2), Z28
+	VFMADD231PS Z26, Z28, Z16
+	VFMADD231PS Z27, Z28, Z17
+	VBROADCASTSS 12(R12), Z29
+	VFMADD231PS Z26, Z29, Z18
+	VFMADD231PS Z27, Z29, Z19
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $16, R12
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS (R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS (R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS Z24, Z29, Z18
+	VFMADD231PS Z25, Z29, Z19
+	ADDQ $4, SI
+	ADDQ $4, R10
+	ADDQ $4, R11
+	ADDQ $4, R12
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+	VADDPS.BCST 4(AX), Z2, Z2
+	VADDPS.BCST 4(AX), Z3, Z3
+	VADDPS.BCST 8(AX), Z4, Z4
+	VADDPS.BCST 8(AX), Z5, Z5
+	VADDPS.BCST 12(AX), Z6, Z6
+	VADDPS.BCST 12(AX), Z7, Z7
+	VADDPS.BCST 16(AX), Z8, Z8
+	VADDPS.BCST 16(AX), Z9, Z9
+	VADDPS.BCST 20(AX), Z10, Z10
+	VADDPS.BCST 20(AX), Z11, Z11
+	VADDPS.BCST 24(AX), Z12, Z12
+	VADDPS.BCST 24(AX), Z13, Z13
+	VADDPS.BCST 28(AX), Z14, Z14
+	VADDPS.BCST 28(AX), Z15, Z15
+	VADDPS.BCST 32(AX), Z16, Z16
+	VADDPS.BCST 32(AX), Z17, Z17
+	VADDPS.BCST 36(AX), Z18, Z18
+	VADDPS.BCST 36(AX), Z19, Z19
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z2, K1, 0(BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z4, K1, 0(BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z6, K1, 0(BX)
+	VMOVUPS Z7, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z8, K1, 0(BX)
+	VMOVUPS Z9, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z10, K1, 0(BX)
+	VMOVUPS Z11, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z12, K1, 0(BX)
+	VMOVUPS Z13, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z14, K1, 0(BX)
+	VMOVUPS Z15, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z16, K1, 0(BX)
+	VMOVUPS Z17, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z18, K1, 0(BX)
+	VMOVUPS Z19, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at11(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at11(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	LEAQ (R8)(R8*2), AX
+	LEAQ (SI)(AX*1), R10
+	LEAQ (R10)(AX*1), R11
+	LEAQ (R11)(AX*1), R12
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z2
+	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z4
+	VMOVUPS.Z 64(CX), K2, Z5
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z6
+	VMOVUPS.Z 64(CX), K2, Z7
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z8
+	VMOVUPS.Z 64(CX), K2, Z9
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z10
+	VMOVUPS.Z 64(CX), K2, Z11
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z12
+	VMOVUPS.Z 64(CX), K2, Z13
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z14
+	VMOVUPS.Z 64(CX), K2, Z15
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z16
+	VMOVUPS.Z 64(CX), K2, Z17
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z18
+	VMOVUPS.Z 64(CX), K2, Z19
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z20
+	VMOVUPS.Z 64(CX), K2, Z21
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS (R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS (R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS Z24, Z29, Z18
+	VFMADD231PS Z25, Z29, Z19
+	VBROADCASTSS (R12)(R8*1), Z30
+	VFMADD231PS Z24, Z30, Z20
+	VFMADD231PS Z25, Z30, Z21
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	PREFETCHT0 188(DI)(CX*4)
+	PREFETCHT0 252(DI)(CX*4)
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 4(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 4(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 4(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 4(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 4(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	VBROADCASTSS 4(R11)(R8*1), Z31
+	VFMADD231PS Z26, Z31, Z14
+	VFMADD231PS Z27, Z31, Z15
+	VBROADCASTSS 4(R11)(R8*2), Z28
+	VFMADD231PS Z26, Z28, Z16
+	VFMADD231PS Z27, Z28, Z17
+	VBROADCASTSS 4(R12), Z29
+	VFMADD231PS Z26, Z29, Z18
+	VFMADD231PS Z27, Z29, Z19
+	VBROADCASTSS 4(R12)(R8*1), Z30
+	VFMADD231PS Z26, Z30, Z20
+	VFMADD231PS Z27, Z30, Z21
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS 8(SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS 8(SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS 8(R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS 8(R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS 8(R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS 8(R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS 8(R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS 8(R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	VBROADCASTSS 8(R12), Z29
+	VFMADD231PS Z24, Z29, Z18
+	VFMADD231PS Z25, Z29, Z19
+	VBROADCASTSS 8(R12)(R8*1), Z30
+	VFMADD231PS Z24, Z30, Z20
+	VFMADD231PS Z25, Z30, Z21
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	PREFETCHT0 188(DI)(CX*4)
+	PREFETCHT0 252(DI)(CX*4)
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 12(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 12(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 12(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 12(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 12(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 12(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	VBROADCASTSS 12(R11)(R8*1), Z31
+	VFMADD231PS Z26, Z31, Z14
+	VFMADD231PS Z27, Z31, Z15
+	VBROADCASTSS 12(R11)(R8*2), Z28
+	VFMADD231PS Z26, Z28, Z16
+	VFMADD231PS Z27, Z28, Z17
+	VBROADCASTSS 12(R12), Z29
+	VFMADD231PS Z26, Z29, Z18
+	VFMADD231PS Z27, Z29, Z19
+	VBROADCASTSS 12(R12)(R8*1), Z30
+	VFMADD231PS Z26, Z30, Z20
+	VFMADD231PS Z27, Z30, Z21
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $16, R12
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS (R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS (R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS Z24, Z29, Z18
+	VFMADD231PS Z25, Z29, Z19
+	VBROADCASTSS (R12)(R8*1), Z30
+	VFMADD231PS Z24, Z30, Z20
+	VFMADD231PS Z25, Z30, Z21
+	ADDQ $4, SI
+	ADDQ $4, R10
+	ADDQ $4, R11
+	ADDQ $4, R12
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+	VADDPS.BCST 4(AX), Z2, Z2
+	VADDPS.BCST 4(AX), Z3, Z3
+	VADDPS.BCST 8(AX), Z4, Z4
+	VADDPS.BCST 8(AX), Z5, Z5
+	VADDPS.BCST 12(AX), Z6, Z6
+	VADDPS.BCST 12(AX), Z7, Z7
+	VADDPS.BCST 16(AX), Z8, Z8
+	VADDPS.BCST 16(AX), Z9, Z9
+	VADDPS.BCST 20(AX), Z10, Z10
+	VADDPS.BCST 20(AX), Z11, Z11
+	VADDPS.BCST 24(AX), Z12, Z12
+	VADDPS.BCST 24(AX), Z13, Z13
+	VADDPS.BCST 28(AX), Z14, Z14
+	VADDPS.BCST 28(AX), Z15, Z15
+	VADDPS.BCST 32(AX), Z16, Z16
+	VADDPS.BCST 32(AX), Z17, Z17
+	VADDPS.BCST 36(AX), Z18, Z18
+	VADDPS.BCST 36(AX), Z19, Z19
+	VADDPS.BCST 40(AX), Z20, Z20
+	VADDPS.BCST 40(AX), Z21, Z21
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z2, K1, 0(BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z4, K1, 0(BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z6, K1, 0(BX)
+	VMOVUPS Z7, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z8, K1, 0(BX)
+	VMOVUPS Z9, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z10, K1, 0(BX)
+	VMOVUPS Z11, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z12, K1, 0(BX)
+	VMOVUPS Z13, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z14, K1, 0(BX)
+	VMOVUPS Z15, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z16, K1, 0(BX)
+	VMOVUPS Z17, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z18, K1, 0(BX)
+	VMOVUPS Z19, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z20, K1, 0(BX)
+	VMOVUPS Z21, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemm512x32at12(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+TEXT ·gemm512x32at12(SB), NOSPLIT, $0-80
+	MOVQ k+0(FP), DX
+	MOVQ a+8(FP), SI
+	MOVQ lda+16(FP), R8
+	MOVQ b+24(FP), DI
+	MOVQ offs+32(FP), R9
+	MOVQ c+40(FP), BX
+	MOVQ ldc+48(FP), R13
+	MOVQ mask+56(FP), AX
+	KMOVW AX, K1
+	SHRQ $16, AX
+	KMOVW AX, K2
+	LEAQ (R8)(R8*2), AX
+	LEAQ (SI)(AX*1), R10
+	LEAQ (R10)(AX*1), R11
+	LEAQ (R11)(AX*1), R12
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JNE  load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ BX, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	JMP  start
+
+load:
+	MOVQ BX, CX
+	VMOVUPS.Z 0(CX), K1, Z0
+	VMOVUPS.Z 64(CX), K2, Z1
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z2
+	VMOVUPS.Z 64(CX), K2, Z3
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z4
+	VMOVUPS.Z 64(CX), K2, Z5
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z6
+	VMOVUPS.Z 64(CX), K2, Z7
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z8
+	VMOVUPS.Z 64(CX), K2, Z9
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z10
+	VMOVUPS.Z 64(CX), K2, Z11
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z12
+	VMOVUPS.Z 64(CX), K2, Z13
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z14
+	VMOVUPS.Z 64(CX), K2, Z15
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z16
+	VMOVUPS.Z 64(CX), K2, Z17
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z18
+	VMOVUPS.Z 64(CX), K2, Z19
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z20
+	VMOVUPS.Z 64(CX), K2, Z21
+	ADDQ R13, CX
+	VMOVUPS.Z 0(CX), K1, Z22
+	VMOVUPS.Z 64(CX), K2, Z23
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+	ADDQ R13, CX
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
+
+start:
+	SUBQ $4, DX
+	JLT  tail
+
+	PCALIGN $32
+
+loop:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS (R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS (R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS Z24, Z29, Z18
+	VFMADD231PS Z25, Z29, Z19
+	VBROADCASTSS (R12)(R8*1), Z30
+	VFMADD231PS Z24, Z30, Z20
+	VFMADD231PS Z25, Z30, Z21
+	VBROADCASTSS (R12)(R8*2), Z31
+	VFMADD231PS Z24, Z31, Z22
+	VFMADD231PS Z25, Z31, Z23
+	MOVQ 8(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	PREFETCHT0 188(DI)(CX*4)
+	PREFETCHT0 252(DI)(CX*4)
+	VBROADCASTSS 4(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 4(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 4(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 4(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 4(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 4(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 4(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	VBROADCASTSS 4(R11)(R8*1), Z31
+	VFMADD231PS Z26, Z31, Z14
+	VFMADD231PS Z27, Z31, Z15
+	VBROADCASTSS 4(R11)(R8*2), Z28
+	VFMADD231PS Z26, Z28, Z16
+	VFMADD231PS Z27, Z28, Z17
+	VBROADCASTSS 4(R12), Z29
+	VFMADD231PS Z26, Z29, Z18
+	VFMADD231PS Z27, Z29, Z19
+	VBROADCASTSS 4(R12)(R8*1), Z30
+	VFMADD231PS Z26, Z30, Z20
+	VFMADD231PS Z27, Z30, Z21
+	VBROADCASTSS 4(R12)(R8*2), Z31
+	VFMADD231PS Z26, Z31, Z22
+	VFMADD231PS Z27, Z31, Z23
+	MOVQ 16(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS 8(SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS 8(SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS 8(SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS 8(R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS 8(R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS 8(R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS 8(R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS 8(R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS 8(R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	VBROADCASTSS 8(R12), Z29
+	VFMADD231PS Z24, Z29, Z18
+	VFMADD231PS Z25, Z29, Z19
+	VBROADCASTSS 8(R12)(R8*1), Z30
+	VFMADD231PS Z24, Z30, Z20
+	VFMADD231PS Z25, Z30, Z21
+	VBROADCASTSS 8(R12)(R8*2), Z31
+	VFMADD231PS Z24, Z31, Z22
+	VFMADD231PS Z25, Z31, Z23
+	MOVQ 24(R9), CX
+	VMOVUPS.Z (DI)(CX*4), K1, Z26
+	VMOVUPS.Z 64(DI)(CX*4), K2, Z27
+	PREFETCHT0 188(DI)(CX*4)
+	PREFETCHT0 252(DI)(CX*4)
+	VBROADCASTSS 12(SI), Z28
+	VFMADD231PS Z26, Z28, Z0
+	VFMADD231PS Z27, Z28, Z1
+	VBROADCASTSS 12(SI)(R8*1), Z29
+	VFMADD231PS Z26, Z29, Z2
+	VFMADD231PS Z27, Z29, Z3
+	VBROADCASTSS 12(SI)(R8*2), Z30
+	VFMADD231PS Z26, Z30, Z4
+	VFMADD231PS Z27, Z30, Z5
+	VBROADCASTSS 12(R10), Z31
+	VFMADD231PS Z26, Z31, Z6
+	VFMADD231PS Z27, Z31, Z7
+	VBROADCASTSS 12(R10)(R8*1), Z28
+	VFMADD231PS Z26, Z28, Z8
+	VFMADD231PS Z27, Z28, Z9
+	VBROADCASTSS 12(R10)(R8*2), Z29
+	VFMADD231PS Z26, Z29, Z10
+	VFMADD231PS Z27, Z29, Z11
+	VBROADCASTSS 12(R11), Z30
+	VFMADD231PS Z26, Z30, Z12
+	VFMADD231PS Z27, Z30, Z13
+	VBROADCASTSS 12(R11)(R8*1), Z31
+	VFMADD231PS Z26, Z31, Z14
+	VFMADD231PS Z27, Z31, Z15
+	VBROADCASTSS 12(R11)(R8*2), Z28
+	VFMADD231PS Z26, Z28, Z16
+	VFMADD231PS Z27, Z28, Z17
+	VBROADCASTSS 12(R12), Z29
+	VFMADD231PS Z26, Z29, Z18
+	VFMADD231PS Z27, Z29, Z19
+	VBROADCASTSS 12(R12)(R8*1), Z30
+	VFMADD231PS Z26, Z30, Z20
+	VFMADD231PS Z27, Z30, Z21
+	VBROADCASTSS 12(R12)(R8*2), Z31
+	VFMADD231PS Z26, Z31, Z22
+	VFMADD231PS Z27, Z31, Z23
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $16, R12
+	ADDQ $32, R9
+	SUBQ $4, DX
+	JGE  loop
+
+tail:
+	ADDQ $4, DX
+	JEQ  store
+
+one:
+	MOVQ 0(R9), AX
+	VMOVUPS.Z (DI)(AX*4), K1, Z24
+	VMOVUPS.Z 64(DI)(AX*4), K2, Z25
+	PREFETCHT0 188(DI)(AX*4)
+	PREFETCHT0 252(DI)(AX*4)
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS Z24, Z28, Z0
+	VFMADD231PS Z25, Z28, Z1
+	VBROADCASTSS (SI)(R8*1), Z29
+	VFMADD231PS Z24, Z29, Z2
+	VFMADD231PS Z25, Z29, Z3
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS Z24, Z30, Z4
+	VFMADD231PS Z25, Z30, Z5
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS Z24, Z31, Z6
+	VFMADD231PS Z25, Z31, Z7
+	VBROADCASTSS (R10)(R8*1), Z28
+	VFMADD231PS Z24, Z28, Z8
+	VFMADD231PS Z25, Z28, Z9
+	VBROADCASTSS (R10)(R8*2), Z29
+	VFMADD231PS Z24, Z29, Z10
+	VFMADD231PS Z25, Z29, Z11
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS Z24, Z30, Z12
+	VFMADD231PS Z25, Z30, Z13
+	VBROADCASTSS (R11)(R8*1), Z31
+	VFMADD231PS Z24, Z31, Z14
+	VFMADD231PS Z25, Z31, Z15
+	VBROADCASTSS (R11)(R8*2), Z28
+	VFMADD231PS Z24, Z28, Z16
+	VFMADD231PS Z25, Z28, Z17
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS Z24, Z29, Z18
+	VFMADD231PS Z25, Z29, Z19
+	VBROADCASTSS (R12)(R8*1), Z30
+	VFMADD231PS Z24, Z30, Z20
+	VFMADD231PS Z25, Z30, Z21
+	VBROADCASTSS (R12)(R8*2), Z31
+	VFMADD231PS Z24, Z31, Z22
+	VFMADD231PS Z25, Z31, Z23
+	ADDQ $4, SI
+	ADDQ $4, R10
+	ADDQ $4, R11
+	ADDQ $4, R12
+	ADDQ $8, R9
+	DECQ DX
+	JNE  one
+
+store:
+	MOVQ rowBias+72(FP), AX
+	TESTQ AX, AX
+	JEQ  sums
+	VADDPS.BCST 0(AX), Z0, Z0
+	VADDPS.BCST 0(AX), Z1, Z1
+	VADDPS.BCST 4(AX), Z2, Z2
+	VADDPS.BCST 4(AX), Z3, Z3
+	VADDPS.BCST 8(AX), Z4, Z4
+	VADDPS.BCST 8(AX), Z5, Z5
+	VADDPS.BCST 12(AX), Z6, Z6
+	VADDPS.BCST 12(AX), Z7, Z7
+	VADDPS.BCST 16(AX), Z8, Z8
+	VADDPS.BCST 16(AX), Z9, Z9
+	VADDPS.BCST 20(AX), Z10, Z10
+	VADDPS.BCST 20(AX), Z11, Z11
+	VADDPS.BCST 24(AX), Z12, Z12
+	VADDPS.BCST 24(AX), Z13, Z13
+	VADDPS.BCST 28(AX), Z14, Z14
+	VADDPS.BCST 28(AX), Z15, Z15
+	VADDPS.BCST 32(AX), Z16, Z16
+	VADDPS.BCST 32(AX), Z17, Z17
+	VADDPS.BCST 36(AX), Z18, Z18
+	VADDPS.BCST 36(AX), Z19, Z19
+	VADDPS.BCST 40(AX), Z20, Z20
+	VADDPS.BCST 40(AX), Z21, Z21
+	VADDPS.BCST 44(AX), Z22, Z22
+	VADDPS.BCST 44(AX), Z23, Z23
+
+sums:
+	VMOVUPS Z0, K1, 0(BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z2, K1, 0(BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z4, K1, 0(BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z6, K1, 0(BX)
+	VMOVUPS Z7, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z8, K1, 0(BX)
+	VMOVUPS Z9, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z10, K1, 0(BX)
+	VMOVUPS Z11, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z12, K1, 0(BX)
+	VMOVUPS Z13, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z14, K1, 0(BX)
+	VMOVUPS Z15, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z16, K1, 0(BX)
+	VMOVUPS Z17, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z18, K1, 0(BX)
+	VMOVUPS Z19, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z20, K1, 0(BX)
+	VMOVUPS Z21, K2, 64(BX)
+	ADDQ R13, BX
+	VMOVUPS Z22, K1, 0(BX)
+	VMOVUPS Z23, K2, 64(BX)
 	VZEROUPPER
 	RET
 

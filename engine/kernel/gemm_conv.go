@@ -56,7 +56,7 @@ func convVolume(p *Pool, m int, w []float32, c int, src []float32, v *Volume, ds
 			e.Residual = e.Residual[od*slice:]
 		}
 		j := newGemmJob(m, slice, k, w, k, dst[od*slice:], n, &e)
-		j.pack, j.image = true, part
+		part.columns(j)
 		j.run(p)
 		j.release()
 	}
@@ -70,8 +70,7 @@ func convVolume(p *Pool, m int, w []float32, c int, src []float32, v *Volume, ds
 			one(p, od)
 		}
 	}
-	im.data, im.g = nil, nil
-	convImages.Put(im)
+	im.release()
 }
 
 // pointwise tells that the columns are the image itself.
@@ -131,6 +130,11 @@ type convImage struct {
 
 var convImages = sync.Pool{New: func() any { return new(convImage) }}
 
+func (im *convImage) release() {
+	im.data, im.g = nil, nil
+	convImages.Put(im)
+}
+
 func (im *convImage) set(p *Pool, c int, src []float32, v *Volume) {
 	g := &v.Window
 	im.g = g
@@ -188,6 +192,16 @@ func (g *Window) splitRows(dst, src []float32, height, run int) {
 			stridedRow(d[lo:hi], src[ih*g.W+lo*g.SW+r-g.Left:], g.SW)
 		}
 	}
+}
+
+// columns makes those of im the right side of a product: read where they lie where those of a row of them follow each other and there is a kernel for
+// that, and else packed.
+func (im *convImage) columns(j *gemmJob) {
+	if j.isa.hasAVX512() && (im.g.OH == 1 || im.rowStep == im.g.OW) {
+		j.b, j.ps, j.offs = im.data, PanelWidth, im.offs
+		return
+	}
+	j.pack, j.image = true, im
 }
 
 // pos is the place of output j relative to that of output 0.

@@ -62,6 +62,48 @@ func TestConvF32(t *testing.T) {
 	}
 }
 
+// TestConvSignal is TestConvF32 of images of one row and of those as wide as their rows are apart, whose columns are read in place: with more products
+// than are added in one go, and with all epilogues.
+func TestConvSignal(t *testing.T) {
+	r := rand.New(rand.NewPCG(12, 35))
+	p := NewPool(3, 0)
+	defer p.Close()
+	for i := range cases(4000) {
+		g := Window{H: 1, W: 1 + r.IntN(150), KH: 1, KW: 1 + r.IntN(6), SH: 1, SW: 1 + r.IntN(3), DH: 1, DW: 1 + r.IntN(3), Left: r.IntN(6), End: r.IntN(6)}
+		if i%4 == 0 {
+			g = Window{H: 1 + r.IntN(9), W: 1 + r.IntN(20), KH: 2 + r.IntN(3), KW: 1, SH: 1, SW: 1, DH: 1 + r.IntN(2), DW: 1, Top: r.IntN(3), Bottom: r.IntN(3)}
+		}
+		g.OH, g.OW = OutputSize(g.H, g.KH, g.SH, g.DH, g.Top, g.Bottom), OutputSize(g.W, g.KW, g.SW, g.DW, g.Left, g.End)
+		m, c, n := r.IntN(30), r.IntN(9), g.OH*g.OW
+		if i%16 == 0 {
+			c += 512/g.KW + r.IntN(300)
+		}
+		w, src := randSlice(r, m*c*g.KH*g.KW), randSlice(r, c*g.H*g.W)
+		var ep Epilogue
+		if i%5 > 0 {
+			ep.BiasM = randSlice(r, m)
+		}
+		if i%3 == 0 {
+			ep.Act = ActRelu
+		}
+		if i%7 == 0 {
+			ep.Residual, ep.LdR = randSlice(r, m*n), n
+		}
+		want := naiveConv(m, w, c, src, &g)
+		ep.applyGo(want, n, 0, m, 0, n)
+		ep.activateRows(want, n, 0, m, 0, n)
+		for _, isa := range floatLevels() {
+			restore := Limit(isa)
+			got := make([]float32, len(want))
+			ConvF32(p, m, w, c, src, &g, got, ep)
+			restore()
+			if at := sameBits(got, want); at >= 0 {
+				t.Fatalf("%v: case %d m=%d c=%d %+v: element %d is %g, want %g", isa, i, m, c, g, at, got[at], want[at])
+			}
+		}
+	}
+}
+
 func BenchmarkConv(b *testing.B) {
 	for _, s := range []struct{ m, c, h, k, s int }{{64, 64, 56, 3, 1}, {128, 64, 56, 3, 2}, {256, 256, 14, 3, 1}, {64, 3, 224, 7, 2}, {64, 64, 56, 1, 1}} {
 		g := Window{H: s.h, W: s.h, KH: s.k, KW: s.k, SH: s.s, SW: s.s, DH: 1, DW: 1, Top: s.k / 2, Left: s.k / 2, Bottom: s.k / 2, End: s.k / 2}

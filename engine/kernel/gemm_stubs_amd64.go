@@ -5,136 +5,206 @@
 package kernel
 
 //go:noescape
-func gemm512x32m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x32m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x32m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x32m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x32m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x32m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x32m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x32m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x32m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x32m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x32m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x32m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x32m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 // gemm512x32m calls the kernel for mr rows, 1 to 12. It computes
 // c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0. Strides are in bytes.
-func gemm512x32m(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int) {
+// bias[j] is added to the sums where it is not nil.
+func gemm512x32m(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32) {
 	switch mr {
 	case 1:
-		gemm512x32m1(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m1(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 2:
-		gemm512x32m2(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m2(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 3:
-		gemm512x32m3(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m3(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 4:
-		gemm512x32m4(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m4(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 5:
-		gemm512x32m5(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m5(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 6:
-		gemm512x32m6(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m6(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 7:
-		gemm512x32m7(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m7(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 8:
-		gemm512x32m8(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m8(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 9:
-		gemm512x32m9(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m9(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 10:
-		gemm512x32m10(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m10(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 11:
-		gemm512x32m11(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m11(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 12:
-		gemm512x32m12(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x32m12(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	}
 }
 
 //go:noescape
-func gemm512x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x16m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x16m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x16m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m9(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x16m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m10(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x16m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m11(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 //go:noescape
-func gemm512x16m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int)
+func gemm512x16m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 // gemm512x16m calls the kernel for mr rows, 1 to 12. It computes
 // c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0. Strides are in bytes.
-func gemm512x16m(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int) {
+// bias[j] is added to the sums where it is not nil.
+func gemm512x16m(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32) {
 	switch mr {
 	case 1:
-		gemm512x16m1(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m1(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 2:
-		gemm512x16m2(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m2(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 3:
-		gemm512x16m3(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m3(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 4:
-		gemm512x16m4(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m4(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 5:
-		gemm512x16m5(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m5(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 6:
-		gemm512x16m6(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m6(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 7:
-		gemm512x16m7(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m7(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 8:
-		gemm512x16m8(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m8(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 9:
-		gemm512x16m9(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m9(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 10:
-		gemm512x16m10(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m10(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 11:
-		gemm512x16m11(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m11(k, a, lda, b, bs, c, ldc, mask, acc, bias)
 	case 12:
-		gemm512x16m12(k, a, lda, b, bs, c, ldc, mask, acc)
+		gemm512x16m12(k, a, lda, b, bs, c, ldc, mask, acc, bias)
+	}
+}
+
+//go:noescape
+func gemm512x32at1(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at2(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at3(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at4(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at5(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at6(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at7(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at8(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at9(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at10(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at11(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+//go:noescape
+func gemm512x32at12(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
+
+// gemm512x32at calls the kernel for mr rows, 1 to 12. It computes
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0. Strides are in bytes.
+// Row q of b begins at b + 4*offs[q]. rowBias[i] is added to row i where it is not nil.
+func gemm512x32at(mr int, k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32) {
+	switch mr {
+	case 1:
+		gemm512x32at1(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 2:
+		gemm512x32at2(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 3:
+		gemm512x32at3(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 4:
+		gemm512x32at4(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 5:
+		gemm512x32at5(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 6:
+		gemm512x32at6(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 7:
+		gemm512x32at7(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 8:
+		gemm512x32at8(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 9:
+		gemm512x32at9(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 10:
+		gemm512x32at10(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 11:
+		gemm512x32at11(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
+	case 12:
+		gemm512x32at12(k, a, lda, b, offs, c, ldc, mask, acc, rowBias)
 	}
 }
 

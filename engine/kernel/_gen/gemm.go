@@ -19,11 +19,13 @@ type tile struct {
 	acc            bool // has an argument that starts the chain at C
 	doc            string
 	unroll         int
-	prefetch       bool // of what lies 1 KiB on in B, the next rows if it is packed: pays from 9 rows on
+	prefetch       bool // of what lies 1 KiB on in B, the next rows if it is packed, or of its next columns if it is not: pays from 9 rows on
 	embedBroadcast bool // the multiply takes its broadcast from memory
 	own            bool // asks for the lines of C before it needs them, to write: stores to lines that are far away wait for each other
 	sweep          bool // has arguments pf and step: in every turn of its loop it prefetches what lies at pf, and pf moves by step bytes
 	bias           bool // has a last argument bias: a row that is added at the end where it is not nil
+	inPlace        bool // instead of bs it has offs: row q of B lies at b + 4*offs[q]
+	rowBias        bool // has a last argument rowBias: its element i is added to row i at the end where it is not nil
 	half           halfKind
 	dot            bool // rows of A and B hold pairs of bfloat16, a k of the kernel is a pair, and the multiply is VDPBF16PS
 }
@@ -47,7 +49,7 @@ func rowAddr(i, d int) string {
 
 // decl is the Go declaration of the kernel with mr rows.
 func (t tile) decl(mr int) string {
-	args := fmt.Sprintf("k int, a *%s, lda int, b *%s, bs int, c *%s, ldc int", t.aType, t.bType, t.cType)
+	args := fmt.Sprintf("k int, a *%s, lda int, b *%s, %s, c *%s, ldc int", t.aType, t.bType, t.rowsOfB(), t.cType)
 	if t.masked {
 		args += map[string]string{"Z": ", mask uint64", "Y": ", mask *int32"}[t.isa]
 	}
@@ -59,6 +61,9 @@ func (t tile) decl(mr int) string {
 	}
 	if t.bias {
 		args += ", bias *float32"
+	}
+	if t.rowBias {
+		args += ", rowBias *float32"
 	}
 	return fmt.Sprintf("func %s%d(%s)", t.name, mr, args)
 }
@@ -74,17 +79,18 @@ func (t tile) argBytes() int {
 	if t.sweep {
 		n += 16
 	}
-	if t.bias {
+	if t.bias || t.rowBias {
 		n += 8
 	}
 	return n
 }
 
-// kernel writes the micro-kernel with mr rows. Registers: DX k, SI R10-R12 rows of A, R8 lda, DI b, R9 bs, R15 3*bs,
+// kernel writes the micro-kernel with mr rows. Registers: DX k, SI R10-R12 rows of A, R8 lda, DI b, R9 bs or offs, R15 3*bs,
 // BX c, R13 ldc, CX and AX scratch; of a sweep, which has no more than six rows, R11 pf and R12 step.
 func (t tile) kernel(a *asm, mr int) {
 	a.text(t.decl(mr), fmt.Sprintf("%s%d", t.name, mr), t.argBytes())
-	for _, l := range []string{"k+0(FP), DX", "a+8(FP), SI", "lda+16(FP), R8", "b+24(FP), DI", "bs+32(FP), R9", "c+40(FP), BX", "ldc+48(FP), R13"} {
+	rows, _, _ := strings.Cut(t.rowsOfB(), " ")
+	for _, l := range []string{"k+0(FP), DX", "a+8(FP), SI", "lda+16(FP), R8", "b+24(FP), DI", rows + "+32(FP), R9", "c+40(FP), BX", "ldc+48(FP), R13"} {
 		a.op("MOVQ %s", l)
 	}
 	if t.sweep {
@@ -100,7 +106,7 @@ func (t tile) kernel(a *asm, mr int) {
 			a.op("LEAQ (%s)(AX*1), %s", rowPtr[i-1], rowPtr[i])
 		}
 	}
-	if t.unroll > 3 {
+	if t.unroll > 3 && !t.inPlace {
 		a.op("LEAQ (R9)(R9*2), R15")
 	}
 	t.start(a, mr)
@@ -108,7 +114,9 @@ func (t tile) kernel(a *asm, mr int) {
 		for i := range groups {
 			a.op("ADDQ $%d, %s", 4*n, rowPtr[i])
 		}
-		if n /= t.half.perRow(); n == 1 {
+		if t.inPlace {
+			a.op("ADDQ $%d, R9", 8*n)
+		} else if n /= t.half.perRow(); n == 1 {
 			a.op("ADDQ R9, DI")
 		} else {
 			a.op("LEAQ (DI)(R9*%d), DI", n)
@@ -142,7 +150,7 @@ func (t tile) kernel(a *asm, mr int) {
 	a.op("DECQ DX")
 	a.op("JNE  one")
 	a.label("store")
-	if t.bias {
+	if t.bias || t.rowBias {
 		t.addBias(a, mr)
 	}
 	for i := range mr {
@@ -155,22 +163,6 @@ func (t tile) kernel(a *asm, mr int) {
 	}
 	a.op("VZEROUPPER")
 	a.op("RET")
-}
-
-// addBias adds the row at bias to the sums.
-func (t tile) addBias(a *asm, mr int) {
-	a.op("MOVQ bias+%d(FP), AX", t.argBytes()-8)
-	a.op("TESTQ AX, AX")
-	a.op("JEQ  sums")
-	for v := range t.nv {
-		t.loadVec(a, fmt.Sprintf("%d(AX)", v*t.width()), v, fmt.Sprintf("Y%d", 14+v))
-	}
-	for i := range mr {
-		for v := range t.nv {
-			a.op("VADDPS Y%d, %s, %[2]s", 14+v, t.sum(i, v))
-		}
-	}
-	a.label("sums")
 }
 
 // sum names the accumulator of row i, vector v.
@@ -275,6 +267,10 @@ func (t tile) storeC(a *asm, from string, v int) {
 // step is one k (or one group of four k in int8): row u of B from DI.
 func (t tile) step(a *asm, mr, u int) {
 	base := []string{"(DI)", "(DI)(R9*1)", "(DI)(R9*2)", "(DI)(R15*1)"}[u/t.half.perRow()]
+	if t.inPlace {
+		base = []string{"(DI)(AX*4)", "(DI)(CX*4)"}[u&1]
+		a.op("MOVQ %d(R9), %s", 8*u, base[5:7])
+	}
 	b := make([]string, t.nv)
 	for v := range t.nv {
 		n := t.nv*mr + v
@@ -293,9 +289,13 @@ func (t tile) step(a *asm, mr, u int) {
 		t.loadVec(a, off+base, v, b[v])
 	}
 	if t.prefetch && mr > 8 && u%t.half.perRow() == 0 {
-		a.op("PREFETCHT0 1024%s", base)
+		far := 1024
+		if t.inPlace { // the last of each half of the next columns
+			far = 188
+		}
+		a.op("PREFETCHT0 %d%s", far, base)
 		if t.half != f16 { // a row is two lines
-			a.op("PREFETCHT0 1088%s", base)
+			a.op("PREFETCHT0 %d%s", far+64, base)
 		}
 	}
 	for i := range mr {
@@ -369,22 +369,28 @@ const f32Doc = `It computes
 const biasDoc = `
 // bias[j] is added to the sums where it is not nil.`
 
+const atDoc = `
+// Row q of b begins at b + 4*offs[q]. rowBias[i] is added to row i where it is not nil.`
+
 func f32Tiles() []struct {
 	t   tile
 	max int
 } {
 	f := tile{aType: "float32", bType: "float32", cType: "float32", load: "VMOVUPS", store: "VMOVUPS", bc: "VBROADCASTSS", fma: "VFMADD231PS", acc: true, doc: f32Doc}
-	z2, z1, y2, ym := f, f, f, f
+	z2, z1, y2, ym, at := f, f, f, f, f
 	z2.name, z2.isa, z2.nv, z2.masked, z2.unroll = "gemm512x32m", "Z", 2, true, 4
-	z2.prefetch, z2.own = true, true
+	z2.prefetch, z2.own, z2.bias = true, true, true
 	z1.name, z1.isa, z1.nv, z1.masked, z1.unroll, z1.embedBroadcast = "gemm512x16m", "Z", 1, true, 4, true
+	z1.bias = true
 	y2.name, y2.isa, y2.nv, y2.unroll, y2.own, y2.sweep, y2.bias = "gemm256x16m", "Y", 2, 4, true, true, true
-	y2.doc += biasDoc
+	z2.doc, z1.doc, y2.doc = f32Doc+biasDoc, f32Doc+biasDoc, f32Doc+biasDoc
+	at.name, at.isa, at.nv, at.masked, at.unroll, at.prefetch, at.own, at.inPlace, at.rowBias = "gemm512x32at", "Z", 2, true, 4, true, true, true, true
+	at.doc += atDoc
 	ym.name, ym.isa, ym.nv, ym.masked, ym.unroll = "gemm256x16masked", "Y", 2, true, 2
 	return []struct {
 		t   tile
 		max int
-	}{{z2, 12}, {z1, 12}, {y2, 6}, {ym, 4}}
+	}{{z2, 12}, {z1, 12}, {y2, 6}, {ym, 4}, {at, 12}}
 }
 
 // gemmFiles writes the float32 micro-kernels.
