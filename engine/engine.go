@@ -29,7 +29,7 @@ type Artifact struct {
 // Options are the settings of one Session. The zero value is usable.
 type Options struct {
 	Threads  int           // worker threads, the caller's included; 0 = all processors
-	Spin     time.Duration // how long an idle worker spins before it parks, between runs of the native runtime (up to 1 ms within one); 0 = the runtime's default, < 0 = never. ONNX Runtime knows only its default and never
+	Spin     time.Duration // how long an idle worker spins before it parks, between runs of the native runtime (up to 1 ms within one); 0 = the runtime's default, < 0 = never (within a run of the native runtime up to 20 us, about what waking costs). ONNX Runtime knows only its default and never
 	Provider string        // execution provider of a deployment runtime, such as "cpu" or "cuda"; "" = cpu
 	Profile  bool          // record the time of every node
 	Exact    bool          // use no transformation that changes float results beyond rounding order
