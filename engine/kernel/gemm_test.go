@@ -50,6 +50,9 @@ func randSlice(r *rand.Rand, n int) []float32 {
 
 func randCase(r *rand.Rand) gemmCase {
 	c := gemmCase{m: dim(r), n: dim(r), k: dim(r), transA: r.IntN(4) == 0, transB: r.IntN(2) == 0}
+	if r.IntN(5) == 0 { // for the kernels of few rows, some of which take four panels
+		c.m, c.n = 1+r.IntN(6), 4*PanelWidth+r.IntN(2*PanelWidth)
+	}
 	switch r.IntN(400) {
 	case 0:
 		c.k = 500 + r.IntN(1200)
