@@ -70,7 +70,7 @@ func (c *Call) attend(q, k, v *headsTensor, r *attendRule) error {
 	for range cap(free) {
 		free <- attendTask{Scratch[float32](c, rows*keys), Scratch[float32](c, rows), Scratch[float32](c, rows), Scratch[float32](c, rows)}
 	}
-	return c.each(tasks, func(i int) {
+	return c.each(tasks, r.time(q, k, v, rows), func(i int) {
 		t := <-free
 		defer func() { free <- t }()
 		at, lo := i/blocks, i%blocks*rows
@@ -80,6 +80,21 @@ func (c *Call) attend(q, k, v *headsTensor, r *attendRule) error {
 		}
 		r.block(&t, q, k, v, at/(q.h/group), at%(q.h/group)*group, lo, n, group, keys)
 	})
+}
+
+// time is that of a block of so many rows on one thread, in nanoseconds: of its calls, of packing its keys and reading its values, and of its products,
+// as measured with AVX-512 on an AMD EPYC Zen 4 for one query and 16 to 512 keys, within a third.
+func (r *attendRule) time(q, k, v *headsTensor, rows int) int {
+	keys := k.s
+	if r.span != nil && r.keep == nil {
+		keys = 0
+		for b := range q.b {
+			from, to := r.span(b, 0, q.s)
+			keys += max(0, min(to, k.s)-max(from, 0))
+		}
+		keys = (keys + q.b - 1) / q.b
+	}
+	return 500 + keys*(q.d+v.d)*(8+rows)/96
 }
 
 // block computes queries lo to lo+rows/group-1 of heads h to h+group-1 of entry b, keys of them at a time; with more than

@@ -79,7 +79,7 @@ func opFlexAttention(c *Call) error {
 	if err != nil {
 		return err
 	}
-	err = c.each(b*h*s, func(i int) {
+	err = c.each(b*h*s, keys*d, func(i int) {
 		kv := i/(h*s)*hk + i/s%h/(h/hk)
 		for j := range keys {
 			sum := 0.0
@@ -107,7 +107,7 @@ func opFlexAttention(c *Call) error {
 	if err != nil {
 		return err
 	}
-	err = c.each(b*h*s, func(i int) {
+	err = c.each(b*h*s, keys*dv, func(i int) {
 		kv := i/(h*s)*hk + i/s%h/(h/hk)
 		for j, w := range p[i*keys : (i+1)*keys] {
 			for e := range dv {

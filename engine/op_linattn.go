@@ -83,7 +83,14 @@ func opLinearAttention(c *Call) error {
 		scale = float32(1 / math.Sqrt(float64(k.d)))
 	}
 	group := hq / hk
-	c.pool.Run(q.b*hk, func(i int) {
+	updates := 1 + group // of the state, or products with it, for every token
+	if gated {
+		updates++
+	}
+	if delta {
+		updates++
+	}
+	return c.each(q.b*hk, q.s*k.d*updates*(6+v.d/16), func(i int) {
 		b, h := i/hk, i%hk
 		st := state[i*size : (i+1)*size]
 		add := make([]float32, v.d)
@@ -118,7 +125,6 @@ func opLinearAttention(c *Call) error {
 			}
 		}
 	})
-	return nil
 }
 
 // opCausalConv is a depthwise convolution that looks back only, with the last inputs carried from call to call.

@@ -108,6 +108,10 @@ func newMatmulShape(a, b []int) (matmulShape, error) {
 	return s, nil
 }
 
+// productTime is the time of a product [m k] [k n] of matrices that are not packed, on one thread, in nanoseconds: of its call, of reading the second
+// matrix, and of its multiply-adds, as measured with AVX-512 on an AMD EPYC Zen 4 for [1 64] [64 64] to [128 64] [64 128], within a third.
+func productTime(m, n, k int) int { return 100 + n*k*(2+m)/64 }
+
 func (s *matmulShape) macs() int64 {
 	return int64(product(s.batch)) * int64(s.m) * int64(s.n) * int64(s.k)
 }
@@ -184,9 +188,8 @@ func matmulFloat32(c *Call, a, b *model.Tensor, s matmulShape, ep kernel.Epilogu
 		ob := (o[1] + i%n*l.str[1][len(l.dims)-1]) * s.k * s.n
 		kernel.MatMulF32(p, s.m, s.n, s.k, x[oa:oa+s.m*s.k], s.k, false, y[ob:ob+s.k*s.n], s.n, false, z[i*s.m*s.n:(i+1)*s.m*s.n], s.n, ep)
 	}
-	if batch >= 2*c.pool.Threads() && s.macs() > 1<<18 {
-		c.pool.Run(batch, func(i int) { one(nil, i) })
-		return nil
+	if batch >= 2*c.pool.Threads() {
+		return c.each(batch, productTime(s.m, s.n, s.k), func(i int) { one(nil, i) })
 	}
 	for i := range batch {
 		one(c.pool, i)

@@ -63,7 +63,8 @@ func opRoiAlign(c *Call) error {
 	if ratio > 4*max(h, w) {
 		return fmt.Errorf("sampling_ratio %d for an image of %d x %d: %w", ratio, h, w, model.ErrUnsupported)
 	}
-	err = c.each(len(batch)*ch, func(i int) {
+	samples := max(1, ratio*ratio) // of a bin, one at least where their number depends on the region
+	err = c.each(len(batch)*ch, 20*oh*ow*samples, func(i int) {
 		r, plane := i/ch, src[(batch[i/ch]*ch+i%ch)*h*w:][:h*w]
 		alignRegion(out[i*oh*ow:][:oh*ow], plane, rois[r*4:r*4+4], h, w, oh, ow, ratio, scale, half, most)
 	})
@@ -274,7 +275,7 @@ func opDeformConv(c *Call) error {
 		return err
 	}
 	s := &sampler{dims: xs[2:], padding: "zeros", mode: "linear"}
-	err = c.each(xs[0]*oh*ow, func(i int) {
+	err = c.each(xs[0]*oh*ow, xs[1]*kh*kw*(30+ws[0]/group), func(i int) {
 		b, y, x := i/(oh*ow), i/ow%oh, i%ow
 		at := make([]float64, 2)
 		for ic := range xs[1] {

@@ -147,7 +147,8 @@ func opGridSample(c *Call) error {
 		return err
 	}
 	points, plane := product(g.Shape()[1:k+1]), product(s.dims)
-	err = c.each(n[0]*points, func(i int) {
+	reads := map[string]int{"nearest": 1, "linear": 2, "cubic": 4}[s.mode] // along each axis
+	err = c.each(n[0]*points, n[1]*8*int(math.Pow(float64(reads), float64(k))), func(i int) {
 		b, p := i/max(points, 1), i%max(points, 1)
 		at := make([]float64, k)
 		for d := range at {

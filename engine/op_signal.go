@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"math/cmplx"
 
 	"github.com/wattshed/wattshed/model"
@@ -83,6 +84,9 @@ func newTransform(n int, inverse bool) (*transform, error) {
 	return t, nil
 }
 
+// transformTime is the time of a transform of length n in nanoseconds, about, if its factors are small.
+func transformTime(n int) int { return 5 * n * bits.Len(uint(n)) }
+
 func (t *transform) apply(dst, src []complex128) { fft(dst, src, 1, t.w, 1) }
 
 // opDFT transforms along an axis: x [..., 1|2], dft_length and, since opset 20, axis. An inverse and one-sided transform
@@ -148,7 +152,7 @@ func opDFT(c *Call) error {
 	}
 	w := x.Shape()[r-1]
 	inner := product(x.Shape()[ax+1 : r-1])
-	err = c.each(product(x.Shape()[:ax])*inner, func(i int) {
+	err = c.each(product(x.Shape()[:ax])*inner, transformTime(n), func(i int) {
 		o, in := i/inner, i%inner
 		a, b := make([]complex128, n), make([]complex128, n)
 		for k := range min(have, n) {
@@ -244,7 +248,7 @@ func opSTFT(c *Call) error {
 	if err != nil {
 		return err
 	}
-	err = c.each(batch*frames, func(i int) {
+	err = c.each(batch*frames, transformTime(frame), func(i int) {
 		a, b := make([]complex128, frame), make([]complex128, frame)
 		for k := range a {
 			at := (i/frames*length + i%frames*step + k) * w

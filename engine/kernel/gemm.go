@@ -118,6 +118,9 @@ const (
 	kBlock = 512
 	// kBlockTiles is the same for products on tiles: a panel of B stays in the L1 cache for all rows of a task.
 	kBlockTiles = 256
+	// kBlockFew is the same for such products of up to three rows, which read B once: 4 MiB of panelsPerTask panels, for whose assembly a collection
+	// of garbage waits.
+	kBlockFew = 8192
 	// kBlockPairs is the same for products of bfloat16 in pairs.
 	kBlockPairs = 1024
 	// kAlign is what the first row of such a block is a multiple of.
@@ -216,12 +219,15 @@ func (g *gemmJob) run(p *Pool) {
 	p.Run(n, g.task)
 }
 
+// part returns the rows i0..i1 and the panels j0..j1 of a task.
+func (g *gemmJob) part(t int) (i0, i1, j0, j1 int) {
+	i0, j0 = t%g.rowTasks*g.rows, t/g.rowTasks*g.panels
+	return i0, min(g.m, i0+g.rows), j0, min(panels(g.n), j0+g.panels)
+}
+
 // doTask computes one group of rows of one group of panels.
 func (g *gemmJob) doTask(t int) {
-	i0 := t % g.rowTasks * g.rows
-	i1 := min(g.m, i0+g.rows)
-	j0 := t / g.rowTasks * g.panels
-	j1 := min(panels(g.n), j0+g.panels)
+	i0, i1, j0, j1 := g.part(t)
 	switch {
 	case g.k == 0:
 		g.zeroTerms(i0, i1, j0, j1)
@@ -236,8 +242,11 @@ func (g *gemmJob) doTask(t int) {
 // rowBlock is the number of rows of B that are used before the next rows of A, of which there are so many.
 func (g *gemmJob) rowBlock(rows int) int {
 	blocks := 1
-	if rows > 3 || g.nbits != nil {
+	switch {
+	case rows > 3 || g.nbits != nil:
 		blocks = ceilDiv(g.k, g.cut.k)
+	case g.rounded != nil && !g.pairs:
+		blocks = ceilDiv(g.k, kBlockFew)
 	}
 	return (ceilDiv(g.k, max(blocks, 1)) + kAlign - 1) &^ (kAlign - 1)
 }

@@ -148,7 +148,7 @@ func TestGemmBF16ThreadsAndBlocks(t *testing.T) {
 	defer pools[1].Close()
 	defer pools[2].Close()
 	r := rand.New(rand.NewPCG(3, 7))
-	for i, s := range [][3]int{{1, 1000, 701}, {33, 290, 1101}, {217, 600, 600}, {400, 330, 1030}, {1500, 70, 130}} {
+	for i, s := range [][3]int{{1, 1000, 701}, {2, 70, 9000}, {33, 290, 1101}, {217, 600, 600}, {400, 330, 1030}, {1500, 70, 130}} {
 		c := gemmCase{m: s[0], n: s[1], k: s[2]}
 		c.fill(r)
 		c.ep.Accumulate = false

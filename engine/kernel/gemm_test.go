@@ -50,6 +50,12 @@ func randSlice(r *rand.Rand, n int) []float32 {
 
 func randCase(r *rand.Rand) gemmCase {
 	c := gemmCase{m: dim(r), n: dim(r), k: dim(r), transA: r.IntN(4) == 0, transB: r.IntN(2) == 0}
+	switch r.IntN(6) { // for every one of the kernels of few rows, some of which take four panels
+	case 0, 1:
+		c.m, c.n, c.k = 1+r.IntN(6), 4*PanelWidth+r.IntN(8*PanelWidth), 1+r.IntN(20)
+	case 2, 3:
+		c.m, c.n = 4+r.IntN(9), PanelWidth+r.IntN(3*PanelWidth)
+	}
 	switch r.IntN(400) {
 	case 0:
 		c.k = 500 + r.IntN(1200)

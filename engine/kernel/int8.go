@@ -251,13 +251,13 @@ func (g *int8Job) run(p *Pool) {
 	p.Run(g.rowTasks*ceilDiv(np, g.panels), g.task)
 }
 
-func (g *int8Job) doTask(t int) {
-	i0 := t % g.rowTasks * g.rows
-	i1 := min(g.m, i0+g.rows)
-	j0 := t / g.rowTasks * g.panels
-	j1 := min(panels(g.b.N), j0+g.panels)
-	g.block(i0, i1, j0, j1)
+// part returns the rows i0..i1 and the panels j0..j1 of a task.
+func (g *int8Job) part(t int) (i0, i1, j0, j1 int) {
+	i0, j0 = t%g.rowTasks*g.rows, t/g.rowTasks*g.panels
+	return i0, min(g.m, i0+g.rows), j0, min(panels(g.b.N), j0+g.panels)
 }
+
+func (g *int8Job) doTask(t int) { g.block(g.part(t)) }
 
 // blockGo is the Go twin: rows i0..i1 of panels j0..j1, the epilogue included.
 func (g *int8Job) blockGo(i0, i1, j0, j1 int) {

@@ -29,7 +29,7 @@ const (
 	// amxSteps bounds the steps of 64 bytes of k in one call of the assembly, so that what it reads again stays in the L1 cache.
 	amxSteps = 8
 	// amxGroup bounds the rows in one call, likewise. With panelsPerTask panels a call takes some ten microseconds: nothing can
-	// interrupt it.
+	// interrupt it (see TestTileWork).
 	amxGroup = 64
 	// amxCall is the work in multiply-accumulates from which on a call pays for loading and releasing the tiles, some 100 ns, and amxRows
 	// the number of rows: below, VNNI is faster.
@@ -61,44 +61,52 @@ func (g *int8Job) amxPays(m, n int) bool {
 	return m >= amxRows && m*n*g.b.K >= amxCall*calls
 }
 
+// amxSlices calls f for the slices of k4 groups of four bytes of k that one call of the assembly takes: bytes q to q+steps*width.
+func amxSlices(k4 int, f func(q, steps, width int)) {
+	all, wide, even := amxCuts(k4)
+	for s := 0; s < all; s += amxSteps {
+		f(s*wide, min(amxSteps, all-s), wide)
+	}
+	if !even {
+		f(all*64, 1, 4*k4-all*64)
+	}
+}
+
+// tilePiece is what one call of the assembly computes: blocks of m rows from row i on, and panels of n columns each from panel j on.
+type tilePiece struct{ i, m, blocks, j, panels, n int }
+
+// tilePieces calls f for the pieces of rows i0..i1 of panels j0..j1 up to column n, of no more than the given rows and of panelsPerTask panels.
+func tilePieces(i0, i1, rows, j0, j1, n int, f func(p tilePiece)) {
+	full := min(j1, n/PanelWidth)
+	for i := i0; i < i1; {
+		p := tilePiece{i: i, m: min(32, i1-i)}
+		p.blocks = min(i1-i, rows) / p.m
+		for j := j0; j < j1; j += p.panels {
+			if p.j, p.panels, p.n = j, min(full-j, panelsPerTask), PanelWidth; j >= full {
+				p.panels, p.n = 1, n-j*PanelWidth
+			}
+			f(p)
+		}
+		i += p.blocks * p.m
+	}
+}
+
 // blockAMX writes the sums of rows i0..i1 of panels j0..j1 to c, the element at row i0 of panel j0, whose rows are ldc elements apart;
 // columns from n on are left out.
 func (g *int8Job) blockAMX(c *int32, ldc, i0, i1, j0, j1, n int) {
 	k4 := ceilDiv(g.b.K, 4)
-	all, wide, even := amxCuts(k4)
-	for s := 0; s < all; s += amxSteps {
-		g.amxSlice(c, ldc, i0, i1, j0, j1, n, s*wide, min(amxSteps, all-s), wide)
-	}
-	if !even {
-		g.amxSlice(c, ldc, i0, i1, j0, j1, n, all*64, 1, 4*k4-all*64)
-	}
-}
-
-// amxSlice is blockAMX for bytes q to q+steps*width of k: where q is not 0, it adds to c.
-func (g *int8Job) amxSlice(c *int32, ldc, i0, i1, j0, j1, n, q, steps, width int) {
-	var shapes tileShapes
-	ps := ceilDiv(g.b.K, 4) * 4 * PanelWidth
-	whole := min(j1, n/PanelWidth) - j0 // panels
-	x := amxArgs{config: &shapes, steps: steps, width: width, widthB: width * PanelWidth, lda: g.lda, bs: ps, ldc: 4 * ldc, load: min(q, 1)}
-	for i := i0; i < i1; {
-		m := min(32, i1-i)
-		x.blocks = min(i1-i, amxGroup) / m
-		x.a = &g.a[i*g.lda+q]
-		if whole > 0 {
-			shapes.set(m, PanelWidth, width)
-			x.panels = whole
-			x.b, x.c = &g.b.data[j0*ps+q*PanelWidth], at(c, (i-i0)*ldc)
-			amxProduct(&x, m, PanelWidth)
-		}
-		if j := j0 + whole; j < j1 {
-			w := n - j*PanelWidth
-			shapes.set(m, w, width)
-			x.panels = 1
-			x.b, x.c = &g.b.data[j*ps+q*PanelWidth], at(c, (i-i0)*ldc+whole*PanelWidth)
-			amxProduct(&x, m, w)
-		}
-		i += x.blocks * m
-	}
+	ps := k4 * 4 * PanelWidth
+	amxSlices(k4, func(q, steps, width int) {
+		var shapes tileShapes
+		x := amxArgs{config: &shapes, steps: steps, width: width, widthB: width * PanelWidth, lda: g.lda, bs: ps, ldc: 4 * ldc}
+		x.load = min(q, 1) // after the first slice it adds to c
+		tilePieces(i0, i1, amxGroup, j0, j1, n, func(p tilePiece) {
+			shapes.set(p.m, p.n, width)
+			x.blocks, x.panels = p.blocks, p.panels
+			x.a, x.b, x.c = &g.a[p.i*g.lda+q], &g.b.data[p.j*ps+q*PanelWidth], at(c, (p.i-i0)*ldc+(p.j-j0)*PanelWidth)
+			amxProduct(&x, p.m, p.n)
+		})
+	})
 }
 
 // amxProduct calls the kernel for blocks of m rows and panels of n columns.

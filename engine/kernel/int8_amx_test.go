@@ -3,8 +3,10 @@
 package kernel
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 )
 
@@ -12,8 +14,7 @@ import (
 // and every remainder of k, against the Go twin; nothing beyond the columns that were asked for is written.
 func TestAMXExact(t *testing.T) {
 	if !slices.Contains(Levels(), AMX) {
-		t.Log("no AMX here: nothing to compare")
-		return
+		t.Skip("no AMX")
 	}
 	r := rand.New(rand.NewPCG(21, 5))
 	for i := range cases(20000) {
@@ -43,12 +44,67 @@ func TestAMXExact(t *testing.T) {
 	}
 }
 
+// TestTileWork: whatever the shape and the threads, no call of the assembly on tiles takes more than 16 million multiply-accumulates or 4 MiB of weights, since
+// nothing can interrupt it, and a collection of garbage waits for it: less than a millisecond even at a hundredth of what tiles can do. The calls together
+// are the whole product. No tiles are needed.
+func TestTileWork(t *testing.T) {
+	const most = 16_000_000
+	pools := []*Pool{nil, NewPool(2, 0), NewPool(5, 0)}
+	defer pools[1].Close()
+	defer pools[2].Close()
+	r := rand.New(rand.NewPCG(21, 6))
+	size := func(top float64) int { return int(math.Exp(r.Float64() * math.Log(top))) }
+	for i := range cases(20000) {
+		m, n, k, p := size(3000), size(20000), size(100_000), pools[i%3]
+		for m*n*k > 1<<33 {
+			m, n, k = 1+m/2, 1+n/2, 1+k/2
+		}
+		var done atomic.Int64
+		call := func(q tilePiece, k, bytes int) {
+			work := q.m * q.blocks * q.n * q.panels
+			if work <= 0 || work*k > most || q.n*q.panels*k*bytes > 4<<20 {
+				t.Errorf("m=%d n=%d k=%d threads=%d: a call of %+v and k=%d", m, n, k, p.Threads(), q, k)
+			}
+			done.Add(int64(work * k))
+		}
+		g := &int8Job{m: m, b: &PackedS8{K: k, N: n}, isa: AMX}
+		bytes := func(i0, i1, j0, j1 int) {
+			amxSlices(ceilDiv(k, 4), func(_, steps, width int) {
+				tilePieces(i0, i1, amxGroup, j0, j1, n, func(q tilePiece) { call(q, steps*width, 1) })
+			})
+		}
+		g.task = func(t int) { bytes(g.part(t)) }
+		g.run(p)
+		for i := 0; i < m; i += blockRows { // all panels at a time, as the steps of an LSTM
+			bytes(i, min(i+blockRows, m), 0, panels(n))
+		}
+		if want := int64(2 * m * n * ((k + 3) &^ 3)); done.Swap(0) != want {
+			t.Fatalf("m=%d n=%d k=%d: the calls in bytes are not the product", m, n, k)
+		}
+		h := &gemmJob{m: m, n: n, k: k, isa: AMX, half: &PackedHalf{Kind: BF16, K: k, N: n}, rounded: []uint16{0}}
+		h.task = func(t int) {
+			i0, i1, j0, j1 := h.part(t)
+			kb := h.rowBlock(i1 - i0)
+			for k0 := 0; k0 < k; k0 += kb {
+				kk := ceilDiv(min(kb, k-k0), tileK) * tileK
+				tilePieces(i0, i1, rowsPerTask, j0, j1, n, func(q tilePiece) { call(q, kk, 2) })
+			}
+		}
+		h.run(p)
+		if want := int64(m * n * ceilDiv(k, tileK) * tileK); done.Load() != want {
+			t.Fatalf("m=%d n=%d k=%d: the calls in bfloat16 are not the product", m, n, k)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
 // TestAMXKeepsPointers: the assembly leaves the pointers in its arguments alone. Behind the last panel they would point past the end of what
 // they belong to, and the collector, which may look at them as soon as the call is over, would end the program.
 func TestAMXKeepsPointers(t *testing.T) {
 	if !slices.Contains(Levels(), AMX) {
-		t.Log("no AMX here: nothing to call")
-		return
+		t.Skip("no AMX")
 	}
 	var shapes tileShapes
 	shapes.set(1, PanelWidth, 4)

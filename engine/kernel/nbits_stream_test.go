@@ -23,14 +23,14 @@ func TestNBitsStream(t *testing.T) {
 		for i := range n {
 			reading(i)
 			k, cols := 1+r.IntN(80), 20+r.IntN(60)
-			if r.IntN(3) == 0 { // enough for the kernels of four panels
+			if r.IntN(2) == 0 { // enough for the kernels of four panels
 				cols = 100 + r.IntN(200)
 			}
 			if r.IntN(200) == 0 {
 				k, cols = r.IntN(600), r.IntN(400)
 			}
 			c := &nbitsCase{m: 1, lda: k, ldc: cols, bytes: r.IntN(2) == 0, a: make([]float32, k)}
-			c.b = randNBits(r, k, cols, []int{4, 8, 4, 8, 2}[r.IntN(5)], []int{32, 32, 64, 96, 128, 48}[r.IntN(6)])
+			c.b = randNBits(r, k, cols, []int{4, 8, 4, 8, 8, 2}[r.IntN(6)], []int{32, 32, 32, 64, 96, 128, 48}[r.IntN(7)])
 			for q := range c.a {
 				c.a[q] = float32(r.NormFloat64() * math.Exp(4*r.NormFloat64()))
 			}

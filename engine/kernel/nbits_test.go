@@ -111,6 +111,14 @@ func (c *nbitsCase) runDigits(p *Pool, parts int) []float32 {
 // digits are joined with two roundings, then a product with the scales, one with the zero point and the sum over the blocks
 // round once per block: no more than blocks+10 roundings of 2^-23 of what dotNBits calls size.
 func (c *nbitsCase) check(got []float32) error {
+	if Active() == AVX512 { // no integers: one chain of fused multiply-adds
+		return c.checkWithin(got, float64(c.b.K)*0x1p-24)
+	}
+	return c.checkWithin(got, 0)
+}
+
+// checkWithin is check with so many times size of further rounding.
+func (c *nbitsCase) checkWithin(got []float32, more float64) error {
 	for i := range c.m {
 		x := c.a[i*c.lda:][:c.b.K]
 		for j := range c.ldc {
@@ -122,12 +130,9 @@ func (c *nbitsCase) check(got []float32) error {
 				continue
 			}
 			want, size := dotNBits(c.b, x, j)
-			tol := float64(c.b.Blocks()+10) * 0x1p-23 * size
+			tol := float64(c.b.Blocks()+10)*0x1p-23*size + more*size
 			if c.bytes {
 				tol += size / 254
-			}
-			if Active() == AVX512 { // no integers: one chain of fused multiply-adds
-				tol += float64(c.b.K) * 0x1p-24 * size
 			}
 			if c.bias != nil {
 				want += float64(c.bias[j])
@@ -147,9 +152,11 @@ func TestNBits(t *testing.T) {
 	pool := NewPool(2, 0)
 	defer pool.Close()
 	var twin [][4][]float32 // by the number of digits
+	reading := leaveReading(t)
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(4, 8))
 		for i := range n {
+			reading(i)
 			c := randNBitsCase(r)
 			got := c.run([]*Pool{nil, pool}[i%2])
 			if err := c.check(got); err != nil {
@@ -171,6 +178,44 @@ func TestNBits(t *testing.T) {
 						t.Fatalf("case %d, element %d: %v, the Go twin has %v", i, j, got[j], want)
 					}
 				}
+			}
+		}
+	})
+}
+
+// TestNBitsFloats has rows below what digits are for, which are multiplied in float32, a row at a time, at every level: the Go twin against the
+// formula and, bit for bit, the kernels against it.
+func TestNBitsFloats(t *testing.T) {
+	n := cases(20000)
+	pool := NewPool(2, 0)
+	defer pool.Close()
+	var twin [][]float32
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(4, 13))
+		for i := range n {
+			c := randNBitsCase(r)
+			c.m = 1 + c.m%3
+			c.a = make([]float32, c.m*c.lda)
+			for q := range c.a { // no more than 2^-80, and their products are not below the normal range
+				c.a[q] = float32(min(8, math.Abs(r.NormFloat64()))+0.01) * 0x1p-84
+				if r.IntN(2) == 0 {
+					c.a[q] *= -1
+				}
+			}
+			c.bias = nil
+			parts := 3
+			if c.bytes {
+				parts = 1
+			}
+			got := c.runDigits([]*Pool{nil, pool}[i%2], parts)
+			if Active() == Generic {
+				c.bytes = false // no row is rounded to bytes
+				if err := c.checkWithin(got, float64(c.b.K)*0x1p-24); err != nil {
+					t.Fatalf("case %d, %d bits, block %d, [%d %d] x [%d %d]: %v", i, c.b.Bits, c.b.Block, c.m, c.b.K, c.b.K, c.b.N, err)
+				}
+				twin = append(twin, got)
+			} else if at := sameBits(got, twin[i]); at >= 0 {
+				t.Fatalf("case %d, %d bits, block %d, element %d: %v, the Go twin has %v", i, c.b.Bits, c.b.Block, at, got[at], twin[i][at])
 			}
 		}
 	})

@@ -82,6 +82,19 @@ func rowCases() []vecCase {
 			SoftmaxRows(e, e, 2, n, 0.5, in(2*n))
 			return [][]float32{a, c, d, e}
 		}},
+		{"SoftmaxPart", func(in func(int) []float32, n int, r *rand.Rand) [][]float32 {
+			most, sum, factor, mask := []float32{float32(math.Inf(-1)), in(1)[0]}, []float32{0, in(1)[0]}, in(2), in(n+n/2)
+			out := [][]float32{most, sum, factor}
+			for i := range 3 { // one part after the other, the second without a mask
+				p, m := in(2*n), mask
+				if i == 1 {
+					m = nil
+				}
+				SoftmaxPart(p, 2, n, 0.125, m, n/2*(i/2), most, sum, factor)
+				out = append(out, p, append([]float32(nil), factor...))
+			}
+			return out
+		}},
 		{"LogSoftmax", func(in func(int) []float32, n int, r *rand.Rand) [][]float32 {
 			a, b, c := in(2*n), in(2*n), in(2*n)
 			LogSoftmaxRows(a, b, 2, n, 1, nil)

@@ -47,7 +47,7 @@ func newWeightsCase(rng *rand.Rand, rows, n, bits int) weightsCase {
 func TestWeights(t *testing.T) {
 	for _, isa := range testLevels() {
 		rng := rand.New(rand.NewPCG(21, uint64(isa)))
-		for i := range cases(6000) {
+		for i := range cases(20000) {
 			bits := 4 << (i % 2)
 			c := newWeightsCase(rng, 2*rng.IntN(20), 1+rng.IntN(90), bits)
 			bad := rng.IntN(4) == 0 && len(c.x) > 0
