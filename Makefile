@@ -61,7 +61,7 @@ $(QUANTIZATION)/done:
 webgpu: build ## MiniLM on ONNX Runtime's WebGPU provider (npm) and Chromium's SwiftShader, compared with the native runtime
 	lib=$$($(BIN) runtime install --provider webgpu --json | sed -n 's/.*"path": *"\([^"]*\)".*/\1/p') && \
 	LD_LIBRARY_PATH=$(CHROMIUM) VK_ICD_FILENAMES=$(CHROMIUM)/vk_swiftshader_icd.json WATTSHED_WEBGPU=$$lib \
-	  $(GO) test -count=1 -run '^TestWebGPU$$' -timeout 30m -v ./engine/ort
+	  $(GO) test -count=1 -run '^TestAccelerators$$/^webgpu$$' -timeout 30m -v ./engine/ort
 
 stress: ## a million products and convolutions under garbage collection, profiling and other signals; STRESS is their number, RACE=1 the race binary
 	WATTSHED_STRESS=$(STRESS) $(if $(RACE),CGO_ENABLED=1) $(GO) test $(if $(RACE),-race) -count=1 -run '^TestStress$$' -timeout 60m -v ./engine/kernel
