@@ -25,7 +25,7 @@ COMMIT = $(shell rev=$$(git rev-parse HEAD 2>/dev/null) && { git diff --quiet HE
 # QUANTIZATION is a Python environment with onnxruntime.quantization, to compare with; it is made where it is missing.
 QUANTIZATION := $(TOOLS)/quantization-1.32.0
 
-.PHONY: help demo build test test-kill stress webgpu test-quantize accuracy bench-quantize gallery-minilm gallery-pp-lcnet gallery-silero bench bench-engine bench-readme bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
+.PHONY: help demo build test test-kill stress webgpu test-quantize accuracy bench-quantize gallery-minilm gallery-pp-lcnet gallery-silero bench bench-engine bench-readme bench-kernels generate generate-check students assets conformance conformance-readme conformance-long fuzz lint testdata gallery calibrate calibrate-real clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -100,6 +100,9 @@ conformance: ## the score of the ONNX operator tests by tier, beside ONNX Runtim
 
 conformance-readme: ## the same, written into README.md
 	@$(SCORE) $(CORPUS) > .conformance.tmp && $(call between,conformance,.conformance.tmp); status=$$?; rm -f .conformance.tmp; exit $$status
+
+conformance-long: ## the tests against ONNX Runtime and against float64 in full: the largest models and batches too (needs WATTSHED_ASSETS, minutes)
+	CI=true WATTSHED_LONG=1 $(GO) test -count=1 -timeout 60m -v -run 'ONNXRuntime|Float64|TestAssetModels|TestRaised|TestWrittenModelsLoad' ./internal/conformance
 
 fuzz: ## every fuzz target, FUZZ executions each
 	@FUZZ=$(FUZZ) .ci/fuzz
