@@ -25,7 +25,7 @@ COMMIT = $(shell rev=$$(git rev-parse HEAD 2>/dev/null) && { git diff --quiet HE
 # QUANTIZATION is a Python environment with onnxruntime.quantization, to compare with; it is made where it is missing.
 QUANTIZATION := $(TOOLS)/quantization-1.32.0
 
-.PHONY: help demo build test test-kill stress webgpu test-quantize accuracy bench-quantize gallery-minilm gallery-pp-lcnet gallery-silero bench bench-engine bench-readme bench-kernels generate generate-check students assets conformance conformance-readme conformance-long fuzz lint testdata gallery calibrate calibrate-real clean
+.PHONY: help demo build test test-all test-kill stress webgpu test-quantize accuracy bench-quantize gallery-minilm gallery-pp-lcnet gallery-silero bench bench-engine bench-readme bench-kernels generate generate-check students assets conformance conformance-readme conformance-long fuzz lint testdata gallery calibrate calibrate-real clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,6 +39,10 @@ build: ## the program, as one file: bin/wattshed
 
 test: ## all tests
 	$(GO) test -timeout 20m ./...
+
+test-all: test ## the same twice more, not short: without assembly, and with WATTSHED_ISA=generic (hours)
+	$(GO) test -tags noasm -timeout 180m ./...
+	WATTSHED_ISA=generic $(GO) test -count=1 -timeout 180m ./...
 
 test-kill: ## kill a run at forty random moments and resume it each time
 	WATTSHED_KILLS=40 $(GO) test -count=1 -run 'TestKill' -timeout 60m -v ./cmd/wattshed
