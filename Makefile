@@ -25,7 +25,7 @@ COMMIT = $(shell rev=$$(git rev-parse HEAD 2>/dev/null) && { git diff --quiet HE
 # QUANTIZATION is a Python environment with onnxruntime.quantization, to compare with; it is made where it is missing.
 QUANTIZATION := $(TOOLS)/quantization-1.32.0
 
-.PHONY: help demo build test test-kill test-arm stress webgpu test-quantize accuracy bench-quantize gallery-minilm gallery-pp-lcnet gallery-silero bench bench-engine bench-readme bench-kernels generate generate-check students assets conformance conformance-readme fuzz lint testdata gallery calibrate calibrate-real clean
+.PHONY: help demo build test test-all test-kill test-arm stress webgpu test-quantize accuracy bench-quantize gallery-minilm gallery-pp-lcnet gallery-silero bench bench-engine bench-readme bench-kernels generate generate-check students assets conformance conformance-readme conformance-long fuzz lint testdata gallery calibrate calibrate-real clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,6 +39,10 @@ build: ## the program, as one file: bin/wattshed
 
 test: ## all tests
 	$(GO) test -timeout 20m ./...
+
+test-all: test ## the same twice more, not short: without assembly, and with WATTSHED_ISA=generic (hours)
+	$(GO) test -tags noasm -timeout 180m ./...
+	WATTSHED_ISA=generic $(GO) test -count=1 -timeout 180m ./...
 
 test-kill: ## kill a run at forty random moments and resume it each time
 	WATTSHED_KILLS=40 $(GO) test -count=1 -run 'TestKill' -timeout 60m -v ./cmd/wattshed
@@ -64,7 +68,7 @@ $(QUANTIZATION)/done:
 webgpu: build ## MiniLM on ONNX Runtime's WebGPU provider (npm) and Chromium's SwiftShader, compared with the native runtime
 	lib=$$($(BIN) runtime install --provider webgpu --json | sed -n 's/.*"path": *"\([^"]*\)".*/\1/p') && \
 	LD_LIBRARY_PATH=$(CHROMIUM) VK_ICD_FILENAMES=$(CHROMIUM)/vk_swiftshader_icd.json WATTSHED_WEBGPU=$$lib \
-	  $(GO) test -count=1 -run '^TestWebGPU$$' -timeout 30m -v ./engine/ort
+	  $(GO) test -count=1 -run '^TestAccelerators$$/^webgpu$$' -timeout 30m -v ./engine/ort
 
 stress: ## a million products and convolutions under garbage collection, profiling and other signals; STRESS is their number, RACE=1 the race binary
 	WATTSHED_STRESS=$(STRESS) $(if $(RACE),CGO_ENABLED=1) $(GO) test $(if $(RACE),-race) -count=1 -run '^TestStress$$' -timeout 60m -v ./engine/kernel
@@ -103,6 +107,9 @@ conformance: ## the score of the ONNX operator tests by tier, beside ONNX Runtim
 
 conformance-readme: ## the same, written into README.md
 	@$(SCORE) $(CORPUS) > .conformance.tmp && $(call between,conformance,.conformance.tmp); status=$$?; rm -f .conformance.tmp; exit $$status
+
+conformance-long: ## the tests against ONNX Runtime and against float64 in full: the largest models and batches too (needs WATTSHED_ASSETS, minutes)
+	CI=true WATTSHED_LONG=1 $(GO) test -count=1 -timeout 60m -v -run 'ONNXRuntime|Float64|TestAssetModels|TestRaised|TestWrittenModelsLoad' ./internal/conformance
 
 fuzz: ## every fuzz target, FUZZ executions each
 	@FUZZ=$(FUZZ) .ci/fuzz

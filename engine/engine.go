@@ -39,7 +39,7 @@ type Options struct {
 	Optimize string // graph optimisation of a deployment runtime: "none", "basic", "extended" or "all"; "" = all
 	NoFusion bool   // run the graph as it stands: no optimisation passes (native runtime)
 
-	// Skip names passes that are left out, of those that Plan.Passes lists (native runtime).
+	// Skip names passes that are left out, of those that Plan.Passes lists (native runtime); inline and lower cannot be.
 	Skip []string
 
 	// Memory bounds the bytes of the values that one Run may hold at a time, whatever sizes a model claims; beyond it Run

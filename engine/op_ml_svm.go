@@ -32,7 +32,7 @@ func newSVMKernel(n *model.Node) (k svmKernel, err error) {
 // compare sets out [rows n] to the kernel of the rows of x [rows f] and the vectors v [n f].
 func (k svmKernel) compare(c *Call, out, x, v []float32, rows, n, f int) error {
 	if k.kind == "RBF" {
-		return c.each(rows, func(r int) {
+		return c.each(rows, n*(f+4), func(r int) {
 			row, to := x[r*f:(r+1)*f], out[r*n:(r+1)*n]
 			for j := range to {
 				sum := float32(0)

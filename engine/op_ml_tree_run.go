@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/wattshed/wattshed/model"
 )
@@ -95,7 +96,8 @@ func runTrees[T real](c *Call, t *trees, x *model.Tensor, classes bool) error {
 	if err := c.arena.room(16 * t.targets * min(parts, c.pool.Threads())); err != nil { // of the scores of a row
 		return err
 	}
-	err = c.each(parts, func(part int) {
+	depth := bits.Len(uint(len(t.nodes) / max(1, len(t.roots)))) // of a balanced tree
+	err = c.each(parts, rowsAtOnce*(len(t.roots)*depth*2+t.targets*8), func(part int) {
 		s := make([]score[T], t.targets)
 		for i := part * rowsAtOnce; i < min(rows, (part+1)*rowsAtOnce); i++ {
 			collect(t, s, v[i*cols:(i+1)*cols])

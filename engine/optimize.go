@@ -17,9 +17,12 @@ func openGraph(path string) (*model.Graph, func() error, error) {
 	return f.Graph(), f.Close, nil
 }
 
-// prepare rewrites the clone g in place: functions are inlined, fused operators of files taken apart, nodes sorted, and, unless
-// NoFusion is set, the optimisation passes run.
+// prepare rewrites the clone g in place: functions are inlined, fused operators of files taken apart (the passes inline and lower, without which
+// there would be nodes that nothing runs), nodes sorted, and the other passes run, of which NoFusion leaves folding alone.
 func (c *compiler) prepare(g *model.Graph) error {
+	if err := c.opts.checkSkips(); err != nil {
+		return err
+	}
 	c.opsets = map[string]int64{}
 	if g.Model != nil {
 		for _, o := range g.Model.Opsets {
@@ -29,15 +32,15 @@ func (c *compiler) prepare(g *model.Graph) error {
 			}
 			c.opsets[d] = o.Version
 		}
-		if err := c.inline(g); err != nil {
-			return err
+		for _, p := range required {
+			before := countNodes(g)
+			if err := p.apply(c, g); err != nil {
+				return err
+			}
+			c.passes = append(c.passes, PassCount{Pass: p.name, Before: before, After: countNodes(g)})
 		}
-		c.lower(g)
 	}
 	if err := sortAll(g); err != nil {
-		return err
-	}
-	if err := c.opts.checkSkips(); err != nil {
 		return err
 	}
 	for _, p := range passList(c.opts.NoFusion) {
@@ -104,6 +107,12 @@ func countNodes(g *model.Graph) int {
 type pass struct {
 	name  string
 	apply func(c *compiler, g *model.Graph) error
+}
+
+// required are the passes that no option leaves out: they go through the bodies themselves.
+var required = []pass{
+	{"inline", (*compiler).inline},
+	{"lower", func(c *compiler, g *model.Graph) error { c.lower(g); return nil }},
 }
 
 // errFoldSize says that a constant would be too large to compute at Compile.

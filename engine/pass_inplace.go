@@ -17,7 +17,8 @@ const (
 // PassCount is what one optimisation pass did to the number of nodes, or of what Unit says: "values" that nodes make, and
 // of those that need memory of their own beside the ones written over an input (pass inplace); "chains" of nodes that a slice of a batch
 // passes through without the others, of single nodes at first, where it may be cut (pass batch); "bytes" of all values and
-// scratch of a run, and of the blocks that they are placed in (pass memory), for the Inputs named with their shapes.
+// scratch of a run, and of the blocks that they are placed in (pass memory), for the Inputs named with their shapes. The passes inline, which puts the
+// nodes of functions in the place of their calls, and lower, which takes fused nodes of files apart, may add nodes.
 type PassCount struct {
 	Pass          string
 	Before, After int
@@ -115,6 +116,9 @@ func (o *Options) checkSkips() error {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	for _, s := range o.Skip {
+		if slices.ContainsFunc(required, func(p pass) bool { return p.name == s }) {
+			return fmt.Errorf("pass %q cannot be skipped: what it replaces has no kernel", s)
+		}
 		if !slices.Contains(names, s) {
 			return fmt.Errorf("no pass %q to skip (there are %s)", s, strings.Join(names, ", "))
 		}

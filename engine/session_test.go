@@ -282,3 +282,30 @@ func TestPasses(t *testing.T) {
 		t.Errorf("%d nodes, the passes ended with %d", len(p.Graph().Nodes), last)
 	}
 }
+
+// TestRequiredPasses: what functions and fused nodes of files become is counted, with fusion and without, and cannot be skipped.
+func TestRequiredPasses(t *testing.T) {
+	value := func(name string) *model.Value {
+		return &model.Value{Name: name, Type: model.Type{DType: model.Float32, Shape: model.Shape{{Size: 2}, {Size: 2}}}}
+	}
+	opsets := []model.Opset{{Version: 17}, {Domain: "com.microsoft", Version: 1}, {Domain: "own", Version: 1}}
+	g := &model.Graph{Inputs: []*model.Value{value("x"), value("w")}, Outputs: []*model.Value{value("y")}, Nodes: []*model.Node{
+		{Op: "Twice", Domain: "own", Inputs: []string{"x"}, Outputs: []string{"h"}},
+		{Op: "FusedGemm", Domain: "com.microsoft", Inputs: []string{"h", "w"}, Outputs: []string{"y"}, Attrs: []model.Attr{model.StringAttr("activation", "Relu")}},
+	}, Model: &model.Info{IRVersion: 8, Opsets: opsets, Functions: []*model.Function{{Name: "Twice", Domain: "own", Inputs: []string{"a"}, Outputs: []string{"b"}, Opsets: opsets,
+		Nodes: []*model.Node{{Op: "Add", Inputs: []string{"a", "a"}, Outputs: []string{"c"}}, {Op: "Neg", Inputs: []string{"c"}, Outputs: []string{"d"}}, {Op: "Neg", Inputs: []string{"d"}, Outputs: []string{"b"}}}}}}}
+	for _, bare := range []bool{false, true} {
+		p, err := engine.Compile(g, engine.Options{NoFusion: bare})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := p.Passes(); len(c) < 3 || c[0] != (engine.PassCount{Pass: "inline", Before: 2, After: 4}) || c[1] != (engine.PassCount{Pass: "lower", Before: 4, After: 5}) {
+			t.Errorf("bare %t: %v", bare, c)
+		}
+	}
+	for _, name := range []string{"inline", "lower"} {
+		if _, err := engine.Compile(g, engine.Options{Skip: []string{name}}); err == nil || !strings.Contains(err.Error(), "cannot be skipped") {
+			t.Errorf("skipping %s: %v", name, err)
+		}
+	}
+}

@@ -6,22 +6,24 @@ import (
 	"fmt"
 )
 
-// Variant is one model of the run: the baseline or what a list of stages made of it.
+// Variant is one model of the run: the baseline or what a list of stages made of it. Ops is the histogram of operators that the runtime ran, after its
+// optimisation; absent in results of older versions and where the runtime cannot tell.
 type Variant struct {
-	Name       string      `json:"name"`
-	Stages     []Stage     `json:"stages,omitempty"`
-	Notes      []Note      `json:"notes,omitempty"`
-	File       *File       `json:"file,omitempty"`
-	Weights    *Weights    `json:"weights,omitempty"`
-	Accuracy   *Accuracy   `json:"accuracy,omitempty"`
-	Latency    *Latency    `json:"latency_s,omitempty"`
-	Throughput *float64    `json:"throughput_per_s,omitempty"`
-	Rate       *Rate       `json:"throughput,omitempty"` // how sure Throughput is
-	Memory     *Memory     `json:"memory_bytes,omitempty"`
-	Energy     *Energy     `json:"energy_j,omitempty"`
-	Carbon     *Carbon     `json:"carbon_g,omitempty"`
-	Cost       *Cost       `json:"cost,omitempty"`
-	Profile    []OpProfile `json:"profile,omitempty"`
+	Name       string         `json:"name"`
+	Stages     []Stage        `json:"stages,omitempty"`
+	Notes      []Note         `json:"notes,omitempty"`
+	File       *File          `json:"file,omitempty"`
+	Weights    *Weights       `json:"weights,omitempty"`
+	Accuracy   *Accuracy      `json:"accuracy,omitempty"`
+	Latency    *Latency       `json:"latency_s,omitempty"`
+	Throughput *float64       `json:"throughput_per_s,omitempty"`
+	Rate       *Rate          `json:"throughput,omitempty"` // how sure Throughput is
+	Memory     *Memory        `json:"memory_bytes,omitempty"`
+	Energy     *Energy        `json:"energy_j,omitempty"`
+	Carbon     *Carbon        `json:"carbon_g,omitempty"`
+	Cost       *Cost          `json:"cost,omitempty"`
+	Ops        map[string]int `json:"ops,omitempty"`
+	Profile    []OpProfile    `json:"profile,omitempty"`
 }
 
 // Stage is one step of a variant as in the recipe, every default made explicit. In JSON it is the

@@ -109,3 +109,18 @@ func TestVerifyAsset(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, text, msg)
 	}
 }
+
+// TestVerifyOutputs: the float encoder computes the same in both runtimes on inputs of two lengths, to what the order of float32 sums leaves, but not
+// to nothing.
+func TestVerifyOutputs(t *testing.T) {
+	t.Setenv("WATTSHED_ORT", assetPath(t, "ort/libonnxruntime.so.1.32.0"))
+	path := assetPath(t, "M1/all-minilm-l6-v2.onnx")
+	code, text, msg := call("verify", path, "--runtime", "ort", "--outputs", "--sequence", "1", "--sequence", "9", "--tolerance", "1e-5")
+	if code != 0 || strings.Count(text, "differs from the native runtime's by") != 2 || !strings.Contains(text, "every rule holds") {
+		t.Errorf("exit %d: %s%s", code, text, msg)
+	}
+	code, text, msg = call("verify", path, "--runtime", "ort", "--outputs", "--sequence", "9", "--tolerance", "0")
+	if code != 1 || !strings.Contains(text, `broken: outputs: "last_hidden_state": `) || !strings.Contains(msg, "1 rule is broken") {
+		t.Errorf("tolerance 0: exit %d: %s%s", code, text, msg)
+	}
+}

@@ -27,6 +27,7 @@ type verified struct {
 	Restored []verify.Restored `json:"restored,omitempty"`
 	Runtime  string            `json:"runtime,omitempty"`   // that optimised the graph
 	Ops      map[string]int    `json:"operators,omitempty"` // after that
+	Outputs  []compared        `json:"outputs,omitempty"`   // beside the native runtime's
 	Findings []verify.Finding  `json:"findings"`
 }
 
@@ -37,13 +38,13 @@ func verifyCommand() *cli.Command {
 			"Checks types, shapes and values of scales and zero points, axes, blocks, packing, operator sets, and the patterns that\n" +
 			"runtimes fuse. A file that this program quantized holds digests of its weights, by which a single flipped code is found.\n" +
 			"--against restores every stored weight and compares it with the original's, and lists float weights that were pruned\n" +
-			"or trained; --runtime ort loads the model in ONNX Runtime and checks that it fused what was meant to be. Exit code\n" +
-			"1 when something does not hold.",
-		Flags: []cli.Flag{
+			"or trained; --runtime ort loads the model in ONNX Runtime and checks that it fused what was meant to be. --outputs\n" +
+			"also runs it there on random inputs, one of each --sequence, and compares the outputs with the native runtime's. Exit\n" +
+			"code 1 when something does not hold.",
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "against", Usage: "`ORIGINAL` that the model was made from"},
 			&cli.StringFlag{Name: "runtime", Usage: "ort: what ONNX Runtime makes of the graph"},
-			jsonFlag(),
-		},
+		}, outputsFlags(), []cli.Flag{jsonFlag()}),
 		Action: func(c *cli.Context) error {
 			path, err := modelFile(c)
 			if err != nil {
@@ -52,10 +53,14 @@ func verifyCommand() *cli.Command {
 			if r := c.String("runtime"); r != "" && r != "ort" {
 				return usagef("--runtime: %q: want ort", r)
 			}
+			o, err := verifyOutputs(c)
+			if err != nil {
+				return err
+			}
 			if err := recipe.FileOnly(c.String("against")); err != nil {
 				return usageError{fmt.Errorf("--against: %w", err)}
 			}
-			v, err := verifyModel(c.Context, path, c.String("against"), c.String("runtime"))
+			v, err := verifyModel(c.Context, path, c.String("against"), c.String("runtime"), o)
 			if err != nil {
 				return runHint(err, c.Command.Name, "")
 			}
@@ -84,7 +89,7 @@ func (v *verified) broken() error {
 	}
 }
 
-func verifyModel(ctx context.Context, path, original, runtime string) (v *verified, err error) {
+func verifyModel(ctx context.Context, path, original, runtime string, o outputs) (v *verified, err error) {
 	f, err := onnx.Open(path)
 	if err != nil {
 		return nil, err
@@ -113,16 +118,16 @@ func verifyModel(ctx context.Context, path, original, runtime string) (v *verifi
 		v.Findings = append(v.Findings, found...)
 	}
 	if runtime != "" {
-		if err := v.optimise(ctx, runtime, f.Graph()); err != nil {
+		if err := v.optimise(ctx, runtime, f.Graph(), o); err != nil {
 			return nil, err
 		}
 	}
 	return v, nil
 }
 
-// optimise loads the model and judges the operators that the runtime made of it.
-func (v *verified) optimise(ctx context.Context, runtime string, g *model.Graph) error {
-	s, err := runtimes()[runtime].Load(ctx, engine.Artifact{Path: v.Path}, engine.Options{Threads: 1})
+// optimise loads the model and judges the operators that the runtime made of it and, where that is asked for, the outputs.
+func (v *verified) optimise(ctx context.Context, runtime string, g *model.Graph, o outputs) error {
+	s, err := runtimes()[runtime].Load(ctx, engine.Artifact{Path: v.Path}, engine.Options{Threads: 1, Provider: o.provider})
 	if err != nil {
 		return err
 	}
@@ -132,8 +137,14 @@ func (v *verified) optimise(ctx context.Context, runtime string, g *model.Graph)
 		return fmt.Errorf("%s: the optimised graph could not be read", info.Runtime)
 	}
 	v.Runtime = info.Runtime + " " + info.Version
+	if info.Provider != "cpu" {
+		v.Runtime += " (" + info.Provider + ")"
+	}
 	v.Findings = append(v.Findings, verify.Fused(g, v.Ops)...)
-	return nil
+	if !o.asked {
+		return nil
+	}
+	return v.compare(ctx, s, g, o)
 }
 
 func (v *verified) print(c *cli.Context) {
@@ -151,6 +162,9 @@ func (v *verified) print(c *cli.Context) {
 	}
 	if v.Runtime != "" {
 		fmt.Fprintf(w, "%s runs: %s\n", v.Runtime, recipe.Histogram(v.Ops))
+	}
+	for _, a := range v.Outputs {
+		fmt.Fprintln(w, a)
 	}
 	for _, f := range v.Findings {
 		fmt.Fprintln(w, "broken:", f)

@@ -157,3 +157,17 @@ func TestFlags(t *testing.T) {
 		}
 	}
 }
+
+// With two threads every row, those that load too, is timed without spinning as well; with one there is nothing to wait for.
+func TestContenders(t *testing.T) {
+	b := &bench{}
+	for _, c := range []struct {
+		r    row
+		want int
+	}{{row{threads: 1}, 2}, {row{threads: 2}, 4}, {row{threads: 1, load: true}, 2}, {row{threads: 2, load: true}, 4}} {
+		cs := b.contenders(c.r)
+		if len(cs) != c.want || c.want == 4 && (cs[2].options.Spin >= 0 || cs[3].options.Spin >= 0 || cs[0].options.Spin != 0) {
+			t.Errorf("%d threads, load %t: %d contenders", c.r.threads, c.r.load, len(cs))
+		}
+	}
+}

@@ -29,7 +29,7 @@ func markdown(w io.Writer, r *report, s settings) error {
 		}
 	}
 	fmt.Fprintf(w, "\nTimes are median (least) of %d rounds, or as many as the row says, each with one sample of at least %v per runtime, in random order, after the threads of the one before have parked. ORT/native is paired, above 1 the native engine is faster; "+
-		"the 95 %% interval is that of the paired ratio. Both runtimes run in one process with the same threads, inputs and file at their defaults (both spin), and without spinning in the column so named (there idle threads of ONNX Runtime block at once, those of the native engine within a run after 20 us); "+
+		"the 95 %% interval is that of the paired ratio. Both runtimes run in one process with the same threads, inputs and file at their defaults (both spin), and without spinning in the column so named (there idle threads of ONNX Runtime block at once, those of the native engine within a run after 20 us; '-' with one thread, which has no other to wait for and so never spins, and of training); "+
 		"inputs and outputs of both are bound, so that no call copies an input or makes memory for an output (but for those that load, and of training). "+
 		"CPU time is the paired ratio of CPU time (that of the minima), which others on the machine disturb less. Rounds during which other processes used more than %.2f CPUs are discarded. "+
 		"Of reading: the paired ratio to loading as many bytes as the weights have, with the same threads; of int8: of the peak, where a vector that is not rounded is multiplied in digits of 8 bits, which takes longer than reading, "+

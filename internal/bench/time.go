@@ -133,11 +133,11 @@ func (b *bench) file(ctx context.Context, r row) (string, error) {
 // nativeFloat names the native engine on the float model of a quantized row.
 const nativeFloat = "native fp32"
 
-// contenders are both runtimes at their defaults and, with more than one thread, both without spinning.
+// contenders are both runtimes at their defaults and, with more than one thread, both without spinning: a single thread has none to wait for.
 func (b *bench) contenders(r row) []*contender {
 	o := engine.Options{Threads: r.threads}
 	cs := []*contender{{name: "native", runtime: engine.Native{}, options: o}, {name: "ort", runtime: b.ort, options: o}}
-	if r.threads > 1 && !r.load {
+	if r.threads > 1 {
 		o.Spin = -1
 		cs = append(cs, &contender{name: "native, no spin", runtime: engine.Native{}, options: o},
 			&contender{name: "ort, no spin", runtime: b.ort, options: o})

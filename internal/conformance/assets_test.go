@@ -239,7 +239,7 @@ const equalTerms = 3 * 0.2 * 25088.0 / (1 << 24)
 
 // TestTopologiesAgainstONNXRuntime runs the image networks whose weights are constant fills, within 2e-5 of the largest output as
 // TestAssetsAgainstONNXRuntime does; those with products of a hundred million weights, which take most of the time, only where
-// WATTSHED_LONG is set, and within twice equalTerms.
+// WATTSHED_LONG is set (`make conformance-long`), and within twice equalTerms. The files fix a batch of one.
 func TestTopologiesAgainstONNXRuntime(t *testing.T) {
 	rt, r := reference(t), newSource(78)
 	files, _ := filepath.Glob(filepath.Join(os.Getenv("WATTSHED_ASSETS"), "M31", "*.onnx"))

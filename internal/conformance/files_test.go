@@ -33,9 +33,6 @@ func reference(t *testing.T) *ort.Runtime {
 		}
 		t.Skip("WATTSHED_ASSETS has no ort/libonnxruntime.so")
 	}
-	if testing.Short() {
-		t.Skip("a thousand models are loaded")
-	}
 	return &ort.Runtime{Library: found[0]}
 }
 
@@ -58,6 +55,9 @@ func load(rt *ort.Runtime, path string) (engine.Session, error) {
 
 // TestWrittenModelsLoad: ONNX Runtime loads what was written wherever it loads the original.
 func TestWrittenModelsLoad(t *testing.T) {
+	if testing.Short() {
+		t.Skip("loads thousands of models in ONNX Runtime alone: no kernel has a part in it")
+	}
 	rt := reference(t)
 	dir := t.TempDir()
 	check := func(name, original string) bool {
@@ -192,6 +192,9 @@ func sameFeed(t *testing.T, what string, a, b engine.Feed) {
 
 // TestRaisedCorpus: the operator tests of opset 7 to 20 give the same results at opset 21.
 func TestRaisedCorpus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs hundreds of models in ONNX Runtime alone: no kernel has a part in it")
+	}
 	rt := reference(t)
 	cases, err := conformance.ReadCorpus(corpusFile)
 	if err != nil {
@@ -234,6 +237,9 @@ func random(name string) bool {
 
 // TestRaisedAssets: real models give the same results at opset 13, 17 and 21.
 func TestRaisedAssets(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs large models in ONNX Runtime alone: no kernel has a part in it")
+	}
 	rt := reference(t)
 	for _, path := range realModels(t) {
 		f, err := onnx.Open(path)

@@ -86,6 +86,26 @@ func (b *build) remark(list string) {
 	b.v.Notes = append(b.v.Notes, reports.Note{Stage: "target", Action: reports.Remark, Why: "operators after ort's optimisation: " + list})
 }
 
+// TestOpsOrRemark: what ONNX Runtime did not fuse is read from the histogram, in results of older versions from the remark; the native runtime's own
+// operators say nothing of it.
+func TestOpsOrRemark(t *testing.T) {
+	ops := map[string]int{"MatMulInteger": 6, "DequantizeLinear": 5, "Mul": 12}
+	for _, c := range []struct {
+		runtime string
+		ops     map[string]int
+		remark  string
+		want    int
+	}{{"ort", ops, "", 11}, {"ort", nil, "MatMulInteger 6, DequantizeLinear 5, Mul 12", 11}, {"ort", map[string]int{"DequantizeLinear": 4}, "", 0}, {"native", ops, "", 0}} {
+		b := newBuild("int8", nil)
+		if b.r.Target.Runtime, b.v.Ops = c.runtime, c.ops; c.remark != "" {
+			b.remark(c.remark)
+		}
+		if got := (&facts{Case: Case{Result: &b.r, Variant: &b.v}}).leftInFloat(); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+}
+
 // cases are the seeded ones, most of them with a second, weaker cause beside the true one.
 func cases() map[string]*build {
 	c := map[string]*build{}
@@ -159,7 +179,7 @@ func cases() map[string]*build {
 	for i := range 6 {
 		b.product(i, 256, 256)
 	}
-	b.remark("MatMulInteger 6, DynamicQuantizeLinear 6, Mul 12, Cast 6")
+	b.v.Ops = map[string]int{"MatMulInteger": 6, "DynamicQuantizeLinear": 6, "Mul": 12, "Cast": 6}
 	c["operator set blocks fusion"] = b
 
 	b = newBuild("int4", nil).latency(1.6)

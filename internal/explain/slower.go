@@ -177,8 +177,22 @@ func notFused(f *facts) *Cause {
 		"check the file with verify --runtime ort"}
 }
 
-// leftInFloat reads from the remark on the optimised graph how many quantized patterns the runtime did not fuse.
+// leftInFloat reads from the histogram of ONNX Runtime's optimised graph how many quantized patterns it did not fuse; results of older versions have it
+// in a remark alone.
 func (f *facts) leftInFloat() int {
+	unfused := func(op string, k int) int {
+		if op == "MatMulInteger" || op == "DequantizeLinear" && k > 4 {
+			return k
+		}
+		return 0
+	}
+	if t := f.Result.Target; t != nil && t.Runtime == "ort" && f.Variant.Ops != nil {
+		left := 0
+		for op, k := range f.Variant.Ops {
+			left += unfused(op, k)
+		}
+		return left
+	}
 	for _, n := range f.Variant.Notes {
 		_, list, ok := strings.Cut(n.Why, "optimisation: ")
 		if n.Stage != "target" || !ok {
@@ -188,8 +202,8 @@ func (f *facts) leftInFloat() int {
 		for _, item := range strings.Split(list, ", ") {
 			var op string
 			var k int
-			if _, err := fmt.Sscanf(item, "%s %d", &op, &k); err == nil && (op == "MatMulInteger" || op == "DequantizeLinear" && k > 4) {
-				left += k
+			if _, err := fmt.Sscanf(item, "%s %d", &op, &k); err == nil {
+				left += unfused(op, k)
 			}
 		}
 		return left

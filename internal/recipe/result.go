@@ -89,12 +89,13 @@ func (r *run) result(ctx context.Context, cmp measure.Comparison) (*reports.Resu
 }
 
 func (r *run) variant(ctx context.Context, i int, m *made, s measure.Summary, factor *carbonFactor) (*reports.Variant, error) {
-	v := &reports.Variant{Name: m.Name, Notes: notesOf(m)}
-	if info := r.sessions[i].Info(); r.recipe.Target.Runtime != "native" && info.Ops != nil {
+	info := r.sessions[i].Info()
+	v := &reports.Variant{Name: m.Name, Notes: notesOf(m), Ops: info.Ops}
+	if r.recipe.Target.Runtime != "native" && info.Ops != nil {
 		v.Notes = append(v.Notes, reports.Note{Stage: "target", Action: reports.Remark, Why: "operators after " + info.Runtime + "'s optimisation: " + Histogram(info.Ops)})
 	}
 	if r.recipe.Target.Runtime == "native" {
-		for _, w := range r.sessions[i].Info().Warnings {
+		for _, w := range info.Warnings {
 			v.Notes = append(v.Notes, reports.Note{Stage: "target", Action: reports.Remark, Why: w})
 		}
 	}

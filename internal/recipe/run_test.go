@@ -43,6 +43,9 @@ func TestRunWhole(t *testing.T) {
 		if v.Latency == nil || len(v.Latency.Samples) != v.Latency.N || (v.Latency.Ratio == nil) != (i == 0) {
 			t.Errorf("%s: latency", v.Name)
 		}
+		if v.Ops["LSTM"]+v.Ops["com.microsoft.DynamicQuantizeLSTM"] == 0 {
+			t.Errorf("%s: operators %v", v.Name, v.Ops)
+		}
 		if v.Energy != nil || v.Carbon != nil {
 			t.Errorf("%s: energy without a meter", v.Name)
 		}

@@ -168,6 +168,15 @@ variants:
 			if histogram != (runtime == "ort") {
 				t.Errorf("%s, %s: histogram of operators %v", runtime, v.Name, histogram)
 			}
+			lstms := 0
+			for op, n := range v.Ops {
+				if strings.Contains(op, "LSTM") {
+					lstms += n
+				}
+			}
+			if lstms == 0 {
+				t.Errorf("%s, %s: operators %v", runtime, v.Name, v.Ops)
+			}
 			// 11 and 8 bits of weights; 8 bits of weights and activations over a sequence of 4 runs.
 			if least := []float64{1, 0.9999, 0.999, 0.999}[i]; !(v.Accuracy.Value >= least && v.Accuracy.Value <= 1) {
 				t.Errorf("%s: fidelity of %s %v", runtime, v.Name, v.Accuracy.Value)

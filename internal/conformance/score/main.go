@@ -1,4 +1,4 @@
-// Command score runs the ONNX operator tests on the native runtime and prints the score by tier.
+// Command score runs the ONNX operator tests on the native runtime and prints on what and when, of how many tests, and the score by tier.
 //
 //	go run ./internal/conformance/score [-v] [-run REGEXP] [ARCHIVE]
 package main
@@ -7,11 +7,15 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/wattshed/wattshed/engine"
+	"github.com/wattshed/wattshed/engine/kernel"
 	"github.com/wattshed/wattshed/internal/conformance"
+	"github.com/wattshed/wattshed/measure"
 )
 
 func main() {
@@ -50,5 +54,25 @@ func run(file, only string, verbose, nofuse bool) error {
 		}
 		list = append(list, o)
 	}
+	if _, err := fmt.Printf("%s\n\n", heading(measure.ReadHost(os.DirFS("/")), filepath.Base(file), len(list), len(cases))); err != nil {
+		return err
+	}
 	return conformance.Tally(list).Write(os.Stdout)
+}
+
+// heading names the machine, the day and the tests that ran.
+func heading(host measure.HostFacts, file string, ran, all int) string {
+	virtual := ""
+	if host.Virtualized {
+		virtual = ", virtual"
+	}
+	cpu := host.CPU
+	if cpu == "" {
+		cpu = "a CPU that does not tell its name"
+	}
+	of := ""
+	if ran < all {
+		of = fmt.Sprintf(" of %d", all)
+	}
+	return fmt.Sprintf("%s (%d processors%s), %s, %s: %d%s tests of %s.", cpu, host.Threads, virtual, kernel.Active(), time.Now().UTC().Format("2006-01-02"), ran, of, file)
 }

@@ -13,26 +13,41 @@ import (
 	"github.com/wattshed/wattshed/model"
 )
 
-// TestWebGPU runs MiniLM on three inputs through the WebGPU provider and compares it with the native runtime; `make webgpu`
-// sets the environment. On SwiftShader, a Vulkan driver for the CPU, it is right and slow: its times say nothing. GPUs may
-// use shorter floats inside of a product: 1e-3 of the largest output.
-func TestWebGPU(t *testing.T) {
-	lib := os.Getenv("WATTSHED_WEBGPU")
-	if lib == "" {
-		t.Skip("WATTSHED_WEBGPU names no library with the WebGPU provider (make webgpu)")
+// TestAccelerators runs MiniLM on three inputs through every provider for accelerators that this package names and compares it with the native
+// runtime. The library is that of the provider's variable, or else that of the other tests; a provider that the library or this machine lacks is
+// skipped with the reason that the runtime gives, where no variable asks for it. `make webgpu` sets that of WebGPU: on SwiftShader, a Vulkan
+// driver for the CPU, it is right and slow: its times say nothing. GPUs may use shorter floats inside of a product: 1e-3 of the largest output.
+func TestAccelerators(t *testing.T) {
+	for _, a := range []struct{ provider, library string }{
+		{"webgpu", "WATTSHED_WEBGPU"}, {"cuda", "WATTSHED_CUDA"}, {"tensorrt", "WATTSHED_TENSORRT"},
+	} {
+		t.Run(a.provider, func(t *testing.T) {
+			rt, asked := &ort.Runtime{Library: os.Getenv(a.library)}, true
+			if rt.Library == "" {
+				rt, asked = runtimeOf(t), false
+			}
+			accelerated(t, rt, a.provider, asked)
+		})
 	}
+}
+
+// accelerated compares the outputs of one provider, which must be there where it is asked for.
+func accelerated(t *testing.T, rt *ort.Runtime, provider string, asked bool) {
 	path := filepath.Join(os.Getenv("WATTSHED_ASSETS"), "M1", "all-minilm-l6-v2.onnx")
-	gpu, err := (&ort.Runtime{Library: lib}).Load(t.Context(), engine.Artifact{Path: path}, engine.Options{Provider: "webgpu"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer gpu.Close()
 	native, err := engine.Native{}.Load(t.Context(), engine.Artifact{Path: path}, engine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer native.Close()
-	if info := gpu.Info(); info.Provider != "webgpu" {
+	gpu, err := rt.Load(t.Context(), engine.Artifact{Path: path}, engine.Options{Provider: provider})
+	switch {
+	case err != nil && asked:
+		t.Fatal(err)
+	case err != nil:
+		t.Skip(err)
+	}
+	defer gpu.Close()
+	if info := gpu.Info(); info.Provider != provider {
 		t.Errorf("provider %q", info.Provider)
 	}
 	for _, n := range []int{1, 7, 16} {
