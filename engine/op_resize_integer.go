@@ -27,6 +27,9 @@ func (r *resample) integers(c *Call, x *model.Tensor, scales []float64, shape []
 	same := true
 	for a := range shape {
 		same = same && shape[a] == x.Shape()[a]
+		if scales[a] == 1 && shape[a] != x.Shape()[a] { // a size that float32 does not hold
+			return false, nil
+		}
 		if roi != nil && r.coord == "tf_crop_and_resize" && scales[a] == 1 && (roi[a] != 0 || roi[len(shape)+a] != 1) {
 			return false, nil
 		}
