@@ -154,3 +154,15 @@ func TestNBitsAside(t *testing.T) {
 		}
 	})
 }
+
+// TestRowPanels: tasks are whole groups of panels, or all, and hold a group more than 6 MiB at most; panels of no bytes are no error.
+func TestRowPanels(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 13))
+	for range 20000 {
+		np, size, threads := 1+r.IntN(2000), r.IntN(1<<r.IntN(28)), 1+r.IntN(64)
+		n := rowPanels(np, size, threads)
+		if n < 1 || n > np || n < np && n%widePanels != 0 || n > widePanels && (n-widePanels)*size > 6<<20 {
+			t.Fatalf("%d of %d panels of %d bytes with %d threads", n, np, size, threads)
+		}
+	}
+}
