@@ -55,6 +55,9 @@ func TestBindMemory(t *testing.T) {
 				if err := b.Run(t.Context()); err != nil {
 					t.Fatal(err)
 				}
+				for _, a := range s.plan.arenas {
+					countsIdle(t, a)
+				}
 			}
 		}
 		for range 3 {

@@ -163,3 +163,21 @@ func TestHostileModels(t *testing.T) {
 		}
 	}
 }
+
+// TestOutputLeftOut: the scores of a classifier whose node has only labels do not stay in the memory of the runs, whose shapes all differ.
+func TestOutputLeftOut(t *testing.T) {
+	b := newBuilder(1, 17)
+	b.g.Nodes = append(b.g.Nodes, &model.Node{Name: "node", Op: "LinearClassifier", Domain: "ai.onnx.ml", Inputs: []string{b.input("x", model.Float32, nil)}, Outputs: []string{"y"},
+		Attrs: []model.Attr{model.IntsAttr("classlabels_ints", 0, 1, 2), {Name: "coefficients", Kind: model.AttrFloats, Floats: make([]float32, 9)}, {Name: "intercepts", Kind: model.AttrFloats, Floats: make([]float32, 3)}}})
+	b.output("y")
+	s, err := engine.Native{}.Load(t.Context(), engine.Artifact{Graph: b.g}, engine.Options{Threads: 1, Memory: 1 << 22})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for rows := range 1000 { // of 12 bytes: 6 MB in all
+		if _, err := s.Run(t.Context(), engine.Feed{"x": model.FromSlice([]int{rows, 3}, make([]float32, 3*rows))}); err != nil {
+			t.Fatalf("%d rows: %v", rows, err)
+		}
+	}
+}

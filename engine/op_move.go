@@ -29,6 +29,9 @@ func opConcat(c *Call) error {
 	return concat(c, 0, c.In, ax)
 }
 
+// repeated is how many tensors concat looks for again among the others: all of a sequence would take time with the square of its length.
+const repeated = 16
+
 // concat makes output i the tensors joined along axis ax.
 func concat(c *Call, i int, ts []*model.Tensor, ax int) error {
 	first := ts[0]
@@ -52,7 +55,7 @@ func concat(c *Call, i int, ts []*model.Tensor, ax int) error {
 	outer, inner, at := product(shape[:ax]), product(shape[ax+1:]), 0
 	row, in := shape[ax]*inner, 0
 	for k, t := range ts {
-		if !slices.Contains(ts[:k], t) {
+		if !slices.Contains(ts[:min(k, repeated)], t) {
 			in += outer * t.Shape()[ax] * inner * dst.size
 		}
 	}

@@ -168,10 +168,7 @@ func resizeAll(c *Call, x *model.Tensor, scales []float64, sizes []int, roi []fl
 	if n, err := model.NumElements(shape); err != nil || n > maxTensorBytes/8 {
 		return fmt.Errorf("output of shape %v is too large", shape)
 	}
-	if t, err := r.integers(x, scales, shape, roi); t != nil || err != nil {
-		if err == nil {
-			c.Set(0, t)
-		}
+	if done, err := r.integers(c, x, scales, shape, roi); done || err != nil {
 		return err
 	}
 	v, err := c.toFloat64(x)
@@ -193,8 +190,12 @@ func resizeAll(c *Call, x *model.Tensor, scales []float64, sizes []int, roi []fl
 			return err
 		}
 		outside[a] = out
-		v = applyTaps(v, cur, a, taps)
+		from := cur[a]
 		cur[a] = shape[a]
+		if err := c.between(cur, model.Float64); err != nil {
+			return err
+		}
+		v = applyTaps(v, cur, a, from, taps)
 	}
 	if r.coord == "tf_crop_and_resize" {
 		str := strides(shape)
@@ -228,10 +229,19 @@ type tap struct {
 	w  float64
 }
 
-func applyTaps(v []float64, shape []int, a int, taps [][]tap) []float64 {
-	inner, n := product(shape[a+1:]), shape[a]
-	outer := product(shape[:a])
-	out := make([]float64, outer*len(taps)*inner)
+// between makes sure that there is room for what is between two axes, of which one may have grown while the other is still to shrink.
+func (c *Call) between(shape []int, d model.DType) error {
+	n, err := model.NumElements(shape)
+	if err == nil && n <= maxTensorBytes/8 {
+		return c.arena.room(d.Size(n))
+	}
+	return fmt.Errorf("shape %v between the axes is too large: %w", shape, ErrMemory)
+}
+
+// applyTaps sums along axis a, of n inputs, to shape.
+func applyTaps(v []float64, shape []int, a, n int, taps [][]tap) []float64 {
+	inner, outer := product(shape[a+1:]), product(shape[:a])
+	out := make([]float64, product(shape))
 	for o := range outer {
 		for i, list := range taps {
 			dst := out[(o*len(taps)+i)*inner:][:inner]

@@ -15,34 +15,37 @@ import (
 // resizable are the integers that ONNX Runtime interpolates.
 type resizable interface{ int8 | uint8 | int32 }
 
-// integers resamples x where ONNX Runtime has the form, and returns nil where it has not: x of uint8, int8 or int32 and rank 2 (planes), 3
+// integers resamples x where ONNX Runtime has the form, and reports whether it has: x of uint8, int8 or int32 and rank 2 (planes), 3
 // (volumes), 4 (planes, the channels first or last) or 5 (volumes). Cubes are there with stretched kernels alone, or growing with the channels
 // last.
-func (r *resample) integers(x *model.Tensor, scales []float64, shape []int, roi []float64) (*model.Tensor, error) {
+func (r *resample) integers(c *Call, x *model.Tensor, scales []float64, shape []int, roi []float64) (bool, error) {
 	axes, last := spatial(scales)
 	cubes := r.mode == "cubic" && len(axes) == 2 && (r.antialias || last)
 	if axes == nil || r.mode != "linear" && !cubes {
-		return nil, nil
+		return false, nil
 	}
 	same := true
 	for a := range shape {
 		same = same && shape[a] == x.Shape()[a]
+		if scales[a] == 1 && shape[a] != x.Shape()[a] { // a size that float32 does not hold
+			return false, nil
+		}
 		if roi != nil && r.coord == "tf_crop_and_resize" && scales[a] == 1 && (roi[a] != 0 || roi[len(shape)+a] != 1) {
-			return nil, nil
+			return false, nil
 		}
 	}
 	if same && r.coord == "tf_crop_and_resize" {
-		return nil, nil
+		return false, nil
 	}
 	switch x.DType() {
 	case model.Uint8:
-		return resizeIntegers[uint8](r, x, scales, shape, roi, axes, last)
+		return true, resizeIntegers[uint8](c, r, x, scales, shape, roi, axes, last)
 	case model.Int8:
-		return resizeIntegers[int8](r, x, scales, shape, roi, axes, last)
+		return true, resizeIntegers[int8](c, r, x, scales, shape, roi, axes, last)
 	case model.Int32:
-		return resizeIntegers[int32](r, x, scales, shape, roi, axes, last)
+		return true, resizeIntegers[int32](c, r, x, scales, shape, roi, axes, last)
 	}
-	return nil, nil
+	return false, nil
 }
 
 // spatial returns the axes of a plane or a volume, outermost first, or nil, and whether the channels of planes are last.
@@ -63,10 +66,10 @@ func spatial(scales []float64) (axes []int, last bool) {
 	return nil, false
 }
 
-func resizeIntegers[T resizable](r *resample, x *model.Tensor, scales []float64, shape []int, roi []float64, axes []int, last bool) (*model.Tensor, error) {
+func resizeIntegers[T resizable](c *Call, r *resample, x *model.Tensor, scales []float64, shape []int, roi []float64, axes []int, last bool) error {
 	v, err := model.Data[T](x)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	span := func(a int) (lo, hi float32) {
 		if roi == nil {
@@ -76,10 +79,13 @@ func resizeIntegers[T resizable](r *resample, x *model.Tensor, scales []float64,
 	}
 	for _, a := range axes {
 		if shape[a] > 0 && x.Shape()[a] == 0 {
-			return nil, fmt.Errorf("no input to resample")
+			return fmt.Errorf("no input to resample")
 		}
 	}
-	out := make([]T, product(shape))
+	out, err := Out[T](c, 0, shape)
+	if err != nil {
+		return err
+	}
 	outside := make([][]bool, len(shape))
 	switch {
 	case slices.Equal(x.Shape(), shape), len(out) == 0:
@@ -91,15 +97,18 @@ func resizeIntegers[T resizable](r *resample, x *model.Tensor, scales []float64,
 			lo, hi := span(a)
 			windows, err := r.windows(cur[a], shape[a], float32(scales[a]), lo, hi)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			outside[a] = make([]bool, shape[a])
 			for k, w := range windows {
 				outside[a][k] = w.outside
 			}
-			if cur[a] != shape[a] {
-				v = applyWindows(v, cur, a, windows)
+			if from := cur[a]; from != shape[a] {
 				cur[a] = shape[a]
+				if err := c.between(cur, x.DType()); err != nil {
+					return err
+				}
+				v = applyWindows(v, cur, a, from, windows)
 			}
 		}
 		copy(out, v)
@@ -108,7 +117,7 @@ func resizeIntegers[T resizable](r *resample, x *model.Tensor, scales []float64,
 		for i, a := range axes {
 			lo, hi := span(a)
 			if pairs[i], err = r.pairs(x.Shape()[a], shape[a], float32(scales[a]), lo, hi); err != nil {
-				return nil, err
+				return err
 			}
 			outside[a] = make([]bool, shape[a])
 			for k, p := range pairs[i] {
@@ -142,7 +151,7 @@ func resizeIntegers[T resizable](r *resample, x *model.Tensor, scales []float64,
 			}
 		}
 	}
-	return model.FromSlice(shape, out), nil
+	return nil
 }
 
 // cutTo is v cut off to an integer, within the range of T.
@@ -362,10 +371,10 @@ func (r *resample) kernel32(d float32) float32 {
 	return 0
 }
 
-// applyWindows sums along axis a: bytes by weights of 22 bits, rounded and clamped; int32 in float32, rounded away from 0.
-func applyWindows[T resizable](v []T, shape []int, a int, windows []support) []T {
-	inner, n := product(shape[a+1:]), shape[a]
-	out := make([]T, product(shape[:a])*len(windows)*inner)
+// applyWindows sums along axis a, of n inputs, to shape: bytes by weights of 22 bits, rounded and clamped; int32 in float32, rounded away from 0.
+func applyWindows[T resizable](v []T, shape []int, a, n int, windows []support) []T {
+	inner := product(shape[a+1:])
+	out := make([]T, product(shape))
 	_, wide := any(v).([]int32)
 	low, high := extremes[T]()
 	for i, w := range windows {

@@ -132,9 +132,22 @@ func TestStray(t *testing.T) {
 				t.Fatalf("byte %d of what was given away is %d", i, v)
 			}
 		}
+		countsIdle(t, a)
 	}
 	if a.held < 0 {
 		t.Errorf("%d bytes held", a.held)
+	}
+}
+
+// countsIdle: an arena that thinks that it has no free buffers never drops those that it has.
+func countsIdle(t *testing.T, a *arena) {
+	t.Helper()
+	n := 0
+	for _, l := range a.free {
+		n += len(l)
+	}
+	if n != a.idle {
+		t.Fatalf("%d free buffers are counted as %d", n, a.idle)
 	}
 }
 
@@ -237,6 +250,7 @@ func TestArenaOfManyShapes(t *testing.T) {
 			t.Fatalf("placement %d is not followed", i)
 		}
 		a.end()
+		countsIdle(t, a)
 	}
 	last := 0
 	for _, i := range rand.New(rand.NewPCG(5, 6)).Perm(len(plans)) {

@@ -138,6 +138,11 @@ func (e *eval) step(s *step, vals []slot) error {
 			return fmt.Errorf("output %d was not made", i)
 		}
 	}
+	for i := len(s.out); i < len(c.out); i++ { // made, though the node leaves it out
+		if b := c.out[i].buf; b != nil {
+			e.arena.release(b)
+		}
+	}
 	for _, b := range c.bufs {
 		e.arena.release(b)
 	}

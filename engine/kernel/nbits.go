@@ -131,6 +131,7 @@ type nbitsJob struct {
 	threadsOf int       // of aside, those in use
 	tasks     int       // of all of them
 	once      sync.Once // prepares one of them
+	ready     bool      // it has
 }
 
 var nbitsJobs = sync.Pool{New: func() any { return newNBitsJob() }}

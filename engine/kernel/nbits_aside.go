@@ -19,7 +19,7 @@ func (g *nbitsJob) runAside(p *Pool) bool {
 	g.tasks = ceilDiv(np, each)
 	for k, s := range g.aside[:threads] {
 		s.m, s.a, s.lda, s.b, s.c, s.ldc, s.ep, s.isa, s.parts = 1, g.a, g.lda, g.b, g.c, g.ldc, g.ep, g.isa, g.parts
-		s.rows, s.rowTasks, s.panels, s.once = 1, 1, each, sync.Once{}
+		s.rows, s.rowTasks, s.panels, s.once, s.ready = 1, 1, each, sync.Once{}, false
 		first := ceilDiv(k*g.tasks, threads) * each // see Pool.Run
 		s.aim(min(first, np), min(first+each, np))
 	}
@@ -33,6 +33,11 @@ func (g *nbitsJob) runAside(p *Pool) bool {
 // doAside computes task t with the digits of the thread whose share it is in (see Pool.Run).
 func (g *nbitsJob) doAside(t int) {
 	s := g.aside[t*g.threadsOf/g.tasks]
-	s.once.Do(func() { s.prepare(nil) })
-	s.doTask(t)
+	s.once.Do(func() {
+		s.prepare(nil)
+		s.ready = true
+	})
+	if s.ready { // else it panicked in another thread, with what Run panics with
+		s.doTask(t)
+	}
 }

@@ -114,12 +114,13 @@ func TestNBitsDigits(t *testing.T) {
 	})
 }
 
-// TestNBitsAside has one row on several threads, each with digits of its own, whose bits are those of one thread; rows that digits cannot hold too.
+// TestNBitsAside has one row on several threads, each with digits of its own, whose bits are those of one thread; rows that digits cannot hold too,
+// more threads than tasks and a pool that is busy.
 func TestNBitsAside(t *testing.T) {
 	n := cases(200) // of which each has the weights that a fork wants
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(4, 12))
-		pools := []*Pool{NewPool(2, 0), NewPool(3, 0)}
+		pools := []*Pool{NewPool(2, 0), NewPool(3, 0), NewPool(16, 0)}
 		for i := range n {
 			bits, block := []int{4, 8}[r.IntN(2)], []int{32, 32, 64}[r.IntN(3)]
 			k := 200 + r.IntN(800)
@@ -133,7 +134,15 @@ func TestNBitsAside(t *testing.T) {
 				c.a[r.IntN(k)] = []float32{float32(math.NaN()), float32(math.Inf(1)), 0x1p110}[r.IntN(3)]
 			}
 			parts := []int{3, 1}[r.IntN(2)]
-			got, want := c.runDigits(pools[i%2], parts), c.runDigits(nil, parts)
+			p, want := pools[i%3], c.runDigits(nil, parts)
+			got := c.runDigits(p, parts)
+			if i%8 == 0 {
+				p.Run(2, func(k int) {
+					if k == 0 {
+						got = c.runDigits(p, parts)
+					}
+				})
+			}
 			for j := range want {
 				if math.Float32bits(got[j]) != math.Float32bits(want[j]) {
 					t.Fatalf("case %d, %d bits, block %d, [%d %d], element %d: %v, one thread has %v", i, bits, block, k, cols, j, got[j], want[j])
@@ -144,4 +153,16 @@ func TestNBitsAside(t *testing.T) {
 			p.Close()
 		}
 	})
+}
+
+// TestRowPanels: tasks are whole groups of panels, or all, and hold a group more than 6 MiB at most; panels of no bytes are no error.
+func TestRowPanels(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 13))
+	for range 20000 {
+		np, size, threads := 1+r.IntN(2000), r.IntN(1<<r.IntN(28)), 1+r.IntN(64)
+		n := rowPanels(np, size, threads)
+		if n < 1 || n > np || n < np && n%widePanels != 0 || n > widePanels && (n-widePanels)*size > 6<<20 {
+			t.Fatalf("%d of %d panels of %d bytes with %d threads", n, np, size, threads)
+		}
+	}
 }
