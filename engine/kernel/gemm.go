@@ -391,7 +391,7 @@ const widePanels = 4
 
 // rowPanels is the number of panels, of size bytes each, that a task of a product of one row takes of np: half of what is a thread's, since with
 // every task the CPU begins anew to read ahead (on a Zen 4 eight tasks of 10 MB for two threads take 64 us, four 61), or as small a part of it
-// as makes tasks of 6 MiB at most, for whose assembly a collection of garbage waits. The threads have equal shares (of 128 panels in tasks of 28
+// as makes tasks of some 6 MiB at most, for whose assembly a collection of garbage waits. The threads have equal shares (of 128 panels in tasks of 28
 // the slower of two had 72).
 func rowPanels(np, size, threads int) int {
 	const most = 6 << 20

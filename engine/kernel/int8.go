@@ -236,7 +236,7 @@ func (g *int8Job) run(p *Pool) {
 	}
 	g.rows, g.panels = min(g.m, rowsPerTask), min(np, panelsPerTask)
 	switch {
-	case g.m == 1 && g.b.K > 0 && g.isa.hasVNNI512():
+	case g.m == 1 && g.isa.hasVNNI512():
 		g.panels = rowPanels(np, g.b.K*PanelWidth, threads)
 	case threads > 1:
 		for ceilDiv(np, g.panels)*ceilDiv(g.m, g.rows) < tasks*threads && g.panels > 1 {
