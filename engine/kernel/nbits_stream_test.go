@@ -117,7 +117,7 @@ func TestNBitsDigits(t *testing.T) {
 // TestNBitsAside has one row on several threads, each with digits of its own, whose bits are those of one thread; rows that digits cannot hold too,
 // more threads than tasks and a pool that is busy.
 func TestNBitsAside(t *testing.T) {
-	n := cases(200) // of which each has the weights that a fork wants
+	n := cases(100) // of which each has the weights that a fork wants
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(4, 12))
 		pools := []*Pool{NewPool(2, 0), NewPool(3, 0), NewPool(16, 0)}
