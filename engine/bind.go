@@ -63,10 +63,8 @@ func (b *bound) Run(ctx context.Context) error {
 	}
 	b.out = nil
 	out, err := b.s.plan.run(ctx, b.s.pool, &b.fed, &b.kept)
-	for i, o := range out {
-		if err == nil {
-			_, err = b.s.plan.tensorOf(i, o)
-		}
+	for i := 0; err == nil && i < len(out); i++ {
+		_, err = b.s.plan.tensorOf(i, out[i])
 	}
 	if err != nil {
 		b.kept = kept{}

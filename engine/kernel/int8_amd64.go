@@ -109,19 +109,16 @@ func (g *int8Job) block512(c *int32, ldc, i0, i1, j0, j1, n int) {
 	k4 := ceilDiv(g.b.K, 4)
 	ps, row := k4*4*PanelWidth, 4*ldc
 	j := j0
-	m := i1 - i0
-	if m == 1 {
+	switch m := i1 - i0; m {
+	case 1:
 		j += g.runs512(c, i0, j0, min(j1, n/PanelWidth))
-	}
-	if m <= 3 {
-		for ; j+4 <= j1 && (j+4)*PanelWidth <= n; j += 4 {
-			x, y, z := &g.a[i0*g.lda], &g.b.data[j*ps], at(c, (j-j0)*PanelWidth)
-			switch m {
-			case 2:
-				vnniGemv512m2(k4, x, g.lda, y, 4*PanelWidth, ps, z, row)
-			case 3:
-				vnniGemv512m3(k4, x, g.lda, y, 4*PanelWidth, ps, z, row)
-			}
+	case 2, 3:
+		kernel := vnniGemv512m2
+		if m == 3 {
+			kernel = vnniGemv512m3
+		}
+		for ; j+widePanels <= min(j1, n/PanelWidth); j += widePanels {
+			kernel(k4, &g.a[i0*g.lda], g.lda, &g.b.data[j*ps], 4*PanelWidth, ps, at(c, (j-j0)*PanelWidth), row)
 		}
 	}
 	blocks := ceilDiv(i1-i0, 12)
