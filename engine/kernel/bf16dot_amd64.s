@@ -33,6 +33,37 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	ADDQ $16, SI
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -117,6 +148,49 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD (SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 4(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD 8(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 12(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	ADDQ $16, SI
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -224,6 +298,61 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD (SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD (SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 4(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 4(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD 8(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD 8(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 12(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 12(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	ADDQ $16, SI
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -356,6 +485,74 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD (SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD (SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD (R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 4(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 4(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 4(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD 8(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD 8(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD 8(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 12(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 12(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 12(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	ADDQ $16, SI
+	ADDQ $16, R10
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -513,6 +710,86 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD (SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD (SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD (R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD (R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 4(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 4(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 4(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 4(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD 8(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD 8(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD 8(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD 8(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 12(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 12(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 12(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 12(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	ADDQ $16, SI
+	ADDQ $16, R10
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -693,6 +970,98 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD (SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD (SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD (R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD (R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD (R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 4(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 4(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 4(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 4(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 4(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD 8(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD 8(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD 8(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD 8(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD 8(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 12(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 12(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 12(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 12(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 12(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	ADDQ $16, SI
+	ADDQ $16, R10
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -897,6 +1266,111 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD (SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD (SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD (R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD (R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD (R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD (R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 4(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 4(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 4(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 4(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 4(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 4(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD 8(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD 8(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD 8(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD 8(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD 8(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD 8(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 12(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 12(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 12(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 12(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 12(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 12(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -1126,6 +1600,123 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD (SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD (SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD (R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD (R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD (R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD (R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VPBROADCASTD (R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm24,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm25,zmm31
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 4(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 4(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 4(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 4(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 4(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 4(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	VPBROADCASTD 4(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm26,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm27,zmm31
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD 8(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD 8(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD 8(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD 8(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD 8(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD 8(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VPBROADCASTD 8(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm24,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm25,zmm31
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 12(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 12(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 12(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 12(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 12(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 12(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	VPBROADCASTD 12(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm26,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm27,zmm31
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -1378,6 +1969,143 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	PREFETCHT0 1024(DI)
+	PREFETCHT0 1088(DI)
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD (SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD (SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD (R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD (R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD (R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD (R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VPBROADCASTD (R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm24,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm25,zmm31
+	VPBROADCASTD (R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm24,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm25,zmm28
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	PREFETCHT0 1024(DI)(R9*1)
+	PREFETCHT0 1088(DI)(R9*1)
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 4(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 4(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 4(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 4(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 4(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 4(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	VPBROADCASTD 4(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm26,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm27,zmm31
+	VPBROADCASTD 4(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm26,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm27,zmm28
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	PREFETCHT0 1024(DI)(R9*2)
+	PREFETCHT0 1088(DI)(R9*2)
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD 8(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD 8(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD 8(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD 8(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD 8(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD 8(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VPBROADCASTD 8(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm24,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm25,zmm31
+	VPBROADCASTD 8(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm24,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm25,zmm28
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	PREFETCHT0 1024(DI)(R15*1)
+	PREFETCHT0 1088(DI)(R15*1)
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 12(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 12(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 12(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 12(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 12(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 12(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	VPBROADCASTD 12(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm26,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm27,zmm31
+	VPBROADCASTD 12(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm26,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm27,zmm28
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -1664,6 +2392,156 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	PREFETCHT0 1024(DI)
+	PREFETCHT0 1088(DI)
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD (SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD (SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD (R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD (R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD (R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD (R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VPBROADCASTD (R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm24,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm25,zmm31
+	VPBROADCASTD (R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm24,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm25,zmm28
+	VPBROADCASTD (R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm24,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm25,zmm29
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	PREFETCHT0 1024(DI)(R9*1)
+	PREFETCHT0 1088(DI)(R9*1)
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 4(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 4(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 4(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 4(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 4(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 4(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	VPBROADCASTD 4(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm26,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm27,zmm31
+	VPBROADCASTD 4(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm26,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm27,zmm28
+	VPBROADCASTD 4(R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm26,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm27,zmm29
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	PREFETCHT0 1024(DI)(R9*2)
+	PREFETCHT0 1088(DI)(R9*2)
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD 8(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD 8(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD 8(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD 8(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD 8(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD 8(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VPBROADCASTD 8(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm24,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm25,zmm31
+	VPBROADCASTD 8(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm24,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm25,zmm28
+	VPBROADCASTD 8(R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm24,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm25,zmm29
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	PREFETCHT0 1024(DI)(R15*1)
+	PREFETCHT0 1088(DI)(R15*1)
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 12(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 12(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 12(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 12(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 12(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 12(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	VPBROADCASTD 12(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm26,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm27,zmm31
+	VPBROADCASTD 12(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm26,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm27,zmm28
+	VPBROADCASTD 12(R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm26,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm27,zmm29
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $16, R12
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -1975,6 +2853,168 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	PREFETCHT0 1024(DI)
+	PREFETCHT0 1088(DI)
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD (SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD (SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD (R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD (R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD (R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD (R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VPBROADCASTD (R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm24,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm25,zmm31
+	VPBROADCASTD (R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm24,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm25,zmm28
+	VPBROADCASTD (R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm24,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm25,zmm29
+	VPBROADCASTD (R12)(R8*1), Z30
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm20,zmm24,zmm30
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm21,zmm25,zmm30
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	PREFETCHT0 1024(DI)(R9*1)
+	PREFETCHT0 1088(DI)(R9*1)
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 4(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 4(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 4(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 4(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 4(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 4(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	VPBROADCASTD 4(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm26,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm27,zmm31
+	VPBROADCASTD 4(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm26,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm27,zmm28
+	VPBROADCASTD 4(R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm26,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm27,zmm29
+	VPBROADCASTD 4(R12)(R8*1), Z30
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm20,zmm26,zmm30
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm21,zmm27,zmm30
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	PREFETCHT0 1024(DI)(R9*2)
+	PREFETCHT0 1088(DI)(R9*2)
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD 8(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD 8(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD 8(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD 8(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD 8(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD 8(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VPBROADCASTD 8(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm24,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm25,zmm31
+	VPBROADCASTD 8(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm24,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm25,zmm28
+	VPBROADCASTD 8(R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm24,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm25,zmm29
+	VPBROADCASTD 8(R12)(R8*1), Z30
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm20,zmm24,zmm30
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm21,zmm25,zmm30
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	PREFETCHT0 1024(DI)(R15*1)
+	PREFETCHT0 1088(DI)(R15*1)
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 12(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 12(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 12(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 12(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 12(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 12(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	VPBROADCASTD 12(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm26,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm27,zmm31
+	VPBROADCASTD 12(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm26,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm27,zmm28
+	VPBROADCASTD 12(R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm26,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm27,zmm29
+	VPBROADCASTD 12(R12)(R8*1), Z30
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm20,zmm26,zmm30
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm21,zmm27,zmm30
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $16, R12
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -2309,6 +3349,180 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K2, K2
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	PREFETCHT0 1024(DI)
+	PREFETCHT0 1088(DI)
+	VPBROADCASTD (SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD (SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD (SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD (R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD (R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD (R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD (R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VPBROADCASTD (R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm24,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm25,zmm31
+	VPBROADCASTD (R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm24,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm25,zmm28
+	VPBROADCASTD (R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm24,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm25,zmm29
+	VPBROADCASTD (R12)(R8*1), Z30
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm20,zmm24,zmm30
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm21,zmm25,zmm30
+	VPBROADCASTD (R12)(R8*2), Z31
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm22,zmm24,zmm31
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm23,zmm25,zmm31
+	VMOVUPS (DI)(R9*1), Z26
+	VMOVUPS 64(DI)(R9*1), Z27
+	PREFETCHT0 1024(DI)(R9*1)
+	PREFETCHT0 1088(DI)(R9*1)
+	VPBROADCASTD 4(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 4(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 4(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 4(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 4(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 4(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 4(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	VPBROADCASTD 4(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm26,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm27,zmm31
+	VPBROADCASTD 4(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm26,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm27,zmm28
+	VPBROADCASTD 4(R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm26,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm27,zmm29
+	VPBROADCASTD 4(R12)(R8*1), Z30
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm20,zmm26,zmm30
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm21,zmm27,zmm30
+	VPBROADCASTD 4(R12)(R8*2), Z31
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm22,zmm26,zmm31
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm23,zmm27,zmm31
+	VMOVUPS (DI)(R9*2), Z24
+	VMOVUPS 64(DI)(R9*2), Z25
+	PREFETCHT0 1024(DI)(R9*2)
+	PREFETCHT0 1088(DI)(R9*2)
+	VPBROADCASTD 8(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm24,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm25,zmm28
+	VPBROADCASTD 8(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm24,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm25,zmm29
+	VPBROADCASTD 8(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm24,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm25,zmm30
+	VPBROADCASTD 8(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm24,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm25,zmm31
+	VPBROADCASTD 8(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm24,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm25,zmm28
+	VPBROADCASTD 8(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm24,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm25,zmm29
+	VPBROADCASTD 8(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm24,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm25,zmm30
+	VPBROADCASTD 8(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm24,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm25,zmm31
+	VPBROADCASTD 8(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm24,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm25,zmm28
+	VPBROADCASTD 8(R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm24,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm25,zmm29
+	VPBROADCASTD 8(R12)(R8*1), Z30
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm20,zmm24,zmm30
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm21,zmm25,zmm30
+	VPBROADCASTD 8(R12)(R8*2), Z31
+	BYTE $0x62; BYTE $0x82; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm22,zmm24,zmm31
+	BYTE $0x62; BYTE $0x82; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm23,zmm25,zmm31
+	VMOVUPS (DI)(R15*1), Z26
+	VMOVUPS 64(DI)(R15*1), Z27
+	PREFETCHT0 1024(DI)(R15*1)
+	PREFETCHT0 1088(DI)(R15*1)
+	VPBROADCASTD 12(SI), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm0,zmm26,zmm28
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm1,zmm27,zmm28
+	VPBROADCASTD 12(SI)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm2,zmm26,zmm29
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm3,zmm27,zmm29
+	VPBROADCASTD 12(SI)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm4,zmm26,zmm30
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm5,zmm27,zmm30
+	VPBROADCASTD 12(R10), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm6,zmm26,zmm31
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm7,zmm27,zmm31
+	VPBROADCASTD 12(R10)(R8*1), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm8,zmm26,zmm28
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm9,zmm27,zmm28
+	VPBROADCASTD 12(R10)(R8*2), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm10,zmm26,zmm29
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm11,zmm27,zmm29
+	VPBROADCASTD 12(R11), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm12,zmm26,zmm30
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm13,zmm27,zmm30
+	VPBROADCASTD 12(R11)(R8*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm14,zmm26,zmm31
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm15,zmm27,zmm31
+	VPBROADCASTD 12(R11)(R8*2), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // vdpbf16ps zmm16,zmm26,zmm28
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xcc // vdpbf16ps zmm17,zmm27,zmm28
+	VPBROADCASTD 12(R12), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd5 // vdpbf16ps zmm18,zmm26,zmm29
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xdd // vdpbf16ps zmm19,zmm27,zmm29
+	VPBROADCASTD 12(R12)(R8*1), Z30
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // vdpbf16ps zmm20,zmm26,zmm30
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xee // vdpbf16ps zmm21,zmm27,zmm30
+	VPBROADCASTD 12(R12)(R8*2), Z31
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf7 // vdpbf16ps zmm22,zmm26,zmm31
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xff // vdpbf16ps zmm23,zmm27,zmm31
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $16, R12
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -2598,6 +3812,25 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	ADDQ $16, SI
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -2660,6 +3893,29 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x06 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x01 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x02 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x03 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0xc]
+	ADDQ $16, SI
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -2732,6 +3988,33 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x06 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x46 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x01 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x02 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x03 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0xc]
+	ADDQ $16, SI
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -2816,6 +4099,38 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x06 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x46 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x1a // vdpbf16ps zmm3,zmm24,DWORD BCST [r10]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x01 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x01 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x02 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x02 // vdpbf16ps zmm3,zmm24,DWORD BCST [r10+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x03 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x03 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0xc]
+	ADDQ $16, SI
+	ADDQ $16, R10
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -2912,6 +4227,42 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x06 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x46 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x1a // vdpbf16ps zmm3,zmm24,DWORD BCST [r10]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x24; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x01 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x01 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x01 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x02 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x02 // vdpbf16ps zmm3,zmm24,DWORD BCST [r10+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x03 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x03 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x03 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0xc]
+	ADDQ $16, SI
+	ADDQ $16, R10
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -3018,6 +4369,46 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x06 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x46 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x1a // vdpbf16ps zmm3,zmm24,DWORD BCST [r10]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x24; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x2c; BYTE $0x42 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x01 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x01 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x01 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x01 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x02 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x02 // vdpbf16ps zmm3,zmm24,DWORD BCST [r10+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x02 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x03 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x03 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x03 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x03 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0xc]
+	ADDQ $16, SI
+	ADDQ $16, R10
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -3135,6 +4526,51 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x06 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x46 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x1a // vdpbf16ps zmm3,zmm24,DWORD BCST [r10]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x24; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x2c; BYTE $0x42 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x33 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x01 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x01 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x01 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x01 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x01 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x02 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x02 // vdpbf16ps zmm3,zmm24,DWORD BCST [r10+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x02 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x02 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x03 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x03 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x03 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x03 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x03 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0xc]
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -3264,6 +4700,55 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x06 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x46 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x1a // vdpbf16ps zmm3,zmm24,DWORD BCST [r10]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x24; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x2c; BYTE $0x42 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x33 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x3c; BYTE $0x03 // vdpbf16ps zmm7,zmm24,DWORD BCST [r11+r8*1]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x01 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x01 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x01 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x01 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x01 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x01 // vdpbf16ps zmm7,zmm26,DWORD BCST [r11+r8*1+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x02 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x02 // vdpbf16ps zmm3,zmm24,DWORD BCST [r10+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x02 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x02 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x02 // vdpbf16ps zmm7,zmm24,DWORD BCST [r11+r8*1+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x03 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x03 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x03 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x03 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x03 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x03 // vdpbf16ps zmm7,zmm26,DWORD BCST [r11+r8*1+0xc]
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -3403,6 +4888,59 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x06 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x46 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x1a // vdpbf16ps zmm3,zmm24,DWORD BCST [r10]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x24; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x2c; BYTE $0x42 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x33 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x3c; BYTE $0x03 // vdpbf16ps zmm7,zmm24,DWORD BCST [r11+r8*1]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x04; BYTE $0x43 // vdpbf16ps zmm8,zmm24,DWORD BCST [r11+r8*2]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x01 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x01 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x01 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x01 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x01 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x01 // vdpbf16ps zmm7,zmm26,DWORD BCST [r11+r8*1+0x4]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x01 // vdpbf16ps zmm8,zmm26,DWORD BCST [r11+r8*2+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x02 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x02 // vdpbf16ps zmm3,zmm24,DWORD BCST [r10+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x02 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x02 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x02 // vdpbf16ps zmm7,zmm24,DWORD BCST [r11+r8*1+0x8]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x02 // vdpbf16ps zmm8,zmm24,DWORD BCST [r11+r8*2+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x03 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x03 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x03 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x03 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x03 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x03 // vdpbf16ps zmm7,zmm26,DWORD BCST [r11+r8*1+0xc]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x03 // vdpbf16ps zmm8,zmm26,DWORD BCST [r11+r8*2+0xc]
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -3553,6 +5091,64 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x06 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x46 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x1a // vdpbf16ps zmm3,zmm24,DWORD BCST [r10]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x24; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x2c; BYTE $0x42 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x33 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x3c; BYTE $0x03 // vdpbf16ps zmm7,zmm24,DWORD BCST [r11+r8*1]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x04; BYTE $0x43 // vdpbf16ps zmm8,zmm24,DWORD BCST [r11+r8*2]
+	BYTE $0x62; BYTE $0x52; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x24 // vdpbf16ps zmm9,zmm24,DWORD BCST [r12]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x01 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x01 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x01 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x01 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x01 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x01 // vdpbf16ps zmm7,zmm26,DWORD BCST [r11+r8*1+0x4]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x01 // vdpbf16ps zmm8,zmm26,DWORD BCST [r11+r8*2+0x4]
+	BYTE $0x62; BYTE $0x52; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x24; BYTE $0x01 // vdpbf16ps zmm9,zmm26,DWORD BCST [r12+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x02 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x02 // vdpbf16ps zmm3,zmm24,DWORD BCST [r10+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x02 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x02 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x02 // vdpbf16ps zmm7,zmm24,DWORD BCST [r11+r8*1+0x8]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x02 // vdpbf16ps zmm8,zmm24,DWORD BCST [r11+r8*2+0x8]
+	BYTE $0x62; BYTE $0x52; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x24; BYTE $0x02 // vdpbf16ps zmm9,zmm24,DWORD BCST [r12+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x03 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x03 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x03 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x03 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x03 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x03 // vdpbf16ps zmm7,zmm26,DWORD BCST [r11+r8*1+0xc]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x03 // vdpbf16ps zmm8,zmm26,DWORD BCST [r11+r8*2+0xc]
+	BYTE $0x62; BYTE $0x52; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x24; BYTE $0x03 // vdpbf16ps zmm9,zmm26,DWORD BCST [r12+0xc]
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $16, R12
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -3715,6 +5311,68 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x06 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x46 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x1a // vdpbf16ps zmm3,zmm24,DWORD BCST [r10]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x24; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x2c; BYTE $0x42 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x33 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x3c; BYTE $0x03 // vdpbf16ps zmm7,zmm24,DWORD BCST [r11+r8*1]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x04; BYTE $0x43 // vdpbf16ps zmm8,zmm24,DWORD BCST [r11+r8*2]
+	BYTE $0x62; BYTE $0x52; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x24 // vdpbf16ps zmm9,zmm24,DWORD BCST [r12]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x04 // vdpbf16ps zmm10,zmm24,DWORD BCST [r12+r8*1]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x01 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x01 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x01 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x01 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x01 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x01 // vdpbf16ps zmm7,zmm26,DWORD BCST [r11+r8*1+0x4]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x01 // vdpbf16ps zmm8,zmm26,DWORD BCST [r11+r8*2+0x4]
+	BYTE $0x62; BYTE $0x52; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x24; BYTE $0x01 // vdpbf16ps zmm9,zmm26,DWORD BCST [r12+0x4]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x04; BYTE $0x01 // vdpbf16ps zmm10,zmm26,DWORD BCST [r12+r8*1+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x02 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x02 // vdpbf16ps zmm3,zmm24,DWORD BCST [r10+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x02 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x02 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x02 // vdpbf16ps zmm7,zmm24,DWORD BCST [r11+r8*1+0x8]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x02 // vdpbf16ps zmm8,zmm24,DWORD BCST [r11+r8*2+0x8]
+	BYTE $0x62; BYTE $0x52; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x24; BYTE $0x02 // vdpbf16ps zmm9,zmm24,DWORD BCST [r12+0x8]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x04; BYTE $0x02 // vdpbf16ps zmm10,zmm24,DWORD BCST [r12+r8*1+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x03 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x03 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x03 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x03 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x03 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x03 // vdpbf16ps zmm7,zmm26,DWORD BCST [r11+r8*1+0xc]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x03 // vdpbf16ps zmm8,zmm26,DWORD BCST [r11+r8*2+0xc]
+	BYTE $0x62; BYTE $0x52; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x24; BYTE $0x03 // vdpbf16ps zmm9,zmm26,DWORD BCST [r12+0xc]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x04; BYTE $0x03 // vdpbf16ps zmm10,zmm26,DWORD BCST [r12+r8*1+0xc]
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $16, R12
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 
@@ -3887,6 +5545,72 @@ load:
 start:
 	SUBQ $4, DX
 	JLT  tail
+	KORTESTW K1, K1
+	JCC  loop
+
+	PCALIGN $32
+
+full:
+	VMOVUPS (DI), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x06 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x06 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x46 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x1a // vdpbf16ps zmm3,zmm24,DWORD BCST [r10]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x24; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x2c; BYTE $0x42 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x33 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x3c; BYTE $0x03 // vdpbf16ps zmm7,zmm24,DWORD BCST [r11+r8*1]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x04; BYTE $0x43 // vdpbf16ps zmm8,zmm24,DWORD BCST [r11+r8*2]
+	BYTE $0x62; BYTE $0x52; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x0c; BYTE $0x24 // vdpbf16ps zmm9,zmm24,DWORD BCST [r12]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x14; BYTE $0x04 // vdpbf16ps zmm10,zmm24,DWORD BCST [r12+r8*1]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x1c; BYTE $0x44 // vdpbf16ps zmm11,zmm24,DWORD BCST [r12+r8*2]
+	VMOVUPS (DI)(R9*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x01 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0x4]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x01 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x01 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x01 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x01 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0x4]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x01 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0x4]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x01 // vdpbf16ps zmm7,zmm26,DWORD BCST [r11+r8*1+0x4]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x01 // vdpbf16ps zmm8,zmm26,DWORD BCST [r11+r8*2+0x4]
+	BYTE $0x62; BYTE $0x52; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x24; BYTE $0x01 // vdpbf16ps zmm9,zmm26,DWORD BCST [r12+0x4]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x04; BYTE $0x01 // vdpbf16ps zmm10,zmm26,DWORD BCST [r12+r8*1+0x4]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5c; BYTE $0x44; BYTE $0x01 // vdpbf16ps zmm11,zmm26,DWORD BCST [r12+r8*2+0x4]
+	VMOVUPS (DI)(R9*2), Z24
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm0,zmm24,DWORD BCST [rsi+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x02 // vdpbf16ps zmm1,zmm24,DWORD BCST [rsi+r8*1+0x8]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x02 // vdpbf16ps zmm2,zmm24,DWORD BCST [rsi+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x02 // vdpbf16ps zmm3,zmm24,DWORD BCST [r10+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x02 // vdpbf16ps zmm4,zmm24,DWORD BCST [r10+r8*1+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x02 // vdpbf16ps zmm5,zmm24,DWORD BCST [r10+r8*2+0x8]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x02 // vdpbf16ps zmm6,zmm24,DWORD BCST [r11+0x8]
+	BYTE $0x62; BYTE $0x92; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x02 // vdpbf16ps zmm7,zmm24,DWORD BCST [r11+r8*1+0x8]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x02 // vdpbf16ps zmm8,zmm24,DWORD BCST [r11+r8*2+0x8]
+	BYTE $0x62; BYTE $0x52; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x24; BYTE $0x02 // vdpbf16ps zmm9,zmm24,DWORD BCST [r12+0x8]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x04; BYTE $0x02 // vdpbf16ps zmm10,zmm24,DWORD BCST [r12+r8*1+0x8]
+	BYTE $0x62; BYTE $0x12; BYTE $0x3e; BYTE $0x50; BYTE $0x52; BYTE $0x5c; BYTE $0x44; BYTE $0x02 // vdpbf16ps zmm11,zmm24,DWORD BCST [r12+r8*2+0x8]
+	VMOVUPS (DI)(R15*1), Z26
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm0,zmm26,DWORD BCST [rsi+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x06; BYTE $0x03 // vdpbf16ps zmm1,zmm26,DWORD BCST [rsi+r8*1+0xc]
+	BYTE $0x62; BYTE $0xb2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x46; BYTE $0x03 // vdpbf16ps zmm2,zmm26,DWORD BCST [rsi+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5a; BYTE $0x03 // vdpbf16ps zmm3,zmm26,DWORD BCST [r10+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x64; BYTE $0x02; BYTE $0x03 // vdpbf16ps zmm4,zmm26,DWORD BCST [r10+r8*1+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x6c; BYTE $0x42; BYTE $0x03 // vdpbf16ps zmm5,zmm26,DWORD BCST [r10+r8*2+0xc]
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x73; BYTE $0x03 // vdpbf16ps zmm6,zmm26,DWORD BCST [r11+0xc]
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x7c; BYTE $0x03; BYTE $0x03 // vdpbf16ps zmm7,zmm26,DWORD BCST [r11+r8*1+0xc]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x44; BYTE $0x43; BYTE $0x03 // vdpbf16ps zmm8,zmm26,DWORD BCST [r11+r8*2+0xc]
+	BYTE $0x62; BYTE $0x52; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x4c; BYTE $0x24; BYTE $0x03 // vdpbf16ps zmm9,zmm26,DWORD BCST [r12+0xc]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x54; BYTE $0x04; BYTE $0x03 // vdpbf16ps zmm10,zmm26,DWORD BCST [r12+r8*1+0xc]
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x50; BYTE $0x52; BYTE $0x5c; BYTE $0x44; BYTE $0x03 // vdpbf16ps zmm11,zmm26,DWORD BCST [r12+r8*2+0xc]
+	ADDQ $16, SI
+	ADDQ $16, R10
+	ADDQ $16, R11
+	ADDQ $16, R12
+	LEAQ (DI)(R9*4), DI
+	SUBQ $4, DX
+	JGE  full
+	JMP  tail
 
 	PCALIGN $32
 

@@ -25,17 +25,17 @@ ahead:
 	MOVQ 312(DI), CX
 	TESTQ CX, CX
 	JEQ  fetched
-	MOVQ 304(DI), AX
+	MOVQ 304(DI), DX
 	MOVQ 24(DI), BX
-	LEAQ (BX)(AX*4), BX
+	LEAQ (BX)(DX*4), BX
 
 fetch:
 	PREFETCHT1 (BX)
 	ADDQ $64, BX
-	ADDQ $16, AX
+	ADDQ $16, DX
 	DECQ CX
 	JNE  fetch
-	MOVQ AX, 304(DI)
+	MOVQ DX, 304(DI)
 
 fetched:
 	MOVQ 96(DI), BX
@@ -248,17 +248,17 @@ ahead:
 	MOVQ 312(DI), CX
 	TESTQ CX, CX
 	JEQ  fetched
-	MOVQ 304(DI), AX
+	MOVQ 304(DI), DX
 	MOVQ 24(DI), BX
-	LEAQ (BX)(AX*4), BX
+	LEAQ (BX)(DX*4), BX
 
 fetch:
 	PREFETCHT1 (BX)
 	ADDQ $64, BX
-	ADDQ $16, AX
+	ADDQ $16, DX
 	DECQ CX
 	JNE  fetch
-	MOVQ AX, 304(DI)
+	MOVQ DX, 304(DI)
 
 fetched:
 	MOVQ 96(DI), BX
@@ -541,17 +541,17 @@ ahead:
 	MOVQ 312(DI), CX
 	TESTQ CX, CX
 	JEQ  fetched
-	MOVQ 304(DI), AX
+	MOVQ 304(DI), DX
 	MOVQ 24(DI), BX
-	LEAQ (BX)(AX*4), BX
+	LEAQ (BX)(DX*4), BX
 
 fetch:
 	PREFETCHT1 (BX)
 	ADDQ $64, BX
-	ADDQ $16, AX
+	ADDQ $16, DX
 	DECQ CX
 	JNE  fetch
-	MOVQ AX, 304(DI)
+	MOVQ DX, 304(DI)
 
 fetched:
 	MOVQ 96(DI), BX
@@ -898,17 +898,17 @@ ahead:
 	MOVQ 312(DI), CX
 	TESTQ CX, CX
 	JEQ  fetched
-	MOVQ 304(DI), AX
+	MOVQ 304(DI), DX
 	MOVQ 24(DI), BX
-	LEAQ (BX)(AX*4), BX
+	LEAQ (BX)(DX*4), BX
 
 fetch:
 	PREFETCHT1 (BX)
 	ADDQ $64, BX
-	ADDQ $16, AX
+	ADDQ $16, DX
 	DECQ CX
 	JNE  fetch
-	MOVQ AX, 304(DI)
+	MOVQ DX, 304(DI)
 
 fetched:
 	MOVQ 96(DI), BX
@@ -1323,17 +1323,17 @@ ahead:
 	MOVQ 312(DI), CX
 	TESTQ CX, CX
 	JEQ  fetched
-	MOVQ 304(DI), AX
+	MOVQ 304(DI), DX
 	MOVQ 24(DI), BX
-	LEAQ (BX)(AX*4), BX
+	LEAQ (BX)(DX*4), BX
 
 fetch:
 	PREFETCHT1 (BX)
 	ADDQ $64, BX
-	ADDQ $16, AX
+	ADDQ $16, DX
 	DECQ CX
 	JNE  fetch
-	MOVQ AX, 304(DI)
+	MOVQ DX, 304(DI)
 
 fetched:
 	MOVQ 96(DI), BX
@@ -1812,17 +1812,17 @@ ahead:
 	MOVQ 312(DI), CX
 	TESTQ CX, CX
 	JEQ  fetched
-	MOVQ 304(DI), AX
+	MOVQ 304(DI), DX
 	MOVQ 24(DI), BX
-	LEAQ (BX)(AX*4), BX
+	LEAQ (BX)(DX*4), BX
 
 fetch:
 	PREFETCHT1 (BX)
 	ADDQ $64, BX
-	ADDQ $16, AX
+	ADDQ $16, DX
 	DECQ CX
 	JNE  fetch
-	MOVQ AX, 304(DI)
+	MOVQ DX, 304(DI)
 
 fetched:
 	MOVQ 96(DI), BX

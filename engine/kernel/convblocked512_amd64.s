@@ -9,6 +9,22 @@ TEXT ·blockDense512b1p1(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -161,6 +177,22 @@ TEXT ·blockDense512b1p2(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -344,6 +376,22 @@ TEXT ·blockDense512b1p3(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -552,6 +600,22 @@ TEXT ·blockDense512b1p4(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -789,6 +853,22 @@ TEXT ·blockDense512b1p5(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -1051,6 +1131,22 @@ TEXT ·blockDense512b1p6(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -1338,6 +1434,22 @@ TEXT ·blockDense512b1p7(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -1653,6 +1765,22 @@ TEXT ·blockDense512b1p8(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -1993,6 +2121,22 @@ TEXT ·blockDense512b1p9(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -2358,6 +2502,22 @@ TEXT ·blockDense512b1p10(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -2751,6 +2911,22 @@ TEXT ·blockDense512b1p11(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -3169,6 +3345,22 @@ TEXT ·blockDense512b1p12(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -3612,6 +3804,25 @@ TEXT ·blockDense512b2p1(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -3804,6 +4015,25 @@ TEXT ·blockDense512b2p2(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -4054,6 +4284,25 @@ TEXT ·blockDense512b2p3(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -4356,6 +4605,25 @@ TEXT ·blockDense512b2p4(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -4714,6 +4982,25 @@ TEXT ·blockDense512b2p5(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -5124,6 +5411,25 @@ TEXT ·blockDense512b2p6(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -5586,6 +5892,25 @@ TEXT ·blockDense512b2p7(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -6103,6 +6428,25 @@ TEXT ·blockDense512b2p8(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -6672,6 +7016,25 @@ TEXT ·blockDense512b2p9(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -7293,6 +7656,25 @@ TEXT ·blockDense512b2p10(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -7969,6 +8351,25 @@ TEXT ·blockDense512b2p11(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -8697,6 +9098,25 @@ TEXT ·blockDense512b2p12(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -9477,6 +9897,28 @@ TEXT ·blockDense512b4p1(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	LEAQ (R9)(R9*2), AX
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	PREFETCHT1 (BX)(R9*2)
+	PREFETCHT1 (BX)(AX*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -9727,6 +10169,28 @@ TEXT ·blockDense512b4p2(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	LEAQ (R9)(R9*2), AX
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	PREFETCHT1 (BX)(R9*2)
+	PREFETCHT1 (BX)(AX*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load
@@ -10079,6 +10543,28 @@ TEXT ·blockDense512b4p3(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
+	MOVQ 312(DI), CX
+	TESTQ CX, CX
+	JEQ  fetched
+	MOVQ 192(DI), R9
+	SHLQ $2, R9
+	LEAQ (R9)(R9*2), AX
+	MOVQ 304(DI), DX
+	MOVQ 24(DI), BX
+	LEAQ (BX)(DX*4), BX
+
+fetch:
+	PREFETCHT1 (BX)
+	PREFETCHT1 (BX)(R9*1)
+	PREFETCHT1 (BX)(R9*2)
+	PREFETCHT1 (BX)(AX*1)
+	ADDQ $64, BX
+	ADDQ $16, DX
+	DECQ CX
+	JNE  fetch
+	MOVQ DX, 304(DI)
+
+fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  load

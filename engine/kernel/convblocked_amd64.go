@@ -14,6 +14,9 @@ func (j *blockJob) call(t *blockTile, p, b int) {
 	case j.isa < AVX512:
 		blockMax256(t, p, b)
 	case j.kind == blockDense:
+		if !asksAhead {
+			t.fetch = 0
+		}
 		blockDense512(t, p, b)
 	case j.kind == blockDepth:
 		blockDepth512(t, p, b)

@@ -261,7 +261,7 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 		x += group * w.blocks * j.xplane
 		t.w0 = image*j.wimage + ob*w.wocb
 		t.bias = w.bias[ob*ChannelBlock:]
-		few, at := j.inputBlocks(), t.w0
+		few, first, at := j.inputBlocks(), t.w0, t.w0
 		pixels := (area[1] - area[0]) * (area[3] - area[2])
 		for i := 0; i < w.blocks; i += few {
 			t.nicb = min(few, w.blocks-i)
@@ -272,6 +272,9 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 				t.klast = w.Cin - (w.blocks-1)*w.step
 			}
 			t.ahead, t.fetch = t.w0+t.nicb*w.wicb, 0
+			if i+few >= w.blocks { // the next blocks of output channels
+				t.ahead = first + b*w.wocb
+			}
 			if w.half != nil {
 				t.w0, t.wocb = 0, t.nicb*w.wicb
 				for v := range b {

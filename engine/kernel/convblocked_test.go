@@ -149,7 +149,9 @@ func TestConvBlocked(t *testing.T) {
 	r := rand.New(rand.NewPCG(31, 7))
 	p := NewPool(3, 0)
 	defer p.Close()
+	reading := leaveReading(t)
 	for i := range cases(20000) {
+		reading(i / 2)
 		c := randBlockCase(r)
 		if i%8 != 0 { // most are tiny: the Go twin is slow
 			c.g.H, c.g.W = min(c.g.H, 3), min(c.g.W, 9)

@@ -25,7 +25,7 @@ type blockTile struct {
 	xl, yl  int
 	wl      int // depthwise alone, with b0, the place in bias
 	b0, bl  int
-	ahead   int // place in w of the next weights, of which a dense kernel with AVX2 prefetches fetch lines of 16 in every tile
+	ahead   int // place in w of the next weights, of which a dense kernel prefetches fetch lines of 16 of each of its blocks in every tile
 	fetch   int
 	lim     [5]float32
 }

@@ -51,6 +51,14 @@ var readsAhead = func() bool {
 	return family == 0x19 && (model>>4 == 1 || model >= 0x60) || family > 0x19
 }()
 
+// asksAhead tells whether with AVX-512 products of float32 go through all panels of B with one block of rows before they take the next, so that what
+// the kernels fetch ahead is what comes next, and convolutions fetch the next weights: on Emerald Rapids 1024 rows by [384, 1536] take 4 % less time so,
+// and a ResNet-50 3 to 6 %. CPUs of AMD keep the order in which they were measured. A variable for the sake of tests.
+var asksAhead = func() bool {
+	family, _ := amdFamily()
+	return family == 0
+}()
+
 // amdFamily returns the family and the model of a CPU of AMD, and zeros of another.
 func amdFamily() (family, model uint32) {
 	_, b, c, d := cpuid(0, 0)

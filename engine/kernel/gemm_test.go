@@ -206,7 +206,9 @@ func TestGemmBits(t *testing.T) {
 	pool := NewPool(3, 0)
 	defer pool.Close()
 	r := rand.New(rand.NewPCG(7, 11))
+	reading := leaveReading(t)
 	for i := range n {
+		reading(i)
 		c := randCase(r)
 		p := pool
 		if i%2 == 0 {
@@ -232,6 +234,7 @@ func TestGemmThreadsAndBlocks(t *testing.T) {
 		pools, shapes = pools[2:], shapes[3:]
 	}
 	r := rand.New(rand.NewPCG(3, 5))
+	reading := leaveReading(t)
 	for i, s := range shapes {
 		for v := range 4 {
 			if testing.Short() && v != i%4 {
@@ -242,7 +245,8 @@ func TestGemmThreadsAndBlocks(t *testing.T) {
 			want := c.want()
 			for _, isa := range floatLevels() {
 				restore := Limit(isa)
-				for _, p := range pools {
+				for q, p := range pools {
+					reading(4 * q)
 					for _, packed := range []bool{true, false} {
 						got := c.run(p, packed)
 						if at := sameBits(got, want); at >= 0 {

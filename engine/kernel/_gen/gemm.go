@@ -124,18 +124,15 @@ func (t tile) kernel(a *asm, mr int) {
 	}
 	a.op("SUBQ $%d, DX", t.unroll)
 	a.op("JLT  tail")
-	a.b.WriteString("\n\tPCALIGN $32\n")
-	a.label("loop")
-	for u := range t.unroll {
-		t.step(a, mr, u)
-		if t.sweep && u == 1 {
-			a.op("PREFETCHT1 (R11)")
-			a.op("ADDQ R12, R11")
-		}
+	if t.masked && t.isa == "Z" {
+		a.op("KORTESTW K%[1]d, K%[1]d", t.nv)
+		a.op("JCC  loop")
+		plain := t
+		plain.masked = false
+		plain.loop(a, mr, "full", adv)
+		a.op("JMP  tail")
 	}
-	adv(t.unroll)
-	a.op("SUBQ $%d, DX", t.unroll)
-	a.op("JGE  loop")
+	t.loop(a, mr, "loop", adv)
 	a.label("tail")
 	a.op("ADDQ $%d, DX", t.unroll)
 	a.op("JEQ  store")
@@ -163,6 +160,22 @@ func (t tile) kernel(a *asm, mr int) {
 	}
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+// loop is the loop of unroll steps, and of as many as are left over adds that number to DX.
+func (t tile) loop(a *asm, mr int, label string, adv func(int)) {
+	a.b.WriteString("\n\tPCALIGN $32\n")
+	a.label(label)
+	for u := range t.unroll {
+		t.step(a, mr, u)
+		if t.sweep && u == 1 {
+			a.op("PREFETCHT1 (R11)")
+			a.op("ADDQ R12, R11")
+		}
+	}
+	adv(t.unroll)
+	a.op("SUBQ $%d, DX", t.unroll)
+	a.op("JGE  %s", label)
 }
 
 // sum names the accumulator of row i, vector v.
