@@ -23,6 +23,9 @@ func (c *compiler) prepare(g *model.Graph) error {
 	if err := c.opts.checkSkips(); err != nil {
 		return err
 	}
+	for _, name := range g.Initializers() {
+		c.weights += int64(g.Initializer(name).ByteSize())
+	}
 	c.opsets = map[string]int64{}
 	if g.Model != nil {
 		for _, o := range g.Model.Opsets {

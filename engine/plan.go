@@ -138,6 +138,7 @@ type compiler struct {
 	opsets   map[string]int64
 	passes   []PassCount
 	warnings []string
+	weights  int64 // bytes of the initializers
 	packed   atomic.Int64
 	packMu   sync.Mutex
 	packs    map[packKey]*packEntry

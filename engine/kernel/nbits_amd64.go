@@ -109,16 +109,7 @@ func (g *nbitsJob) stream(i, j0, j1 int) int {
 	kind := 10*g.b.bits + g.parts
 	if runs := nbitsRuns(g.b.bits, g.parts); g.b.Block == 32 && n >= runs {
 		x.panels = n - n%runs
-		switch kind {
-		case 41:
-			nbits4p1wide(&x)
-		case 43:
-			nbits4p3wide(&x)
-		case 81:
-			nbits8p1wide(&x)
-		default:
-			nbits8p3wide(&x)
-		}
+		g.wide(&x)
 		if x.panels == n {
 			return n
 		}
@@ -137,6 +128,43 @@ func (g *nbitsJob) stream(i, j0, j1 int) int {
 		nbits8p3stream(&x)
 	}
 	return n
+}
+
+// wide calls the kernel for one row in so many digits and blocks of 32 that asks ahead as the CPU and the place of the weights want it.
+func (g *nbitsJob) wide(x *nbitsArgs) {
+	kind := 10*g.b.bits + g.parts
+	switch {
+	case asksAhead && g.b.distant:
+		kind += 200
+	case asksAhead:
+		kind += 100
+	}
+	switch kind {
+	case 41:
+		nbits4p1wide(x)
+	case 43:
+		nbits4p3wide(x)
+	case 81:
+		nbits8p1wide(x)
+	case 83:
+		nbits8p3wide(x)
+	case 141:
+		nbits4p1near(x)
+	case 143:
+		nbits4p3near(x)
+	case 181:
+		nbits8p1near(x)
+	case 183:
+		nbits8p3near(x)
+	case 241:
+		nbits4p1far(x)
+	case 243:
+		nbits4p3far(x)
+	case 281:
+		nbits8p1far(x)
+	default:
+		nbits8p3far(x)
+	}
 }
 
 // nbitsRuns is the number of runs of panels that the kernel of AVX-512 for one row in so many digits and blocks of 32 goes through side by side.

@@ -18,6 +18,7 @@ type NBits struct {
 	Scale             []float32
 	Zero              []byte
 	Floats            []float32
+	Distant           bool // the weights are read from memory, not from a cache: those of a larger model. It makes no difference to results
 }
 
 // Blocks returns the number of blocks of a column.
@@ -71,6 +72,7 @@ type PackedNBits struct {
 	bits        int // as stored: 4 or 8
 	centre      int
 	zeros       bool
+	distant     bool
 	data        []byte // aligned to 64 bytes
 }
 
@@ -91,7 +93,7 @@ func (b *PackedNBits) blockBytes() int {
 // PackNBits packs b. Block must be a multiple of 16, at most 32768.
 func PackNBits(b *NBits) *PackedNBits {
 	b.check()
-	p := &PackedNBits{K: b.K, N: b.N, Block: b.Block, bits: max(4, b.Bits), centre: 1 << (b.Bits - 1)}
+	p := &PackedNBits{K: b.K, N: b.N, Block: b.Block, bits: max(4, b.Bits), centre: 1 << (b.Bits - 1), distant: b.Distant}
 	kb := b.Blocks()
 	if kb == 1 { // rows are filled up to whole blocks, which are not to be many times K
 		p.Block = min(b.Block, (b.K+15)&^15)

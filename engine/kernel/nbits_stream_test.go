@@ -31,6 +31,7 @@ func TestNBitsStream(t *testing.T) {
 			}
 			c := &nbitsCase{m: 1, lda: k, ldc: cols, bytes: r.IntN(2) == 0, a: make([]float32, k)}
 			c.b = randNBits(r, k, cols, []int{4, 8, 4, 8, 8, 2}[r.IntN(6)], []int{32, 32, 32, 64, 96, 128, 48}[r.IntN(7)])
+			c.b.Distant = i/8%2 == 0
 			for q := range c.a {
 				c.a[q] = float32(r.NormFloat64() * math.Exp(4*r.NormFloat64()))
 			}

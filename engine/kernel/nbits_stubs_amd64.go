@@ -134,6 +134,46 @@ func nbits8p1wide(x *nbitsArgs)
 //go:noescape
 func nbits8p3wide(x *nbitsArgs)
 
+// nbits4p1near is the product of a row in 1 digit(s) with panels, a multiple of 2, of weights of 4 bits in blocks of 32.
+//
+//go:noescape
+func nbits4p1near(x *nbitsArgs)
+
+// nbits4p3near is the product of a row in 3 digit(s) with panels, a multiple of 1, of weights of 4 bits in blocks of 32.
+//
+//go:noescape
+func nbits4p3near(x *nbitsArgs)
+
+// nbits8p1near is the product of a row in 1 digit(s) with panels, a multiple of 4, of weights of 8 bits in blocks of 32.
+//
+//go:noescape
+func nbits8p1near(x *nbitsArgs)
+
+// nbits8p3near is the product of a row in 3 digit(s) with panels, a multiple of 1, of weights of 8 bits in blocks of 32.
+//
+//go:noescape
+func nbits8p3near(x *nbitsArgs)
+
+// nbits4p1far is the product of a row in 1 digit(s) with panels, a multiple of 2, of weights of 4 bits in blocks of 32.
+//
+//go:noescape
+func nbits4p1far(x *nbitsArgs)
+
+// nbits4p3far is the product of a row in 3 digit(s) with panels, a multiple of 1, of weights of 4 bits in blocks of 32.
+//
+//go:noescape
+func nbits4p3far(x *nbitsArgs)
+
+// nbits8p1far is the product of a row in 1 digit(s) with panels, a multiple of 4, of weights of 8 bits in blocks of 32.
+//
+//go:noescape
+func nbits8p1far(x *nbitsArgs)
+
+// nbits8p3far is the product of a row in 3 digit(s) with panels, a multiple of 1, of weights of 8 bits in blocks of 32.
+//
+//go:noescape
+func nbits8p3far(x *nbitsArgs)
+
 // nbitsMax512 returns the bits of the largest magnitude of n floats, n a multiple of 16 and not 0; a NaN is the largest.
 //
 //go:noescape

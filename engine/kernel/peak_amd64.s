@@ -307,3 +307,19 @@ loop:
 	JG   loop
 	VZEROUPPER
 	RET
+
+// func peakRead512(x *byte, n int)
+TEXT ·peakRead512(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), SI
+	MOVQ n+8(FP), CX
+
+loop:
+	VMOVUPS 0(SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	ADDQ $256, SI
+	SUBQ $256, CX
+	JG   loop
+	VZEROUPPER
+	RET

@@ -43,3 +43,8 @@ func peakTilesBF16(n int, config *tileShapes)
 //
 //go:noescape
 func peakRead256(x *byte, n int)
+
+// peakRead512 reads n bytes, a multiple of 256 and not 0.
+//
+//go:noescape
+func peakRead512(x *byte, n int)

@@ -337,8 +337,12 @@ func nbitsFiles() []file {
 			nbFloat(a, &stubs, isa, bits)
 		}
 	}
-	for _, w := range []nbWide{{4, 1}, {4, 3}, {8, 1}, {8, 3}} {
-		w.kernel(a, &stubs)
+	for _, from := range []source{readAhead, nearby, distant} {
+		for _, bits := range []int{4, 8} {
+			for _, parts := range []int{1, 3} {
+				nbWide{bits, parts, from}.kernel(a, &stubs)
+			}
+		}
 	}
 	nbSplit(a, &stubs)
 	y := newAsm("nbits256.go")

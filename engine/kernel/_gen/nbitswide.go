@@ -15,9 +15,23 @@ import (
 // panels left of a run, BX c, CX bytes of a run's c and R8 three times that. Z0 to Z7 are the sums and Z24 to Z27 the integers of a block, or, of
 // three digits, Z0, Z1 and Z2 to Z13; Z8 to Z15 A, or, of three digits, Z14 and Z15; Z16 to Z23 weights, Z28 a factor, Z29 where integers start, Z30
 // the scale of the row and Z31 a mask.
-type nbWide struct{ bits, parts int }
+type nbWide struct {
+	bits, parts int
+	from        source
+}
 
-func (w nbWide) name() string { return fmt.Sprintf("nbits%dp%dwide", w.bits, w.parts) }
+// source is where the weights come from, which says what is asked for ahead.
+type source int
+
+const (
+	readAhead source = iota // by the CPU's own prefetcher (AMD), which requests disturb: few or none
+	nearby                  // from a cache: what lies 2 KiB on
+	distant                 // from memory: what lies 13.5 KiB on to the second-level cache first
+)
+
+func (w nbWide) name() string {
+	return fmt.Sprintf("nbits%dp%d%s", w.bits, w.parts, []string{"wide", "near", "far"}[w.from])
+}
 
 // runs is the number of runs, of 4 and 8 bits as measured on a Zen 4. It is nbitsRuns in the package.
 func (w nbWide) runs() int {
@@ -106,10 +120,11 @@ func (w nbWide) kernel(a *asm, stubs *strings.Builder) {
 		a.op("VPBROADCASTD 0(R11), Z29")
 	}
 	a.op("VBROADCASTSS 12(R11), Z30")
-	if runs == 1 {
+	if runs == 1 && w.from == readAhead {
 		nudge(a, "DI", 128*w.bits)
 	}
 	for p := range runs {
+		w.ask(a, p)
 		w.start(a)
 		for u := range 4 {
 			w.pair(a, p, u)
@@ -138,6 +153,16 @@ func (w nbWide) kernel(a *asm, stubs *strings.Builder) {
 	a.op("JNE  panel")
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+// ask fetches what lies behind the block of run p.
+func (w nbWide) ask(a *asm, p int) {
+	for d := 0; d < 128*w.bits+128 && w.from != readAhead; d += 64 {
+		if w.from == distant {
+			a.op("PREFETCHT1 %s", w.at(p, far+d))
+		}
+		a.op("PREFETCHT0 %s", w.at(p, 2048+d))
+	}
 }
 
 // start sets the integers of a block.

@@ -61,19 +61,22 @@ func peakFiles() []file {
 		a.inst(tileRelease())
 		a.op("RET")
 	}
-	decl := "func peakRead256(x *byte, n int)"
-	fmt.Fprintf(&s, "\n// peakRead256 reads n bytes, a multiple of 256 and not 0.\n//\n//go:noescape\n%s\n", decl)
-	a.text(decl, "peakRead256", 16)
-	a.op("MOVQ x+0(FP), SI")
-	a.op("MOVQ n+8(FP), CX")
-	a.label("loop")
-	for i := range 8 {
-		a.op("VMOVUPS %d(SI), Y%d", 32*i, i)
+	for _, isa := range []string{"Y", "Z"} {
+		name, w := map[string]string{"Y": "peakRead256", "Z": "peakRead512"}[isa], map[string]int{"Y": 32, "Z": 64}[isa]
+		decl := fmt.Sprintf("func %s(x *byte, n int)", name)
+		fmt.Fprintf(&s, "\n// %s reads n bytes, a multiple of 256 and not 0.\n//\n//go:noescape\n%s\n", name, decl)
+		a.text(decl, name, 16)
+		a.op("MOVQ x+0(FP), SI")
+		a.op("MOVQ n+8(FP), CX")
+		a.label("loop")
+		for i := range 256 / w {
+			a.op("VMOVUPS %d(SI), %s%d", w*i, isa, i)
+		}
+		a.op("ADDQ $256, SI")
+		a.op("SUBQ $256, CX")
+		a.op("JG   loop")
+		a.op("VZEROUPPER")
+		a.op("RET")
 	}
-	a.op("ADDQ $256, SI")
-	a.op("SUBQ $256, CX")
-	a.op("JG   loop")
-	a.op("VZEROUPPER")
-	a.op("RET")
 	return []file{a.file("peak_amd64.s"), {"peak_stubs_amd64.go", []byte(s.String())}}
 }
