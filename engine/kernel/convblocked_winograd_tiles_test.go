@@ -12,11 +12,7 @@ import (
 func TestWinogradTiles(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 34))
 	var tmp [36 * ChannelBlock]float32
-	values := normals(r, 1<<16)
-	draw := func(n int) []float32 {
-		at := r.IntN(len(values) - n)
-		return slices.Clone(values[at : at+n])
-	}
+	draw := drawer(r)
 	for i := range cases(22000) {
 		m := 2 + i%2*2
 		j := &winoJob{w: &Winograd{m: m, t: m + 2}, lim: [2]float32{-1 + r.Float32(), r.Float32()}}
