@@ -26,10 +26,10 @@ func smallConv(r *rand.Rand, i int, weights []int8) (ConvU8Config, *Window) {
 	return cfg, g
 }
 
-// smallDepthwise draws a depthwise convolution of few pixels: in blocks of 32 channels, or of pixels by 16 where those do not fit.
-func smallDepthwise(r *rand.Rand, i int, weights []int8) (ConvU8Config, *Window) {
-	ch := []int{4, 8, 16, 32, 33 + r.IntN(40)}[r.IntN(5)]
-	if i%2 == 0 {
+// smallDepthwise draws a depthwise convolution of few pixels, for the kernels of 32 channels or, where they do not fit, of 16.
+func smallDepthwise(r *rand.Rand, sixteen bool, weights []int8) (ConvU8Config, *Window) {
+	ch := []int{4 << r.IntN(3), 32, 33 + r.IntN(15), 48 + r.IntN(20), 64}[r.IntN(5)]
+	if sixteen {
 		ch = []int{3, 5, 7, 9 + r.IntN(7), 17 + r.IntN(15)}[r.IntN(5)]
 	}
 	cfg := ConvU8Config{Groups: ch, Cin: ch, Cout: ch, KH: 1 + r.IntN(3), KW: 1 + r.IntN(3), Hi: 255}
@@ -50,9 +50,9 @@ func TestConvU8Kernels(t *testing.T) {
 	}
 	from := randBytes(r, 1<<14)
 	for i := range cases(94000) {
-		cfg, g := smallConv(r, i/2, weights)
-		if i%8 == 0 || i%8 == 2 || i%8 == 4 {
-			cfg, g = smallDepthwise(r, i/2, weights)
+		cfg, g := smallConv(r, i, weights)
+		if i%5 > 2 {
+			cfg, g = smallDepthwise(r, i%5 == 3, weights)
 		}
 		g.OH, g.OW = OutputSize(g.H, g.KH, g.SH, g.DH, g.Top, g.Bottom), OutputSize(g.W, g.KW, g.SW, g.DW, g.Left, g.End)
 		cfg.Scale, cfg.ZeroX, cfg.ZeroY = []float32{0.003 + 0.02*r.Float32()}, uint8(r.IntN(256)), uint8(r.IntN(256))

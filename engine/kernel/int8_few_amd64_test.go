@@ -36,7 +36,7 @@ func TestInt8FewRows(t *testing.T) {
 	for i, w := range wide {
 		narrow[i] = w >> 1
 	}
-	for i := range cases(41000) {
+	for i := range cases(47000) {
 		m, n, k, from := 1, PanelWidth+r.IntN(2*PanelWidth), 1+r.IntN(12), narrow
 		if i%2 == 0 {
 			n, k, from = 4*PanelWidth+r.IntN(2*PanelWidth), 29+r.IntN(4), wide
@@ -81,7 +81,7 @@ func TestDequantize(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 2))
 	draw := drawer(r)
 	bytes := randBytes(r, 1<<12)
-	for i := range cases(36000) {
+	for i := range cases(42000) {
 		m, n, k := 1+r.IntN(3), 1+r.IntN(40), 1+r.IntN(4)
 		if i%500 == 0 {
 			m, n, k = r.IntN(3), r.IntN(70), r.IntN(9)

@@ -9,23 +9,45 @@ import (
 )
 
 // TestNBitsPanels has one row and whole panels of weights in one block or two, for the kernels that take several panels in one call, of every number of
-// bits and digits: with AVX2, fetching ahead and not, and with AVX-512 the bits of the Go twin, which TestNBitsStream compares with the formula.
+// bits and digits, and of rows too small for digits: with AVX2, fetching ahead and not, and with AVX-512 the bits of the Go twin, which TestNBitsStream compares with the formula.
 func TestNBitsPanels(t *testing.T) {
 	own := readsAhead
 	defer func() { readsAhead = own }()
 	r := rand.New(rand.NewPCG(4, 14))
-	values := normals(r, 1<<14)
-	for _, kind := range []struct{ n, bits, parts, block, whole int }{
-		{17000, 4, 1, 32, 3}, {17000, 4, 3, 32, 1}, {19500, 4, 3, 64, 1}, {19500, 8, 1, 32, 5}, {17000, 8, 3, 32, 1}, {19500, 8, 3, 64, 1}, {17000, 8, 2, 32, 1},
-		{8000, 4, 1, 64, 1},
+	draw, bytes := drawer(r), randBytes(r, 1<<16)
+	for _, kind := range []struct {
+		n, bits, parts, block, whole int
+		tiny                         bool
+	}{
+		{17500, 4, 1, 32, 3, false}, {17000, 4, 3, 32, 1, false}, {19500, 4, 3, 64, 1, false}, {19500, 8, 1, 32, 5, false}, {17500, 8, 3, 32, 1, false},
+		{19800, 8, 3, 64, 1, false}, {18000, 8, 2, 32, 1, false}, {8000, 4, 1, 64, 1, false}, {6000, 8, 1, 32, 1, true},
 	} {
 		for i := range cases(kind.n) {
-			k, n := 1+r.IntN(kind.block), kind.whole*PanelWidth+r.IntN(PanelWidth)
-			if i%4 == 0 || kind.parts == 2 {
-				k = kind.block + r.IntN(10)
+			k, n := kind.block-r.IntN(16), kind.whole*PanelWidth // of fewer k the block would be smaller
+			switch {
+			case kind.parts == 2:
+				k += 24 + r.IntN(20)
+			case i%16 == 0: // a second block
+				k = kind.block + 1 + r.IntN(10)
 			}
-			p := PackNBits(randNBits(r, k, n, kind.bits, kind.block))
-			a := values[r.IntN(len(values)-k):][:k]
+			if i%4 == 0 {
+				n += r.IntN(PanelWidth)
+			}
+			b := &NBits{K: k, N: n, Bits: kind.bits, Block: kind.block}
+			kb := b.Blocks()
+			b.Q, b.Scale = bytes[r.IntN(1<<15):][:n*kb*kind.block*kind.bits/8], draw(n*kb)
+			switch i % 6 {
+			case 0:
+				b.Zero = bytes[r.IntN(1<<15):][:n*ceilDiv(kb*kind.bits, 8)]
+			case 1:
+				b.Floats = draw(n * kb)
+			}
+			p, a := PackNBits(b), draw(k)
+			if kind.tiny { // multiplied in float32
+				for q := range a {
+					a[q] *= 0x1p-84
+				}
+			}
 			var want []float32
 			run := func(isa ISA) {
 				defer Limit(isa)()

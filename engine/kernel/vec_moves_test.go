@@ -42,7 +42,7 @@ func TestTransposeWide(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	draw := drawer(r)
 	dst, want := floatsOf(Memory(4*30*192)), floatsOf(Memory(4*30*192))
-	for i := range cases(18000) {
+	for i := range cases(21000) {
 		m, n := 80+r.IntN(2)*r.IntN(16), 16+r.IntN(14)
 		ss, ds := n+r.IntN(5), 128+16*r.IntN(4)
 		src, size := draw((m-1)*ss+n), (n-1)*ds+m
