@@ -72,10 +72,13 @@ func TestMoveLines(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 13))
 	from := randBytes(r, 1<<14)
 	all := Memory(1 << 12)
-	for i := range cases(20000) {
+	for i := range cases(20200) {
 		w, rows := cacheLine*(1+r.IntN(4)), 1+r.IntN(4)
+		if i%200 == 0 {
+			rows = 0
+		}
 		ds, ss := w+cacheLine*r.IntN(2), r.IntN(2*w)
-		dst := all[:(rows-1)*ds+w+r.IntN(20)]
+		dst := all[:max(0, (rows-1)*ds+w)+r.IntN(20)]
 		want, src := make([]byte, len(dst)), from[r.IntN(1<<13):]
 		index, table := make([]int, rows), src[:4*w]
 		for k := range index {
