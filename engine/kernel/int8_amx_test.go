@@ -17,9 +17,9 @@ func TestAMXExact(t *testing.T) {
 		t.Skip("no AMX")
 	}
 	r := rand.New(rand.NewPCG(21, 5))
-	for i := range cases(20000) {
+	for i := range cases(88000) { // 20,000 for each of the four kernels
 		m, n, k := 1+i%33, 1+i/33%33, 1+r.IntN(70)
-		if i%7 == 0 {
+		if i%28 == 0 {
 			m, n, k = 1+r.IntN(140), 1+r.IntN(140), 1+r.IntN(1200)
 		}
 		lda, ldc := (k+3)&^3+r.IntN(9), n+r.IntN(4)
@@ -40,6 +40,28 @@ func TestAMXExact(t *testing.T) {
 					t.Fatalf("case %d, m=%d n=%d k=%d: element %d of rows of %d is %d, want %d", i, m, n, k, q, ldc, got[q], want[q])
 				}
 			}
+		}
+	}
+}
+
+// TestAMXHalf is TestAMXExact of bfloat16, with every epilogue, mostly of shapes that TestGemmBF16 has few of: the bits of the Go twin.
+func TestAMXHalf(t *testing.T) {
+	if !slices.Contains(testLevels(), AMX) {
+		t.Skip("no AMX")
+	}
+	r := rand.New(rand.NewPCG(21, 9))
+	for i := range cases(53000) {
+		c := gemmCase{m: 17 + r.IntN(16), n: 1 + i%2*16 + r.IntN(16), k: 1 + r.IntN(40)}
+		if i%10 > 6 {
+			c.m, c.n = 1+r.IntN(16), 1+i%3/2*16+r.IntN(16)
+		}
+		c.fill(r)
+		h := make([]uint16, len(c.b))
+		F32ToBF16(h, c.b)
+		w := PackHalf(BF16, c.k, c.n, h, c.ldb, false)
+		want, got := c.runBF16(nil, w, bf16Way{false, Generic}), c.runBF16(nil, w, bf16Way{false, AMX})
+		if at := sameBits(got, want); at >= 0 {
+			t.Fatalf("case %d %v: element %d is %g, the twin has %g", i, c, at, got[at], want[at])
 		}
 	}
 }

@@ -157,7 +157,8 @@ func describe(c *ConvU8Config, g *Window, n int) string {
 func TestWidenPixels(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(11, 3))
-		for n := range 100 {
+		for i := range cases(20000) {
+			n := i % 100
 			src, dst := make([]uint8, 3*n), make([]uint8, 4*n+8)
 			for i := range src {
 				src[i] = uint8(r.Uint32())

@@ -109,3 +109,20 @@ func TestMoveU8(t *testing.T) {
 		}
 	}
 }
+
+// TestInterleaveThree compares three planes turned into pixels with the definition; what lies behind them stays as it is.
+func TestInterleaveThree(t *testing.T) {
+	rng := rand.New(rand.NewPCG(10, 1))
+	x := randBytes(rng, 1<<12)
+	for i := range cases(26000) {
+		n := rng.IntN(70)
+		src := x[rng.IntN(1<<11):][:3*n]
+		got := make([]uint8, 3*n+40)
+		InterleaveU8(got, src, 3)
+		for k, v := range got {
+			if want := uint8(0); k < 3*n && v != src[k%3*n+k/3] || k >= 3*n && v != want {
+				t.Fatalf("case %d, %d pixels: byte %d is %d", i, n, k, v)
+			}
+		}
+	}
+}

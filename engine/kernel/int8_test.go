@@ -312,7 +312,7 @@ func TestRequantize(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(25, 6))
 		for range cases(20000) {
-			n := 1 + r.IntN(70)
+			n := r.IntN(71)
 			acc, bias := make([]int32, n), make([]int32, []int{0, 1, n}[r.IntN(3)])
 			for i := range acc {
 				acc[i] = int32(r.Uint32()) >> r.IntN(31)

@@ -115,3 +115,35 @@ func TestConvEqual(t *testing.T) {
 		}
 	}
 }
+
+// TestDepthwiseTaps is TestConvEqual for the kernels that assembly has loops for: rows of three and of five taps, of which the first begins with the
+// bias, and 3x3 with steps of one and two, each in a quarter of the cases.
+func TestDepthwiseTaps(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 11))
+	draw := drawer(r)
+	for i := range cases(82000) {
+		g := Window{H: 1 + r.IntN(4), W: 1 + r.IntN(24), KH: 3, KW: 3, SH: 1 + r.IntN(2), SW: 1 + i%2, DH: 1 + r.IntN(2), DW: 1,
+			Top: r.IntN(3), Left: r.IntN(3), Bottom: r.IntN(3), End: r.IntN(3)}
+		if i%4 > 1 {
+			g.KH, g.KW, g.SW, g.DW, g.Left, g.End = 2, 3+i%2*2, 1+r.IntN(3), 1+r.IntN(2), r.IntN(6), r.IntN(6)
+			g.Top += 2 // more than one row of taps
+		}
+		for g.OH*g.OW == 0 {
+			g.W, g.Bottom = g.W+1, g.Bottom+1
+			g.OH, g.OW = OutputSize(g.H, g.KH, g.SH, g.DH, g.Top, g.Bottom), OutputSize(g.W, g.KW, g.SW, g.DW, g.Left, g.End)
+		}
+		x, w, bias, act := draw(g.H*g.W), draw(g.KH*g.KW), draw(1), []Activation{ActNone, ActRelu, ActClip6}[r.IntN(3)]
+		var want []float32
+		for _, isa := range floatLevels() {
+			got := make([]float32, g.OH*g.OW)
+			restore := Limit(isa)
+			DepthwiseConv(got, x, w, bias, 1, &g, act)
+			restore()
+			if isa == Generic {
+				want = got
+			} else if at := sameBits(got, want); at >= 0 {
+				t.Fatalf("%v: case %d: output %d is %g, want %g: %+v", isa, i, at, got[at], want[at], g)
+			}
+		}
+	}
+}

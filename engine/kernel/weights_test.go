@@ -90,6 +90,31 @@ func TestWeights(t *testing.T) {
 	}
 }
 
+// TestGroupCodes is TestWeights of the codes alone, of whole vectors of columns and the rest, mostly of 4 bits.
+func TestGroupCodes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(21, 9))
+	for i := range cases(15000) {
+		bits := 4
+		if i%6 == 0 {
+			bits = 8
+		}
+		c := newWeightsCase(rng, 8*(1+rng.IntN(2)), 16+rng.IntN(20), bits)
+		step := c.rows*bits/8 + rng.IntN(3)
+		var want []uint8
+		for _, isa := range floatLevels() {
+			q := make([]uint8, c.n*step)
+			restore := Limit(isa)
+			GroupCodes(q, step, c.x, c.rows, c.ld, c.recip, c.zero, bits)
+			restore()
+			if isa == Generic {
+				want = q
+			} else if !bytes.Equal(q, want) {
+				t.Fatalf("%s: case %d, %d bits of %d rows of %d: %v, want %v", isa, i, bits, c.rows, c.n, q, want)
+			}
+		}
+	}
+}
+
 // The twins against the formulas in float64, where a half is one.
 func TestWeightsFormula(t *testing.T) {
 	defer Limit(Generic)()
