@@ -11,8 +11,8 @@ import (
 // TestNBitsPanels has one row and whole panels of weights in one block or two, for the kernels that take several panels in one call, of every number of
 // bits and digits, and of rows too small for digits: with AVX2, fetching ahead and not, and with AVX-512 the bits of the Go twin, which TestNBitsStream compares with the formula.
 func TestNBitsPanels(t *testing.T) {
-	own := readsAhead
-	defer func() { readsAhead = own }()
+	own, asks := readsAhead, asksAhead
+	defer func() { readsAhead, asksAhead = own, asks }()
 	r := rand.New(rand.NewPCG(4, 14))
 	draw, bytes := drawer(r), randBytes(r, 1<<16)
 	for _, kind := range []struct {
@@ -61,7 +61,7 @@ func TestNBitsPanels(t *testing.T) {
 				}
 				for j := range got {
 					if math.Float32bits(got[j]) != math.Float32bits(want[j]) {
-						t.Fatalf("%v, reads ahead %v: case %d of %+v, [%d %d], element %d: %v, the Go twin has %v", isa, readsAhead, i, kind, k, n, j, got[j], want[j])
+						t.Fatalf("%v, reads ahead %v, asks %v: case %d of %+v, [%d %d], element %d: %v, the Go twin has %v", isa, readsAhead, asksAhead, i, kind, k, n, j, got[j], want[j])
 					}
 				}
 			}
@@ -71,7 +71,12 @@ func TestNBitsPanels(t *testing.T) {
 					for _, readsAhead = range []bool{true, false} {
 						run(isa)
 					}
-				case isa == Generic, isa == AVX512VNNI && kind.parts != 2:
+				case isa == AVX512VNNI && kind.parts != 2:
+					for ahead := range 3 {
+						asksAhead, p.distant = ahead > 0, ahead == 2
+						run(isa)
+					}
+				case isa == Generic:
 					run(isa)
 				}
 			}
