@@ -30,8 +30,8 @@ type gemvKind struct {
 // gemvKinds are the graphs. The weights of several are 134 MB or more.
 var gemvKinds = []gemvKind{{4, 4, 1}, {8, 4, 1}, {4, 0, 1}, {8, 0, 1}, {32, 0, 1}, {4, 4, 16}, {8, 4, 8}, {4, 0, 16}, {8, 0, 8}, {32, 0, 8}}
 
-// whole tells whether the vector of weights in blocks is multiplied as exactly as float32, in digits. No host has been seen where the weights of one
-// matrix in the cache take longer to read than three digits to multiply; the row has no floor.
+// whole tells whether the vector of weights in blocks is multiplied as exactly as float32, in digits. Three digits take about as long to multiply as
+// the weights take to read, on a Zen 4 twice as long (4 bits); the row has no floor.
 func (k gemvKind) whole() bool { return k.bits < 32 && k.level == 0 }
 
 // name is that of the row; integers tells whether the matrices are quantized dynamically.

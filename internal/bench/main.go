@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	assets := fl.String("assets", os.Getenv("WATTSHED_ASSETS"), "folder of models and of the ONNX Runtime library")
 	asJSON := fl.Bool("json", false, "print JSON instead of Markdown")
 	list := fl.Bool("list", false, "print the names of the rows and end")
-	fl.IntVar(&s.rounds, "rounds", 20, "paired rounds per row")
+	fl.IntVar(&s.rounds, "rounds", 30, "paired rounds per row")
 	fl.DurationVar(&s.sample, "sample", 30*time.Millisecond, "least time of one sample; a sample is one or more calls")
 	fl.Float64Var(&s.foreign, "foreign", 0.25, "rounds during which other processes used more CPUs than this are discarded")
 	fl.IntVar(&s.tries, "tries", 4, "rounds run at most, in multiples of -rounds; then discarded ones count")
