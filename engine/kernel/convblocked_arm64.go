@@ -32,7 +32,7 @@ func (j *blockJob) call(t *blockTile, p, b int) {
 	}
 }
 
-// startNEON writes to y what the sums start at, where they do not continue those in y.
+// startNEON writes to y what the sums start at, where they are not added to those in y.
 func (j *blockJob) startNEON(t *blockTile, p, v int) {
 	var start []float32
 	switch {
@@ -57,8 +57,14 @@ var lowest = func() (x [ChannelBlock]float32) {
 }()
 
 // denseNEON adds the products with block v of the output channels: the pixels are the rows of a small product for each tap.
+// Where the tile continues, their sums start at 0, aside.
 func (t *blockTile) denseNEON(p, v int) {
 	const bs = 4 * ChannelBlock
+	var aside [densePixels * ChannelBlock]float32
+	y, ys := t.y[t.y0+v*t.yocb:], t.ys
+	if t.bias == nil {
+		y, ys = aside[:], ChannelBlock
+	}
 	for icb := range t.nicb {
 		k := t.kfull
 		if icb == t.nicb-1 {
@@ -66,15 +72,18 @@ func (t *blockTile) denseNEON(p, v int) {
 		}
 		for _, tap := range t.taps {
 			x, w := t.x[t.x0+icb*t.xicb+tap.x:], t.w[t.w0+v*t.wocb+icb*t.wicb+tap.w:][:k*ChannelBlock]
-			y := t.y[t.y0+v*t.yocb:]
-			_, _ = x[(p-1)*t.xs+k-1], y[(p-1)*t.ys+ChannelBlock-1]
+			_, _ = x[(p-1)*t.xs+k-1], y[(p-1)*ys+ChannelBlock-1]
 			for i := 0; i < p; i += neonRows {
 				m := min(neonRows, p-i)
-				a, c := &x[i*t.xs], y[i*t.ys:]
-				gemmNEON8(m, k, a, 4*t.xs, &w[0], bs, &c[0], 4*t.ys, 1)
-				gemmNEON8(m, k, a, 4*t.xs, &w[8], bs, &c[8], 4*t.ys, 1)
+				a, c := &x[i*t.xs], y[i*ys:]
+				gemmNEON8(m, k, a, 4*t.xs, &w[0], bs, &c[0], 4*ys, 1)
+				gemmNEON8(m, k, a, 4*t.xs, &w[8], bs, &c[8], 4*ys, 1)
 			}
 		}
+	}
+	for i := 0; i < p && t.bias == nil; i++ {
+		d := t.y[t.y0+v*t.yocb+i*t.ys:][:ChannelBlock]
+		addNEON(&d[0], &d[0], &aside[i*ChannelBlock], ChannelBlock)
 	}
 }
 

@@ -28,12 +28,15 @@ func (j *blockJob) lineGo(t *blockTile, p, b int) {
 				}
 			case t.bias != nil:
 				copy(s[:], t.bias[t.b0+v*ChannelBlock:])
-			default:
-				copy(s[:], t.y[y:])
 			}
 			switch j.kind {
 			case blockDense:
 				t.denseGo(&s, t.x0+i*t.xs, t.w0+v*t.wocb)
+				if t.bias == nil {
+					for l, before := range t.y[y:][:ChannelBlock] {
+						s[l] += before
+					}
+				}
 			case blockDepth:
 				for _, tap := range t.taps {
 					x, w := t.x[t.x0+i*t.xs+tap.x:][:ChannelBlock], t.w[t.w0+tap.w:][:ChannelBlock]

@@ -71,8 +71,11 @@ func (j *blockJob) maxPixels() int {
 	case j.kind == blockMax, j.isa.hasAVX2() && !j.isa.hasAVX512():
 		return 6
 	}
-	return 12
+	return densePixels
 }
+
+// densePixels is the number of pixels that a dense micro-kernel takes at most on any instruction set.
+const densePixels = 12
 
 // smallPlane is the number of pixels up to which all planes of a job are taken together, piece by piece.
 const smallPlane = 256
@@ -123,21 +126,17 @@ const (
 	blockInput    = 128 << 10 // elements of input that one region may read: they stay in the L2 cache
 	blockDepthPix = 64 << 10  // the same in pixels, where channels are independent
 	blockShared   = 6         // weights for each element of the input that threads may all read
-	blockWeights  = 24 << 10  // bytes of weights of two blocks that are used at a time: they stay in the L1 cache
-	blockWeights1 = 8 << 10   // the same of one block, with AVX2: tiles are half as large, and read input twice as often
+	blockChain    = 192       // terms of a chain, unless a block of input channels has more: 12 KiB of weights of each block of output channels
 )
 
-// inputBlocks is the number of blocks of input channels that a pass of a dense job adds.
-func (j *blockJob) inputBlocks() int {
-	w := j.w
-	switch {
-	case w.Plain:
+// inputBlocks is the number of blocks of input channels that a pass of a dense job adds, as one chain: few enough that their weights stay in
+// the L1 cache, and that a sum of many equal terms does not drift. It is the same on every instruction set, as it is part of the order of additions.
+func (w *PackedConv) inputBlocks() int {
+	if w.Plain {
 		return w.blocks
-	case j.isa.hasAVX2() && !j.isa.hasAVX512():
-		few := max(1, blockWeights1/(4*w.wicb))
-		return ceilDiv(w.blocks, ceilDiv(w.blocks, few)) // passes of one size
 	}
-	return max(1, blockWeights/(8*w.wicb))
+	few := max(1, blockChain*ChannelBlock/w.wicb)
+	return ceilDiv(w.blocks, ceilDiv(w.blocks, few)) // passes of one size
 }
 
 // cut divides the images into regions and returns the number of tasks.
@@ -207,7 +206,7 @@ func (j *blockJob) doTask(task int) {
 	if j.w != nil && j.w.half != nil {
 		n := most * j.w.wocb
 		if j.kind == blockDense {
-			n = most * min(j.inputBlocks(), j.w.blocks) * j.w.wicb
+			n = most * j.w.inputBlocks() * j.w.wicb
 		}
 		s := getScratchF32(n)
 		defer scratchPoolF32.Put(s)
@@ -261,7 +260,7 @@ func (j *blockJob) unit(t *blockTile, image, group, ob, b int, area [4]int) {
 		x += group * w.blocks * j.xplane
 		t.w0 = image*j.wimage + ob*w.wocb
 		t.bias = w.bias[ob*ChannelBlock:]
-		few, first, at := j.inputBlocks(), t.w0, t.w0
+		few, first, at := w.inputBlocks(), t.w0, t.w0
 		pixels := (area[1] - area[0]) * (area[3] - area[2])
 		for i := 0; i < w.blocks; i += few {
 			t.nicb = min(few, w.blocks-i)

@@ -7,7 +7,7 @@ package kernel
 type blockTile struct {
 	x, w, y []float32  // input, packed weights, output
 	res     []float32  // added to the sums, lies like y; nil for none
-	bias    []float32  // what the sums start at, by channel; nil where they continue those in y
+	bias    []float32  // what the sums start at, by channel; nil where they start at 0 and are added to those in y (dense)
 	taps    []blockTap // kernel elements inside the input
 	x0      int        // of pixel 0 in x, for a tap of offset 0
 	w0, y0  int

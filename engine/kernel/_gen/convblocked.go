@@ -168,7 +168,7 @@ func (k blockKernel) prefetchOutput(a *asm) {
 	a.label("ahead")
 }
 
-// start sets the sums to the bias, or to y where the tile continues; those of max to -Inf.
+// start sets the sums to the bias, or to 0 where the tile continues; those of max to -Inf.
 func (k blockKernel) start(a *asm) {
 	if k.kind == "max" {
 		a.op("MOVL $0xff800000, AX")
@@ -180,8 +180,10 @@ func (k blockKernel) start(a *asm) {
 		return
 	}
 	a.op("MOVQ %d(DI), BX", tileOff("bias"))
-	a.op("TESTQ BX, BX")
-	a.op("JEQ  load")
+	if k.kind == "dense" {
+		a.op("TESTQ BX, BX")
+		a.op("JEQ  zero")
+	}
 	a.op("MOVQ %d(DI), AX", tileOff("b0"))
 	a.op("LEAQ (BX)(AX*4), BX")
 	for v := range k.nv() {
@@ -192,9 +194,15 @@ func (k blockKernel) start(a *asm) {
 			a.op("VMOVAPS %s, %s", k.acc(0, v), k.acc(i, v))
 		}
 	}
+	if k.kind == "depth" {
+		return
+	}
 	a.op("JMP  begin")
-	a.label("load")
-	k.output(a, "y", func(at string, r string) { a.op("VMOVUPS %s, %s", at, r) })
+	a.label("zero")
+	for i := range k.p * k.nv() {
+		r := k.acc(0, i)
+		a.op("%s %s, %s, %s", map[string]string{"Z": "VPXORD", "Y": "VPXOR"}[k.isa], r, r, r)
+	}
 	a.label("begin")
 }
 
@@ -392,7 +400,7 @@ func blockFiles() []file {
 
 const tileDoc = `	x, w, y []float32  // input, packed weights, output
 	res     []float32  // added to the sums, lies like y; nil for none
-	bias    []float32  // what the sums start at, by channel; nil where they continue those in y
+	bias    []float32  // what the sums start at, by channel; nil where they start at 0 and are added to those in y (dense)
 	taps    []blockTap // kernel elements inside the input
 	x0      int        // of pixel 0 in x, for a tap of offset 0
 	w0, y0  int

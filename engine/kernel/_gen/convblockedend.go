@@ -2,9 +2,15 @@ package main
 
 import "fmt"
 
-// finish adds the residual, applies the activation and stores.
+// finish adds what y holds where the tile continues, and the residual, applies the activation and stores.
 func (k blockKernel) finish(a *asm) {
 	a.label("finish")
+	if k.kind == "dense" {
+		a.op("CMPQ %d(DI), $0", tileOff("bias"))
+		a.op("JNE  sums")
+		k.output(a, "y", func(at, r string) { a.op("VADDPS %s, %s, %s", at, r, r) })
+		a.label("sums")
+	}
 	if k.kind != "max" {
 		a.op("CMPQ %d(DI), $0", tileOff("more"))
 		a.op("JNE  store")
