@@ -100,7 +100,7 @@ type blockTap struct{ x, w int }
 // ConvBlocked convolves n images: dst [n, blocks of Cout, OH, OW, 16] from src [n, blocks of Cin*Groups, H, W, 16], or, with
 // w.Plain, [n, Cin, H, W]. A sum is a chain of fused multiply-adds that starts at the bias and runs over blocks of input
 // channels, kernel elements and channels in the block (plain: channels, kernel elements), those in the padding left out. Of
-// many blocks the first inputBlocks make that chain, the next as many another one, which starts at 0 and is added, and so on; then
+// many blocks the first, of at most 192 terms together unless it is one, make that chain, the next as many another one, which starts at 0 and is added, and so on; then
 // the epilogue. dst must not overlap src. It panics if the geometry is not valid or a slice is too short.
 func ConvBlocked(p *Pool, n int, dst, src []float32, w *PackedConv, g *Window, ep BlockEpilogue) {
 	if !g.Valid() || g.KH != w.KH || g.KW != w.KW || n < 0 {

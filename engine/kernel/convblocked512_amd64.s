@@ -10227,28 +10227,6 @@ TEXT ·blockDense512b4p1(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
-	MOVQ 312(DI), CX
-	TESTQ CX, CX
-	JEQ  fetched
-	MOVQ 192(DI), R9
-	SHLQ $2, R9
-	LEAQ (R9)(R9*2), AX
-	MOVQ 304(DI), DX
-	MOVQ 24(DI), BX
-	LEAQ (BX)(DX*4), BX
-
-fetch:
-	PREFETCHT1 (BX)
-	PREFETCHT1 (BX)(R9*1)
-	PREFETCHT1 (BX)(R9*2)
-	PREFETCHT1 (BX)(AX*1)
-	ADDQ $64, BX
-	ADDQ $16, DX
-	DECQ CX
-	JNE  fetch
-	MOVQ DX, 304(DI)
-
-fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  zero
@@ -10507,28 +10485,6 @@ TEXT ·blockDense512b4p2(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
-	MOVQ 312(DI), CX
-	TESTQ CX, CX
-	JEQ  fetched
-	MOVQ 192(DI), R9
-	SHLQ $2, R9
-	LEAQ (R9)(R9*2), AX
-	MOVQ 304(DI), DX
-	MOVQ 24(DI), BX
-	LEAQ (BX)(DX*4), BX
-
-fetch:
-	PREFETCHT1 (BX)
-	PREFETCHT1 (BX)(R9*1)
-	PREFETCHT1 (BX)(R9*2)
-	PREFETCHT1 (BX)(AX*1)
-	ADDQ $64, BX
-	ADDQ $16, DX
-	DECQ CX
-	JNE  fetch
-	MOVQ DX, 304(DI)
-
-fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  zero
@@ -10893,28 +10849,6 @@ TEXT ·blockDense512b4p3(SB), NOSPLIT, $8-8
 	MOVQ t+0(FP), DI
 
 line:
-	MOVQ 312(DI), CX
-	TESTQ CX, CX
-	JEQ  fetched
-	MOVQ 192(DI), R9
-	SHLQ $2, R9
-	LEAQ (R9)(R9*2), AX
-	MOVQ 304(DI), DX
-	MOVQ 24(DI), BX
-	LEAQ (BX)(DX*4), BX
-
-fetch:
-	PREFETCHT1 (BX)
-	PREFETCHT1 (BX)(R9*1)
-	PREFETCHT1 (BX)(R9*2)
-	PREFETCHT1 (BX)(AX*1)
-	ADDQ $64, BX
-	ADDQ $16, DX
-	DECQ CX
-	JNE  fetch
-	MOVQ DX, 304(DI)
-
-fetched:
 	MOVQ 96(DI), BX
 	TESTQ BX, BX
 	JEQ  zero

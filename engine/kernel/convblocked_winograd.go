@@ -77,7 +77,7 @@ func (w *Winograd) Bytes() int64 { return 4 * int64(len(w.gemm.data)) }
 // Bound is what max|error| / max|output| stays below for inputs that are independent with mean 0 and one variance v: a
 // bound in probability, derived from the weights. Every rounding is taken as an independent error of variance u^2/3 times the
 // square of what it rounds, u = 2^-24. Element (i, j) of a product, with transformed weights U, has variance
-// v b_i b_j sum U^2, b_i being the square of the norm of row i of B^T; its chain of C fused multiply-adds adds C/2 times that
+// v b_i b_j sum U^2, b_i being the square of the norm of row i of B^T; its C fused multiply-adds add at most C/2 times that
 // times u^2/3, and the roundings of the three transforms 16 times at most. The output transform weighs it with the squares of
 // A^T. The largest of fewer than 1e8 errors is below six standard deviations, and the largest output at least one.
 //

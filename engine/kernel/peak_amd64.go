@@ -45,7 +45,7 @@ func tilesPeak(f func(n int, config *tileShapes)) func(n int) {
 	}
 }
 
-// peakRead returns the fastest way to read: on Emerald Rapids loads of 32 bytes take 1.2 times as long as those of 64 where the bytes come from memory.
+// peakRead returns what reads with the widest loads: on Emerald Rapids loads of 32 bytes take 1.2 times as long as those of 64 where the bytes come from memory.
 func peakRead(isa ISA) func(x []byte) {
 	switch {
 	case isa >= AVX512:

@@ -32,8 +32,7 @@ func markdown(w io.Writer, r *report, s settings) error {
 		"the 95 %% interval is that of the paired ratio. Both runtimes run in one process with the same threads, inputs and file at their defaults (both spin), and without spinning in the column so named (there idle threads of ONNX Runtime block at once, those of the native engine within a run after 20 us; '-' with one thread, which has no other to wait for and so never spins, and of training); "+
 		"inputs and outputs of both are bound, so that no call copies an input or makes memory for an output (but for those that load, and of training). "+
 		"CPU time is the paired ratio of CPU time (that of the minima), which others on the machine disturb less. Rounds during which other processes used more than %.2f CPUs are discarded. "+
-		"Of reading: the paired ratio to loading as many bytes as the weights have, with the same threads; of int8: of the peak, where a vector that is not rounded is multiplied in digits of 8 bits, which takes about as long as reading, or longer, "+
-		"so that its rows have no floor. "+
+		"Of reading: the paired ratio to loading as many bytes as the weights have, with the same threads; of int8: of the peak, where a vector that is not rounded is multiplied in digits of 8 bits. "+
 		"A floor or an aim holds when the lower end of the interval at the defaults is at or above it, after at least %d rounds; of products of a vector it is a share of reading. "+
 		"Load to first result is a new session, in this process, on a file in the page cache. Difference is max|native - ORT| / max|ORT|. In rows named bf16 the native engine has the weights in bfloat16 and ONNX Runtime those in float32. "+
 		"Cosine is that between the outputs (of MiniLM the mean-pooled embeddings) and those of ONNX Runtime on the float32 model, native and ONNX Runtime's; it counts as equal when it is at most %g lower. "+

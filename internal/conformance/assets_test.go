@@ -236,8 +236,8 @@ func loadTopology(t *testing.T, path string) *model.Graph {
 // [-2^-24, 2^-24] of the binade's start for all of them, and by half of that and half as often in the one before. With n terms the
 // standard deviation is 0.2 n 2^-24 of the sum; this is three of them, since a network is one draw.
 //
-// Such sums are those of the fully connected layers alone: package kernel adds a product in one chain, and a convolution in chains of 192 terms or
-// of 16 channels. In AlexNet (9216, 4096 and 4096 terms) on the inputs of seed 78, the convolutions end 2e-6 of the largest off, as those
+// Such sums are those of the fully connected layers alone: package kernel adds a product in one chain, and a convolution of blocked images in chains of
+// at most 192 terms, or of 16 channels where those are more. In AlexNet (9216, 4096 and 4096 terms) on the inputs of seed 78, the convolutions end 2e-6 of the largest off, as those
 // of ONNX Runtime 1.32 do; after the three products this runtime is off by 4e-6, 3.5e-5 and 8.8e-5, and ONNX Runtime, which adds a
 // product in parts, by 2e-7, 2e-7 and 2.9e-6.
 //

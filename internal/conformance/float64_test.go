@@ -83,7 +83,7 @@ func againstFloat64(t *testing.T, path string, runs []assetRun) {
 	switch {
 	case largeTopology(path):
 		limit = equalTerms
-	case strings.Contains(path, "resnet50"): // its product has 2048 terms
+	case strings.Contains(path, "light_resnet50"): // its product has 2048 terms
 		limit = equalTerms * 2048 / 25088
 	}
 	for _, a := range runs {

@@ -235,7 +235,7 @@ func (t tile) start(a *asm, mr int) {
 			a.op("ADDQ R13, CX")
 		}
 	}
-	if t.own { // the rows after these: most often those of the next call
+	if t.own { // the rows after these: most often those of the next call, or (asksAhead) of one soon after
 		a.op("ADDQ R13, CX")
 		t.ownRows(a, mr)
 	}

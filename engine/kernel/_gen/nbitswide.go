@@ -9,7 +9,7 @@ import (
 // nbWide is the kernel of one row and weights in blocks of 32, in whose code the bytes of a block are no loop. The integers of digits and of halves of
 // bytes are joined before they are made floats, which rounds as nbTile does: see nbFour3. Of one digit the panels are cut into as many equal runs, which
 // it goes through side by side, a block of each at a time: the elements of A are spread over registers once for all of them, and the weights come in
-// streams as long as the runs, of which a Zen 4 has more under way than of one. Three digits, which wait for no cache, have one.
+// streams as long as the runs, of which a Zen 4 has more under way than of one. Three digits, whose integers take the registers, have one.
 //
 // Registers: DX args, R12 blocks, DI weights, R9 bytes of a run and R15 three times that, R10 bytes of a block, SI A, R11 terms, AX zeros, R13
 // panels left of a run, BX c, CX bytes of a run's c and R8 three times that. Z0 to Z7 are the sums and Z24 to Z27 the integers of a block, or, of
@@ -155,7 +155,7 @@ func (w nbWide) kernel(a *asm, stubs *strings.Builder) {
 	a.op("RET")
 }
 
-// ask fetches what lies behind the block of run p.
+// ask fetches what lies behind the block of run p; with zero points two lines of a block are left to the CPU.
 func (w nbWide) ask(a *asm, p int) {
 	for d := 0; d < 128*w.bits+128 && w.from != readAhead; d += 64 {
 		if w.from == distant {
