@@ -56,15 +56,24 @@ var lowest = func() (x [ChannelBlock]float32) {
 	return x
 }()
 
-// denseNEON adds the products with block v of the output channels: the pixels are the rows of a small product for each tap.
-// Where the tile continues, their sums start at 0, aside.
+// denseNEON adds the products with block v of the output channels. Where the tile continues, their sums start at 0, aside.
 func (t *blockTile) denseNEON(p, v int) {
-	const bs = 4 * ChannelBlock
-	var aside [densePixels * ChannelBlock]float32
-	y, ys := t.y[t.y0+v*t.yocb:], t.ys
-	if t.bias == nil {
-		y, ys = aside[:], ChannelBlock
+	y := t.y[t.y0+v*t.yocb:]
+	if t.bias != nil {
+		t.productsNEON(y, t.ys, p, v)
+		return
 	}
+	var aside [densePixels * ChannelBlock]float32
+	t.productsNEON(aside[:], ChannelBlock, p, v)
+	for i := range p {
+		d := y[i*t.ys:][:ChannelBlock]
+		addNEON(&d[0], &d[0], &aside[i*ChannelBlock], ChannelBlock)
+	}
+}
+
+// productsNEON adds the products with block v to p rows of y, ys elements apart: the pixels are the rows of a small product for each tap.
+func (t *blockTile) productsNEON(y []float32, ys, p, v int) {
+	const bs = 4 * ChannelBlock
 	for icb := range t.nicb {
 		k := t.kfull
 		if icb == t.nicb-1 {
@@ -80,10 +89,6 @@ func (t *blockTile) denseNEON(p, v int) {
 				gemmNEON8(m, k, a, 4*t.xs, &w[8], bs, &c[8], 4*ys, 1)
 			}
 		}
-	}
-	for i := 0; i < p && t.bias == nil; i++ {
-		d := t.y[t.y0+v*t.yocb+i*t.ys:][:ChannelBlock]
-		addNEON(&d[0], &d[0], &aside[i*ChannelBlock], ChannelBlock)
 	}
 }
 

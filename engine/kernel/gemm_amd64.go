@@ -56,9 +56,24 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 			}
 		}
 	}
-	blocks, fused := ceilDiv(i1-i0, 12), k0+kk == g.k && g.fusesBias(i1-i0)
+	fused := k0+kk == g.k && g.fusesBias(i1-i0)
+	if !asksAhead {
+		g.panels512(b, i0, i1, j0, j, j1, k0, bk, kk, acc, fused)
+		return
+	}
+	blocks := ceilDiv(i1-i0, 12)
+	for t, i := 0, i0; i < i1; t++ {
+		e := i + (i1-i+blocks-t-1)/(blocks-t) // blocks of nearly equal height
+		g.panels512(b, i, e, j0, j, j1, k0, bk, kk, acc, fused)
+		i = e
+	}
+}
+
+// panels512 is block512 for panels j to j1, one after the other, each with all rows.
+func (g *gemmJob) panels512(b []float32, i0, i1, j0, j, j1, k0, bk, kk, acc int, fused bool) {
+	lda, ldc, blocks := 4*g.lda, 4*g.ldc, ceilDiv(i1-i0, 12)
 	var bias *float32
-	for t, from, i := 0, j, i0; j < j1; {
+	for ; j < j1; j++ {
 		w := min(PanelWidth, g.n-j*PanelWidth)
 		if fused {
 			bias = &g.ep.Bias[j*PanelWidth]
@@ -67,24 +82,15 @@ func (g *gemmJob) block512(b []float32, i0, i1, j0, j1, k0, bk, kk, acc int) {
 		y := &b[(j-j0)*g.ps+bk*bs]
 		bs *= 4
 		mask := uint64(1)<<w - 1
-		mr := (i1 - i + blocks - t - 1) / (blocks - t) // blocks of nearly equal height
-		x, z := &g.a[i*g.lda+k0], &g.c[i*g.ldc+j*PanelWidth]
-		if w > 16 {
-			gemm512x32m(mr, kk, x, lda, y, bs, z, ldc, mask, acc, bias)
-		} else {
-			gemm512x16m(mr, kk, x, lda, y, bs, z, ldc, mask, acc, bias)
-		}
-		switch {
-		case !asksAhead:
-			if t, i = t+1, i+mr; t == blocks {
-				t, i, j = 0, i0, j+1
+		for t, i := 0, i0; i < i1; t++ {
+			mr := (i1 - i + blocks - t - 1) / (blocks - t)
+			x, z := &g.a[i*g.lda+k0], &g.c[i*g.ldc+j*PanelWidth]
+			if w > 16 {
+				gemm512x32m(mr, kk, x, lda, y, bs, z, ldc, mask, acc, bias)
+			} else {
+				gemm512x16m(mr, kk, x, lda, y, bs, z, ldc, mask, acc, bias)
 			}
-		case j+1 < j1:
-			j++
-		default:
-			if t, i, j = t+1, i+mr, from; t == blocks {
-				return
-			}
+			i += mr
 		}
 	}
 }

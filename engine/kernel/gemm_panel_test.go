@@ -73,6 +73,9 @@ func TestWidenBlocks(t *testing.T) {
 			restore := Limit(isa)
 			ran := widenBlocksVec(kind, got[:n], src, scale)
 			restore()
+			if ran != isa.hasAVX2() {
+				t.Fatalf("%v: assembly ran: %v", isa, ran)
+			}
 			if at := sameBits(got, want); ran && at >= 0 {
 				t.Fatalf("%v: case %d, %v: element %d of %d is %g, want %g", isa, i, kind, at, n, got[at], want[at])
 			}
