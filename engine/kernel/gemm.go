@@ -94,7 +94,7 @@ func (g *gemmJob) cuts() gemmCut {
 	case g.rounded != nil:
 		c.k = kBlockTiles
 	case g.half == nil && g.isa.hasAVX2() && !g.isa.hasAVX512():
-		c = gemmCut{rows: 160, panels: 64, k: 384, group: panelsPerTask}
+		c = gemmCut{rows: 160, panels: 64, k: kBlock, group: panelsPerTask}
 		if g.m > directRows {
 			c.group = 4
 		}
@@ -114,8 +114,9 @@ const (
 	panelsPerTask = 8
 	// packedBytes bounds what a task packs at a time.
 	packedBytes = 192 << 10
-	// kBlock bounds the rows of a panel that are used before the next rows of A: 32*kBlock floats stay close.
-	kBlock = 512
+	// kBlock bounds the rows of a panel that are used before the next rows of A: 32*kBlock floats stay close. In float32 it bounds the chains
+	// of additions too, so it is the same at every level.
+	kBlock = 384
 	// kBlockTiles is the same for products on tiles: a panel of B stays in the L1 cache for all rows of a task.
 	kBlockTiles = 256
 	// kBlockFew is the same for such products of up to three rows, which read B once: 4 MiB of panelsPerTask panels, for whose assembly a collection
@@ -239,14 +240,17 @@ func (g *gemmJob) doTask(t int) {
 	}
 }
 
-// rowBlock is the number of rows of B that are used before the next rows of A, of which there are so many.
+// rowBlock is the number of rows of B that are used before the next rows of A, of which there are so many: what the terms of a chain are in float32,
+// where it depends on k alone.
 func (g *gemmJob) rowBlock(rows int) int {
-	blocks := 1
-	switch {
-	case rows > 3 || g.nbits != nil:
-		blocks = ceilDiv(g.k, g.cut.k)
-	case g.rounded != nil && !g.pairs:
-		blocks = ceilDiv(g.k, kBlockFew)
+	blocks := ceilDiv(g.k, g.cut.k)
+	if rows <= 3 {
+		switch {
+		case g.pairs:
+			blocks = 1
+		case g.rounded != nil:
+			blocks = ceilDiv(g.k, kBlockFew)
+		}
 	}
 	return (ceilDiv(g.k, max(blocks, 1)) + kAlign - 1) &^ (kAlign - 1)
 }
@@ -277,11 +281,20 @@ func (g *gemmJob) packedBlocks(i0, i1, j0, j1 int) {
 	scratchPoolF32.Put(s)
 }
 
-// blocks computes rows i0..i1 of panels j0..j1 with their epilogue; b starts at panel j0.
+// blocks computes rows i0..i1 of panels j0..j1 with their epilogue; b starts at panel j0. A few rows go through as many panels to the end as
+// their kernels take at a time, so that weights are read in the order in which they lie.
 func (g *gemmJob) blocks(b []float32, i0, i1, j0, j1 int) {
-	kb := g.rowBlock(i1 - i0)
-	for k0 := 0; k0 < g.k; k0 += kb {
-		g.blocksOf(b, i0, i1, j0, j1, k0, k0, min(kb, g.k-k0))
+	kb, step := g.rowBlock(i1-i0), j1-j0
+	if i1-i0 <= 3 && g.rounded == nil {
+		step = widePanels
+		if !g.isa.hasAVX512() {
+			step = widePanels / 2
+		}
+	}
+	for j := j0; j < j1; j += step {
+		for k0 := 0; k0 < g.k; k0 += kb {
+			g.blocksOf(b[min((j-j0)*g.ps, len(b)):], i0, i1, j, min(j+step, j1), k0, k0, min(kb, g.k-k0))
+		}
 	}
 }
 
@@ -346,9 +359,6 @@ func (g *gemmJob) blockGo(b []float32, i0, i1, j0, j1, k0, bk, kk int, acc bool)
 		for i := i0; i < i1; i++ {
 			c := g.c[i*g.ldc+j*PanelWidth:][:w]
 			var s [PanelWidth]float32
-			if acc {
-				copy(s[:], c)
-			}
 			for q, x := range g.a[i*g.lda+k0:][:kk] {
 				x64 := float64(x)
 				for e, y := range b[off+q*bs:][:w] {
@@ -358,6 +368,11 @@ func (g *gemmJob) blockGo(b []float32, i0, i1, j0, j1, k0, bk, kk int, acc bool)
 					} else {
 						s[e] = float32(t)
 					}
+				}
+			}
+			if acc {
+				for e := range c {
+					s[e] += c[e]
 				}
 			}
 			copy(c, s[:])

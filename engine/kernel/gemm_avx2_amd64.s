@@ -16,25 +16,11 @@ TEXT ·gemm256x16m1(SB), NOSPLIT, $0-88
 	MOVQ pf+64(FP), R11
 	MOVQ step+72(FP), R12
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+56(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	MOVQ BX, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS 0(CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 
@@ -84,6 +70,14 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+56(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+
+alone:
 	MOVQ bias+80(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -110,9 +104,6 @@ TEXT ·gemm256x16m2(SB), NOSPLIT, $0-88
 	MOVQ pf+64(FP), R11
 	MOVQ step+72(FP), R12
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+56(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
@@ -123,23 +114,6 @@ TEXT ·gemm256x16m2(SB), NOSPLIT, $0-88
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS 0(CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y2
-	VMOVUPS 32(CX), Y3
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 
@@ -204,6 +178,17 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+56(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ R13, CX
+	VADDPS 0(CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+
+alone:
 	MOVQ bias+80(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -235,9 +220,6 @@ TEXT ·gemm256x16m3(SB), NOSPLIT, $0-88
 	MOVQ pf+64(FP), R11
 	MOVQ step+72(FP), R12
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+56(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
@@ -253,29 +235,6 @@ TEXT ·gemm256x16m3(SB), NOSPLIT, $0-88
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS 0(CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y2
-	VMOVUPS 32(CX), Y3
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y4
-	VMOVUPS 32(CX), Y5
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 
@@ -355,6 +314,20 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+56(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ R13, CX
+	VADDPS 0(CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ R13, CX
+	VADDPS 0(CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
+
+alone:
 	MOVQ bias+80(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -393,9 +366,6 @@ TEXT ·gemm256x16m4(SB), NOSPLIT, $0-88
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+56(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
@@ -416,35 +386,6 @@ TEXT ·gemm256x16m4(SB), NOSPLIT, $0-88
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS 0(CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y2
-	VMOVUPS 32(CX), Y3
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y4
-	VMOVUPS 32(CX), Y5
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y6
-	VMOVUPS 32(CX), Y7
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 
@@ -541,6 +482,23 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+56(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ R13, CX
+	VADDPS 0(CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ R13, CX
+	VADDPS 0(CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
+	ADDQ R13, CX
+	VADDPS 0(CX), Y6, Y6
+	VADDPS 32(CX), Y7, Y7
+
+alone:
 	MOVQ bias+80(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -584,9 +542,6 @@ TEXT ·gemm256x16m5(SB), NOSPLIT, $0-88
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+56(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
@@ -612,41 +567,6 @@ TEXT ·gemm256x16m5(SB), NOSPLIT, $0-88
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS 0(CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y2
-	VMOVUPS 32(CX), Y3
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y4
-	VMOVUPS 32(CX), Y5
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y6
-	VMOVUPS 32(CX), Y7
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y8
-	VMOVUPS 32(CX), Y9
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 
@@ -758,6 +678,26 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+56(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ R13, CX
+	VADDPS 0(CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ R13, CX
+	VADDPS 0(CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
+	ADDQ R13, CX
+	VADDPS 0(CX), Y6, Y6
+	VADDPS 32(CX), Y7, Y7
+	ADDQ R13, CX
+	VADDPS 0(CX), Y8, Y8
+	VADDPS 32(CX), Y9, Y9
+
+alone:
 	MOVQ bias+80(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -806,9 +746,6 @@ TEXT ·gemm256x16m6(SB), NOSPLIT, $0-88
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+56(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
@@ -839,47 +776,6 @@ TEXT ·gemm256x16m6(SB), NOSPLIT, $0-88
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS 0(CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y2
-	VMOVUPS 32(CX), Y3
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y4
-	VMOVUPS 32(CX), Y5
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y6
-	VMOVUPS 32(CX), Y7
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y8
-	VMOVUPS 32(CX), Y9
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Y10
-	VMOVUPS 32(CX), Y11
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x3f // prefetchw BYTE PTR [rcx+0x3f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 
@@ -1006,6 +902,29 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+56(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ R13, CX
+	VADDPS 0(CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ R13, CX
+	VADDPS 0(CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
+	ADDQ R13, CX
+	VADDPS 0(CX), Y6, Y6
+	VADDPS 32(CX), Y7, Y7
+	ADDQ R13, CX
+	VADDPS 0(CX), Y8, Y8
+	VADDPS 32(CX), Y9, Y9
+	ADDQ R13, CX
+	VADDPS 0(CX), Y10, Y10
+	VADDPS 32(CX), Y11, Y11
+
+alone:
 	MOVQ bias+80(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -1057,19 +976,8 @@ TEXT ·gemm256x16masked1(SB), NOSPLIT, $0-72
 	MOVQ mask+56(FP), AX
 	VMOVDQU 0(AX), Y14
 	VMOVDQU 32(AX), Y15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMASKMOVPS 0(CX), Y14, Y0
-	VMASKMOVPS 32(CX), Y15, Y1
-
-start:
 	SUBQ $2, DX
 	JLT  tail
 
@@ -1107,6 +1015,16 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VMASKMOVPS 0(CX), Y14, Y2
+	VADDPS Y2, Y0, Y0
+	VMASKMOVPS 32(CX), Y15, Y3
+	VADDPS Y3, Y1, Y1
+
+alone:
 	VMASKMOVPS Y0, Y14, 0(BX)
 	VMASKMOVPS Y1, Y15, 32(BX)
 	VZEROUPPER
@@ -1124,24 +1042,10 @@ TEXT ·gemm256x16masked2(SB), NOSPLIT, $0-72
 	MOVQ mask+56(FP), AX
 	VMOVDQU 0(AX), Y14
 	VMOVDQU 32(AX), Y15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
 	VPXOR Y3, Y3, Y3
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMASKMOVPS 0(CX), Y14, Y0
-	VMASKMOVPS 32(CX), Y15, Y1
-	ADDQ R13, CX
-	VMASKMOVPS 0(CX), Y14, Y2
-	VMASKMOVPS 32(CX), Y15, Y3
-
-start:
 	SUBQ $2, DX
 	JLT  tail
 
@@ -1188,6 +1092,21 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VMASKMOVPS 0(CX), Y14, Y4
+	VADDPS Y4, Y0, Y0
+	VMASKMOVPS 32(CX), Y15, Y5
+	VADDPS Y5, Y1, Y1
+	ADDQ R13, CX
+	VMASKMOVPS 0(CX), Y14, Y4
+	VADDPS Y4, Y2, Y2
+	VMASKMOVPS 32(CX), Y15, Y5
+	VADDPS Y5, Y3, Y3
+
+alone:
 	VMASKMOVPS Y0, Y14, 0(BX)
 	VMASKMOVPS Y1, Y15, 32(BX)
 	ADDQ R13, BX
@@ -1208,29 +1127,12 @@ TEXT ·gemm256x16masked3(SB), NOSPLIT, $0-72
 	MOVQ mask+56(FP), AX
 	VMOVDQU 0(AX), Y14
 	VMOVDQU 32(AX), Y15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
 	VPXOR Y3, Y3, Y3
 	VPXOR Y4, Y4, Y4
 	VPXOR Y5, Y5, Y5
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMASKMOVPS 0(CX), Y14, Y0
-	VMASKMOVPS 32(CX), Y15, Y1
-	ADDQ R13, CX
-	VMASKMOVPS 0(CX), Y14, Y2
-	VMASKMOVPS 32(CX), Y15, Y3
-	ADDQ R13, CX
-	VMASKMOVPS 0(CX), Y14, Y4
-	VMASKMOVPS 32(CX), Y15, Y5
-
-start:
 	SUBQ $2, DX
 	JLT  tail
 
@@ -1286,6 +1188,26 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VMASKMOVPS 0(CX), Y14, Y6
+	VADDPS Y6, Y0, Y0
+	VMASKMOVPS 32(CX), Y15, Y7
+	VADDPS Y7, Y1, Y1
+	ADDQ R13, CX
+	VMASKMOVPS 0(CX), Y14, Y6
+	VADDPS Y6, Y2, Y2
+	VMASKMOVPS 32(CX), Y15, Y7
+	VADDPS Y7, Y3, Y3
+	ADDQ R13, CX
+	VMASKMOVPS 0(CX), Y14, Y6
+	VADDPS Y6, Y4, Y4
+	VMASKMOVPS 32(CX), Y15, Y7
+	VADDPS Y7, Y5, Y5
+
+alone:
 	VMASKMOVPS Y0, Y14, 0(BX)
 	VMASKMOVPS Y1, Y15, 32(BX)
 	ADDQ R13, BX
@@ -1311,9 +1233,6 @@ TEXT ·gemm256x16masked4(SB), NOSPLIT, $0-72
 	VMOVDQU 32(AX), Y15
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
@@ -1322,23 +1241,6 @@ TEXT ·gemm256x16masked4(SB), NOSPLIT, $0-72
 	VPXOR Y5, Y5, Y5
 	VPXOR Y6, Y6, Y6
 	VPXOR Y7, Y7, Y7
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMASKMOVPS 0(CX), Y14, Y0
-	VMASKMOVPS 32(CX), Y15, Y1
-	ADDQ R13, CX
-	VMASKMOVPS 0(CX), Y14, Y2
-	VMASKMOVPS 32(CX), Y15, Y3
-	ADDQ R13, CX
-	VMASKMOVPS 0(CX), Y14, Y4
-	VMASKMOVPS 32(CX), Y15, Y5
-	ADDQ R13, CX
-	VMASKMOVPS 0(CX), Y14, Y6
-	VMASKMOVPS 32(CX), Y15, Y7
-
-start:
 	SUBQ $2, DX
 	JLT  tail
 
@@ -1405,6 +1307,31 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VMASKMOVPS 0(CX), Y14, Y8
+	VADDPS Y8, Y0, Y0
+	VMASKMOVPS 32(CX), Y15, Y9
+	VADDPS Y9, Y1, Y1
+	ADDQ R13, CX
+	VMASKMOVPS 0(CX), Y14, Y8
+	VADDPS Y8, Y2, Y2
+	VMASKMOVPS 32(CX), Y15, Y9
+	VADDPS Y9, Y3, Y3
+	ADDQ R13, CX
+	VMASKMOVPS 0(CX), Y14, Y8
+	VADDPS Y8, Y4, Y4
+	VMASKMOVPS 32(CX), Y15, Y9
+	VADDPS Y9, Y5, Y5
+	ADDQ R13, CX
+	VMASKMOVPS 0(CX), Y14, Y8
+	VADDPS Y8, Y6, Y6
+	VMASKMOVPS 32(CX), Y15, Y9
+	VADDPS Y9, Y7, Y7
+
+alone:
 	VMASKMOVPS Y0, Y14, 0(BX)
 	VMASKMOVPS Y1, Y15, 32(BX)
 	ADDQ R13, BX
@@ -1430,9 +1357,6 @@ TEXT ·gemv256m1(SB), NOSPLIT, $0-72
 	MOVQ c+48(FP), BX
 	MOVQ ldc+56(FP), R13
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
@@ -1441,18 +1365,6 @@ TEXT ·gemv256m1(SB), NOSPLIT, $0-72
 	VPXOR Y5, Y5, Y5
 	VPXOR Y6, Y6, Y6
 	VPXOR Y7, Y7, Y7
-	JMP  loop
-
-load:
-	MOVQ BX, CX
-	VMOVUPS 0(CX), Y0
-	VMOVUPS 32(CX), Y1
-	VMOVUPS 64(CX), Y2
-	VMOVUPS 96(CX), Y3
-	VMOVUPS 128(CX), Y4
-	VMOVUPS 160(CX), Y5
-	VMOVUPS 192(CX), Y6
-	VMOVUPS 224(CX), Y7
 
 	PCALIGN $32
 
@@ -1470,6 +1382,20 @@ loop:
 	ADDQ R10, DI
 	DECQ DX
 	JNE  loop
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	VADDPS 64(CX), Y2, Y2
+	VADDPS 96(CX), Y3, Y3
+	VADDPS 128(CX), Y4, Y4
+	VADDPS 160(CX), Y5, Y5
+	VADDPS 192(CX), Y6, Y6
+	VADDPS 224(CX), Y7, Y7
+
+alone:
 	VMOVUPS Y0, 0(BX)
 	VMOVUPS Y1, 32(BX)
 	VMOVUPS Y2, 64(BX)

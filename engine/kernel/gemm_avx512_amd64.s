@@ -18,25 +18,11 @@ TEXT ·gemm512x32m1(SB), NOSPLIT, $0-80
 	SHRQ $16, AX
 	KMOVW AX, K2
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ BX, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -115,6 +101,14 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -143,9 +137,6 @@ TEXT ·gemm512x32m2(SB), NOSPLIT, $0-80
 	SHRQ $16, AX
 	KMOVW AX, K2
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -156,23 +147,6 @@ TEXT ·gemm512x32m2(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -278,6 +252,17 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -311,9 +296,6 @@ TEXT ·gemm512x32m3(SB), NOSPLIT, $0-80
 	SHRQ $16, AX
 	KMOVW AX, K2
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -329,29 +311,6 @@ TEXT ·gemm512x32m3(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -484,6 +443,20 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -524,9 +497,6 @@ TEXT ·gemm512x32m4(SB), NOSPLIT, $0-80
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -547,35 +517,6 @@ TEXT ·gemm512x32m4(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -738,6 +679,23 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -783,9 +741,6 @@ TEXT ·gemm512x32m5(SB), NOSPLIT, $0-80
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -811,41 +766,6 @@ TEXT ·gemm512x32m5(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -1035,6 +955,26 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -1085,9 +1025,6 @@ TEXT ·gemm512x32m6(SB), NOSPLIT, $0-80
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1118,47 +1055,6 @@ TEXT ·gemm512x32m6(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -1375,6 +1271,29 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -1431,9 +1350,6 @@ TEXT ·gemm512x32m7(SB), NOSPLIT, $0-80
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1469,53 +1385,6 @@ TEXT ·gemm512x32m7(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -1762,6 +1631,32 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -1823,9 +1718,6 @@ TEXT ·gemm512x32m8(SB), NOSPLIT, $0-80
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1866,59 +1758,6 @@ TEXT ·gemm512x32m8(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z14
-	VMOVUPS.Z 64(CX), K2, Z15
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -2192,6 +2031,35 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+	ADDQ R13, CX
+	VADDPS 0(CX), Z14, K1, Z14
+	VADDPS 64(CX), Z15, K2, Z15
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -2258,9 +2126,6 @@ TEXT ·gemm512x32m9(SB), NOSPLIT, $0-80
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2306,65 +2171,6 @@ TEXT ·gemm512x32m9(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z14
-	VMOVUPS.Z 64(CX), K2, Z15
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z16
-	VMOVUPS.Z 64(CX), K2, Z17
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -2683,6 +2489,38 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+	ADDQ R13, CX
+	VADDPS 0(CX), Z14, K1, Z14
+	VADDPS 64(CX), Z15, K2, Z15
+	ADDQ R13, CX
+	VADDPS 0(CX), Z16, K1, Z16
+	VADDPS 64(CX), Z17, K2, Z17
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -2755,9 +2593,6 @@ TEXT ·gemm512x32m10(SB), NOSPLIT, $0-80
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R11)(AX*1), R12
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2808,71 +2643,6 @@ TEXT ·gemm512x32m10(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z14
-	VMOVUPS.Z 64(CX), K2, Z15
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z16
-	VMOVUPS.Z 64(CX), K2, Z17
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z18
-	VMOVUPS.Z 64(CX), K2, Z19
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -3221,6 +2991,41 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+	ADDQ R13, CX
+	VADDPS 0(CX), Z14, K1, Z14
+	VADDPS 64(CX), Z15, K2, Z15
+	ADDQ R13, CX
+	VADDPS 0(CX), Z16, K1, Z16
+	VADDPS 64(CX), Z17, K2, Z17
+	ADDQ R13, CX
+	VADDPS 0(CX), Z18, K1, Z18
+	VADDPS 64(CX), Z19, K2, Z19
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -3298,9 +3103,6 @@ TEXT ·gemm512x32m11(SB), NOSPLIT, $0-80
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R11)(AX*1), R12
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3356,77 +3158,6 @@ TEXT ·gemm512x32m11(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z14
-	VMOVUPS.Z 64(CX), K2, Z15
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z16
-	VMOVUPS.Z 64(CX), K2, Z17
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z18
-	VMOVUPS.Z 64(CX), K2, Z19
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z20
-	VMOVUPS.Z 64(CX), K2, Z21
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -3802,6 +3533,44 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+	ADDQ R13, CX
+	VADDPS 0(CX), Z14, K1, Z14
+	VADDPS 64(CX), Z15, K2, Z15
+	ADDQ R13, CX
+	VADDPS 0(CX), Z16, K1, Z16
+	VADDPS 64(CX), Z17, K2, Z17
+	ADDQ R13, CX
+	VADDPS 0(CX), Z18, K1, Z18
+	VADDPS 64(CX), Z19, K2, Z19
+	ADDQ R13, CX
+	VADDPS 0(CX), Z20, K1, Z20
+	VADDPS 64(CX), Z21, K2, Z21
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -3884,9 +3653,6 @@ TEXT ·gemm512x32m12(SB), NOSPLIT, $0-80
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R11)(AX*1), R12
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3947,83 +3713,6 @@ TEXT ·gemm512x32m12(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z14
-	VMOVUPS.Z 64(CX), K2, Z15
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z16
-	VMOVUPS.Z 64(CX), K2, Z17
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z18
-	VMOVUPS.Z 64(CX), K2, Z19
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z20
-	VMOVUPS.Z 64(CX), K2, Z21
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z22
-	VMOVUPS.Z 64(CX), K2, Z23
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -4426,6 +4115,47 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+	ADDQ R13, CX
+	VADDPS 0(CX), Z14, K1, Z14
+	VADDPS 64(CX), Z15, K2, Z15
+	ADDQ R13, CX
+	VADDPS 0(CX), Z16, K1, Z16
+	VADDPS 64(CX), Z17, K2, Z17
+	ADDQ R13, CX
+	VADDPS 0(CX), Z18, K1, Z18
+	VADDPS 64(CX), Z19, K2, Z19
+	ADDQ R13, CX
+	VADDPS 0(CX), Z20, K1, Z20
+	VADDPS 64(CX), Z21, K2, Z21
+	ADDQ R13, CX
+	VADDPS 0(CX), Z22, K1, Z22
+	VADDPS 64(CX), Z23, K2, Z23
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -4507,17 +4237,7 @@ TEXT ·gemm512x16m1(SB), NOSPLIT, $0-80
 	MOVQ mask+56(FP), AX
 	KMOVW AX, K1
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -4569,6 +4289,13 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -4592,20 +4319,8 @@ TEXT ·gemm512x16m2(SB), NOSPLIT, $0-80
 	MOVQ mask+56(FP), AX
 	KMOVW AX, K1
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z1
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -4666,6 +4381,15 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	ADDQ R13, CX
+	VADDPS 0(CX), Z1, K1, Z1
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -4692,23 +4416,9 @@ TEXT ·gemm512x16m3(SB), NOSPLIT, $0-80
 	MOVQ mask+56(FP), AX
 	KMOVW AX, K1
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -4778,6 +4488,17 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	ADDQ R13, CX
+	VADDPS 0(CX), Z1, K1, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -4809,26 +4530,10 @@ TEXT ·gemm512x16m4(SB), NOSPLIT, $0-80
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z3
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -4910,6 +4615,19 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	ADDQ R13, CX
+	VADDPS 0(CX), Z1, K1, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	ADDQ R13, CX
+	VADDPS 0(CX), Z3, K1, Z3
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -4944,29 +4662,11 @@ TEXT ·gemm512x16m5(SB), NOSPLIT, $0-80
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -5057,6 +4757,21 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	ADDQ R13, CX
+	VADDPS 0(CX), Z1, K1, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	ADDQ R13, CX
+	VADDPS 0(CX), Z3, K1, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -5094,32 +4809,12 @@ TEXT ·gemm512x16m6(SB), NOSPLIT, $0-80
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z5
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -5219,6 +4914,23 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	ADDQ R13, CX
+	VADDPS 0(CX), Z1, K1, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	ADDQ R13, CX
+	VADDPS 0(CX), Z3, K1, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	ADDQ R13, CX
+	VADDPS 0(CX), Z5, K1, Z5
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -5260,9 +4972,6 @@ TEXT ·gemm512x16m7(SB), NOSPLIT, $0-80
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5270,25 +4979,6 @@ TEXT ·gemm512x16m7(SB), NOSPLIT, $0-80
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -5400,6 +5090,25 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	ADDQ R13, CX
+	VADDPS 0(CX), Z1, K1, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	ADDQ R13, CX
+	VADDPS 0(CX), Z3, K1, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	ADDQ R13, CX
+	VADDPS 0(CX), Z5, K1, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -5444,9 +5153,6 @@ TEXT ·gemm512x16m8(SB), NOSPLIT, $0-80
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5455,27 +5161,6 @@ TEXT ·gemm512x16m8(SB), NOSPLIT, $0-80
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z7
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -5596,6 +5281,27 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	ADDQ R13, CX
+	VADDPS 0(CX), Z1, K1, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	ADDQ R13, CX
+	VADDPS 0(CX), Z3, K1, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	ADDQ R13, CX
+	VADDPS 0(CX), Z5, K1, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	ADDQ R13, CX
+	VADDPS 0(CX), Z7, K1, Z7
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -5643,9 +5349,6 @@ TEXT ·gemm512x16m9(SB), NOSPLIT, $0-80
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5655,29 +5358,6 @@ TEXT ·gemm512x16m9(SB), NOSPLIT, $0-80
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -5807,6 +5487,29 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	ADDQ R13, CX
+	VADDPS 0(CX), Z1, K1, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	ADDQ R13, CX
+	VADDPS 0(CX), Z3, K1, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	ADDQ R13, CX
+	VADDPS 0(CX), Z5, K1, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	ADDQ R13, CX
+	VADDPS 0(CX), Z7, K1, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -5858,9 +5561,6 @@ TEXT ·gemm512x16m10(SB), NOSPLIT, $0-80
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R11)(AX*1), R12
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5871,31 +5571,6 @@ TEXT ·gemm512x16m10(SB), NOSPLIT, $0-80
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z9
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -6037,6 +5712,31 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	ADDQ R13, CX
+	VADDPS 0(CX), Z1, K1, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	ADDQ R13, CX
+	VADDPS 0(CX), Z3, K1, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	ADDQ R13, CX
+	VADDPS 0(CX), Z5, K1, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	ADDQ R13, CX
+	VADDPS 0(CX), Z7, K1, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	ADDQ R13, CX
+	VADDPS 0(CX), Z9, K1, Z9
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -6091,9 +5791,6 @@ TEXT ·gemm512x16m11(SB), NOSPLIT, $0-80
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R11)(AX*1), R12
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6105,33 +5802,6 @@ TEXT ·gemm512x16m11(SB), NOSPLIT, $0-80
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -6282,6 +5952,33 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	ADDQ R13, CX
+	VADDPS 0(CX), Z1, K1, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	ADDQ R13, CX
+	VADDPS 0(CX), Z3, K1, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	ADDQ R13, CX
+	VADDPS 0(CX), Z5, K1, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	ADDQ R13, CX
+	VADDPS 0(CX), Z7, K1, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	ADDQ R13, CX
+	VADDPS 0(CX), Z9, K1, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -6339,9 +6036,6 @@ TEXT ·gemm512x16m12(SB), NOSPLIT, $0-80
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R11)(AX*1), R12
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6354,35 +6048,6 @@ TEXT ·gemm512x16m12(SB), NOSPLIT, $0-80
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z11
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K1, K1
@@ -6542,6 +6207,35 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	ADDQ R13, CX
+	VADDPS 0(CX), Z1, K1, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	ADDQ R13, CX
+	VADDPS 0(CX), Z3, K1, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	ADDQ R13, CX
+	VADDPS 0(CX), Z5, K1, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	ADDQ R13, CX
+	VADDPS 0(CX), Z7, K1, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	ADDQ R13, CX
+	VADDPS 0(CX), Z9, K1, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	ADDQ R13, CX
+	VADDPS 0(CX), Z11, K1, Z11
+
+alone:
 	MOVQ bias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -6599,25 +6293,11 @@ TEXT ·gemm512x32at1(SB), NOSPLIT, $0-80
 	KMOVW AX, K1
 	SHRQ $16, AX
 	KMOVW AX, K2
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ BX, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -6705,6 +6385,14 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -6730,9 +6418,6 @@ TEXT ·gemm512x32at2(SB), NOSPLIT, $0-80
 	KMOVW AX, K1
 	SHRQ $16, AX
 	KMOVW AX, K2
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6743,23 +6428,6 @@ TEXT ·gemm512x32at2(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -6874,6 +6542,17 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -6904,9 +6583,6 @@ TEXT ·gemm512x32at3(SB), NOSPLIT, $0-80
 	KMOVW AX, K1
 	SHRQ $16, AX
 	KMOVW AX, K2
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6922,29 +6598,6 @@ TEXT ·gemm512x32at3(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -7086,6 +6739,20 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -7123,9 +6790,6 @@ TEXT ·gemm512x32at4(SB), NOSPLIT, $0-80
 	KMOVW AX, K2
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7146,35 +6810,6 @@ TEXT ·gemm512x32at4(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -7346,6 +6981,23 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -7388,9 +7040,6 @@ TEXT ·gemm512x32at5(SB), NOSPLIT, $0-80
 	KMOVW AX, K2
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7416,41 +7065,6 @@ TEXT ·gemm512x32at5(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -7649,6 +7263,26 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -7696,9 +7330,6 @@ TEXT ·gemm512x32at6(SB), NOSPLIT, $0-80
 	KMOVW AX, K2
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7729,47 +7360,6 @@ TEXT ·gemm512x32at6(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -7995,6 +7585,29 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -8048,9 +7661,6 @@ TEXT ·gemm512x32at7(SB), NOSPLIT, $0-80
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8086,53 +7696,6 @@ TEXT ·gemm512x32at7(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -8388,6 +7951,32 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -8446,9 +8035,6 @@ TEXT ·gemm512x32at8(SB), NOSPLIT, $0-80
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8489,59 +8075,6 @@ TEXT ·gemm512x32at8(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z14
-	VMOVUPS.Z 64(CX), K2, Z15
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -8824,6 +8357,35 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+	ADDQ R13, CX
+	VADDPS 0(CX), Z14, K1, Z14
+	VADDPS 64(CX), Z15, K2, Z15
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -8887,9 +8449,6 @@ TEXT ·gemm512x32at9(SB), NOSPLIT, $0-80
 	LEAQ (R8)(R8*2), AX
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8935,65 +8494,6 @@ TEXT ·gemm512x32at9(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z14
-	VMOVUPS.Z 64(CX), K2, Z15
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z16
-	VMOVUPS.Z 64(CX), K2, Z17
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -9321,6 +8821,38 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+	ADDQ R13, CX
+	VADDPS 0(CX), Z14, K1, Z14
+	VADDPS 64(CX), Z15, K2, Z15
+	ADDQ R13, CX
+	VADDPS 0(CX), Z16, K1, Z16
+	VADDPS 64(CX), Z17, K2, Z17
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -9390,9 +8922,6 @@ TEXT ·gemm512x32at10(SB), NOSPLIT, $0-80
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R11)(AX*1), R12
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -9443,71 +8972,6 @@ TEXT ·gemm512x32at10(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z14
-	VMOVUPS.Z 64(CX), K2, Z15
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z16
-	VMOVUPS.Z 64(CX), K2, Z17
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z18
-	VMOVUPS.Z 64(CX), K2, Z19
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -9865,6 +9329,41 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+	ADDQ R13, CX
+	VADDPS 0(CX), Z14, K1, Z14
+	VADDPS 64(CX), Z15, K2, Z15
+	ADDQ R13, CX
+	VADDPS 0(CX), Z16, K1, Z16
+	VADDPS 64(CX), Z17, K2, Z17
+	ADDQ R13, CX
+	VADDPS 0(CX), Z18, K1, Z18
+	VADDPS 64(CX), Z19, K2, Z19
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -9939,9 +9438,6 @@ TEXT ·gemm512x32at11(SB), NOSPLIT, $0-80
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R11)(AX*1), R12
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -9997,77 +9493,6 @@ TEXT ·gemm512x32at11(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z14
-	VMOVUPS.Z 64(CX), K2, Z15
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z16
-	VMOVUPS.Z 64(CX), K2, Z17
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z18
-	VMOVUPS.Z 64(CX), K2, Z19
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z20
-	VMOVUPS.Z 64(CX), K2, Z21
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -10452,6 +9877,44 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+	ADDQ R13, CX
+	VADDPS 0(CX), Z14, K1, Z14
+	VADDPS 64(CX), Z15, K2, Z15
+	ADDQ R13, CX
+	VADDPS 0(CX), Z16, K1, Z16
+	VADDPS 64(CX), Z17, K2, Z17
+	ADDQ R13, CX
+	VADDPS 0(CX), Z18, K1, Z18
+	VADDPS 64(CX), Z19, K2, Z19
+	ADDQ R13, CX
+	VADDPS 0(CX), Z20, K1, Z20
+	VADDPS 64(CX), Z21, K2, Z21
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -10531,9 +9994,6 @@ TEXT ·gemm512x32at12(SB), NOSPLIT, $0-80
 	LEAQ (SI)(AX*1), R10
 	LEAQ (R10)(AX*1), R11
 	LEAQ (R11)(AX*1), R12
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -10594,83 +10054,6 @@ TEXT ·gemm512x32at12(SB), NOSPLIT, $0-80
 	ADDQ R13, CX
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	JMP  start
-
-load:
-	MOVQ BX, CX
-	VMOVUPS.Z 0(CX), K1, Z0
-	VMOVUPS.Z 64(CX), K2, Z1
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z2
-	VMOVUPS.Z 64(CX), K2, Z3
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z4
-	VMOVUPS.Z 64(CX), K2, Z5
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z6
-	VMOVUPS.Z 64(CX), K2, Z7
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z8
-	VMOVUPS.Z 64(CX), K2, Z9
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z10
-	VMOVUPS.Z 64(CX), K2, Z11
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z12
-	VMOVUPS.Z 64(CX), K2, Z13
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z14
-	VMOVUPS.Z 64(CX), K2, Z15
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z16
-	VMOVUPS.Z 64(CX), K2, Z17
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z18
-	VMOVUPS.Z 64(CX), K2, Z19
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z20
-	VMOVUPS.Z 64(CX), K2, Z21
-	ADDQ R13, CX
-	VMOVUPS.Z 0(CX), K1, Z22
-	VMOVUPS.Z 64(CX), K2, Z23
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-	ADDQ R13, CX
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x09 // prefetchw BYTE PTR [rcx]
-	BYTE $0x0f; BYTE $0x0d; BYTE $0x49; BYTE $0x7f // prefetchw BYTE PTR [rcx+0x7f]
-
-start:
 	SUBQ $4, DX
 	JLT  tail
 	KORTESTW K2, K2
@@ -11082,6 +10465,47 @@ one:
 	JNE  one
 
 store:
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, K1, Z0
+	VADDPS 64(CX), Z1, K2, Z1
+	ADDQ R13, CX
+	VADDPS 0(CX), Z2, K1, Z2
+	VADDPS 64(CX), Z3, K2, Z3
+	ADDQ R13, CX
+	VADDPS 0(CX), Z4, K1, Z4
+	VADDPS 64(CX), Z5, K2, Z5
+	ADDQ R13, CX
+	VADDPS 0(CX), Z6, K1, Z6
+	VADDPS 64(CX), Z7, K2, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, K1, Z8
+	VADDPS 64(CX), Z9, K2, Z9
+	ADDQ R13, CX
+	VADDPS 0(CX), Z10, K1, Z10
+	VADDPS 64(CX), Z11, K2, Z11
+	ADDQ R13, CX
+	VADDPS 0(CX), Z12, K1, Z12
+	VADDPS 64(CX), Z13, K2, Z13
+	ADDQ R13, CX
+	VADDPS 0(CX), Z14, K1, Z14
+	VADDPS 64(CX), Z15, K2, Z15
+	ADDQ R13, CX
+	VADDPS 0(CX), Z16, K1, Z16
+	VADDPS 64(CX), Z17, K2, Z17
+	ADDQ R13, CX
+	VADDPS 0(CX), Z18, K1, Z18
+	VADDPS 64(CX), Z19, K2, Z19
+	ADDQ R13, CX
+	VADDPS 0(CX), Z20, K1, Z20
+	VADDPS 64(CX), Z21, K2, Z21
+	ADDQ R13, CX
+	VADDPS 0(CX), Z22, K1, Z22
+	VADDPS 64(CX), Z23, K2, Z23
+
+alone:
 	MOVQ rowBias+72(FP), AX
 	TESTQ AX, AX
 	JEQ  sums
@@ -11160,9 +10584,6 @@ TEXT ·gemv512m1(SB), NOSPLIT, $0-72
 	MOVQ c+48(FP), BX
 	MOVQ ldc+56(FP), R13
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -11171,18 +10592,6 @@ TEXT ·gemv512m1(SB), NOSPLIT, $0-72
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP  loop
-
-load:
-	MOVQ BX, CX
-	VMOVUPS 0(CX), Z0
-	VMOVUPS 64(CX), Z1
-	VMOVUPS 128(CX), Z2
-	VMOVUPS 192(CX), Z3
-	VMOVUPS 256(CX), Z4
-	VMOVUPS 320(CX), Z5
-	VMOVUPS 384(CX), Z6
-	VMOVUPS 448(CX), Z7
 
 	PCALIGN $32
 
@@ -11200,6 +10609,20 @@ loop:
 	ADDQ R10, DI
 	DECQ DX
 	JNE  loop
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, Z0
+	VADDPS 64(CX), Z1, Z1
+	VADDPS 128(CX), Z2, Z2
+	VADDPS 192(CX), Z3, Z3
+	VADDPS 256(CX), Z4, Z4
+	VADDPS 320(CX), Z5, Z5
+	VADDPS 384(CX), Z6, Z6
+	VADDPS 448(CX), Z7, Z7
+
+alone:
 	VMOVUPS Z0, 0(BX)
 	VMOVUPS Z1, 64(BX)
 	VMOVUPS Z2, 128(BX)
@@ -11222,9 +10645,6 @@ TEXT ·gemv512m2(SB), NOSPLIT, $0-72
 	MOVQ c+48(FP), BX
 	MOVQ ldc+56(FP), R13
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -11241,27 +10661,6 @@ TEXT ·gemv512m2(SB), NOSPLIT, $0-72
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	JMP  loop
-
-load:
-	MOVQ BX, CX
-	VMOVUPS 0(CX), Z0
-	VMOVUPS 64(CX), Z1
-	VMOVUPS 128(CX), Z2
-	VMOVUPS 192(CX), Z3
-	VMOVUPS 256(CX), Z4
-	VMOVUPS 320(CX), Z5
-	VMOVUPS 384(CX), Z6
-	VMOVUPS 448(CX), Z7
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Z8
-	VMOVUPS 64(CX), Z9
-	VMOVUPS 128(CX), Z10
-	VMOVUPS 192(CX), Z11
-	VMOVUPS 256(CX), Z12
-	VMOVUPS 320(CX), Z13
-	VMOVUPS 384(CX), Z14
-	VMOVUPS 448(CX), Z15
 
 	PCALIGN $32
 
@@ -11296,6 +10695,29 @@ loop:
 	ADDQ R10, DI
 	DECQ DX
 	JNE  loop
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, Z0
+	VADDPS 64(CX), Z1, Z1
+	VADDPS 128(CX), Z2, Z2
+	VADDPS 192(CX), Z3, Z3
+	VADDPS 256(CX), Z4, Z4
+	VADDPS 320(CX), Z5, Z5
+	VADDPS 384(CX), Z6, Z6
+	VADDPS 448(CX), Z7, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, Z8
+	VADDPS 64(CX), Z9, Z9
+	VADDPS 128(CX), Z10, Z10
+	VADDPS 192(CX), Z11, Z11
+	VADDPS 256(CX), Z12, Z12
+	VADDPS 320(CX), Z13, Z13
+	VADDPS 384(CX), Z14, Z14
+	VADDPS 448(CX), Z15, Z15
+
+alone:
 	VMOVUPS Z0, 0(BX)
 	VMOVUPS Z1, 64(BX)
 	VMOVUPS Z2, 128(BX)
@@ -11327,9 +10749,6 @@ TEXT ·gemv512m3(SB), NOSPLIT, $0-72
 	MOVQ c+48(FP), BX
 	MOVQ ldc+56(FP), R13
 	LEAQ (R9)(R9*2), R15
-	MOVQ acc+64(FP), CX
-	TESTQ CX, CX
-	JNE  load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -11354,36 +10773,6 @@ TEXT ·gemv512m3(SB), NOSPLIT, $0-72
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-	JMP  loop
-
-load:
-	MOVQ BX, CX
-	VMOVUPS 0(CX), Z0
-	VMOVUPS 64(CX), Z1
-	VMOVUPS 128(CX), Z2
-	VMOVUPS 192(CX), Z3
-	VMOVUPS 256(CX), Z4
-	VMOVUPS 320(CX), Z5
-	VMOVUPS 384(CX), Z6
-	VMOVUPS 448(CX), Z7
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Z8
-	VMOVUPS 64(CX), Z9
-	VMOVUPS 128(CX), Z10
-	VMOVUPS 192(CX), Z11
-	VMOVUPS 256(CX), Z12
-	VMOVUPS 320(CX), Z13
-	VMOVUPS 384(CX), Z14
-	VMOVUPS 448(CX), Z15
-	ADDQ R13, CX
-	VMOVUPS 0(CX), Z16
-	VMOVUPS 64(CX), Z17
-	VMOVUPS 128(CX), Z18
-	VMOVUPS 192(CX), Z19
-	VMOVUPS 256(CX), Z20
-	VMOVUPS 320(CX), Z21
-	VMOVUPS 384(CX), Z22
-	VMOVUPS 448(CX), Z23
 
 	PCALIGN $32
 
@@ -11427,6 +10816,38 @@ loop:
 	ADDQ R10, DI
 	DECQ DX
 	JNE  loop
+	MOVQ acc+64(FP), CX
+	TESTQ CX, CX
+	JEQ  alone
+	MOVQ BX, CX
+	VADDPS 0(CX), Z0, Z0
+	VADDPS 64(CX), Z1, Z1
+	VADDPS 128(CX), Z2, Z2
+	VADDPS 192(CX), Z3, Z3
+	VADDPS 256(CX), Z4, Z4
+	VADDPS 320(CX), Z5, Z5
+	VADDPS 384(CX), Z6, Z6
+	VADDPS 448(CX), Z7, Z7
+	ADDQ R13, CX
+	VADDPS 0(CX), Z8, Z8
+	VADDPS 64(CX), Z9, Z9
+	VADDPS 128(CX), Z10, Z10
+	VADDPS 192(CX), Z11, Z11
+	VADDPS 256(CX), Z12, Z12
+	VADDPS 320(CX), Z13, Z13
+	VADDPS 384(CX), Z14, Z14
+	VADDPS 448(CX), Z15, Z15
+	ADDQ R13, CX
+	VADDPS 0(CX), Z16, Z16
+	VADDPS 64(CX), Z17, Z17
+	VADDPS 128(CX), Z18, Z18
+	VADDPS 192(CX), Z19, Z19
+	VADDPS 256(CX), Z20, Z20
+	VADDPS 320(CX), Z21, Z21
+	VADDPS 384(CX), Z22, Z22
+	VADDPS 448(CX), Z23, Z23
+
+alone:
 	VMOVUPS Z0, 0(BX)
 	VMOVUPS Z1, 64(BX)
 	VMOVUPS Z2, 128(BX)

@@ -7,7 +7,7 @@ import (
 
 // ConvF32 convolves one image, or one group of its channels: dst[m, OH*OW] = epilogue(w * columns(src)), with w [m, c*KH*KW],
 // src [c,H,W] and the columns of Im2Col, of which only what a task needs at a time is ever in memory. The bits are those
-// of Im2Col followed by MatMulF32: a chain over (channel, kh, kw). BiasM of the epilogue is the usual bias. dst must
+// of Im2Col followed by MatMulF32: chains over (channel, kh, kw). BiasM of the epilogue is the usual bias. dst must
 // not overlap src or w. It takes scratch memory for the padded image; the caller bounds its PaddedLen. It panics if the geometry
 // is not valid or a slice is too short.
 func ConvF32(p *Pool, m int, w []float32, c int, src []float32, g *Window, dst []float32, ep Epilogue) {
@@ -15,7 +15,7 @@ func ConvF32(p *Pool, m int, w []float32, c int, src []float32, g *Window, dst [
 	ConvVolumeF32(p, m, w, c, src, &v, dst, ep)
 }
 
-// ConvVolumeF32 is ConvF32 of a volume: w [m, c*KD*KH*KW], src [c,D,H,W], dst [m, OD*OH*OW], a chain over (channel, kd, kh, kw). Of the
+// ConvVolumeF32 is ConvF32 of a volume: w [m, c*KD*KH*KW], src [c,D,H,W], dst [m, OD*OH*OW], chains over (channel, kd, kh, kw). Of the
 // epilogue, Bias must be nil.
 func ConvVolumeF32(p *Pool, m int, w []float32, c int, src []float32, v *Volume, dst []float32, ep Epilogue) {
 	if !v.Valid() {

@@ -7,20 +7,26 @@ import (
 	"time"
 )
 
-// naiveConv is the definition: for every output one chain over (channel, kh, kw), padding being 0.
+// naiveConv is the definition: for every output chains over (channel, kh, kw), padding being 0.
 func naiveConv(m int, w []float32, c int, src []float32, g *Window) []float32 {
 	out := make([]float32, m*g.OH*g.OW)
 	for o := range out {
 		i, oh, ow := o/(g.OH*g.OW), o/g.OW%g.OH, o%g.OW
-		var s float32
-		for q := range c * g.KH * g.KW {
+		var s, t float32
+		k := c * g.KH * g.KW
+		for q := range k {
 			ch, kh, kw := q/(g.KH*g.KW), q/g.KW%g.KH, q%g.KW
 			h, x := oh*g.SH+kh*g.DH-g.Top, ow*g.SW+kw*g.DW-g.Left
 			var v float32
 			if h >= 0 && h < g.H && x >= 0 && x < g.W {
 				v = src[(ch*g.H+h)*g.W+x]
 			}
-			s = Fma32(w[i*c*g.KH*g.KW+q], v, s)
+			if t = Fma32(w[i*k+q], v, t); q+1 == k || (q+1)%chainTerms(k) == 0 {
+				if q >= chainTerms(k) {
+					t += s
+				}
+				s, t = t, 0
+			}
 		}
 		out[o] = s
 	}

@@ -17,7 +17,7 @@ const (
 	ActHardSigmoid            // min(max(alpha x + beta, 0), 1): of blocked convolutions alone
 )
 
-// Epilogue is what happens to the elements of a product while they are in the cache. With s the chain of fused
+// Epilogue is what happens to the elements of a product while they are in the cache. With s the sum of the chains of fused
 // multiply-adds, C[i,j] = Act(Alpha*s + BiasM[i] + Bias[j] + Residual[i,j]): each operation that is asked for is
 // rounded to float32, in that order. The zero value stores s.
 type Epilogue struct {
@@ -26,7 +26,7 @@ type Epilogue struct {
 	Residual   []float32 // [M,N] with leading dimension LdR, or nil; must not overlap C
 	LdR        int
 	Act        Activation
-	Accumulate bool    // the chain starts at C instead of 0 (and Alpha scales all of it)
+	Accumulate bool    // the first chain is added to C (and Alpha scales all of it)
 	Alpha      float32 // 0 means 1
 }
 

@@ -21,7 +21,7 @@ func halfSlice(kind HalfKind, x []float32) ([]uint16, []float32) {
 	return h, wide
 }
 
-// TestGemmHalfBits: on every ISA the bits of the naive chain over the widened weights, of random shapes and epilogues, with subnormal
+// TestGemmHalfBits: on every ISA the bits of the naive chains over the widened weights, of random shapes and epilogues, with subnormal
 // halves among the weights.
 func TestGemmHalfBits(t *testing.T) {
 	n := cases(24000)

@@ -23,14 +23,6 @@ TEXT ·gemmNEON32m1(SB), NOSPLIT, $0-64
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	ADD $64, R16, R17
-	VLD1 (R16), [V0.S4, V1.S4, V2.S4, V3.S4]
-	VLD1 (R17), [V4.S4, V5.S4, V6.S4, V7.S4]
-	ADD R6, R16
-
-begin:
 	ADD $64, R3, R17
 	SUBS $4, R0, R0
 	BLT rest
@@ -100,6 +92,22 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	ADD $64, R16, R17
+	VLD1 (R16), [V8.S4, V9.S4, V10.S4, V11.S4]
+	VLD1 (R17), [V12.S4, V13.S4, V14.S4, V15.S4]
+	ADD R6, R16
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	WORD $0x4e29d421 // fadd v1.4s, v1.4s, v9.4s
+	WORD $0x4e2ad442 // fadd v2.4s, v2.4s, v10.4s
+	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
+	WORD $0x4e2cd484 // fadd v4.4s, v4.4s, v12.4s
+	WORD $0x4e2dd4a5 // fadd v5.4s, v5.4s, v13.4s
+	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
+	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
+
+alone:
 	MOVD R5, R16
 	ADD $64, R16, R17
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R16)
@@ -135,18 +143,6 @@ TEXT ·gemmNEON32m2(SB), NOSPLIT, $0-64
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	ADD $64, R16, R17
-	VLD1 (R16), [V0.S4, V1.S4, V2.S4, V3.S4]
-	VLD1 (R17), [V4.S4, V5.S4, V6.S4, V7.S4]
-	ADD R6, R16
-	ADD $64, R16, R17
-	VLD1 (R16), [V8.S4, V9.S4, V10.S4, V11.S4]
-	VLD1 (R17), [V12.S4, V13.S4, V14.S4, V15.S4]
-	ADD R6, R16
-
-begin:
 	ADD $64, R3, R17
 	SUBS $4, R0, R0
 	BLT rest
@@ -258,6 +254,34 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	ADD $64, R16, R17
+	VLD1 (R16), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VLD1 (R17), [V20.S4, V21.S4, V22.S4, V23.S4]
+	ADD R6, R16
+	WORD $0x4e30d400 // fadd v0.4s, v0.4s, v16.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
+	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
+	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	WORD $0x4e35d4a5 // fadd v5.4s, v5.4s, v21.4s
+	WORD $0x4e36d4c6 // fadd v6.4s, v6.4s, v22.4s
+	WORD $0x4e37d4e7 // fadd v7.4s, v7.4s, v23.4s
+	ADD $64, R16, R17
+	VLD1 (R16), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VLD1 (R17), [V20.S4, V21.S4, V22.S4, V23.S4]
+	ADD R6, R16
+	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
+	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
+	WORD $0x4e32d54a // fadd v10.4s, v10.4s, v18.4s
+	WORD $0x4e33d56b // fadd v11.4s, v11.4s, v19.4s
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	WORD $0x4e35d5ad // fadd v13.4s, v13.4s, v21.4s
+	WORD $0x4e36d5ce // fadd v14.4s, v14.4s, v22.4s
+	WORD $0x4e37d5ef // fadd v15.4s, v15.4s, v23.4s
+
+alone:
 	MOVD R5, R16
 	ADD $64, R16, R17
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R16)
@@ -306,22 +330,6 @@ TEXT ·gemmNEON32m3(SB), NOSPLIT, $0-64
 	VEOR V21.B16, V21.B16, V21.B16
 	VEOR V22.B16, V22.B16, V22.B16
 	VEOR V23.B16, V23.B16, V23.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	ADD $64, R16, R17
-	VLD1 (R16), [V0.S4, V1.S4, V2.S4, V3.S4]
-	VLD1 (R17), [V4.S4, V5.S4, V6.S4, V7.S4]
-	ADD R6, R16
-	ADD $64, R16, R17
-	VLD1 (R16), [V8.S4, V9.S4, V10.S4, V11.S4]
-	VLD1 (R17), [V12.S4, V13.S4, V14.S4, V15.S4]
-	ADD R6, R16
-	ADD $64, R16, R17
-	VLD1 (R16), [V16.S4, V17.S4, V18.S4, V19.S4]
-	VLD1 (R17), [V20.S4, V21.S4, V22.S4, V23.S4]
-	ADD R6, R16
-
-begin:
 	ADD $64, R3, R17
 	SUBS $4, R0, R0
 	BLT rest
@@ -475,6 +483,46 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	ADD $64, R16, R17
+	VLD1 (R16), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1 (R17), [V28.S4, V29.S4, V30.S4, V31.S4]
+	ADD R6, R16
+	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x4e3ad442 // fadd v2.4s, v2.4s, v26.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x4e3cd484 // fadd v4.4s, v4.4s, v28.4s
+	WORD $0x4e3dd4a5 // fadd v5.4s, v5.4s, v29.4s
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x4e3fd4e7 // fadd v7.4s, v7.4s, v31.4s
+	ADD $64, R16, R17
+	VLD1 (R16), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1 (R17), [V28.S4, V29.S4, V30.S4, V31.S4]
+	ADD R6, R16
+	WORD $0x4e38d508 // fadd v8.4s, v8.4s, v24.4s
+	WORD $0x4e39d529 // fadd v9.4s, v9.4s, v25.4s
+	WORD $0x4e3ad54a // fadd v10.4s, v10.4s, v26.4s
+	WORD $0x4e3bd56b // fadd v11.4s, v11.4s, v27.4s
+	WORD $0x4e3cd58c // fadd v12.4s, v12.4s, v28.4s
+	WORD $0x4e3dd5ad // fadd v13.4s, v13.4s, v29.4s
+	WORD $0x4e3ed5ce // fadd v14.4s, v14.4s, v30.4s
+	WORD $0x4e3fd5ef // fadd v15.4s, v15.4s, v31.4s
+	ADD $64, R16, R17
+	VLD1 (R16), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1 (R17), [V28.S4, V29.S4, V30.S4, V31.S4]
+	ADD R6, R16
+	WORD $0x4e38d610 // fadd v16.4s, v16.4s, v24.4s
+	WORD $0x4e39d631 // fadd v17.4s, v17.4s, v25.4s
+	WORD $0x4e3ad652 // fadd v18.4s, v18.4s, v26.4s
+	WORD $0x4e3bd673 // fadd v19.4s, v19.4s, v27.4s
+	WORD $0x4e3cd694 // fadd v20.4s, v20.4s, v28.4s
+	WORD $0x4e3dd6b5 // fadd v21.4s, v21.4s, v29.4s
+	WORD $0x4e3ed6d6 // fadd v22.4s, v22.4s, v30.4s
+	WORD $0x4e3fd6f7 // fadd v23.4s, v23.4s, v31.4s
+
+alone:
 	MOVD R5, R16
 	ADD $64, R16, R17
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R16)
@@ -503,12 +551,6 @@ TEXT ·gemmNEON8m1(SB), NOSPLIT, $0-64
 	MOVD R1, R8
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4, V1.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -542,6 +584,14 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V2.S4, V3.S4]
+	ADD R6, R16
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4, V1.S4], (R16)
 	ADD R6, R16
@@ -563,14 +613,6 @@ TEXT ·gemmNEON8m2(SB), NOSPLIT, $0-64
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4, V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4, V3.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -616,6 +658,18 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V4.S4, V5.S4]
+	ADD R6, R16
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	VLD1 (R16), [V4.S4, V5.S4]
+	ADD R6, R16
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4, V1.S4], (R16)
 	ADD R6, R16
@@ -642,16 +696,6 @@ TEXT ·gemmNEON8m3(SB), NOSPLIT, $0-64
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4, V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4, V3.S4]
-	ADD R6, R16
-	VLD1 (R16), [V4.S4, V5.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -709,6 +753,22 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V6.S4, V7.S4]
+	ADD R6, R16
+	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
+	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
+	VLD1 (R16), [V6.S4, V7.S4]
+	ADD R6, R16
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	VLD1 (R16), [V6.S4, V7.S4]
+	ADD R6, R16
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4, V1.S4], (R16)
 	ADD R6, R16
@@ -740,18 +800,6 @@ TEXT ·gemmNEON8m4(SB), NOSPLIT, $0-64
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4, V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4, V3.S4]
-	ADD R6, R16
-	VLD1 (R16), [V4.S4, V5.S4]
-	ADD R6, R16
-	VLD1 (R16), [V6.S4, V7.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -821,6 +869,26 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V8.S4, V9.S4]
+	ADD R6, R16
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	WORD $0x4e29d421 // fadd v1.4s, v1.4s, v9.4s
+	VLD1 (R16), [V8.S4, V9.S4]
+	ADD R6, R16
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	WORD $0x4e29d463 // fadd v3.4s, v3.4s, v9.4s
+	VLD1 (R16), [V8.S4, V9.S4]
+	ADD R6, R16
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	VLD1 (R16), [V8.S4, V9.S4]
+	ADD R6, R16
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4, V1.S4], (R16)
 	ADD R6, R16
@@ -857,20 +925,6 @@ TEXT ·gemmNEON8m5(SB), NOSPLIT, $0-64
 	VEOR V7.B16, V7.B16, V7.B16
 	VEOR V8.B16, V8.B16, V8.B16
 	VEOR V9.B16, V9.B16, V9.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4, V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4, V3.S4]
-	ADD R6, R16
-	VLD1 (R16), [V4.S4, V5.S4]
-	ADD R6, R16
-	VLD1 (R16), [V6.S4, V7.S4]
-	ADD R6, R16
-	VLD1 (R16), [V8.S4, V9.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -952,6 +1006,30 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V10.S4, V11.S4]
+	ADD R6, R16
+	WORD $0x4e2ad400 // fadd v0.4s, v0.4s, v10.4s
+	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
+	VLD1 (R16), [V10.S4, V11.S4]
+	ADD R6, R16
+	WORD $0x4e2ad442 // fadd v2.4s, v2.4s, v10.4s
+	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
+	VLD1 (R16), [V10.S4, V11.S4]
+	ADD R6, R16
+	WORD $0x4e2ad484 // fadd v4.4s, v4.4s, v10.4s
+	WORD $0x4e2bd4a5 // fadd v5.4s, v5.4s, v11.4s
+	VLD1 (R16), [V10.S4, V11.S4]
+	ADD R6, R16
+	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	VLD1 (R16), [V10.S4, V11.S4]
+	ADD R6, R16
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4, V1.S4], (R16)
 	ADD R6, R16
@@ -993,22 +1071,6 @@ TEXT ·gemmNEON8m6(SB), NOSPLIT, $0-64
 	VEOR V9.B16, V9.B16, V9.B16
 	VEOR V10.B16, V10.B16, V10.B16
 	VEOR V11.B16, V11.B16, V11.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4, V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4, V3.S4]
-	ADD R6, R16
-	VLD1 (R16), [V4.S4, V5.S4]
-	ADD R6, R16
-	VLD1 (R16), [V6.S4, V7.S4]
-	ADD R6, R16
-	VLD1 (R16), [V8.S4, V9.S4]
-	ADD R6, R16
-	VLD1 (R16), [V10.S4, V11.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -1102,6 +1164,34 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V12.S4, V13.S4]
+	ADD R6, R16
+	WORD $0x4e2cd400 // fadd v0.4s, v0.4s, v12.4s
+	WORD $0x4e2dd421 // fadd v1.4s, v1.4s, v13.4s
+	VLD1 (R16), [V12.S4, V13.S4]
+	ADD R6, R16
+	WORD $0x4e2cd442 // fadd v2.4s, v2.4s, v12.4s
+	WORD $0x4e2dd463 // fadd v3.4s, v3.4s, v13.4s
+	VLD1 (R16), [V12.S4, V13.S4]
+	ADD R6, R16
+	WORD $0x4e2cd484 // fadd v4.4s, v4.4s, v12.4s
+	WORD $0x4e2dd4a5 // fadd v5.4s, v5.4s, v13.4s
+	VLD1 (R16), [V12.S4, V13.S4]
+	ADD R6, R16
+	WORD $0x4e2cd4c6 // fadd v6.4s, v6.4s, v12.4s
+	WORD $0x4e2dd4e7 // fadd v7.4s, v7.4s, v13.4s
+	VLD1 (R16), [V12.S4, V13.S4]
+	ADD R6, R16
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	VLD1 (R16), [V12.S4, V13.S4]
+	ADD R6, R16
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4, V1.S4], (R16)
 	ADD R6, R16
@@ -1148,24 +1238,6 @@ TEXT ·gemmNEON8m7(SB), NOSPLIT, $0-64
 	VEOR V11.B16, V11.B16, V11.B16
 	VEOR V12.B16, V12.B16, V12.B16
 	VEOR V13.B16, V13.B16, V13.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4, V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4, V3.S4]
-	ADD R6, R16
-	VLD1 (R16), [V4.S4, V5.S4]
-	ADD R6, R16
-	VLD1 (R16), [V6.S4, V7.S4]
-	ADD R6, R16
-	VLD1 (R16), [V8.S4, V9.S4]
-	ADD R6, R16
-	VLD1 (R16), [V10.S4, V11.S4]
-	ADD R6, R16
-	VLD1 (R16), [V12.S4, V13.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -1271,6 +1343,38 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V14.S4, V15.S4]
+	ADD R6, R16
+	WORD $0x4e2ed400 // fadd v0.4s, v0.4s, v14.4s
+	WORD $0x4e2fd421 // fadd v1.4s, v1.4s, v15.4s
+	VLD1 (R16), [V14.S4, V15.S4]
+	ADD R6, R16
+	WORD $0x4e2ed442 // fadd v2.4s, v2.4s, v14.4s
+	WORD $0x4e2fd463 // fadd v3.4s, v3.4s, v15.4s
+	VLD1 (R16), [V14.S4, V15.S4]
+	ADD R6, R16
+	WORD $0x4e2ed484 // fadd v4.4s, v4.4s, v14.4s
+	WORD $0x4e2fd4a5 // fadd v5.4s, v5.4s, v15.4s
+	VLD1 (R16), [V14.S4, V15.S4]
+	ADD R6, R16
+	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
+	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
+	VLD1 (R16), [V14.S4, V15.S4]
+	ADD R6, R16
+	WORD $0x4e2ed508 // fadd v8.4s, v8.4s, v14.4s
+	WORD $0x4e2fd529 // fadd v9.4s, v9.4s, v15.4s
+	VLD1 (R16), [V14.S4, V15.S4]
+	ADD R6, R16
+	WORD $0x4e2ed54a // fadd v10.4s, v10.4s, v14.4s
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	VLD1 (R16), [V14.S4, V15.S4]
+	ADD R6, R16
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4, V1.S4], (R16)
 	ADD R6, R16
@@ -1322,26 +1426,6 @@ TEXT ·gemmNEON8m8(SB), NOSPLIT, $0-64
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4, V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4, V3.S4]
-	ADD R6, R16
-	VLD1 (R16), [V4.S4, V5.S4]
-	ADD R6, R16
-	VLD1 (R16), [V6.S4, V7.S4]
-	ADD R6, R16
-	VLD1 (R16), [V8.S4, V9.S4]
-	ADD R6, R16
-	VLD1 (R16), [V10.S4, V11.S4]
-	ADD R6, R16
-	VLD1 (R16), [V12.S4, V13.S4]
-	ADD R6, R16
-	VLD1 (R16), [V14.S4, V15.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -1459,6 +1543,42 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V16.S4, V17.S4]
+	ADD R6, R16
+	WORD $0x4e30d400 // fadd v0.4s, v0.4s, v16.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
+	VLD1 (R16), [V16.S4, V17.S4]
+	ADD R6, R16
+	WORD $0x4e30d442 // fadd v2.4s, v2.4s, v16.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	VLD1 (R16), [V16.S4, V17.S4]
+	ADD R6, R16
+	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
+	WORD $0x4e31d4a5 // fadd v5.4s, v5.4s, v17.4s
+	VLD1 (R16), [V16.S4, V17.S4]
+	ADD R6, R16
+	WORD $0x4e30d4c6 // fadd v6.4s, v6.4s, v16.4s
+	WORD $0x4e31d4e7 // fadd v7.4s, v7.4s, v17.4s
+	VLD1 (R16), [V16.S4, V17.S4]
+	ADD R6, R16
+	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
+	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
+	VLD1 (R16), [V16.S4, V17.S4]
+	ADD R6, R16
+	WORD $0x4e30d54a // fadd v10.4s, v10.4s, v16.4s
+	WORD $0x4e31d56b // fadd v11.4s, v11.4s, v17.4s
+	VLD1 (R16), [V16.S4, V17.S4]
+	ADD R6, R16
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	VLD1 (R16), [V16.S4, V17.S4]
+	ADD R6, R16
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4, V1.S4], (R16)
 	ADD R6, R16
@@ -1490,12 +1610,6 @@ TEXT ·gemmNEON4m1(SB), NOSPLIT, $0-64
 	MOVD acc+56(FP), R7
 	MOVD R1, R8
 	VEOR V0.B16, V0.B16, V0.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -1524,6 +1638,13 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V1.S4]
+	ADD R6, R16
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4], (R16)
 	ADD R6, R16
@@ -1543,14 +1664,6 @@ TEXT ·gemmNEON4m2(SB), NOSPLIT, $0-64
 	ADD R2, R8, R9
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4]
-	ADD R6, R16
-	VLD1 (R16), [V1.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -1586,6 +1699,16 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V2.S4]
+	ADD R6, R16
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	VLD1 (R16), [V2.S4]
+	ADD R6, R16
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4], (R16)
 	ADD R6, R16
@@ -1609,16 +1732,6 @@ TEXT ·gemmNEON4m3(SB), NOSPLIT, $0-64
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4]
-	ADD R6, R16
-	VLD1 (R16), [V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -1661,6 +1774,19 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V3.S4]
+	ADD R6, R16
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	VLD1 (R16), [V3.S4]
+	ADD R6, R16
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	VLD1 (R16), [V3.S4]
+	ADD R6, R16
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4], (R16)
 	ADD R6, R16
@@ -1688,18 +1814,6 @@ TEXT ·gemmNEON4m4(SB), NOSPLIT, $0-64
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4]
-	ADD R6, R16
-	VLD1 (R16), [V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4]
-	ADD R6, R16
-	VLD1 (R16), [V3.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -1749,6 +1863,22 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V4.S4]
+	ADD R6, R16
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	VLD1 (R16), [V4.S4]
+	ADD R6, R16
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	VLD1 (R16), [V4.S4]
+	ADD R6, R16
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	VLD1 (R16), [V4.S4]
+	ADD R6, R16
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4], (R16)
 	ADD R6, R16
@@ -1780,20 +1910,6 @@ TEXT ·gemmNEON4m5(SB), NOSPLIT, $0-64
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4]
-	ADD R6, R16
-	VLD1 (R16), [V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4]
-	ADD R6, R16
-	VLD1 (R16), [V3.S4]
-	ADD R6, R16
-	VLD1 (R16), [V4.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -1850,6 +1966,25 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V5.S4]
+	ADD R6, R16
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	VLD1 (R16), [V5.S4]
+	ADD R6, R16
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	VLD1 (R16), [V5.S4]
+	ADD R6, R16
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	VLD1 (R16), [V5.S4]
+	ADD R6, R16
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	VLD1 (R16), [V5.S4]
+	ADD R6, R16
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4], (R16)
 	ADD R6, R16
@@ -1885,22 +2020,6 @@ TEXT ·gemmNEON4m6(SB), NOSPLIT, $0-64
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4]
-	ADD R6, R16
-	VLD1 (R16), [V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4]
-	ADD R6, R16
-	VLD1 (R16), [V3.S4]
-	ADD R6, R16
-	VLD1 (R16), [V4.S4]
-	ADD R6, R16
-	VLD1 (R16), [V5.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -1964,6 +2083,28 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V6.S4]
+	ADD R6, R16
+	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
+	VLD1 (R16), [V6.S4]
+	ADD R6, R16
+	WORD $0x4e26d421 // fadd v1.4s, v1.4s, v6.4s
+	VLD1 (R16), [V6.S4]
+	ADD R6, R16
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	VLD1 (R16), [V6.S4]
+	ADD R6, R16
+	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
+	VLD1 (R16), [V6.S4]
+	ADD R6, R16
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	VLD1 (R16), [V6.S4]
+	ADD R6, R16
+	WORD $0x4e26d4a5 // fadd v5.4s, v5.4s, v6.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4], (R16)
 	ADD R6, R16
@@ -2003,24 +2144,6 @@ TEXT ·gemmNEON4m7(SB), NOSPLIT, $0-64
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4]
-	ADD R6, R16
-	VLD1 (R16), [V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4]
-	ADD R6, R16
-	VLD1 (R16), [V3.S4]
-	ADD R6, R16
-	VLD1 (R16), [V4.S4]
-	ADD R6, R16
-	VLD1 (R16), [V5.S4]
-	ADD R6, R16
-	VLD1 (R16), [V6.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -2091,6 +2214,31 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V7.S4]
+	ADD R6, R16
+	WORD $0x4e27d400 // fadd v0.4s, v0.4s, v7.4s
+	VLD1 (R16), [V7.S4]
+	ADD R6, R16
+	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
+	VLD1 (R16), [V7.S4]
+	ADD R6, R16
+	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
+	VLD1 (R16), [V7.S4]
+	ADD R6, R16
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	VLD1 (R16), [V7.S4]
+	ADD R6, R16
+	WORD $0x4e27d484 // fadd v4.4s, v4.4s, v7.4s
+	VLD1 (R16), [V7.S4]
+	ADD R6, R16
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	VLD1 (R16), [V7.S4]
+	ADD R6, R16
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4], (R16)
 	ADD R6, R16
@@ -2134,26 +2282,6 @@ TEXT ·gemmNEON4m8(SB), NOSPLIT, $0-64
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	VLD1 (R16), [V0.S4]
-	ADD R6, R16
-	VLD1 (R16), [V1.S4]
-	ADD R6, R16
-	VLD1 (R16), [V2.S4]
-	ADD R6, R16
-	VLD1 (R16), [V3.S4]
-	ADD R6, R16
-	VLD1 (R16), [V4.S4]
-	ADD R6, R16
-	VLD1 (R16), [V5.S4]
-	ADD R6, R16
-	VLD1 (R16), [V6.S4]
-	ADD R6, R16
-	VLD1 (R16), [V7.S4]
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -2231,6 +2359,34 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	VLD1 (R16), [V8.S4]
+	ADD R6, R16
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	VLD1 (R16), [V8.S4]
+	ADD R6, R16
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	VLD1 (R16), [V8.S4]
+	ADD R6, R16
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	VLD1 (R16), [V8.S4]
+	ADD R6, R16
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	VLD1 (R16), [V8.S4]
+	ADD R6, R16
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	VLD1 (R16), [V8.S4]
+	ADD R6, R16
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	VLD1 (R16), [V8.S4]
+	ADD R6, R16
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	VLD1 (R16), [V8.S4]
+	ADD R6, R16
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+
+alone:
 	MOVD R5, R16
 	VST1 [V0.S4], (R16)
 	ADD R6, R16
@@ -2262,14 +2418,6 @@ TEXT ·gemmNEON3m1(SB), NOSPLIT, $0-64
 	MOVD acc+56(FP), R7
 	MOVD R1, R8
 	VEOR V0.B16, V0.B16, V0.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F0
-	VLD1 (R17), V0.S[2]
-	ADD R6, R16
-
-begin:
 	ADD $8, R3, R17
 	SUBS $4, R0, R0
 	BLT rest
@@ -2309,6 +2457,15 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	ADD $8, R16, R17
+	FMOVD (R16), F1
+	VLD1 (R17), V1.S[2]
+	ADD R6, R16
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+
+alone:
 	MOVD R5, R16
 	ADD $8, R16, R17
 	FMOVD F0, (R16)
@@ -2330,18 +2487,6 @@ TEXT ·gemmNEON3m2(SB), NOSPLIT, $0-64
 	ADD R2, R8, R9
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F0
-	VLD1 (R17), V0.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F1
-	VLD1 (R17), V1.S[2]
-	ADD R6, R16
-
-begin:
 	ADD $8, R3, R17
 	SUBS $4, R0, R0
 	BLT rest
@@ -2388,6 +2533,20 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	ADD $8, R16, R17
+	FMOVD (R16), F2
+	VLD1 (R17), V2.S[2]
+	ADD R6, R16
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F2
+	VLD1 (R17), V2.S[2]
+	ADD R6, R16
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+
+alone:
 	MOVD R5, R16
 	ADD $8, R16, R17
 	FMOVD F0, (R16)
@@ -2415,22 +2574,6 @@ TEXT ·gemmNEON3m3(SB), NOSPLIT, $0-64
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F0
-	VLD1 (R17), V0.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F1
-	VLD1 (R17), V1.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F2
-	VLD1 (R17), V2.S[2]
-	ADD R6, R16
-
-begin:
 	ADD $8, R3, R17
 	SUBS $4, R0, R0
 	BLT rest
@@ -2484,6 +2627,25 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	ADD $8, R16, R17
+	FMOVD (R16), F3
+	VLD1 (R17), V3.S[2]
+	ADD R6, R16
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F3
+	VLD1 (R17), V3.S[2]
+	ADD R6, R16
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F3
+	VLD1 (R17), V3.S[2]
+	ADD R6, R16
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
+
+alone:
 	MOVD R5, R16
 	ADD $8, R16, R17
 	FMOVD F0, (R16)
@@ -2517,26 +2679,6 @@ TEXT ·gemmNEON3m4(SB), NOSPLIT, $0-64
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F0
-	VLD1 (R17), V0.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F1
-	VLD1 (R17), V1.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F2
-	VLD1 (R17), V2.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F3
-	VLD1 (R17), V3.S[2]
-	ADD R6, R16
-
-begin:
 	ADD $8, R3, R17
 	SUBS $4, R0, R0
 	BLT rest
@@ -2597,6 +2739,30 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	ADD $8, R16, R17
+	FMOVD (R16), F4
+	VLD1 (R17), V4.S[2]
+	ADD R6, R16
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F4
+	VLD1 (R17), V4.S[2]
+	ADD R6, R16
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F4
+	VLD1 (R17), V4.S[2]
+	ADD R6, R16
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F4
+	VLD1 (R17), V4.S[2]
+	ADD R6, R16
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+
+alone:
 	MOVD R5, R16
 	ADD $8, R16, R17
 	FMOVD F0, (R16)
@@ -2636,30 +2802,6 @@ TEXT ·gemmNEON3m5(SB), NOSPLIT, $0-64
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F0
-	VLD1 (R17), V0.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F1
-	VLD1 (R17), V1.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F2
-	VLD1 (R17), V2.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F3
-	VLD1 (R17), V3.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F4
-	VLD1 (R17), V4.S[2]
-	ADD R6, R16
-
-begin:
 	ADD $8, R3, R17
 	SUBS $4, R0, R0
 	BLT rest
@@ -2727,6 +2869,35 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	ADD $8, R16, R17
+	FMOVD (R16), F5
+	VLD1 (R17), V5.S[2]
+	ADD R6, R16
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F5
+	VLD1 (R17), V5.S[2]
+	ADD R6, R16
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F5
+	VLD1 (R17), V5.S[2]
+	ADD R6, R16
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F5
+	VLD1 (R17), V5.S[2]
+	ADD R6, R16
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F5
+	VLD1 (R17), V5.S[2]
+	ADD R6, R16
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+
+alone:
 	MOVD R5, R16
 	ADD $8, R16, R17
 	FMOVD F0, (R16)
@@ -2772,34 +2943,6 @@ TEXT ·gemmNEON3m6(SB), NOSPLIT, $0-64
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F0
-	VLD1 (R17), V0.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F1
-	VLD1 (R17), V1.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F2
-	VLD1 (R17), V2.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F3
-	VLD1 (R17), V3.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F4
-	VLD1 (R17), V4.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F5
-	VLD1 (R17), V5.S[2]
-	ADD R6, R16
-
-begin:
 	ADD $8, R3, R17
 	SUBS $4, R0, R0
 	BLT rest
@@ -2874,6 +3017,40 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	ADD $8, R16, R17
+	FMOVD (R16), F6
+	VLD1 (R17), V6.S[2]
+	ADD R6, R16
+	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F6
+	VLD1 (R17), V6.S[2]
+	ADD R6, R16
+	WORD $0x4e26d421 // fadd v1.4s, v1.4s, v6.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F6
+	VLD1 (R17), V6.S[2]
+	ADD R6, R16
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F6
+	VLD1 (R17), V6.S[2]
+	ADD R6, R16
+	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F6
+	VLD1 (R17), V6.S[2]
+	ADD R6, R16
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F6
+	VLD1 (R17), V6.S[2]
+	ADD R6, R16
+	WORD $0x4e26d4a5 // fadd v5.4s, v5.4s, v6.4s
+
+alone:
 	MOVD R5, R16
 	ADD $8, R16, R17
 	FMOVD F0, (R16)
@@ -2925,38 +3102,6 @@ TEXT ·gemmNEON3m7(SB), NOSPLIT, $0-64
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F0
-	VLD1 (R17), V0.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F1
-	VLD1 (R17), V1.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F2
-	VLD1 (R17), V2.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F3
-	VLD1 (R17), V3.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F4
-	VLD1 (R17), V4.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F5
-	VLD1 (R17), V5.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F6
-	VLD1 (R17), V6.S[2]
-	ADD R6, R16
-
-begin:
 	ADD $8, R3, R17
 	SUBS $4, R0, R0
 	BLT rest
@@ -3038,6 +3183,45 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	ADD $8, R16, R17
+	FMOVD (R16), F7
+	VLD1 (R17), V7.S[2]
+	ADD R6, R16
+	WORD $0x4e27d400 // fadd v0.4s, v0.4s, v7.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F7
+	VLD1 (R17), V7.S[2]
+	ADD R6, R16
+	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F7
+	VLD1 (R17), V7.S[2]
+	ADD R6, R16
+	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F7
+	VLD1 (R17), V7.S[2]
+	ADD R6, R16
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F7
+	VLD1 (R17), V7.S[2]
+	ADD R6, R16
+	WORD $0x4e27d484 // fadd v4.4s, v4.4s, v7.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F7
+	VLD1 (R17), V7.S[2]
+	ADD R6, R16
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F7
+	VLD1 (R17), V7.S[2]
+	ADD R6, R16
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+
+alone:
 	MOVD R5, R16
 	ADD $8, R16, R17
 	FMOVD F0, (R16)
@@ -3095,42 +3279,6 @@ TEXT ·gemmNEON3m8(SB), NOSPLIT, $0-64
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F0
-	VLD1 (R17), V0.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F1
-	VLD1 (R17), V1.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F2
-	VLD1 (R17), V2.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F3
-	VLD1 (R17), V3.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F4
-	VLD1 (R17), V4.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F5
-	VLD1 (R17), V5.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F6
-	VLD1 (R17), V6.S[2]
-	ADD R6, R16
-	ADD $8, R16, R17
-	FMOVD (R16), F7
-	VLD1 (R17), V7.S[2]
-	ADD R6, R16
-
-begin:
 	ADD $8, R3, R17
 	SUBS $4, R0, R0
 	BLT rest
@@ -3219,6 +3367,50 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	ADD $8, R16, R17
+	FMOVD (R16), F8
+	VLD1 (R17), V8.S[2]
+	ADD R6, R16
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F8
+	VLD1 (R17), V8.S[2]
+	ADD R6, R16
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F8
+	VLD1 (R17), V8.S[2]
+	ADD R6, R16
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F8
+	VLD1 (R17), V8.S[2]
+	ADD R6, R16
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F8
+	VLD1 (R17), V8.S[2]
+	ADD R6, R16
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F8
+	VLD1 (R17), V8.S[2]
+	ADD R6, R16
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F8
+	VLD1 (R17), V8.S[2]
+	ADD R6, R16
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	ADD $8, R16, R17
+	FMOVD (R16), F8
+	VLD1 (R17), V8.S[2]
+	ADD R6, R16
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+
+alone:
 	MOVD R5, R16
 	ADD $8, R16, R17
 	FMOVD F0, (R16)
@@ -3266,12 +3458,6 @@ TEXT ·gemmNEON2m1(SB), NOSPLIT, $0-64
 	MOVD acc+56(FP), R7
 	MOVD R1, R8
 	VEOR V0.B16, V0.B16, V0.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVD (R16), F0
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -3305,6 +3491,13 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVD (R16), F1
+	ADD R6, R16
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+
+alone:
 	MOVD R5, R16
 	FMOVD F0, (R16)
 	ADD R6, R16
@@ -3324,14 +3517,6 @@ TEXT ·gemmNEON2m2(SB), NOSPLIT, $0-64
 	ADD R2, R8, R9
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVD (R16), F0
-	ADD R6, R16
-	FMOVD (R16), F1
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -3372,6 +3557,16 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVD (R16), F2
+	ADD R6, R16
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVD (R16), F2
+	ADD R6, R16
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+
+alone:
 	MOVD R5, R16
 	FMOVD F0, (R16)
 	ADD R6, R16
@@ -3395,16 +3590,6 @@ TEXT ·gemmNEON2m3(SB), NOSPLIT, $0-64
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVD (R16), F0
-	ADD R6, R16
-	FMOVD (R16), F1
-	ADD R6, R16
-	FMOVD (R16), F2
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -3452,6 +3637,19 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVD (R16), F3
+	ADD R6, R16
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	FMOVD (R16), F3
+	ADD R6, R16
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FMOVD (R16), F3
+	ADD R6, R16
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
+
+alone:
 	MOVD R5, R16
 	FMOVD F0, (R16)
 	ADD R6, R16
@@ -3479,18 +3677,6 @@ TEXT ·gemmNEON2m4(SB), NOSPLIT, $0-64
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVD (R16), F0
-	ADD R6, R16
-	FMOVD (R16), F1
-	ADD R6, R16
-	FMOVD (R16), F2
-	ADD R6, R16
-	FMOVD (R16), F3
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -3545,6 +3731,22 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVD (R16), F4
+	ADD R6, R16
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	FMOVD (R16), F4
+	ADD R6, R16
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	FMOVD (R16), F4
+	ADD R6, R16
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	FMOVD (R16), F4
+	ADD R6, R16
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+
+alone:
 	MOVD R5, R16
 	FMOVD F0, (R16)
 	ADD R6, R16
@@ -3576,20 +3778,6 @@ TEXT ·gemmNEON2m5(SB), NOSPLIT, $0-64
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVD (R16), F0
-	ADD R6, R16
-	FMOVD (R16), F1
-	ADD R6, R16
-	FMOVD (R16), F2
-	ADD R6, R16
-	FMOVD (R16), F3
-	ADD R6, R16
-	FMOVD (R16), F4
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -3651,6 +3839,25 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVD (R16), F5
+	ADD R6, R16
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	FMOVD (R16), F5
+	ADD R6, R16
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FMOVD (R16), F5
+	ADD R6, R16
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	FMOVD (R16), F5
+	ADD R6, R16
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVD (R16), F5
+	ADD R6, R16
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+
+alone:
 	MOVD R5, R16
 	FMOVD F0, (R16)
 	ADD R6, R16
@@ -3686,22 +3893,6 @@ TEXT ·gemmNEON2m6(SB), NOSPLIT, $0-64
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVD (R16), F0
-	ADD R6, R16
-	FMOVD (R16), F1
-	ADD R6, R16
-	FMOVD (R16), F2
-	ADD R6, R16
-	FMOVD (R16), F3
-	ADD R6, R16
-	FMOVD (R16), F4
-	ADD R6, R16
-	FMOVD (R16), F5
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -3770,6 +3961,28 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVD (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
+	FMOVD (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d421 // fadd v1.4s, v1.4s, v6.4s
+	FMOVD (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	FMOVD (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
+	FMOVD (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	FMOVD (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d4a5 // fadd v5.4s, v5.4s, v6.4s
+
+alone:
 	MOVD R5, R16
 	FMOVD F0, (R16)
 	ADD R6, R16
@@ -3809,24 +4022,6 @@ TEXT ·gemmNEON2m7(SB), NOSPLIT, $0-64
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVD (R16), F0
-	ADD R6, R16
-	FMOVD (R16), F1
-	ADD R6, R16
-	FMOVD (R16), F2
-	ADD R6, R16
-	FMOVD (R16), F3
-	ADD R6, R16
-	FMOVD (R16), F4
-	ADD R6, R16
-	FMOVD (R16), F5
-	ADD R6, R16
-	FMOVD (R16), F6
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -3902,6 +4097,31 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVD (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d400 // fadd v0.4s, v0.4s, v7.4s
+	FMOVD (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
+	FMOVD (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
+	FMOVD (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	FMOVD (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d484 // fadd v4.4s, v4.4s, v7.4s
+	FMOVD (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FMOVD (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+
+alone:
 	MOVD R5, R16
 	FMOVD F0, (R16)
 	ADD R6, R16
@@ -3945,26 +4165,6 @@ TEXT ·gemmNEON2m8(SB), NOSPLIT, $0-64
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVD (R16), F0
-	ADD R6, R16
-	FMOVD (R16), F1
-	ADD R6, R16
-	FMOVD (R16), F2
-	ADD R6, R16
-	FMOVD (R16), F3
-	ADD R6, R16
-	FMOVD (R16), F4
-	ADD R6, R16
-	FMOVD (R16), F5
-	ADD R6, R16
-	FMOVD (R16), F6
-	ADD R6, R16
-	FMOVD (R16), F7
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -4047,6 +4247,34 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVD (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVD (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVD (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVD (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVD (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVD (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVD (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVD (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+
+alone:
 	MOVD R5, R16
 	FMOVD F0, (R16)
 	ADD R6, R16
@@ -4078,12 +4306,6 @@ TEXT ·gemmNEON1m1(SB), NOSPLIT, $0-64
 	MOVD acc+56(FP), R7
 	MOVD R1, R8
 	VEOR V0.B16, V0.B16, V0.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVS (R16), F0
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -4117,6 +4339,13 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVS (R16), F1
+	ADD R6, R16
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+
+alone:
 	MOVD R5, R16
 	FMOVS F0, (R16)
 	ADD R6, R16
@@ -4136,14 +4365,6 @@ TEXT ·gemmNEON1m2(SB), NOSPLIT, $0-64
 	ADD R2, R8, R9
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVS (R16), F0
-	ADD R6, R16
-	FMOVS (R16), F1
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -4184,6 +4405,16 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVS (R16), F2
+	ADD R6, R16
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVS (R16), F2
+	ADD R6, R16
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+
+alone:
 	MOVD R5, R16
 	FMOVS F0, (R16)
 	ADD R6, R16
@@ -4207,16 +4438,6 @@ TEXT ·gemmNEON1m3(SB), NOSPLIT, $0-64
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVS (R16), F0
-	ADD R6, R16
-	FMOVS (R16), F1
-	ADD R6, R16
-	FMOVS (R16), F2
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -4264,6 +4485,19 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVS (R16), F3
+	ADD R6, R16
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	FMOVS (R16), F3
+	ADD R6, R16
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FMOVS (R16), F3
+	ADD R6, R16
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
+
+alone:
 	MOVD R5, R16
 	FMOVS F0, (R16)
 	ADD R6, R16
@@ -4291,18 +4525,6 @@ TEXT ·gemmNEON1m4(SB), NOSPLIT, $0-64
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVS (R16), F0
-	ADD R6, R16
-	FMOVS (R16), F1
-	ADD R6, R16
-	FMOVS (R16), F2
-	ADD R6, R16
-	FMOVS (R16), F3
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -4357,6 +4579,22 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVS (R16), F4
+	ADD R6, R16
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	FMOVS (R16), F4
+	ADD R6, R16
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	FMOVS (R16), F4
+	ADD R6, R16
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	FMOVS (R16), F4
+	ADD R6, R16
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+
+alone:
 	MOVD R5, R16
 	FMOVS F0, (R16)
 	ADD R6, R16
@@ -4388,20 +4626,6 @@ TEXT ·gemmNEON1m5(SB), NOSPLIT, $0-64
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVS (R16), F0
-	ADD R6, R16
-	FMOVS (R16), F1
-	ADD R6, R16
-	FMOVS (R16), F2
-	ADD R6, R16
-	FMOVS (R16), F3
-	ADD R6, R16
-	FMOVS (R16), F4
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -4463,6 +4687,25 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVS (R16), F5
+	ADD R6, R16
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	FMOVS (R16), F5
+	ADD R6, R16
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FMOVS (R16), F5
+	ADD R6, R16
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	FMOVS (R16), F5
+	ADD R6, R16
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVS (R16), F5
+	ADD R6, R16
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+
+alone:
 	MOVD R5, R16
 	FMOVS F0, (R16)
 	ADD R6, R16
@@ -4498,22 +4741,6 @@ TEXT ·gemmNEON1m6(SB), NOSPLIT, $0-64
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVS (R16), F0
-	ADD R6, R16
-	FMOVS (R16), F1
-	ADD R6, R16
-	FMOVS (R16), F2
-	ADD R6, R16
-	FMOVS (R16), F3
-	ADD R6, R16
-	FMOVS (R16), F4
-	ADD R6, R16
-	FMOVS (R16), F5
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -4582,6 +4809,28 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVS (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
+	FMOVS (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d421 // fadd v1.4s, v1.4s, v6.4s
+	FMOVS (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	FMOVS (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
+	FMOVS (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	FMOVS (R16), F6
+	ADD R6, R16
+	WORD $0x4e26d4a5 // fadd v5.4s, v5.4s, v6.4s
+
+alone:
 	MOVD R5, R16
 	FMOVS F0, (R16)
 	ADD R6, R16
@@ -4621,24 +4870,6 @@ TEXT ·gemmNEON1m7(SB), NOSPLIT, $0-64
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVS (R16), F0
-	ADD R6, R16
-	FMOVS (R16), F1
-	ADD R6, R16
-	FMOVS (R16), F2
-	ADD R6, R16
-	FMOVS (R16), F3
-	ADD R6, R16
-	FMOVS (R16), F4
-	ADD R6, R16
-	FMOVS (R16), F5
-	ADD R6, R16
-	FMOVS (R16), F6
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -4714,6 +4945,31 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVS (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d400 // fadd v0.4s, v0.4s, v7.4s
+	FMOVS (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
+	FMOVS (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
+	FMOVS (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	FMOVS (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d484 // fadd v4.4s, v4.4s, v7.4s
+	FMOVS (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FMOVS (R16), F7
+	ADD R6, R16
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+
+alone:
 	MOVD R5, R16
 	FMOVS F0, (R16)
 	ADD R6, R16
@@ -4757,26 +5013,6 @@ TEXT ·gemmNEON1m8(SB), NOSPLIT, $0-64
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	CBZ R7, begin
-	MOVD R5, R16
-	FMOVS (R16), F0
-	ADD R6, R16
-	FMOVS (R16), F1
-	ADD R6, R16
-	FMOVS (R16), F2
-	ADD R6, R16
-	FMOVS (R16), F3
-	ADD R6, R16
-	FMOVS (R16), F4
-	ADD R6, R16
-	FMOVS (R16), F5
-	ADD R6, R16
-	FMOVS (R16), F6
-	ADD R6, R16
-	FMOVS (R16), F7
-	ADD R6, R16
-
-begin:
 	SUBS $4, R0, R0
 	BLT rest
 
@@ -4859,6 +5095,34 @@ one:
 	BNE one
 
 done:
+	CBZ R7, alone
+	MOVD R5, R16
+	FMOVS (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVS (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVS (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVS (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVS (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVS (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVS (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVS (R16), F8
+	ADD R6, R16
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+
+alone:
 	MOVD R5, R16
 	FMOVS F0, (R16)
 	ADD R6, R16

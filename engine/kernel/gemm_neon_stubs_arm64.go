@@ -14,7 +14,7 @@ func gemmNEON32m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ld
 func gemmNEON32m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON32 calls the kernel for mr rows, 1 to 3. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
 // Strides are in bytes.
 func gemmNEON32(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -52,7 +52,7 @@ func gemmNEON8m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc
 func gemmNEON8m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON8 calls the kernel for mr rows, 1 to 8. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
 // Strides are in bytes.
 func gemmNEON8(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -100,7 +100,7 @@ func gemmNEON4m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc
 func gemmNEON4m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON4 calls the kernel for mr rows, 1 to 8. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
 // Strides are in bytes.
 func gemmNEON4(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -148,7 +148,7 @@ func gemmNEON3m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc
 func gemmNEON3m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON3 calls the kernel for mr rows, 1 to 8. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
 // Strides are in bytes.
 func gemmNEON3(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -196,7 +196,7 @@ func gemmNEON2m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc
 func gemmNEON2m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON2 calls the kernel for mr rows, 1 to 8. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
 // Strides are in bytes.
 func gemmNEON2(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -244,7 +244,7 @@ func gemmNEON1m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc
 func gemmNEON1m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON1 calls the kernel for mr rows, 1 to 8. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
 // Strides are in bytes.
 func gemmNEON1(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {

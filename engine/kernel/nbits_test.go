@@ -111,7 +111,7 @@ func (c *nbitsCase) runDigits(p *Pool, parts int) []float32 {
 // digits are joined with two roundings, then a product with the scales, one with the zero point and the sum over the blocks
 // round once per block: no more than blocks+10 roundings of 2^-23 of what dotNBits calls size.
 func (c *nbitsCase) check(got []float32) error {
-	if Active() == AVX512 { // no integers: one chain of fused multiply-adds
+	if Active() == AVX512 { // no integers: chains of fused multiply-adds
 		return c.checkWithin(got, float64(c.b.K)*0x1p-24)
 	}
 	return c.checkWithin(got, 0)
@@ -262,7 +262,7 @@ func checkNBitsRange(t *testing.T, b *NBits, m int, a []float32, bytes bool, v f
 			continue // overflow on the way
 		}
 		tol := 20*0x1p-23*size + 60*0x1p-149                        // below the normal range every product rounds to a multiple of 2^-149
-		if Active() == AVX512 || nbitsWide(Active(), m, p, bytes) { // one chain of fused multiply-adds
+		if Active() == AVX512 || nbitsWide(Active(), m, p, bytes) { // chains of fused multiply-adds
 			tol += float64(b.K+4) * 0x1p-24 * size
 		}
 		if bytes {

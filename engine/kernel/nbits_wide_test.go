@@ -53,7 +53,7 @@ func TestNBitsWiden(t *testing.T) {
 	})
 }
 
-// TestNBitsWide: products of many rows have the bits of GemmF32 on those weights, of random shapes, and are near the formula. K roundings of a chain and
+// TestNBitsWide: products of many rows have the bits of GemmF32 on those weights, of random shapes, and are near the formula. K roundings of chains or less and
 // those of a weight: its product and its zero point's, and their difference, each 2^-24 of what is added up or less, together less than K+4 of them.
 func TestNBitsWide(t *testing.T) {
 	n := cases(20000)

@@ -40,7 +40,7 @@ func stressCalls(t *testing.T, r *rand.Rand) []stressCall {
 	return out
 }
 
-// stressGemms adds products in float32, half precision, bfloat16 and int8, packed and not: the answers are one chain of fused multiply-adds per
+// stressGemms adds products in float32, half precision, bfloat16 and int8, packed and not: the answers are chains of fused multiply-adds per
 // element for floats, sums of integers for int8, and the Go twin's for bfloat16, whose additions have an order of their own.
 func stressGemms(r *rand.Rand, m, n, k int, add func(string, []float32, func(*Pool, []float32))) {
 	g := gemmCase{m: m, n: n, k: k, a: randSlice(r, m*k), b: randSlice(r, k*n), c: make([]float32, m*n), lda: k, ldb: n, ldc: n}

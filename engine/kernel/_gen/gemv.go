@@ -11,9 +11,8 @@ import (
 type vecTile struct {
 	name, isa, elem string
 	load, bc, fma   string
-	acc             bool
+	acc, dot        bool // as in tile
 	half            halfKind
-	dot             bool // as in tile
 }
 
 func (t vecTile) panels() int { return map[string]int{"Z": 4, "Y": 2}[t.isa] }
@@ -45,7 +44,7 @@ func (t vecTile) kernel(a *asm, stubs *strings.Builder, mr int) {
 	a.op("LEAQ (R9)(R9*2), R15")
 	w, vecs, sum := t.width(), t.vecs(), t.sum
 	t.half.loadMask(a, t.highMask())
-	if t.acc {
+	if t.dot {
 		a.op("MOVQ acc+64(FP), CX")
 		a.op("TESTQ CX, CX")
 		a.op("JNE  load")
@@ -54,7 +53,7 @@ func (t vecTile) kernel(a *asm, stubs *strings.Builder, mr int) {
 		r := sum(0, i)
 		a.op("%s %s, %s, %s", map[string]string{"Z": "VPXORD", "Y": "VPXOR"}[t.isa], r, r, r)
 	}
-	if t.acc {
+	if t.dot {
 		a.op("JMP  loop")
 		a.label("load")
 		a.op("MOVQ BX, CX")
@@ -81,6 +80,21 @@ func (t vecTile) kernel(a *asm, stubs *strings.Builder, mr int) {
 	a.op("JNE  loop")
 	if t.half == bf16 {
 		a.label("store")
+	}
+	if t.acc && !t.dot {
+		a.op("MOVQ acc+64(FP), CX")
+		a.op("TESTQ CX, CX")
+		a.op("JEQ  alone")
+		a.op("MOVQ BX, CX")
+		for i := range mr {
+			for v := range vecs {
+				a.op("VADDPS %d(CX), %s, %s", v*w, sum(i, v), sum(i, v))
+			}
+			if i < mr-1 {
+				a.op("ADDQ R13, CX")
+			}
+		}
+		a.label("alone")
 	}
 	for i := range mr {
 		for v := range vecs {

@@ -167,6 +167,9 @@ func (g neonGemm) code(a *asm) {
 	a.op("SUBS $1, R0, R0")
 	a.op("BNE one")
 	a.label("done")
+	if g.kind == "gemm" {
+		g.addC(a)
+	}
 	a.op("MOVD R5, R16")
 	for i := range g.mr {
 		g.row(a, true, g.acc(i, 0))
@@ -174,19 +177,27 @@ func (g neonGemm) code(a *asm) {
 	a.op("RET")
 }
 
-// start sets the accumulators: to C or 0, or to the sums in every row (sdot), and R17 to the second part of a row of B.
+// addC adds C to the accumulators if acc is not 0; the registers of A and B are free by then.
+func (g neonGemm) addC(a *asm) {
+	a.op("CBZ R7, alone")
+	a.op("MOVD R5, R16")
+	free := g.mr * g.vecs()
+	for i := range g.mr {
+		g.row(a, false, free)
+		for v := range g.vecs() {
+			a.neon("fadd", g.acc(i, v), g.acc(i, v), free+v)
+		}
+	}
+	a.label("alone")
+}
+
+// start sets the accumulators: to 0, or to the sums in every row (sdot), and R17 to the second part of a row of B.
 func (g neonGemm) start(a *asm) {
 	switch g.kind {
 	case "gemm":
 		for i := range g.mr * g.vecs() {
 			a.clear(i)
 		}
-		a.op("CBZ R7, begin")
-		a.op("MOVD R5, R16")
-		for i := range g.mr {
-			g.row(a, false, g.acc(i, 0))
-		}
-		a.label("begin")
 		switch g.cols {
 		case 3:
 			a.op("ADD $8, R3, R17")
@@ -250,7 +261,7 @@ func armHead(by string) string {
 
 // dispatch writes the function that picks the kernel by rows.
 func dispatch(s *strings.Builder, family string, rows int, signature, kind string) {
-	doc := "c[i][j] = fma over q < k of a[i][q]*b[q][j], from c[i][j] if acc is not 0 and else from 0"
+	doc := "c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0"
 	if kind != "gemm" {
 		doc = "c[i][j] = sum over q < 4*k4 of a[i][q]*b[q/4][j][q%4]; sums are those of the columns of b"
 	}
