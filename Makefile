@@ -25,7 +25,7 @@ COMMIT = $(shell rev=$$(git rev-parse HEAD 2>/dev/null) && { git diff --quiet HE
 # QUANTIZATION is a Python environment with onnxruntime.quantization, to compare with; it is made where it is missing.
 QUANTIZATION := $(TOOLS)/quantization-1.32.0
 
-.PHONY: help demo build test test-all test-kill test-arm stress webgpu test-quantize accuracy bench-quantize gallery-minilm gallery-pp-lcnet gallery-silero bench bench-engine bench-readme bench-kernels generate generate-check students assets conformance conformance-readme conformance-long fuzz lint testdata gallery calibrate calibrate-real clean
+.PHONY: help demo build test test-all test-kill test-arm test-emulated stress webgpu test-quantize accuracy bench-quantize gallery-minilm gallery-pp-lcnet gallery-silero bench bench-engine bench-readme bench-kernels generate generate-check students assets conformance conformance-readme conformance-long fuzz lint testdata gallery calibrate calibrate-real clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -49,6 +49,9 @@ test-kill: ## kill a run at forty random moments and resume it each time
 
 test-arm: ## the tests of the kernels for arm64 under qemu-user with all random shapes (hours); RUN=regexp chooses
 	ARM_FULL=1 $(if $(RUN),ARM_RUN='$(RUN)|^TestLimitNestsAndRestores$$') .ci/run arm
+
+test-emulated: ## the short tests of the kernels on an emulated CPU with AVX-512, where this one has less (hours); LEVEL and RUN choose
+	MINUTES=$${MINUTES:-300} .ci/emulate $(or $(LEVEL),avx512vnni) -test.short -test.v $(if $(RUN),-test.run '$(RUN)')
 
 test-quantize: ## the long forms of the tests of quantize: every weight of MiniLM, a model of 4 GB in 256 MB, twenty kills of each scheme
 	WATTSHED_LONG=1 $(GO) test -count=1 -run 'TestLayerErrors|TestStream|TestMiniLMGPTQ' -timeout 60m -v ./quantize
