@@ -33,10 +33,10 @@ type attendRule struct {
 
 const (
 	// attentionBlock is the number of queries of one head that one task handles, attentionKeys the number of keys that it
-	// scores at a time: the scores of a task stay in the cache, however long the sequence. Neither depends on the threads, so
-	// the bits do not either.
+	// scores at a time: the scores of a task stay in the cache, however long the sequence, and the products with the values of a block are one
+	// chain (see package kernel), to which keys that are hidden add nothing. Neither depends on the threads, so the bits do not either.
 	attentionBlock = 128
-	attentionKeys  = 512
+	attentionKeys  = 384
 )
 
 // attendTask is the scratch of one thread: scores [rows, keys] and the running softmax of the rows.

@@ -80,65 +80,72 @@ func floatsOf(t *testing.T, x *model.Tensor) []float32 {
 // of it; caches that were handed out keep what they showed, and two continuations of one cache do not see each other.
 func TestCacheInPlace(t *testing.T) {
 	for _, op := range []string{"Attention", "GroupQueryAttention"} {
-		const heads, kv, d, prompt, length = 4, 2, 8, 530, 600 // two blocks of keys
-		s := load(t, attentionGraph(op, heads, kv), engine.Options{Threads: 2})
-		r := rand.New(rand.NewPCG(3, 9))
-		c := &decoder{s: s, op: op, w: heads * d, kw: kv * d, kv: kv, d: d}
-		for _, x := range []*[]float32{&c.q, &c.k, &c.v} {
-			*x = floatsOf(t, randomTensor(r, 1, length, heads*d))
+		for _, n := range [][2]int{{530, 600}, {375, 500}} { // in the second block of keys, and from the first into it
+			decodes(t, op, n[0], n[1])
 		}
-		whole := c.step(t, nil, 0, length)
-		want := floatsOf(t, whole["y"])
-		past := c.step(t, nil, 0, prompt)
-		first := past
-		got := slices.Clone(floatsOf(t, past["y"]))
-		var middle engine.Feed
-		for at := prompt; at < length; at++ {
-			if at == length-20 {
-				middle = past
+	}
+}
+
+// decodes is TestCacheInPlace for one operator, a prompt and a whole of so many positions.
+func decodes(t *testing.T, op string, prompt, length int) {
+	const heads, kv, d = 4, 2, 8
+	s := load(t, attentionGraph(op, heads, kv), engine.Options{Threads: 2})
+	r := rand.New(rand.NewPCG(3, 9))
+	c := &decoder{s: s, op: op, w: heads * d, kw: kv * d, kv: kv, d: d}
+	for _, x := range []*[]float32{&c.q, &c.k, &c.v} {
+		*x = floatsOf(t, randomTensor(r, 1, length, heads*d))
+	}
+	whole := c.step(t, nil, 0, length)
+	want := floatsOf(t, whole["y"])
+	past := c.step(t, nil, 0, prompt)
+	first := past
+	got := slices.Clone(floatsOf(t, past["y"]))
+	var middle engine.Feed
+	for at := prompt; at < length; at++ {
+		if at == length-20 {
+			middle = past
+		}
+		past = c.step(t, past, at, at+1)
+		got = append(got, floatsOf(t, past["y"])...)
+	}
+	if !sameBits(got, want) {
+		t.Errorf("%s: positions one by one differ from all at once", op)
+	}
+	for _, name := range []string{"nk", "nv"} {
+		if !sameBits(floatsOf(t, past[name]), floatsOf(t, whole[name])) {
+			t.Errorf("%s: %s differs", op, name)
+		}
+		all, part := floatsOf(t, whole[name]), floatsOf(t, first[name])
+		for h := range kv {
+			if !sameBits(part[h*prompt*d:(h+1)*prompt*d], all[h*length*d:][:prompt*d]) {
+				t.Errorf("%s: %s of the prompt changed afterwards", op, name)
 			}
-			past = c.step(t, past, at, at+1)
-			got = append(got, floatsOf(t, past["y"])...)
 		}
-		if !sameBits(got, want) {
-			t.Errorf("%s: positions one by one differ from all at once", op)
-		}
-		for _, name := range []string{"nk", "nv"} {
-			if !sameBits(floatsOf(t, past[name]), floatsOf(t, whole[name])) {
-				t.Errorf("%s: %s differs", op, name)
-			}
-			all, part := floatsOf(t, whole[name]), floatsOf(t, first[name])
-			for h := range kv {
-				if !sameBits(part[h*prompt*d:(h+1)*prompt*d], all[h*length*d:][:prompt*d]) {
-					t.Errorf("%s: %s of the prompt changed afterwards", op, name)
+	}
+	var wg sync.WaitGroup
+	for range 8 { // eight continuations of one cache at once; it has been continued before
+		wg.Go(func() {
+			p := middle
+			for at := length - 20; at < length; at++ {
+				p = c.step(t, p, at, at+1)
+				if !sameBits(floatsOf(t, p["y"]), want[at*c.w:(at+1)*c.w]) {
+					t.Errorf("%s: position %d of a continuation differs", op, at)
+					return
 				}
 			}
+		})
+	}
+	wg.Wait()
+	other := *c
+	other.k, other.v = slices.Clone(c.k), slices.Clone(c.v)
+	for i := range other.k {
+		if i >= (length-20)*c.kw {
+			other.k[i]++
 		}
-		var wg sync.WaitGroup
-		for range 8 { // eight continuations of one cache at once; it has been continued before
-			wg.Go(func() {
-				p := middle
-				for at := length - 20; at < length; at++ {
-					p = c.step(t, p, at, at+1)
-					if !sameBits(floatsOf(t, p["y"]), want[at*c.w:(at+1)*c.w]) {
-						t.Errorf("%s: position %d of a continuation differs", op, at)
-						return
-					}
-				}
-			})
-		}
-		wg.Wait()
-		other := *c
-		other.k, other.v = slices.Clone(c.k), slices.Clone(c.v)
-		for i := range other.k {
-			if i >= (length-20)*c.kw {
-				other.k[i]++
-			}
-		}
-		other.step(t, middle, length-20, length)
-		if y := c.step(t, middle, length-20, length-19)["y"]; !sameBits(floatsOf(t, y), want[(length-20)*c.w:][:c.w]) {
-			t.Errorf("%s: a continuation sees another", op)
-		}
+	}
+	other.step(t, middle, length-20, length)
+	if y := c.step(t, middle, length-20, length-19)["y"]; !sameBits(floatsOf(t, y), want[(length-20)*c.w:][:c.w]) {
+		t.Errorf("%s: a continuation sees another", op)
 	}
 }
 

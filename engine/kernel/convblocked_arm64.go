@@ -85,8 +85,8 @@ func (t *blockTile) productsNEON(y []float32, ys, p, v int) {
 			for i := 0; i < p; i += neonRows {
 				m := min(neonRows, p-i)
 				a, c := &x[i*t.xs], y[i*ys:]
-				gemmNEON8(m, k, a, 4*t.xs, &w[0], bs, &c[0], 4*ys, 1)
-				gemmNEON8(m, k, a, 4*t.xs, &w[8], bs, &c[8], 4*ys, 1)
+				chainNEON8(m, k, a, 4*t.xs, &w[0], bs, &c[0], 4*ys)
+				chainNEON8(m, k, a, 4*t.xs, &w[8], bs, &c[8], 4*ys)
 			}
 		}
 	}

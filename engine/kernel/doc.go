@@ -19,8 +19,9 @@
 // # Determinism
 //
 // Every element of a float32 matrix product is a sum of chains of fused multiply-adds over k in increasing order, each step rounded once to
-// float32: as few chains of at most 384 terms as cover K, all but the last of one length, a multiple of 32. Each starts at 0 and is added to those
-// before it, the first to C when accumulating. So the error of an element is at most (385 + K/384) 2^-24 times the sum of |a b|, to first order.
+// float32: as few chains of at most 384 terms as cover K, all but the last of one length, the least multiple of 32 with which that many cover it. Each
+// starts at 0 and is added to those before it, the first to C when accumulating. So the error of an element is at most min(K, 385 + K/384) 2^-24 times
+// the sum of |a b|, and 1 + K/384 roundings more of |C| when accumulating, to first order.
 // That holds on every ISA, for every shape and every number of threads, so results are bit-identical between machines and between the assembly
 // and the Go twin. A NaN is a NaN everywhere, but its payload is not specified.
 package kernel

@@ -240,19 +240,24 @@ func (g *gemmJob) doTask(t int) {
 	}
 }
 
-// rowBlock is the number of rows of B that are used before the next rows of A, of which there are so many: what the terms of a chain are in float32,
-// where it depends on k alone.
+// rowBlock is the number of rows of B that are used before the next rows of A. In float32 it is the number of terms of a chain, and depends on k alone;
+// how many rows of A there are matters for bfloat16 only.
 func (g *gemmJob) rowBlock(rows int) int {
-	blocks := ceilDiv(g.k, g.cut.k)
+	most := g.cut.k
 	if rows <= 3 {
 		switch {
 		case g.pairs:
-			blocks = 1
+			most = max(g.k, 1)
 		case g.rounded != nil:
-			blocks = ceilDiv(g.k, kBlockFew)
+			most = kBlockFew
 		}
 	}
-	return (ceilDiv(g.k, max(blocks, 1)) + kAlign - 1) &^ (kAlign - 1)
+	return evenBlock(g.k, most)
+}
+
+// evenBlock is the least multiple of kAlign with which as few blocks of at most most as can be cover k.
+func evenBlock(k, most int) int {
+	return (ceilDiv(k, max(ceilDiv(k, most), 1)) + kAlign - 1) &^ (kAlign - 1)
 }
 
 // packedBlocks is blocks of panels that it packs: of a block of their rows all, then all rows of A by these.
@@ -281,21 +286,29 @@ func (g *gemmJob) packedBlocks(i0, i1, j0, j1 int) {
 	scratchPoolF32.Put(s)
 }
 
-// blocks computes rows i0..i1 of panels j0..j1 with their epilogue; b starts at panel j0. A few rows go through as many panels to the end as
-// their kernels take at a time, so that weights are read in the order in which they lie.
+// blocks computes rows i0..i1 of panels j0..j1 with their epilogue; b starts at panel j0. A few rows go to the end of k with the panels that their
+// kernels take at a time, so that weights are read in the order in which they lie.
 func (g *gemmJob) blocks(b []float32, i0, i1, j0, j1 int) {
 	kb, step := g.rowBlock(i1-i0), j1-j0
 	if i1-i0 <= 3 && g.rounded == nil {
-		step = widePanels
-		if !g.isa.hasAVX512() {
-			step = widePanels / 2
-		}
+		step = g.fewPanels(i1 - i0)
 	}
 	for j := j0; j < j1; j += step {
 		for k0 := 0; k0 < g.k; k0 += kb {
 			g.blocksOf(b[min((j-j0)*g.ps, len(b)):], i0, i1, j, min(j+step, j1), k0, k0, min(kb, g.k-k0))
 		}
 	}
+}
+
+// fewPanels is the number of panels that kernels of one to three rows take at a time.
+func (g *gemmJob) fewPanels(rows int) int {
+	switch {
+	case g.isa.hasAVX512():
+		return widePanels
+	case g.isa.hasAVX2() && rows == 1:
+		return 2
+	}
+	return 1
 }
 
 // blocksOf computes rows i0..i1 of panels j0..j1 over k0..k0+kk, and their epilogue with the last ones; see block.

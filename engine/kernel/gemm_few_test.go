@@ -17,8 +17,11 @@ func TestGemmFewRows(t *testing.T) {
 		case i%13 == 10:
 			c.m = 2 + i/13%2
 		}
-		if i%200 == 0 {
+		switch i % 200 {
+		case 0:
 			c.k = r.IntN(100)
+		case 1, 2, 3: // several chains
+			c.k = 385 + r.IntN(500)
 		}
 		c.fill(r)
 		full := PackF32(c.k, c.n, c.b, c.ldb, c.transB)

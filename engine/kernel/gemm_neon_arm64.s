@@ -5141,3 +5141,887 @@ alone:
 	FMOVS F7, (R16)
 	ADD R6, R16
 	RET
+
+// func chainNEON8m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+TEXT ·chainNEON8m1(SB), NOSPLIT, $0-56
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD lda+16(FP), R2
+	MOVD b+24(FP), R3
+	MOVD bs+32(FP), R4
+	MOVD c+40(FP), R5
+	MOVD ldc+48(FP), R6
+	MOVD R1, R8
+	MOVD R5, R16
+	VLD1 (R16), [V0.S4, V1.S4]
+	ADD R6, R16
+	SUBS $4, R0, R0
+	BLT rest
+
+four:
+	FMOVQ.P 16(R8), F2
+	VLD1.P (R3)(R4), [V3.S4, V4.S4]
+	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
+	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
+	VLD1.P (R3)(R4), [V5.S4, V6.S4]
+	WORD $0x4fa210a0 // fmla v0.4s, v5.4s, v2.s[1]
+	WORD $0x4fa210c1 // fmla v1.4s, v6.4s, v2.s[1]
+	VLD1.P (R3)(R4), [V3.S4, V4.S4]
+	WORD $0x4f821860 // fmla v0.4s, v3.4s, v2.s[2]
+	WORD $0x4f821881 // fmla v1.4s, v4.4s, v2.s[2]
+	VLD1.P (R3)(R4), [V5.S4, V6.S4]
+	WORD $0x4fa218a0 // fmla v0.4s, v5.4s, v2.s[3]
+	WORD $0x4fa218c1 // fmla v1.4s, v6.4s, v2.s[3]
+	SUBS $4, R0, R0
+	BGE four
+
+rest:
+	ADDS $4, R0, R0
+	BEQ done
+
+one:
+	FMOVS.P 4(R8), F2
+	VLD1.P (R3)(R4), [V3.S4, V4.S4]
+	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
+	WORD $0x4f821081 // fmla v1.4s, v4.4s, v2.s[0]
+	SUBS $1, R0, R0
+	BNE one
+
+done:
+	MOVD R5, R16
+	VST1 [V0.S4, V1.S4], (R16)
+	ADD R6, R16
+	RET
+
+// func chainNEON8m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+TEXT ·chainNEON8m2(SB), NOSPLIT, $0-56
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD lda+16(FP), R2
+	MOVD b+24(FP), R3
+	MOVD bs+32(FP), R4
+	MOVD c+40(FP), R5
+	MOVD ldc+48(FP), R6
+	MOVD R1, R8
+	ADD R2, R8, R9
+	MOVD R5, R16
+	VLD1 (R16), [V0.S4, V1.S4]
+	ADD R6, R16
+	VLD1 (R16), [V2.S4, V3.S4]
+	ADD R6, R16
+	SUBS $4, R0, R0
+	BLT rest
+
+four:
+	FMOVQ.P 16(R8), F4
+	FMOVQ.P 16(R9), F5
+	VLD1.P (R3)(R4), [V6.S4, V7.S4]
+	WORD $0x4f8410c0 // fmla v0.4s, v6.4s, v4.s[0]
+	WORD $0x4f8410e1 // fmla v1.4s, v7.4s, v4.s[0]
+	WORD $0x4f8510c2 // fmla v2.4s, v6.4s, v5.s[0]
+	WORD $0x4f8510e3 // fmla v3.4s, v7.4s, v5.s[0]
+	VLD1.P (R3)(R4), [V8.S4, V9.S4]
+	WORD $0x4fa41100 // fmla v0.4s, v8.4s, v4.s[1]
+	WORD $0x4fa41121 // fmla v1.4s, v9.4s, v4.s[1]
+	WORD $0x4fa51102 // fmla v2.4s, v8.4s, v5.s[1]
+	WORD $0x4fa51123 // fmla v3.4s, v9.4s, v5.s[1]
+	VLD1.P (R3)(R4), [V6.S4, V7.S4]
+	WORD $0x4f8418c0 // fmla v0.4s, v6.4s, v4.s[2]
+	WORD $0x4f8418e1 // fmla v1.4s, v7.4s, v4.s[2]
+	WORD $0x4f8518c2 // fmla v2.4s, v6.4s, v5.s[2]
+	WORD $0x4f8518e3 // fmla v3.4s, v7.4s, v5.s[2]
+	VLD1.P (R3)(R4), [V8.S4, V9.S4]
+	WORD $0x4fa41900 // fmla v0.4s, v8.4s, v4.s[3]
+	WORD $0x4fa41921 // fmla v1.4s, v9.4s, v4.s[3]
+	WORD $0x4fa51902 // fmla v2.4s, v8.4s, v5.s[3]
+	WORD $0x4fa51923 // fmla v3.4s, v9.4s, v5.s[3]
+	SUBS $4, R0, R0
+	BGE four
+
+rest:
+	ADDS $4, R0, R0
+	BEQ done
+
+one:
+	FMOVS.P 4(R8), F4
+	FMOVS.P 4(R9), F5
+	VLD1.P (R3)(R4), [V6.S4, V7.S4]
+	WORD $0x4f8410c0 // fmla v0.4s, v6.4s, v4.s[0]
+	WORD $0x4f8410e1 // fmla v1.4s, v7.4s, v4.s[0]
+	WORD $0x4f8510c2 // fmla v2.4s, v6.4s, v5.s[0]
+	WORD $0x4f8510e3 // fmla v3.4s, v7.4s, v5.s[0]
+	SUBS $1, R0, R0
+	BNE one
+
+done:
+	MOVD R5, R16
+	VST1 [V0.S4, V1.S4], (R16)
+	ADD R6, R16
+	VST1 [V2.S4, V3.S4], (R16)
+	ADD R6, R16
+	RET
+
+// func chainNEON8m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+TEXT ·chainNEON8m3(SB), NOSPLIT, $0-56
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD lda+16(FP), R2
+	MOVD b+24(FP), R3
+	MOVD bs+32(FP), R4
+	MOVD c+40(FP), R5
+	MOVD ldc+48(FP), R6
+	MOVD R1, R8
+	ADD R2, R8, R9
+	ADD R2, R9, R10
+	MOVD R5, R16
+	VLD1 (R16), [V0.S4, V1.S4]
+	ADD R6, R16
+	VLD1 (R16), [V2.S4, V3.S4]
+	ADD R6, R16
+	VLD1 (R16), [V4.S4, V5.S4]
+	ADD R6, R16
+	SUBS $4, R0, R0
+	BLT rest
+
+four:
+	FMOVQ.P 16(R8), F6
+	FMOVQ.P 16(R9), F7
+	FMOVQ.P 16(R10), F8
+	VLD1.P (R3)(R4), [V9.S4, V10.S4]
+	WORD $0x4f861120 // fmla v0.4s, v9.4s, v6.s[0]
+	WORD $0x4f861141 // fmla v1.4s, v10.4s, v6.s[0]
+	WORD $0x4f871122 // fmla v2.4s, v9.4s, v7.s[0]
+	WORD $0x4f871143 // fmla v3.4s, v10.4s, v7.s[0]
+	WORD $0x4f881124 // fmla v4.4s, v9.4s, v8.s[0]
+	WORD $0x4f881145 // fmla v5.4s, v10.4s, v8.s[0]
+	VLD1.P (R3)(R4), [V11.S4, V12.S4]
+	WORD $0x4fa61160 // fmla v0.4s, v11.4s, v6.s[1]
+	WORD $0x4fa61181 // fmla v1.4s, v12.4s, v6.s[1]
+	WORD $0x4fa71162 // fmla v2.4s, v11.4s, v7.s[1]
+	WORD $0x4fa71183 // fmla v3.4s, v12.4s, v7.s[1]
+	WORD $0x4fa81164 // fmla v4.4s, v11.4s, v8.s[1]
+	WORD $0x4fa81185 // fmla v5.4s, v12.4s, v8.s[1]
+	VLD1.P (R3)(R4), [V9.S4, V10.S4]
+	WORD $0x4f861920 // fmla v0.4s, v9.4s, v6.s[2]
+	WORD $0x4f861941 // fmla v1.4s, v10.4s, v6.s[2]
+	WORD $0x4f871922 // fmla v2.4s, v9.4s, v7.s[2]
+	WORD $0x4f871943 // fmla v3.4s, v10.4s, v7.s[2]
+	WORD $0x4f881924 // fmla v4.4s, v9.4s, v8.s[2]
+	WORD $0x4f881945 // fmla v5.4s, v10.4s, v8.s[2]
+	VLD1.P (R3)(R4), [V11.S4, V12.S4]
+	WORD $0x4fa61960 // fmla v0.4s, v11.4s, v6.s[3]
+	WORD $0x4fa61981 // fmla v1.4s, v12.4s, v6.s[3]
+	WORD $0x4fa71962 // fmla v2.4s, v11.4s, v7.s[3]
+	WORD $0x4fa71983 // fmla v3.4s, v12.4s, v7.s[3]
+	WORD $0x4fa81964 // fmla v4.4s, v11.4s, v8.s[3]
+	WORD $0x4fa81985 // fmla v5.4s, v12.4s, v8.s[3]
+	SUBS $4, R0, R0
+	BGE four
+
+rest:
+	ADDS $4, R0, R0
+	BEQ done
+
+one:
+	FMOVS.P 4(R8), F6
+	FMOVS.P 4(R9), F7
+	FMOVS.P 4(R10), F8
+	VLD1.P (R3)(R4), [V9.S4, V10.S4]
+	WORD $0x4f861120 // fmla v0.4s, v9.4s, v6.s[0]
+	WORD $0x4f861141 // fmla v1.4s, v10.4s, v6.s[0]
+	WORD $0x4f871122 // fmla v2.4s, v9.4s, v7.s[0]
+	WORD $0x4f871143 // fmla v3.4s, v10.4s, v7.s[0]
+	WORD $0x4f881124 // fmla v4.4s, v9.4s, v8.s[0]
+	WORD $0x4f881145 // fmla v5.4s, v10.4s, v8.s[0]
+	SUBS $1, R0, R0
+	BNE one
+
+done:
+	MOVD R5, R16
+	VST1 [V0.S4, V1.S4], (R16)
+	ADD R6, R16
+	VST1 [V2.S4, V3.S4], (R16)
+	ADD R6, R16
+	VST1 [V4.S4, V5.S4], (R16)
+	ADD R6, R16
+	RET
+
+// func chainNEON8m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+TEXT ·chainNEON8m4(SB), NOSPLIT, $0-56
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD lda+16(FP), R2
+	MOVD b+24(FP), R3
+	MOVD bs+32(FP), R4
+	MOVD c+40(FP), R5
+	MOVD ldc+48(FP), R6
+	MOVD R1, R8
+	ADD R2, R8, R9
+	ADD R2, R9, R10
+	ADD R2, R10, R11
+	MOVD R5, R16
+	VLD1 (R16), [V0.S4, V1.S4]
+	ADD R6, R16
+	VLD1 (R16), [V2.S4, V3.S4]
+	ADD R6, R16
+	VLD1 (R16), [V4.S4, V5.S4]
+	ADD R6, R16
+	VLD1 (R16), [V6.S4, V7.S4]
+	ADD R6, R16
+	SUBS $4, R0, R0
+	BLT rest
+
+four:
+	FMOVQ.P 16(R8), F8
+	FMOVQ.P 16(R9), F9
+	FMOVQ.P 16(R10), F10
+	FMOVQ.P 16(R11), F11
+	VLD1.P (R3)(R4), [V12.S4, V13.S4]
+	WORD $0x4f881180 // fmla v0.4s, v12.4s, v8.s[0]
+	WORD $0x4f8811a1 // fmla v1.4s, v13.4s, v8.s[0]
+	WORD $0x4f891182 // fmla v2.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a3 // fmla v3.4s, v13.4s, v9.s[0]
+	WORD $0x4f8a1184 // fmla v4.4s, v12.4s, v10.s[0]
+	WORD $0x4f8a11a5 // fmla v5.4s, v13.4s, v10.s[0]
+	WORD $0x4f8b1186 // fmla v6.4s, v12.4s, v11.s[0]
+	WORD $0x4f8b11a7 // fmla v7.4s, v13.4s, v11.s[0]
+	VLD1.P (R3)(R4), [V14.S4, V15.S4]
+	WORD $0x4fa811c0 // fmla v0.4s, v14.4s, v8.s[1]
+	WORD $0x4fa811e1 // fmla v1.4s, v15.4s, v8.s[1]
+	WORD $0x4fa911c2 // fmla v2.4s, v14.4s, v9.s[1]
+	WORD $0x4fa911e3 // fmla v3.4s, v15.4s, v9.s[1]
+	WORD $0x4faa11c4 // fmla v4.4s, v14.4s, v10.s[1]
+	WORD $0x4faa11e5 // fmla v5.4s, v15.4s, v10.s[1]
+	WORD $0x4fab11c6 // fmla v6.4s, v14.4s, v11.s[1]
+	WORD $0x4fab11e7 // fmla v7.4s, v15.4s, v11.s[1]
+	VLD1.P (R3)(R4), [V12.S4, V13.S4]
+	WORD $0x4f881980 // fmla v0.4s, v12.4s, v8.s[2]
+	WORD $0x4f8819a1 // fmla v1.4s, v13.4s, v8.s[2]
+	WORD $0x4f891982 // fmla v2.4s, v12.4s, v9.s[2]
+	WORD $0x4f8919a3 // fmla v3.4s, v13.4s, v9.s[2]
+	WORD $0x4f8a1984 // fmla v4.4s, v12.4s, v10.s[2]
+	WORD $0x4f8a19a5 // fmla v5.4s, v13.4s, v10.s[2]
+	WORD $0x4f8b1986 // fmla v6.4s, v12.4s, v11.s[2]
+	WORD $0x4f8b19a7 // fmla v7.4s, v13.4s, v11.s[2]
+	VLD1.P (R3)(R4), [V14.S4, V15.S4]
+	WORD $0x4fa819c0 // fmla v0.4s, v14.4s, v8.s[3]
+	WORD $0x4fa819e1 // fmla v1.4s, v15.4s, v8.s[3]
+	WORD $0x4fa919c2 // fmla v2.4s, v14.4s, v9.s[3]
+	WORD $0x4fa919e3 // fmla v3.4s, v15.4s, v9.s[3]
+	WORD $0x4faa19c4 // fmla v4.4s, v14.4s, v10.s[3]
+	WORD $0x4faa19e5 // fmla v5.4s, v15.4s, v10.s[3]
+	WORD $0x4fab19c6 // fmla v6.4s, v14.4s, v11.s[3]
+	WORD $0x4fab19e7 // fmla v7.4s, v15.4s, v11.s[3]
+	SUBS $4, R0, R0
+	BGE four
+
+rest:
+	ADDS $4, R0, R0
+	BEQ done
+
+one:
+	FMOVS.P 4(R8), F8
+	FMOVS.P 4(R9), F9
+	FMOVS.P 4(R10), F10
+	FMOVS.P 4(R11), F11
+	VLD1.P (R3)(R4), [V12.S4, V13.S4]
+	WORD $0x4f881180 // fmla v0.4s, v12.4s, v8.s[0]
+	WORD $0x4f8811a1 // fmla v1.4s, v13.4s, v8.s[0]
+	WORD $0x4f891182 // fmla v2.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a3 // fmla v3.4s, v13.4s, v9.s[0]
+	WORD $0x4f8a1184 // fmla v4.4s, v12.4s, v10.s[0]
+	WORD $0x4f8a11a5 // fmla v5.4s, v13.4s, v10.s[0]
+	WORD $0x4f8b1186 // fmla v6.4s, v12.4s, v11.s[0]
+	WORD $0x4f8b11a7 // fmla v7.4s, v13.4s, v11.s[0]
+	SUBS $1, R0, R0
+	BNE one
+
+done:
+	MOVD R5, R16
+	VST1 [V0.S4, V1.S4], (R16)
+	ADD R6, R16
+	VST1 [V2.S4, V3.S4], (R16)
+	ADD R6, R16
+	VST1 [V4.S4, V5.S4], (R16)
+	ADD R6, R16
+	VST1 [V6.S4, V7.S4], (R16)
+	ADD R6, R16
+	RET
+
+// func chainNEON8m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+TEXT ·chainNEON8m5(SB), NOSPLIT, $0-56
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD lda+16(FP), R2
+	MOVD b+24(FP), R3
+	MOVD bs+32(FP), R4
+	MOVD c+40(FP), R5
+	MOVD ldc+48(FP), R6
+	MOVD R1, R8
+	ADD R2, R8, R9
+	ADD R2, R9, R10
+	ADD R2, R10, R11
+	ADD R2, R11, R12
+	MOVD R5, R16
+	VLD1 (R16), [V0.S4, V1.S4]
+	ADD R6, R16
+	VLD1 (R16), [V2.S4, V3.S4]
+	ADD R6, R16
+	VLD1 (R16), [V4.S4, V5.S4]
+	ADD R6, R16
+	VLD1 (R16), [V6.S4, V7.S4]
+	ADD R6, R16
+	VLD1 (R16), [V8.S4, V9.S4]
+	ADD R6, R16
+	SUBS $4, R0, R0
+	BLT rest
+
+four:
+	FMOVQ.P 16(R8), F10
+	FMOVQ.P 16(R9), F11
+	FMOVQ.P 16(R10), F12
+	FMOVQ.P 16(R11), F13
+	FMOVQ.P 16(R12), F14
+	VLD1.P (R3)(R4), [V15.S4, V16.S4]
+	WORD $0x4f8a11e0 // fmla v0.4s, v15.4s, v10.s[0]
+	WORD $0x4f8a1201 // fmla v1.4s, v16.4s, v10.s[0]
+	WORD $0x4f8b11e2 // fmla v2.4s, v15.4s, v11.s[0]
+	WORD $0x4f8b1203 // fmla v3.4s, v16.4s, v11.s[0]
+	WORD $0x4f8c11e4 // fmla v4.4s, v15.4s, v12.s[0]
+	WORD $0x4f8c1205 // fmla v5.4s, v16.4s, v12.s[0]
+	WORD $0x4f8d11e6 // fmla v6.4s, v15.4s, v13.s[0]
+	WORD $0x4f8d1207 // fmla v7.4s, v16.4s, v13.s[0]
+	WORD $0x4f8e11e8 // fmla v8.4s, v15.4s, v14.s[0]
+	WORD $0x4f8e1209 // fmla v9.4s, v16.4s, v14.s[0]
+	VLD1.P (R3)(R4), [V17.S4, V18.S4]
+	WORD $0x4faa1220 // fmla v0.4s, v17.4s, v10.s[1]
+	WORD $0x4faa1241 // fmla v1.4s, v18.4s, v10.s[1]
+	WORD $0x4fab1222 // fmla v2.4s, v17.4s, v11.s[1]
+	WORD $0x4fab1243 // fmla v3.4s, v18.4s, v11.s[1]
+	WORD $0x4fac1224 // fmla v4.4s, v17.4s, v12.s[1]
+	WORD $0x4fac1245 // fmla v5.4s, v18.4s, v12.s[1]
+	WORD $0x4fad1226 // fmla v6.4s, v17.4s, v13.s[1]
+	WORD $0x4fad1247 // fmla v7.4s, v18.4s, v13.s[1]
+	WORD $0x4fae1228 // fmla v8.4s, v17.4s, v14.s[1]
+	WORD $0x4fae1249 // fmla v9.4s, v18.4s, v14.s[1]
+	VLD1.P (R3)(R4), [V15.S4, V16.S4]
+	WORD $0x4f8a19e0 // fmla v0.4s, v15.4s, v10.s[2]
+	WORD $0x4f8a1a01 // fmla v1.4s, v16.4s, v10.s[2]
+	WORD $0x4f8b19e2 // fmla v2.4s, v15.4s, v11.s[2]
+	WORD $0x4f8b1a03 // fmla v3.4s, v16.4s, v11.s[2]
+	WORD $0x4f8c19e4 // fmla v4.4s, v15.4s, v12.s[2]
+	WORD $0x4f8c1a05 // fmla v5.4s, v16.4s, v12.s[2]
+	WORD $0x4f8d19e6 // fmla v6.4s, v15.4s, v13.s[2]
+	WORD $0x4f8d1a07 // fmla v7.4s, v16.4s, v13.s[2]
+	WORD $0x4f8e19e8 // fmla v8.4s, v15.4s, v14.s[2]
+	WORD $0x4f8e1a09 // fmla v9.4s, v16.4s, v14.s[2]
+	VLD1.P (R3)(R4), [V17.S4, V18.S4]
+	WORD $0x4faa1a20 // fmla v0.4s, v17.4s, v10.s[3]
+	WORD $0x4faa1a41 // fmla v1.4s, v18.4s, v10.s[3]
+	WORD $0x4fab1a22 // fmla v2.4s, v17.4s, v11.s[3]
+	WORD $0x4fab1a43 // fmla v3.4s, v18.4s, v11.s[3]
+	WORD $0x4fac1a24 // fmla v4.4s, v17.4s, v12.s[3]
+	WORD $0x4fac1a45 // fmla v5.4s, v18.4s, v12.s[3]
+	WORD $0x4fad1a26 // fmla v6.4s, v17.4s, v13.s[3]
+	WORD $0x4fad1a47 // fmla v7.4s, v18.4s, v13.s[3]
+	WORD $0x4fae1a28 // fmla v8.4s, v17.4s, v14.s[3]
+	WORD $0x4fae1a49 // fmla v9.4s, v18.4s, v14.s[3]
+	SUBS $4, R0, R0
+	BGE four
+
+rest:
+	ADDS $4, R0, R0
+	BEQ done
+
+one:
+	FMOVS.P 4(R8), F10
+	FMOVS.P 4(R9), F11
+	FMOVS.P 4(R10), F12
+	FMOVS.P 4(R11), F13
+	FMOVS.P 4(R12), F14
+	VLD1.P (R3)(R4), [V15.S4, V16.S4]
+	WORD $0x4f8a11e0 // fmla v0.4s, v15.4s, v10.s[0]
+	WORD $0x4f8a1201 // fmla v1.4s, v16.4s, v10.s[0]
+	WORD $0x4f8b11e2 // fmla v2.4s, v15.4s, v11.s[0]
+	WORD $0x4f8b1203 // fmla v3.4s, v16.4s, v11.s[0]
+	WORD $0x4f8c11e4 // fmla v4.4s, v15.4s, v12.s[0]
+	WORD $0x4f8c1205 // fmla v5.4s, v16.4s, v12.s[0]
+	WORD $0x4f8d11e6 // fmla v6.4s, v15.4s, v13.s[0]
+	WORD $0x4f8d1207 // fmla v7.4s, v16.4s, v13.s[0]
+	WORD $0x4f8e11e8 // fmla v8.4s, v15.4s, v14.s[0]
+	WORD $0x4f8e1209 // fmla v9.4s, v16.4s, v14.s[0]
+	SUBS $1, R0, R0
+	BNE one
+
+done:
+	MOVD R5, R16
+	VST1 [V0.S4, V1.S4], (R16)
+	ADD R6, R16
+	VST1 [V2.S4, V3.S4], (R16)
+	ADD R6, R16
+	VST1 [V4.S4, V5.S4], (R16)
+	ADD R6, R16
+	VST1 [V6.S4, V7.S4], (R16)
+	ADD R6, R16
+	VST1 [V8.S4, V9.S4], (R16)
+	ADD R6, R16
+	RET
+
+// func chainNEON8m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+TEXT ·chainNEON8m6(SB), NOSPLIT, $0-56
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD lda+16(FP), R2
+	MOVD b+24(FP), R3
+	MOVD bs+32(FP), R4
+	MOVD c+40(FP), R5
+	MOVD ldc+48(FP), R6
+	MOVD R1, R8
+	ADD R2, R8, R9
+	ADD R2, R9, R10
+	ADD R2, R10, R11
+	ADD R2, R11, R12
+	ADD R2, R12, R13
+	MOVD R5, R16
+	VLD1 (R16), [V0.S4, V1.S4]
+	ADD R6, R16
+	VLD1 (R16), [V2.S4, V3.S4]
+	ADD R6, R16
+	VLD1 (R16), [V4.S4, V5.S4]
+	ADD R6, R16
+	VLD1 (R16), [V6.S4, V7.S4]
+	ADD R6, R16
+	VLD1 (R16), [V8.S4, V9.S4]
+	ADD R6, R16
+	VLD1 (R16), [V10.S4, V11.S4]
+	ADD R6, R16
+	SUBS $4, R0, R0
+	BLT rest
+
+four:
+	FMOVQ.P 16(R8), F12
+	FMOVQ.P 16(R9), F13
+	FMOVQ.P 16(R10), F14
+	FMOVQ.P 16(R11), F15
+	FMOVQ.P 16(R12), F16
+	FMOVQ.P 16(R13), F17
+	VLD1.P (R3)(R4), [V18.S4, V19.S4]
+	WORD $0x4f8c1240 // fmla v0.4s, v18.4s, v12.s[0]
+	WORD $0x4f8c1261 // fmla v1.4s, v19.4s, v12.s[0]
+	WORD $0x4f8d1242 // fmla v2.4s, v18.4s, v13.s[0]
+	WORD $0x4f8d1263 // fmla v3.4s, v19.4s, v13.s[0]
+	WORD $0x4f8e1244 // fmla v4.4s, v18.4s, v14.s[0]
+	WORD $0x4f8e1265 // fmla v5.4s, v19.4s, v14.s[0]
+	WORD $0x4f8f1246 // fmla v6.4s, v18.4s, v15.s[0]
+	WORD $0x4f8f1267 // fmla v7.4s, v19.4s, v15.s[0]
+	WORD $0x4f901248 // fmla v8.4s, v18.4s, v16.s[0]
+	WORD $0x4f901269 // fmla v9.4s, v19.4s, v16.s[0]
+	WORD $0x4f91124a // fmla v10.4s, v18.4s, v17.s[0]
+	WORD $0x4f91126b // fmla v11.4s, v19.4s, v17.s[0]
+	VLD1.P (R3)(R4), [V20.S4, V21.S4]
+	WORD $0x4fac1280 // fmla v0.4s, v20.4s, v12.s[1]
+	WORD $0x4fac12a1 // fmla v1.4s, v21.4s, v12.s[1]
+	WORD $0x4fad1282 // fmla v2.4s, v20.4s, v13.s[1]
+	WORD $0x4fad12a3 // fmla v3.4s, v21.4s, v13.s[1]
+	WORD $0x4fae1284 // fmla v4.4s, v20.4s, v14.s[1]
+	WORD $0x4fae12a5 // fmla v5.4s, v21.4s, v14.s[1]
+	WORD $0x4faf1286 // fmla v6.4s, v20.4s, v15.s[1]
+	WORD $0x4faf12a7 // fmla v7.4s, v21.4s, v15.s[1]
+	WORD $0x4fb01288 // fmla v8.4s, v20.4s, v16.s[1]
+	WORD $0x4fb012a9 // fmla v9.4s, v21.4s, v16.s[1]
+	WORD $0x4fb1128a // fmla v10.4s, v20.4s, v17.s[1]
+	WORD $0x4fb112ab // fmla v11.4s, v21.4s, v17.s[1]
+	VLD1.P (R3)(R4), [V18.S4, V19.S4]
+	WORD $0x4f8c1a40 // fmla v0.4s, v18.4s, v12.s[2]
+	WORD $0x4f8c1a61 // fmla v1.4s, v19.4s, v12.s[2]
+	WORD $0x4f8d1a42 // fmla v2.4s, v18.4s, v13.s[2]
+	WORD $0x4f8d1a63 // fmla v3.4s, v19.4s, v13.s[2]
+	WORD $0x4f8e1a44 // fmla v4.4s, v18.4s, v14.s[2]
+	WORD $0x4f8e1a65 // fmla v5.4s, v19.4s, v14.s[2]
+	WORD $0x4f8f1a46 // fmla v6.4s, v18.4s, v15.s[2]
+	WORD $0x4f8f1a67 // fmla v7.4s, v19.4s, v15.s[2]
+	WORD $0x4f901a48 // fmla v8.4s, v18.4s, v16.s[2]
+	WORD $0x4f901a69 // fmla v9.4s, v19.4s, v16.s[2]
+	WORD $0x4f911a4a // fmla v10.4s, v18.4s, v17.s[2]
+	WORD $0x4f911a6b // fmla v11.4s, v19.4s, v17.s[2]
+	VLD1.P (R3)(R4), [V20.S4, V21.S4]
+	WORD $0x4fac1a80 // fmla v0.4s, v20.4s, v12.s[3]
+	WORD $0x4fac1aa1 // fmla v1.4s, v21.4s, v12.s[3]
+	WORD $0x4fad1a82 // fmla v2.4s, v20.4s, v13.s[3]
+	WORD $0x4fad1aa3 // fmla v3.4s, v21.4s, v13.s[3]
+	WORD $0x4fae1a84 // fmla v4.4s, v20.4s, v14.s[3]
+	WORD $0x4fae1aa5 // fmla v5.4s, v21.4s, v14.s[3]
+	WORD $0x4faf1a86 // fmla v6.4s, v20.4s, v15.s[3]
+	WORD $0x4faf1aa7 // fmla v7.4s, v21.4s, v15.s[3]
+	WORD $0x4fb01a88 // fmla v8.4s, v20.4s, v16.s[3]
+	WORD $0x4fb01aa9 // fmla v9.4s, v21.4s, v16.s[3]
+	WORD $0x4fb11a8a // fmla v10.4s, v20.4s, v17.s[3]
+	WORD $0x4fb11aab // fmla v11.4s, v21.4s, v17.s[3]
+	SUBS $4, R0, R0
+	BGE four
+
+rest:
+	ADDS $4, R0, R0
+	BEQ done
+
+one:
+	FMOVS.P 4(R8), F12
+	FMOVS.P 4(R9), F13
+	FMOVS.P 4(R10), F14
+	FMOVS.P 4(R11), F15
+	FMOVS.P 4(R12), F16
+	FMOVS.P 4(R13), F17
+	VLD1.P (R3)(R4), [V18.S4, V19.S4]
+	WORD $0x4f8c1240 // fmla v0.4s, v18.4s, v12.s[0]
+	WORD $0x4f8c1261 // fmla v1.4s, v19.4s, v12.s[0]
+	WORD $0x4f8d1242 // fmla v2.4s, v18.4s, v13.s[0]
+	WORD $0x4f8d1263 // fmla v3.4s, v19.4s, v13.s[0]
+	WORD $0x4f8e1244 // fmla v4.4s, v18.4s, v14.s[0]
+	WORD $0x4f8e1265 // fmla v5.4s, v19.4s, v14.s[0]
+	WORD $0x4f8f1246 // fmla v6.4s, v18.4s, v15.s[0]
+	WORD $0x4f8f1267 // fmla v7.4s, v19.4s, v15.s[0]
+	WORD $0x4f901248 // fmla v8.4s, v18.4s, v16.s[0]
+	WORD $0x4f901269 // fmla v9.4s, v19.4s, v16.s[0]
+	WORD $0x4f91124a // fmla v10.4s, v18.4s, v17.s[0]
+	WORD $0x4f91126b // fmla v11.4s, v19.4s, v17.s[0]
+	SUBS $1, R0, R0
+	BNE one
+
+done:
+	MOVD R5, R16
+	VST1 [V0.S4, V1.S4], (R16)
+	ADD R6, R16
+	VST1 [V2.S4, V3.S4], (R16)
+	ADD R6, R16
+	VST1 [V4.S4, V5.S4], (R16)
+	ADD R6, R16
+	VST1 [V6.S4, V7.S4], (R16)
+	ADD R6, R16
+	VST1 [V8.S4, V9.S4], (R16)
+	ADD R6, R16
+	VST1 [V10.S4, V11.S4], (R16)
+	ADD R6, R16
+	RET
+
+// func chainNEON8m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+TEXT ·chainNEON8m7(SB), NOSPLIT, $0-56
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD lda+16(FP), R2
+	MOVD b+24(FP), R3
+	MOVD bs+32(FP), R4
+	MOVD c+40(FP), R5
+	MOVD ldc+48(FP), R6
+	MOVD R1, R8
+	ADD R2, R8, R9
+	ADD R2, R9, R10
+	ADD R2, R10, R11
+	ADD R2, R11, R12
+	ADD R2, R12, R13
+	ADD R2, R13, R14
+	MOVD R5, R16
+	VLD1 (R16), [V0.S4, V1.S4]
+	ADD R6, R16
+	VLD1 (R16), [V2.S4, V3.S4]
+	ADD R6, R16
+	VLD1 (R16), [V4.S4, V5.S4]
+	ADD R6, R16
+	VLD1 (R16), [V6.S4, V7.S4]
+	ADD R6, R16
+	VLD1 (R16), [V8.S4, V9.S4]
+	ADD R6, R16
+	VLD1 (R16), [V10.S4, V11.S4]
+	ADD R6, R16
+	VLD1 (R16), [V12.S4, V13.S4]
+	ADD R6, R16
+	SUBS $4, R0, R0
+	BLT rest
+
+four:
+	FMOVQ.P 16(R8), F14
+	FMOVQ.P 16(R9), F15
+	FMOVQ.P 16(R10), F16
+	FMOVQ.P 16(R11), F17
+	FMOVQ.P 16(R12), F18
+	FMOVQ.P 16(R13), F19
+	FMOVQ.P 16(R14), F20
+	VLD1.P (R3)(R4), [V21.S4, V22.S4]
+	WORD $0x4f8e12a0 // fmla v0.4s, v21.4s, v14.s[0]
+	WORD $0x4f8e12c1 // fmla v1.4s, v22.4s, v14.s[0]
+	WORD $0x4f8f12a2 // fmla v2.4s, v21.4s, v15.s[0]
+	WORD $0x4f8f12c3 // fmla v3.4s, v22.4s, v15.s[0]
+	WORD $0x4f9012a4 // fmla v4.4s, v21.4s, v16.s[0]
+	WORD $0x4f9012c5 // fmla v5.4s, v22.4s, v16.s[0]
+	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
+	WORD $0x4f9212a8 // fmla v8.4s, v21.4s, v18.s[0]
+	WORD $0x4f9212c9 // fmla v9.4s, v22.4s, v18.s[0]
+	WORD $0x4f9312aa // fmla v10.4s, v21.4s, v19.s[0]
+	WORD $0x4f9312cb // fmla v11.4s, v22.4s, v19.s[0]
+	WORD $0x4f9412ac // fmla v12.4s, v21.4s, v20.s[0]
+	WORD $0x4f9412cd // fmla v13.4s, v22.4s, v20.s[0]
+	VLD1.P (R3)(R4), [V23.S4, V24.S4]
+	WORD $0x4fae12e0 // fmla v0.4s, v23.4s, v14.s[1]
+	WORD $0x4fae1301 // fmla v1.4s, v24.4s, v14.s[1]
+	WORD $0x4faf12e2 // fmla v2.4s, v23.4s, v15.s[1]
+	WORD $0x4faf1303 // fmla v3.4s, v24.4s, v15.s[1]
+	WORD $0x4fb012e4 // fmla v4.4s, v23.4s, v16.s[1]
+	WORD $0x4fb01305 // fmla v5.4s, v24.4s, v16.s[1]
+	WORD $0x4fb112e6 // fmla v6.4s, v23.4s, v17.s[1]
+	WORD $0x4fb11307 // fmla v7.4s, v24.4s, v17.s[1]
+	WORD $0x4fb212e8 // fmla v8.4s, v23.4s, v18.s[1]
+	WORD $0x4fb21309 // fmla v9.4s, v24.4s, v18.s[1]
+	WORD $0x4fb312ea // fmla v10.4s, v23.4s, v19.s[1]
+	WORD $0x4fb3130b // fmla v11.4s, v24.4s, v19.s[1]
+	WORD $0x4fb412ec // fmla v12.4s, v23.4s, v20.s[1]
+	WORD $0x4fb4130d // fmla v13.4s, v24.4s, v20.s[1]
+	VLD1.P (R3)(R4), [V21.S4, V22.S4]
+	WORD $0x4f8e1aa0 // fmla v0.4s, v21.4s, v14.s[2]
+	WORD $0x4f8e1ac1 // fmla v1.4s, v22.4s, v14.s[2]
+	WORD $0x4f8f1aa2 // fmla v2.4s, v21.4s, v15.s[2]
+	WORD $0x4f8f1ac3 // fmla v3.4s, v22.4s, v15.s[2]
+	WORD $0x4f901aa4 // fmla v4.4s, v21.4s, v16.s[2]
+	WORD $0x4f901ac5 // fmla v5.4s, v22.4s, v16.s[2]
+	WORD $0x4f911aa6 // fmla v6.4s, v21.4s, v17.s[2]
+	WORD $0x4f911ac7 // fmla v7.4s, v22.4s, v17.s[2]
+	WORD $0x4f921aa8 // fmla v8.4s, v21.4s, v18.s[2]
+	WORD $0x4f921ac9 // fmla v9.4s, v22.4s, v18.s[2]
+	WORD $0x4f931aaa // fmla v10.4s, v21.4s, v19.s[2]
+	WORD $0x4f931acb // fmla v11.4s, v22.4s, v19.s[2]
+	WORD $0x4f941aac // fmla v12.4s, v21.4s, v20.s[2]
+	WORD $0x4f941acd // fmla v13.4s, v22.4s, v20.s[2]
+	VLD1.P (R3)(R4), [V23.S4, V24.S4]
+	WORD $0x4fae1ae0 // fmla v0.4s, v23.4s, v14.s[3]
+	WORD $0x4fae1b01 // fmla v1.4s, v24.4s, v14.s[3]
+	WORD $0x4faf1ae2 // fmla v2.4s, v23.4s, v15.s[3]
+	WORD $0x4faf1b03 // fmla v3.4s, v24.4s, v15.s[3]
+	WORD $0x4fb01ae4 // fmla v4.4s, v23.4s, v16.s[3]
+	WORD $0x4fb01b05 // fmla v5.4s, v24.4s, v16.s[3]
+	WORD $0x4fb11ae6 // fmla v6.4s, v23.4s, v17.s[3]
+	WORD $0x4fb11b07 // fmla v7.4s, v24.4s, v17.s[3]
+	WORD $0x4fb21ae8 // fmla v8.4s, v23.4s, v18.s[3]
+	WORD $0x4fb21b09 // fmla v9.4s, v24.4s, v18.s[3]
+	WORD $0x4fb31aea // fmla v10.4s, v23.4s, v19.s[3]
+	WORD $0x4fb31b0b // fmla v11.4s, v24.4s, v19.s[3]
+	WORD $0x4fb41aec // fmla v12.4s, v23.4s, v20.s[3]
+	WORD $0x4fb41b0d // fmla v13.4s, v24.4s, v20.s[3]
+	SUBS $4, R0, R0
+	BGE four
+
+rest:
+	ADDS $4, R0, R0
+	BEQ done
+
+one:
+	FMOVS.P 4(R8), F14
+	FMOVS.P 4(R9), F15
+	FMOVS.P 4(R10), F16
+	FMOVS.P 4(R11), F17
+	FMOVS.P 4(R12), F18
+	FMOVS.P 4(R13), F19
+	FMOVS.P 4(R14), F20
+	VLD1.P (R3)(R4), [V21.S4, V22.S4]
+	WORD $0x4f8e12a0 // fmla v0.4s, v21.4s, v14.s[0]
+	WORD $0x4f8e12c1 // fmla v1.4s, v22.4s, v14.s[0]
+	WORD $0x4f8f12a2 // fmla v2.4s, v21.4s, v15.s[0]
+	WORD $0x4f8f12c3 // fmla v3.4s, v22.4s, v15.s[0]
+	WORD $0x4f9012a4 // fmla v4.4s, v21.4s, v16.s[0]
+	WORD $0x4f9012c5 // fmla v5.4s, v22.4s, v16.s[0]
+	WORD $0x4f9112a6 // fmla v6.4s, v21.4s, v17.s[0]
+	WORD $0x4f9112c7 // fmla v7.4s, v22.4s, v17.s[0]
+	WORD $0x4f9212a8 // fmla v8.4s, v21.4s, v18.s[0]
+	WORD $0x4f9212c9 // fmla v9.4s, v22.4s, v18.s[0]
+	WORD $0x4f9312aa // fmla v10.4s, v21.4s, v19.s[0]
+	WORD $0x4f9312cb // fmla v11.4s, v22.4s, v19.s[0]
+	WORD $0x4f9412ac // fmla v12.4s, v21.4s, v20.s[0]
+	WORD $0x4f9412cd // fmla v13.4s, v22.4s, v20.s[0]
+	SUBS $1, R0, R0
+	BNE one
+
+done:
+	MOVD R5, R16
+	VST1 [V0.S4, V1.S4], (R16)
+	ADD R6, R16
+	VST1 [V2.S4, V3.S4], (R16)
+	ADD R6, R16
+	VST1 [V4.S4, V5.S4], (R16)
+	ADD R6, R16
+	VST1 [V6.S4, V7.S4], (R16)
+	ADD R6, R16
+	VST1 [V8.S4, V9.S4], (R16)
+	ADD R6, R16
+	VST1 [V10.S4, V11.S4], (R16)
+	ADD R6, R16
+	VST1 [V12.S4, V13.S4], (R16)
+	ADD R6, R16
+	RET
+
+// func chainNEON8m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+TEXT ·chainNEON8m8(SB), NOSPLIT, $0-56
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD lda+16(FP), R2
+	MOVD b+24(FP), R3
+	MOVD bs+32(FP), R4
+	MOVD c+40(FP), R5
+	MOVD ldc+48(FP), R6
+	MOVD R1, R8
+	ADD R2, R8, R9
+	ADD R2, R9, R10
+	ADD R2, R10, R11
+	ADD R2, R11, R12
+	ADD R2, R12, R13
+	ADD R2, R13, R14
+	ADD R2, R14, R15
+	MOVD R5, R16
+	VLD1 (R16), [V0.S4, V1.S4]
+	ADD R6, R16
+	VLD1 (R16), [V2.S4, V3.S4]
+	ADD R6, R16
+	VLD1 (R16), [V4.S4, V5.S4]
+	ADD R6, R16
+	VLD1 (R16), [V6.S4, V7.S4]
+	ADD R6, R16
+	VLD1 (R16), [V8.S4, V9.S4]
+	ADD R6, R16
+	VLD1 (R16), [V10.S4, V11.S4]
+	ADD R6, R16
+	VLD1 (R16), [V12.S4, V13.S4]
+	ADD R6, R16
+	VLD1 (R16), [V14.S4, V15.S4]
+	ADD R6, R16
+	SUBS $4, R0, R0
+	BLT rest
+
+four:
+	FMOVQ.P 16(R8), F16
+	FMOVQ.P 16(R9), F17
+	FMOVQ.P 16(R10), F18
+	FMOVQ.P 16(R11), F19
+	FMOVQ.P 16(R12), F20
+	FMOVQ.P 16(R13), F21
+	FMOVQ.P 16(R14), F22
+	FMOVQ.P 16(R15), F23
+	VLD1.P (R3)(R4), [V24.S4, V25.S4]
+	WORD $0x4f901300 // fmla v0.4s, v24.4s, v16.s[0]
+	WORD $0x4f901321 // fmla v1.4s, v25.4s, v16.s[0]
+	WORD $0x4f911302 // fmla v2.4s, v24.4s, v17.s[0]
+	WORD $0x4f911323 // fmla v3.4s, v25.4s, v17.s[0]
+	WORD $0x4f921304 // fmla v4.4s, v24.4s, v18.s[0]
+	WORD $0x4f921325 // fmla v5.4s, v25.4s, v18.s[0]
+	WORD $0x4f931306 // fmla v6.4s, v24.4s, v19.s[0]
+	WORD $0x4f931327 // fmla v7.4s, v25.4s, v19.s[0]
+	WORD $0x4f941308 // fmla v8.4s, v24.4s, v20.s[0]
+	WORD $0x4f941329 // fmla v9.4s, v25.4s, v20.s[0]
+	WORD $0x4f95130a // fmla v10.4s, v24.4s, v21.s[0]
+	WORD $0x4f95132b // fmla v11.4s, v25.4s, v21.s[0]
+	WORD $0x4f96130c // fmla v12.4s, v24.4s, v22.s[0]
+	WORD $0x4f96132d // fmla v13.4s, v25.4s, v22.s[0]
+	WORD $0x4f97130e // fmla v14.4s, v24.4s, v23.s[0]
+	WORD $0x4f97132f // fmla v15.4s, v25.4s, v23.s[0]
+	VLD1.P (R3)(R4), [V26.S4, V27.S4]
+	WORD $0x4fb01340 // fmla v0.4s, v26.4s, v16.s[1]
+	WORD $0x4fb01361 // fmla v1.4s, v27.4s, v16.s[1]
+	WORD $0x4fb11342 // fmla v2.4s, v26.4s, v17.s[1]
+	WORD $0x4fb11363 // fmla v3.4s, v27.4s, v17.s[1]
+	WORD $0x4fb21344 // fmla v4.4s, v26.4s, v18.s[1]
+	WORD $0x4fb21365 // fmla v5.4s, v27.4s, v18.s[1]
+	WORD $0x4fb31346 // fmla v6.4s, v26.4s, v19.s[1]
+	WORD $0x4fb31367 // fmla v7.4s, v27.4s, v19.s[1]
+	WORD $0x4fb41348 // fmla v8.4s, v26.4s, v20.s[1]
+	WORD $0x4fb41369 // fmla v9.4s, v27.4s, v20.s[1]
+	WORD $0x4fb5134a // fmla v10.4s, v26.4s, v21.s[1]
+	WORD $0x4fb5136b // fmla v11.4s, v27.4s, v21.s[1]
+	WORD $0x4fb6134c // fmla v12.4s, v26.4s, v22.s[1]
+	WORD $0x4fb6136d // fmla v13.4s, v27.4s, v22.s[1]
+	WORD $0x4fb7134e // fmla v14.4s, v26.4s, v23.s[1]
+	WORD $0x4fb7136f // fmla v15.4s, v27.4s, v23.s[1]
+	VLD1.P (R3)(R4), [V24.S4, V25.S4]
+	WORD $0x4f901b00 // fmla v0.4s, v24.4s, v16.s[2]
+	WORD $0x4f901b21 // fmla v1.4s, v25.4s, v16.s[2]
+	WORD $0x4f911b02 // fmla v2.4s, v24.4s, v17.s[2]
+	WORD $0x4f911b23 // fmla v3.4s, v25.4s, v17.s[2]
+	WORD $0x4f921b04 // fmla v4.4s, v24.4s, v18.s[2]
+	WORD $0x4f921b25 // fmla v5.4s, v25.4s, v18.s[2]
+	WORD $0x4f931b06 // fmla v6.4s, v24.4s, v19.s[2]
+	WORD $0x4f931b27 // fmla v7.4s, v25.4s, v19.s[2]
+	WORD $0x4f941b08 // fmla v8.4s, v24.4s, v20.s[2]
+	WORD $0x4f941b29 // fmla v9.4s, v25.4s, v20.s[2]
+	WORD $0x4f951b0a // fmla v10.4s, v24.4s, v21.s[2]
+	WORD $0x4f951b2b // fmla v11.4s, v25.4s, v21.s[2]
+	WORD $0x4f961b0c // fmla v12.4s, v24.4s, v22.s[2]
+	WORD $0x4f961b2d // fmla v13.4s, v25.4s, v22.s[2]
+	WORD $0x4f971b0e // fmla v14.4s, v24.4s, v23.s[2]
+	WORD $0x4f971b2f // fmla v15.4s, v25.4s, v23.s[2]
+	VLD1.P (R3)(R4), [V26.S4, V27.S4]
+	WORD $0x4fb01b40 // fmla v0.4s, v26.4s, v16.s[3]
+	WORD $0x4fb01b61 // fmla v1.4s, v27.4s, v16.s[3]
+	WORD $0x4fb11b42 // fmla v2.4s, v26.4s, v17.s[3]
+	WORD $0x4fb11b63 // fmla v3.4s, v27.4s, v17.s[3]
+	WORD $0x4fb21b44 // fmla v4.4s, v26.4s, v18.s[3]
+	WORD $0x4fb21b65 // fmla v5.4s, v27.4s, v18.s[3]
+	WORD $0x4fb31b46 // fmla v6.4s, v26.4s, v19.s[3]
+	WORD $0x4fb31b67 // fmla v7.4s, v27.4s, v19.s[3]
+	WORD $0x4fb41b48 // fmla v8.4s, v26.4s, v20.s[3]
+	WORD $0x4fb41b69 // fmla v9.4s, v27.4s, v20.s[3]
+	WORD $0x4fb51b4a // fmla v10.4s, v26.4s, v21.s[3]
+	WORD $0x4fb51b6b // fmla v11.4s, v27.4s, v21.s[3]
+	WORD $0x4fb61b4c // fmla v12.4s, v26.4s, v22.s[3]
+	WORD $0x4fb61b6d // fmla v13.4s, v27.4s, v22.s[3]
+	WORD $0x4fb71b4e // fmla v14.4s, v26.4s, v23.s[3]
+	WORD $0x4fb71b6f // fmla v15.4s, v27.4s, v23.s[3]
+	SUBS $4, R0, R0
+	BGE four
+
+rest:
+	ADDS $4, R0, R0
+	BEQ done
+
+one:
+	FMOVS.P 4(R8), F16
+	FMOVS.P 4(R9), F17
+	FMOVS.P 4(R10), F18
+	FMOVS.P 4(R11), F19
+	FMOVS.P 4(R12), F20
+	FMOVS.P 4(R13), F21
+	FMOVS.P 4(R14), F22
+	FMOVS.P 4(R15), F23
+	VLD1.P (R3)(R4), [V24.S4, V25.S4]
+	WORD $0x4f901300 // fmla v0.4s, v24.4s, v16.s[0]
+	WORD $0x4f901321 // fmla v1.4s, v25.4s, v16.s[0]
+	WORD $0x4f911302 // fmla v2.4s, v24.4s, v17.s[0]
+	WORD $0x4f911323 // fmla v3.4s, v25.4s, v17.s[0]
+	WORD $0x4f921304 // fmla v4.4s, v24.4s, v18.s[0]
+	WORD $0x4f921325 // fmla v5.4s, v25.4s, v18.s[0]
+	WORD $0x4f931306 // fmla v6.4s, v24.4s, v19.s[0]
+	WORD $0x4f931327 // fmla v7.4s, v25.4s, v19.s[0]
+	WORD $0x4f941308 // fmla v8.4s, v24.4s, v20.s[0]
+	WORD $0x4f941329 // fmla v9.4s, v25.4s, v20.s[0]
+	WORD $0x4f95130a // fmla v10.4s, v24.4s, v21.s[0]
+	WORD $0x4f95132b // fmla v11.4s, v25.4s, v21.s[0]
+	WORD $0x4f96130c // fmla v12.4s, v24.4s, v22.s[0]
+	WORD $0x4f96132d // fmla v13.4s, v25.4s, v22.s[0]
+	WORD $0x4f97130e // fmla v14.4s, v24.4s, v23.s[0]
+	WORD $0x4f97132f // fmla v15.4s, v25.4s, v23.s[0]
+	SUBS $1, R0, R0
+	BNE one
+
+done:
+	MOVD R5, R16
+	VST1 [V0.S4, V1.S4], (R16)
+	ADD R6, R16
+	VST1 [V2.S4, V3.S4], (R16)
+	ADD R6, R16
+	VST1 [V4.S4, V5.S4], (R16)
+	ADD R6, R16
+	VST1 [V6.S4, V7.S4], (R16)
+	ADD R6, R16
+	VST1 [V8.S4, V9.S4], (R16)
+	ADD R6, R16
+	VST1 [V10.S4, V11.S4], (R16)
+	ADD R6, R16
+	VST1 [V12.S4, V13.S4], (R16)
+	ADD R6, R16
+	VST1 [V14.S4, V15.S4], (R16)
+	ADD R6, R16
+	RET

@@ -14,7 +14,7 @@ func gemmNEON32m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ld
 func gemmNEON32m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON32 calls the kernel for mr rows, 1 to 3. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0.
 // Strides are in bytes.
 func gemmNEON32(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -52,7 +52,7 @@ func gemmNEON8m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc
 func gemmNEON8m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON8 calls the kernel for mr rows, 1 to 8. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0.
 // Strides are in bytes.
 func gemmNEON8(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -100,7 +100,7 @@ func gemmNEON4m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc
 func gemmNEON4m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON4 calls the kernel for mr rows, 1 to 8. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0.
 // Strides are in bytes.
 func gemmNEON4(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -148,7 +148,7 @@ func gemmNEON3m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc
 func gemmNEON3m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON3 calls the kernel for mr rows, 1 to 8. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0.
 // Strides are in bytes.
 func gemmNEON3(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -196,7 +196,7 @@ func gemmNEON2m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc
 func gemmNEON2m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON2 calls the kernel for mr rows, 1 to 8. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0.
 // Strides are in bytes.
 func gemmNEON2(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -244,7 +244,7 @@ func gemmNEON1m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc
 func gemmNEON1m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)
 
 // gemmNEON1 calls the kernel for mr rows, 1 to 8. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0.
 // Strides are in bytes.
 func gemmNEON1(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -264,5 +264,53 @@ func gemmNEON1(mr int, k int, a *float32, lda int, b *float32, bs int, c *float3
 		gemmNEON1m7(k, a, lda, b, bs, c, ldc, acc)
 	case 8:
 		gemmNEON1m8(k, a, lda, b, bs, c, ldc, acc)
+	}
+}
+
+//go:noescape
+func chainNEON8m1(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+
+//go:noescape
+func chainNEON8m2(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+
+//go:noescape
+func chainNEON8m3(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+
+//go:noescape
+func chainNEON8m4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+
+//go:noescape
+func chainNEON8m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+
+//go:noescape
+func chainNEON8m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+
+//go:noescape
+func chainNEON8m7(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+
+//go:noescape
+func chainNEON8m8(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)
+
+// chainNEON8 calls the kernel for mr rows, 1 to 8. It computes
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from c[i][j].
+// Strides are in bytes.
+func chainNEON8(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int) {
+	switch mr {
+	case 1:
+		chainNEON8m1(k, a, lda, b, bs, c, ldc)
+	case 2:
+		chainNEON8m2(k, a, lda, b, bs, c, ldc)
+	case 3:
+		chainNEON8m3(k, a, lda, b, bs, c, ldc)
+	case 4:
+		chainNEON8m4(k, a, lda, b, bs, c, ldc)
+	case 5:
+		chainNEON8m5(k, a, lda, b, bs, c, ldc)
+	case 6:
+		chainNEON8m6(k, a, lda, b, bs, c, ldc)
+	case 7:
+		chainNEON8m7(k, a, lda, b, bs, c, ldc)
+	case 8:
+		chainNEON8m8(k, a, lda, b, bs, c, ldc)
 	}
 }

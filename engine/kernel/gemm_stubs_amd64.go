@@ -41,7 +41,7 @@ func gemm512x32m11(k int, a *float32, lda int, b *float32, bs int, c *float32, l
 func gemm512x32m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 // gemm512x32m calls the kernel for mr rows, 1 to 12. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0. Strides are in bytes.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0. Strides are in bytes.
 // bias[j] is added to the sums where it is not nil.
 func gemm512x32m(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32) {
 	switch mr {
@@ -109,7 +109,7 @@ func gemm512x16m11(k int, a *float32, lda int, b *float32, bs int, c *float32, l
 func gemm512x16m12(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32)
 
 // gemm512x16m calls the kernel for mr rows, 1 to 12. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0. Strides are in bytes.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0. Strides are in bytes.
 // bias[j] is added to the sums where it is not nil.
 func gemm512x16m(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask uint64, acc int, bias *float32) {
 	switch mr {
@@ -177,7 +177,7 @@ func gemm512x32at11(k int, a *float32, lda int, b *float32, offs *int, c *float3
 func gemm512x32at12(k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32)
 
 // gemm512x32at calls the kernel for mr rows, 1 to 12. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0. Strides are in bytes.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0. Strides are in bytes.
 // Row q of b begins at b + 4*offs[q]. rowBias[i] is added to row i where it is not nil.
 func gemm512x32at(mr int, k int, a *float32, lda int, b *float32, offs *int, c *float32, ldc int, mask uint64, acc int, rowBias *float32) {
 	switch mr {
@@ -242,7 +242,7 @@ func gemm256x16m5(k int, a *float32, lda int, b *float32, bs int, c *float32, ld
 func gemm256x16m6(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32)
 
 // gemm256x16m calls the kernel for mr rows, 1 to 6. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0. Strides are in bytes.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0. Strides are in bytes.
 // bias[j] is added to the sums where it is not nil.
 func gemm256x16m(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int, pf *float32, step int, bias *float32) {
 	switch mr {
@@ -274,7 +274,7 @@ func gemm256x16masked3(k int, a *float32, lda int, b *float32, bs int, c *float3
 func gemm256x16masked4(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask *int32, acc int)
 
 // gemm256x16masked calls the kernel for mr rows, 1 to 4. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0. Strides are in bytes.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0. Strides are in bytes.
 func gemm256x16masked(mr int, k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, mask *int32, acc int) {
 	switch mr {
 	case 1:

@@ -41,7 +41,7 @@ func gemmF16x512m11(k int, a *float32, lda int, b *uint16, bs int, c *float32, l
 func gemmF16x512m12(k int, a *float32, lda int, b *uint16, bs int, c *float32, ldc int, acc int)
 
 // gemmF16x512m calls the kernel for mr rows, 1 to 12. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0. Strides are in bytes.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0. Strides are in bytes.
 // b is half precision.
 func gemmF16x512m(mr int, k int, a *float32, lda int, b *uint16, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -124,7 +124,7 @@ func gemmBF16x512m11(k int, a *float32, lda int, b *uint16, bs int, c *float32, 
 func gemmBF16x512m12(k int, a *float32, lda int, b *uint16, bs int, c *float32, ldc int, acc int)
 
 // gemmBF16x512m calls the kernel for mr rows, 1 to 12. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0. Strides are in bytes.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0. Strides are in bytes.
 // b is half precision.
 func gemmBF16x512m(mr int, k int, a *float32, lda int, b *uint16, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -204,7 +204,7 @@ func gemmF16x256m5(k int, a *float32, lda int, b *uint16, bs int, c *float32, ld
 func gemmF16x256m6(k int, a *float32, lda int, b *uint16, bs int, c *float32, ldc int, acc int)
 
 // gemmF16x256m calls the kernel for mr rows, 1 to 6. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0. Strides are in bytes.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0. Strides are in bytes.
 // b is half precision.
 func gemmF16x256m(mr int, k int, a *float32, lda int, b *uint16, bs int, c *float32, ldc int, acc int) {
 	switch mr {
@@ -247,7 +247,7 @@ func gemmBF16x256m5(k int, a *float32, lda int, b *uint16, bs int, c *float32, l
 func gemmBF16x256m6(k int, a *float32, lda int, b *uint16, bs int, c *float32, ldc int, acc int)
 
 // gemmBF16x256m calls the kernel for mr rows, 1 to 6. It computes
-// c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0. Strides are in bytes.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0. Strides are in bytes.
 // b is half precision.
 func gemmBF16x256m(mr int, k int, a *float32, lda int, b *uint16, bs int, c *float32, ldc int, acc int) {
 	switch mr {

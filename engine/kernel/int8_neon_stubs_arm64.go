@@ -17,7 +17,7 @@ func smullNEON8m3(k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int,
 func smullNEON8m4(k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, sums *int32)
 
 // smullNEON8 calls the kernel for mr rows, 1 to 4. It computes
-// c[i][j] = sum over q < 4*k4 of a[i][q]*b[q/4][j][q%4]; sums are those of the columns of b.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0.
 // Strides are in bytes.
 func smullNEON8(mr int, k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, sums *int32) {
 	switch mr {
@@ -45,7 +45,7 @@ func smullNEON4m3(k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int,
 func smullNEON4m4(k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, sums *int32)
 
 // smullNEON4 calls the kernel for mr rows, 1 to 4. It computes
-// c[i][j] = sum over q < 4*k4 of a[i][q]*b[q/4][j][q%4]; sums are those of the columns of b.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0.
 // Strides are in bytes.
 func smullNEON4(mr int, k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, sums *int32) {
 	switch mr {
@@ -73,7 +73,7 @@ func smullNEON3m3(k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int,
 func smullNEON3m4(k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, sums *int32)
 
 // smullNEON3 calls the kernel for mr rows, 1 to 4. It computes
-// c[i][j] = sum over q < 4*k4 of a[i][q]*b[q/4][j][q%4]; sums are those of the columns of b.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0.
 // Strides are in bytes.
 func smullNEON3(mr int, k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, sums *int32) {
 	switch mr {
@@ -101,7 +101,7 @@ func smullNEON2m3(k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int,
 func smullNEON2m4(k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, sums *int32)
 
 // smullNEON2 calls the kernel for mr rows, 1 to 4. It computes
-// c[i][j] = sum over q < 4*k4 of a[i][q]*b[q/4][j][q%4]; sums are those of the columns of b.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0.
 // Strides are in bytes.
 func smullNEON2(mr int, k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, sums *int32) {
 	switch mr {
@@ -129,7 +129,7 @@ func smullNEON1m3(k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int,
 func smullNEON1m4(k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, sums *int32)
 
 // smullNEON1 calls the kernel for mr rows, 1 to 4. It computes
-// c[i][j] = sum over q < 4*k4 of a[i][q]*b[q/4][j][q%4]; sums are those of the columns of b.
+// c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0.
 // Strides are in bytes.
 func smullNEON1(mr int, k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, sums *int32) {
 	switch mr {

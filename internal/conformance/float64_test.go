@@ -187,7 +187,7 @@ const draws = 16
 // Every input x of such an operator is moved by an independent error of variance v x^2, v = 0.18 2^-48, and so every term w x of
 // its sum by v (w x)^2. In a chain of n fused multiply-adds a partial sum, of terms with independent signs, is of size S_k^2 =
 // the sum of (w x)^2 over its k terms, and is rounded with variance v S_k^2: over the chain that adds up to n/2 times what moving
-// the inputs gives.
+// the inputs gives. The longest sum is made in two chains in fact, whose roundings are fewer.
 func driftOf(t *testing.T, g *model.Graph, in engine.Feed, want map[string]any) map[string][]float64 {
 	g = g.Clone()
 	rounded(g)

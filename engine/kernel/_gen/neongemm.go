@@ -11,7 +11,7 @@ import (
 //	R0 steps, R1 A, R2 lda, R3 B, R4 bs, R5 C, R6 ldc, R7 acc or sums; R8 to R15 rows of A; R16 C, R17 the third column, or the upper half of B
 type neonGemm struct {
 	mr, cols int
-	kind     string // "gemm", "sdot" or "sudot"
+	kind     string // "gemm"; "chain", which starts at C where gemm adds it in the end; "sdot" or "sudot"
 }
 
 // name is the function's: gemmNEON8m3.
@@ -20,15 +20,21 @@ func (g neonGemm) name() string {
 }
 
 func (g neonGemm) family() string {
-	return map[string]string{"gemm": "gemmNEON", "sdot": "sdotNEON", "sudot": "sudotNEON"}[g.kind] + fmt.Sprint(g.cols)
+	return map[string]string{"gemm": "gemmNEON", "chain": "chainNEON", "sdot": "sdotNEON", "sudot": "sudotNEON"}[g.kind] + fmt.Sprint(g.cols)
 }
 
 func (g neonGemm) vecs() int { return (g.cols + 3) / 4 }
 
 func (g neonGemm) acc(i, v int) int { return i*g.vecs() + v }
 
+// bytes tells whether it multiplies bytes.
+func (g neonGemm) bytes() bool { return g.kind == "sdot" || g.kind == "sudot" }
+
 func (g neonGemm) signature() string {
-	if g.kind == "gemm" {
+	switch g.kind {
+	case "chain":
+		return "(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int)"
+	case "gemm":
 		return "(k int, a *float32, lda int, b *float32, bs int, c *float32, ldc int, acc int)"
 	}
 	return "(k4 int, a *uint8, lda int, b *int8, bs int, c *int32, ldc int, sums *int32)"
@@ -79,11 +85,10 @@ func (g neonGemm) row(a *asm, store bool, v int) {
 
 // loadB loads half h of a row of B to registers from v on and moves on.
 func (g neonGemm) loadB(a *asm, h, v int) {
-	bytes := g.kind != "gemm"
 	switch {
 	case g.cols == 32:
 		a.op("VLD1.P (%s)(R4), %s", []string{"R3", "R17"}[h], vregs(v, 4))
-	case g.cols >= 4 || bytes: // packed bytes are filled up to 32 columns
+	case g.cols >= 4 || g.bytes(): // packed bytes are filled up to 32 columns
 		a.op("VLD1.P (R3)(R4), %s", vregs(v, g.vecs()))
 	default:
 		mov := map[int]string{1: "FMOVS", 2: "FMOVD", 3: "FMOVD"}[g.cols]
@@ -98,7 +103,7 @@ func (g neonGemm) loadB(a *asm, h, v int) {
 // step emits one step of k with lane q of A.
 func (g neonGemm) step(a *asm, q, firstA, firstB, sets int) {
 	half := min(g.vecs(), 4)
-	mul := map[string]string{"gemm": "fmlalan", "sdot": "sdotlan", "sudot": "sudotln"}[g.kind]
+	mul := map[string]string{"gemm": "fmlalan", "chain": "fmlalan", "sdot": "sdotlan", "sudot": "sudotln"}[g.kind]
 	for h := 0; h*half < g.vecs(); h++ {
 		b := firstB
 		if sets > 1 {
@@ -114,13 +119,16 @@ func (g neonGemm) step(a *asm, q, firstA, firstB, sets int) {
 }
 
 func (g neonGemm) code(a *asm) {
-	last := "acc"
-	k := "k"
-	if g.kind != "gemm" {
-		last, k = "sums", "k4"
+	args := []string{"k", "a", "lda", "b", "bs", "c", "ldc"}
+	switch g.kind {
+	case "gemm":
+		args = append(args, "acc")
+	case "sdot", "sudot":
+		args[0] = "k4"
+		args = append(args, "sums")
 	}
-	a.text("func "+g.name()+g.signature(), g.name(), 64)
-	for i, n := range []string{k, "a", "lda", "b", "bs", "c", "ldc", last} {
+	a.text("func "+g.name()+g.signature(), g.name(), 8*len(args))
+	for i, n := range args {
 		a.op("MOVD %s+%d(FP), R%d", n, 8*i, i)
 	}
 	a.op("MOVD R1, R8")
@@ -191,9 +199,14 @@ func (g neonGemm) addC(a *asm) {
 	a.label("alone")
 }
 
-// start sets the accumulators: to 0, or to the sums in every row (sdot), and R17 to the second part of a row of B.
+// start sets the accumulators: to 0, to C (chain), or to the sums in every row (sdot), and R17 to the second part of a row of B.
 func (g neonGemm) start(a *asm) {
 	switch g.kind {
+	case "chain":
+		a.op("MOVD R5, R16")
+		for i := range g.mr {
+			g.row(a, false, g.acc(i, 0))
+		}
 	case "gemm":
 		for i := range g.mr * g.vecs() {
 			a.clear(i)
@@ -229,18 +242,24 @@ func (g neonGemm) start(a *asm) {
 // neonShapes are the widths of the kernels and the most rows that they take; the narrow ones are for the columns at the edge.
 var neonShapes = []struct{ cols, rows int }{{32, 3}, {8, 8}, {4, 8}, {3, 8}, {2, 8}, {1, 8}}
 
+// neonBlock is the number of columns of the products of blocked images: half a block of channels.
+const neonBlock = 8
+
 // neonGemmFiles writes the products of float32 and of bytes.
 func neonGemmFiles() []file {
 	var out []file
 	for _, f := range []struct {
 		name  string
 		kinds []string
-	}{{"gemm_neon", []string{"gemm"}}, {"int8_neon_dot", []string{"sdot", "sudot"}}} {
+	}{{"gemm_neon", []string{"gemm", "chain"}}, {"int8_neon_dot", []string{"sdot", "sudot"}}} {
 		a := newARM("neongemm.go")
 		var s strings.Builder
 		s.WriteString(armHead("neongemm.go"))
 		for _, kind := range f.kinds {
 			for _, shape := range neonShapes {
+				if kind == "chain" && shape.cols != neonBlock {
+					continue
+				}
 				var g neonGemm
 				for mr := 1; mr <= shape.rows; mr++ {
 					g = neonGemm{mr, shape.cols, kind}
@@ -261,8 +280,11 @@ func armHead(by string) string {
 
 // dispatch writes the function that picks the kernel by rows.
 func dispatch(s *strings.Builder, family string, rows int, signature, kind string) {
-	doc := "c[i][j] = fma over q < k of a[i][q]*b[q][j], from 0, to which c[i][j] is added if acc is not 0"
-	if kind != "gemm" {
+	doc := "c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from 0, plus the c[i][j] before if acc is not 0"
+	switch kind {
+	case "chain":
+		doc = "c[i][j] = fma over q < k of a[i][q]*b[q][j], a chain from c[i][j]"
+	case "sdot", "sudot":
 		doc = "c[i][j] = sum over q < 4*k4 of a[i][q]*b[q/4][j][q%4]; sums are those of the columns of b"
 	}
 	fmt.Fprintf(s, "\n// %s calls the kernel for mr rows, 1 to %d. It computes\n// %s.\n// Strides are in bytes.\n", family, rows, doc)
