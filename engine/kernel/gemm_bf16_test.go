@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -26,6 +27,11 @@ func bf16Ways() []bf16Way {
 		}
 	}
 	return out
+}
+
+// bf16Twins tells that no assembly runs here, so that there are only the twins, which are slow.
+func bf16Twins() bool {
+	return !slices.ContainsFunc(bf16Ways(), func(w bf16Way) bool { return w.isa != Generic })
 }
 
 func (c *gemmCase) runBF16(p *Pool, w *PackedHalf, way bf16Way) []float32 {
@@ -97,6 +103,9 @@ func (c *gemmCase) checkBF16(got []float32, pairs bool) error {
 // changes. A tenth of the cases has operands so small that products and sums are flushed to 0; there the bound alone is asked for.
 func TestGemmBF16(t *testing.T) {
 	n := cases(24000)
+	if bf16Twins() {
+		n = min(n, 2000)
+	}
 	pool := NewPool(3, 0)
 	defer pool.Close()
 	r := rand.New(rand.NewPCG(21, 4))
@@ -157,7 +166,7 @@ func TestGemmBF16ThreadsAndBlocks(t *testing.T) {
 		w := PackHalf(BF16, c.k, c.n, h, c.ldb, false)
 		twins := map[bool][]float32{}
 		for _, way := range bf16Ways() {
-			if i > 0 && way.isa == Generic && (raceEnabled || testing.Short()) {
+			if i > 0 && way.isa == Generic && (raceEnabled || testing.Short() || bf16Twins()) {
 				continue // the twin is slow
 			}
 			want := c.runBF16(nil, w, way)
