@@ -290,7 +290,7 @@ func (g *gemmJob) packedBlocks(i0, i1, j0, j1 int) {
 // kernels take at a time, so that weights are read in the order in which they lie.
 func (g *gemmJob) blocks(b []float32, i0, i1, j0, j1 int) {
 	kb, step := g.rowBlock(i1-i0), j1-j0
-	if i1-i0 <= 3 && g.rounded == nil {
+	if i1-i0 <= 3 && kb < g.k && g.rounded == nil {
 		step = g.fewPanels(i1 - i0)
 	}
 	for j := j0; j < j1; j += step {
