@@ -175,10 +175,10 @@ func TestCacheIsNotCopied(t *testing.T) {
 }
 
 // TestAttentionMemory bounds the arena at a long sequence: inputs of products, the output and, for each thread, the scores of
-// 128 queries and 512 keys; sizes are rounded up by at most a quarter. All scores would be a hundred times more.
+// 128 queries and 384 keys; sizes are rounded up by at most a quarter. All scores would be a hundred times more.
 func TestAttentionMemory(t *testing.T) {
 	const heads, d, length, threads = 4, 8, 3000, 2
-	const scores = threads * (128*512 + 3*128) * 4
+	const scores = threads * (128*384 + 3*128) * 4
 	s := load(t, attentionGraph("Attention", heads, heads), engine.Options{Threads: threads})
 	r := rand.New(rand.NewPCG(5, 9))
 	x := randomTensor(r, 1, 1, length, heads*d)

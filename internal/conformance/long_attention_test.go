@@ -9,7 +9,7 @@ import (
 	"github.com/wattshed/wattshed/model"
 )
 
-// Sequences of several blocks of 512 keys. ONNX Runtime adds the exponentials of a row, up to 1500 of them, in another order:
+// Sequences of several blocks of 384 keys. ONNX Runtime adds the exponentials of a row, up to 1500 of them, in another order:
 // that is worth a few units in the last place of float32 (6e-8) of the largest output.
 const longTol = 5e-6
 
